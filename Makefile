@@ -1,0 +1,372 @@
+# saros. `make help` says what there is; CONTRIBUTING.md says when to use it.
+#
+# To be set on the command line as you like:
+#
+#   CC, CFLAGS, CPPFLAGS, LDFLAGS   the compiler, and your flags for it
+#   LUA          the interpreter that runs tests, examples and documents
+#   LUA_INCDIR   where lua.h is
+#   BUILD        where everything that is made goes
+#   PREFIX, DESTDIR, LUADIR, LIBDIR   where `make install` puts it
+#   WERROR=1     warnings are errors
+#   V=1          show the commands; the test runner shows all output
+#   ONLY="…"     run only the suites whose names contain one of these words
+
+CC = gcc
+CFLAGS = -O2 -g
+LUA = lua5.4
+LUA_ABI = 5.4
+BUILD = build
+PREFIX = /usr/local
+LUADIR = $(PREFIX)/share/lua/$(LUA_ABI)
+LIBDIR = $(PREFIX)/lib/lua/$(LUA_ABI)
+INCDIR = $(PREFIX)/include
+ARCDIR = $(PREFIX)/lib
+INSTALL = install
+FUZZ_SECONDS = 60
+
+# The first that has lua.h; looked up once.
+LUA_INCDIR := $(firstword $(patsubst %/lua.h,%,$(wildcard \
+  /usr/include/lua$(LUA_ABI)/lua.h /usr/local/include/lua$(LUA_ABI)/lua.h \
+  /usr/local/include/lua.h)) /usr/include/lua$(LUA_ABI))
+
+
+# ---------------------------------------------------------------------
+# Flags
+# ---------------------------------------------------------------------
+
+# What is suspicious. gcc and clang know all of these.
+WARN = \
+  -Wall -Wextra -Wpedantic \
+  -Wconversion -Wsign-conversion \
+  -Wshadow \
+  -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+  -Wmissing-declarations -Wredundant-decls -Wnested-externs \
+  -Wwrite-strings -Wcast-qual -Wpointer-arith \
+  -Wundef -Wvla -Wformat=2 -Wdouble-promotion \
+  -Werror=implicit-function-declaration $(if $(WERROR),-Werror)
+
+# The language, and what the sources ask of libc (pidfd, memfd, …).
+STD = -std=c11 -D_GNU_SOURCE
+# Inside the house saros_* are ordinary functions, not calls through a table.
+HOUSE = -DSAROS_STATIC -Icsrc
+# Nothing is exported that does not say so.
+HIDE = -fvisibility=hidden
+
+# Everything is position independent: the same objects make the module and
+# the archive, and a host may link the archive into a shared object.
+FLAGS = $(STD) $(HOUSE) $(if $(TEST),-DSAROS_TEST) $(WARN) -fPIC $(HIDE) \
+  -pthread $(ROOM) $(CPPFLAGS) $(CFLAGS)
+
+# nodelete: lua_close unloads C modules, our threads may still run in them.
+# now: every name is resolved when it is loaded, not in the middle of a freeze.
+MODULE_LD = -shared -pthread -Wl,-z,nodelete -Wl,-z,now $(CFLAGS) $(LDFLAGS)
+
+Q = $(if $(V),,@)
+# say(what,file)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+MAKEFLAGS += --no-print-directory
+
+
+# ---------------------------------------------------------------------
+# Sources
+# ---------------------------------------------------------------------
+
+# The floors that know nothing of Lua, and the one that does.
+FLOORS = base op vss vss/provider wsb vds bits
+C_SOURCES := csrc/api.c $(sort $(wildcard $(FLOORS:%=csrc/%/*.c)))
+LUA_C_SOURCES := $(sort $(wildcard csrc/lua/*.c))
+LUA_FILES := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
+C_TESTS := $(sort $(wildcard spec/c/test_*.c))
+FUZZERS := $(sort $(wildcard spec/fuzz/fuzz_*.c))
+C_EXAMPLES := $(sort $(wildcard examples/*.c))
+C_FORMATTED = $(sort $(shell find csrc spec examples -name '*.[ch]'))
+
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+C_OBJECTS := $(call object,$(C_SOURCES))
+LUA_C_OBJECTS := $(call object,$(LUA_C_SOURCES))
+
+MODULE = $(BUILD)/saros/core.so
+ARCHIVE = $(BUILD)/libsaros.a
+TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
+TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
+CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
+EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
+
+all: module $(ARCHIVE)  ## build the module and the archive (the default)
+module: $(MODULE)
+
+# What only `make test` needs: C programs, the module they test with, hosts.
+programs: c-programs fuzz-programs
+	@:
+c-programs: $(TEST_PROGRAMS)
+fuzz-programs: $(CORPUS_PROGRAMS)
+extras: $(TESTMOD) $(EXAMPLE_PROGRAMS)
+	@:
+
+
+# ---------------------------------------------------------------------
+# Compiling
+# ---------------------------------------------------------------------
+
+# note(text,name): $(BUILD)/<name> holds <text> and is new when <text> is. So
+# other flags, another compiler or another list of sources rebuild what they
+# concern, and nothing else does.
+note = mkdir -p $(BUILD); printf '%s\n' '$(subst ','\'',$(1))' | \
+  cmp -s - $(BUILD)/$(2) || printf '%s\n' '$(subst ','\'',$(1))' >$(BUILD)/$(2)
+
+$(BUILD)/flags: FORCE
+	@$(call note,$(CC) $(FLAGS) $(MODULE_LD) $(LUA_INCDIR),flags)
+$(BUILD)/sources: FORCE
+	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES),sources)
+
+# -MMD -MP: the compiler writes down which headers an object depends on.
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+
+# The only room that sees lua.h. As a system header: its warnings are not ours.
+$(LUA_C_OBJECTS): private ROOM = -isystem $(LUA_INCDIR)
+
+# No -llua: the host has Lua already, and a second copy would be another Lua.
+$(MODULE): $(C_OBJECTS) $(LUA_C_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^)
+
+# One relocatable object in which only saros_* is global: a host's own `json_`
+# or `buffer_` cannot collide with ours, and no part of it can be left out (the
+# ELF note of op/only.c finds its claim by a distance inside this object).
+$(ARCHIVE): $(C_OBJECTS) $(BUILD)/sources
+	$(call say,AR,$@)
+	$(Q)$(CC) -r -nostdlib -o $(BUILD)/saros.o $(filter %.o,$^)
+	$(Q)objcopy --wildcard --keep-global-symbol='saros_*' $(BUILD)/saros.o
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $(BUILD)/saros.o
+
+# Test programs see everything (no archive, no hiding), but no Lua.
+$(BUILD)/spec/test_%: $(BUILD)/obj/spec/c/test_%.o $(C_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm
+
+# A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
+FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
+$(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
+$(BUILD)/spec/fuzz_%: $(BUILD)/obj/spec/fuzz/fuzz_%.o $(C_OBJECTS) \
+    $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
+	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm
+
+# Somebody else's Lua module: it has saros.h and nothing else of ours. (The
+# prototype of a luaopen_ stands nowhere.)
+$(BUILD)/spec/testmod.so: spec/c/testmod.c csrc/saros.h Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) -Wno-missing-prototypes \
+	  -Wno-missing-declarations -Icsrc -isystem $(LUA_INCDIR) $(CPPFLAGS) \
+	  $(CFLAGS) -fPIC -pthread -shared $(LDFLAGS) -o $@ $<
+
+# Hosts. One that defines SAROS_STATIC links the archive, one that includes
+# Lua links Lua (shared, so that the module finds it in the program).
+LUA_LIB = -llua$(LUA_ABI)
+has = $(if $(shell grep -lE '$(1)' $(2)),$(3))
+$(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) -Icsrc -isystem $(LUA_INCDIR) $(CPPFLAGS) \
+	  $(CFLAGS) -pthread $(LDFLAGS) -o $@ $< \
+	  $(call has,define +SAROS_STATIC,$<,$(ARCHIVE)) \
+	  $(call has,include +[<"](lua|lauxlib)[.]h,$<,$(LUA_LIB))
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+
+# ---------------------------------------------------------------------
+# What the products promise
+# ---------------------------------------------------------------------
+
+check: check-symbols check-needed  ## the exports and needs of what was built
+
+# The module exports its entry and nothing else, and asks of its host only Lua;
+# the archive defines saros_* and nothing else.
+check-symbols: $(MODULE) $(ARCHIVE)
+	@names=$$(nm -D --defined-only $(MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_core || \
+	  { echo "$(MODULE) exports: $$names" >&2; exit 1; }
+	@names=$$(nm -D --undefined-only $(MODULE) | \
+	  awk '$$1 == "U" && $$2 !~ /@GLIBC_/ && $$2 !~ /^luaL?_/ {print $$2}'); \
+	test -z "$$names" || \
+	  { echo "$(MODULE) asks its host for: $$names" >&2; exit 1; }
+	@names=$$(nm -g --defined-only $(ARCHIVE) | \
+	  awk 'NF == 3 && $$3 !~ /^saros_/ {print $$3}'); \
+	test -z "$$names" || \
+	  { echo "$(ARCHIVE) defines: $$names" >&2; exit 1; }
+	@echo "symbols: only luaopen_saros_core, only saros_*"
+
+# libc alone, so that it loads in a chroot and in any host.
+check-needed: $(MODULE)
+	@needed=$$(readelf -d $(MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
+	others=$$(echo "$$needed" | grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
+	test -z "$$others" || \
+	  { echo "$(MODULE) needs: $$others" >&2; exit 1; }; \
+	readelf -d $(MODULE) | grep -q NODELETE || \
+	  { echo "$(MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "needed: libc alone"
+
+
+# ---------------------------------------------------------------------
+# Tests
+# ---------------------------------------------------------------------
+
+RUN = LUA='$(LUA)' V='$(V)' ONLY='$(ONLY)' spec/run
+
+test:  ## install what the tests need, build, run every suite
+	@spec/deps build test -- lint tsan fuzz valgrind analyse rock
+	@$(MAKE) try
+
+test-long: export SAROS_LONG = 1
+test-long: test  ## the same with the long storms (SAROS_LONG=1)
+
+test-build:  ## only build what the tests run, with -DSAROS_TEST
+	@$(MAKE) BUILD=$(BUILD)/test TEST=1 all programs
+
+try:  ## the same without a look at packages: make try ONLY="timer json"
+	@$(MAKE) all extras check
+	@$(MAKE) test-build
+	@$(RUN) -b $(BUILD) -p $(BUILD)/test c fuzz lua examples
+
+SANITIZED = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+
+# gcc, because its runtime is a library of its own that an uninstrumented
+# lua5.4 can preload.
+asan:  ## all suites under AddressSanitizer and UBSan
+	@spec/deps build test
+	@$(MAKE) BUILD=$(BUILD)/asan TEST=1 CC=gcc \
+	  CFLAGS='$(SANITIZED) -fsanitize=address,undefined' all programs extras
+	@UBSAN_OPTIONS=print_stacktrace=1 SAROS_SANITIZER=address $(RUN) \
+	  -b $(BUILD)/asan -t 3 -l "$$(gcc -print-file-name=libasan.so)" c fuzz lua
+
+# clang's runtime knows C11 fences and atomics best. setarch -R: a kernel with
+# much address randomisation puts mappings where the runtime keeps its shadow.
+tsan:  ## the C suites with their storms under ThreadSanitizer
+	@spec/deps build tsan
+	@$(MAKE) BUILD=$(BUILD)/tsan TEST=1 CC=clang \
+	  CFLAGS='$(SANITIZED) -fsanitize=thread' c-programs
+	@TSAN_OPTIONS='second_deadlock_stack=1 die_after_fork=0' \
+	  SAROS_SANITIZER=thread $(RUN) -b $(BUILD)/tsan -t 5 \
+	  -w "setarch $$(uname -m) -R" c
+
+# It is slow: of the Lua suites it runs those that ask for it, with a line that
+# begins "-- also under valgrind".
+VALGRIND_LUA = $(shell grep -rl --include='*_spec.lua' \
+  '^-- also under valgrind' spec | LC_ALL=C sort)
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
+  --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
+  --suppressions=spec/valgrind.supp
+valgrind:  ## C suites and some Lua ones under valgrind, quick (SAROS_QUICK=1)
+	@spec/deps build test valgrind
+	@$(MAKE) all extras test-build
+	@SAROS_QUICK=1 SAROS_SANITIZER=valgrind $(RUN) -b $(BUILD) \
+	  -p $(BUILD)/test -t 2 -w '$(VALGRIND)' c $(VALGRIND_LUA)
+
+# Every target for FUZZ_SECONDS. What it learns goes to $(BUILD)/fuzz/corpus;
+# `make fuzz-keep` takes from there what reaches new code into spec/fuzz/corpus.
+FUZZ_BUILD = $(MAKE) BUILD=$(BUILD)/fuzz TEST=1 FUZZING=1 CC=clang \
+  CFLAGS='$(SANITIZED) -fsanitize=fuzzer-no-link,address,undefined' fuzz-programs
+fuzz:  ## the fuzz targets, FUZZ_SECONDS (60) each
+	@spec/deps build fuzz
+	+@$(FUZZ_BUILD)
+	@spec/fuzz/run -b $(BUILD)/fuzz -s $(FUZZ_SECONDS) $(ONLY)
+fuzz-keep:  ## keep what fuzzing found worth keeping
+	+@$(FUZZ_BUILD)
+	@spec/fuzz/run -b $(BUILD)/fuzz -k $(ONLY)
+
+
+# ---------------------------------------------------------------------
+# Tools
+# ---------------------------------------------------------------------
+
+lint:  ## clang-format and luacheck, and whether the rockspec still holds
+	@spec/deps lint
+	@clang-format --dry-run -Werror $(C_FORMATTED) || \
+	  { echo "lint: make format mends that" >&2; exit 1; }
+	@$(if $(LUA_FILES),luacheck -q lua spec examples *.rockspec,:)
+	@$(LUA) spec/rock.lua
+	@echo "lint: clean"
+
+format:  ## let clang-format have its way
+	@clang-format -i $(C_FORMATTED)
+
+# Slow and opinionated, therefore apart from lint. What they look for is in
+# .clang-tidy; a finding that is wrong is silenced where it is, with a reason.
+ANALYSED = $(STD) $(HOUSE) -DSAROS_TEST -isystem $(LUA_INCDIR)
+analyse:  ## cppcheck and clang-tidy
+	@spec/deps lint analyse
+	@cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
+	  --enable=warning,performance,portability \
+	  -DSAROS_STATIC -D_GNU_SOURCE $(C_SOURCES) $(LUA_C_SOURCES)
+	@clang-tidy --quiet --warnings-as-errors='*' \
+	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)
+	@echo "analyse: clean"
+
+docs:  ## the reference, as one page: build/docs/index.html
+	@$(MAKE) $(MODULE)
+	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+	  $(LUA) spec/docs.lua -o $(BUILD)/docs/index.html lua/saros
+
+bench:  ## compare with peers; the figures are ratios, and gate nothing
+	@$(MAKE) all extras
+	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+	  SAROS_BUILD='$(BUILD)' $(LUA) spec/bench/run.lua
+
+demo:  ## install what it needs, build, and show what saros does
+	@spec/deps build
+	@$(MAKE) all
+	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+	  $(LUA) examples/demo.lua
+
+deps:  ## install whatever is missing for any target here
+	@spec/deps build test tsan fuzz valgrind lint analyse rock
+
+
+# ---------------------------------------------------------------------
+# Installing
+# ---------------------------------------------------------------------
+
+install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
+	@$(MAKE) $(ARCHIVE)
+	$(INSTALL) -D -m 644 csrc/saros.h $(DESTDIR)$(INCDIR)/saros.h
+	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
+
+# What LuaRocks wants of it: no C host, no header.
+install-lua: $(MODULE)
+	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
+	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
+	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
+
+# Our own folders go when they are empty; what somebody else put there stays.
+uninstall:  ## take away exactly what `make install` put there
+	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
+	  $(DESTDIR)$(LIBDIR)/saros/core.so \
+	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
+	@for d in $(DESTDIR)$(LIBDIR)/saros $(DESTDIR)$(LUADIR)/saros; do \
+	  test ! -d $$d || find $$d -depth -type d -empty -delete; done
+
+clean:  ## remove everything that was built
+	rm -rf $(BUILD)
+
+help:  ## this list
+	@awk -F ':.*##  *' '/^[a-z-]+:.*## / \
+	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+FORCE:
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed test test-long \
+  test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
+  bench demo deps install install-lua uninstall clean help FORCE
+# An object is kept although only a rule in between made it.
+.SECONDARY:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL = all
