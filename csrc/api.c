@@ -1,0 +1,59 @@
+/*
+** The function table: what saros.core publishes and other modules and hosts
+** call. The Lua half of it is filled in by the room that knows Lua.
+*/
+#include "api.h"
+#include "op/facade.h"
+#include "op/op.h"
+
+saros_api api_table = {.version = SAROS_API_VERSION,
+                       .size = sizeof(saros_api),
+#define F(name) .name = saros_##name
+                       F(op_new),
+                       F(op_start),
+                       F(op_ref),
+                       F(op_unref),
+                       F(op_finish),
+                       F(op_end),
+                       F(op_unwinding),
+                       F(op_cleanup_failed),
+                       F(op_output_json),
+                       F(op_progress),
+                       F(op_phase),
+                       F(op_cancelled),
+                       F(op_checkpoint),
+                       F(op_point_of_no_return),
+                       F(op_retry_wait),
+                       F(op_running),
+                       F(op_transfer_error),
+                       F(op_pause),
+                       F(op_resume),
+                       F(op_state),
+                       F(op_code),
+                       F(op_kind),
+                       F(op_self),
+                       F(op_cancel),
+                       F(op_query),
+                       F(op_wait),
+                       F(get),
+                       F(query_status),
+                       F(wait),
+                       F(cancel),
+                       F(vss_query_status),
+                       F(vss_wait),
+                       F(vss_cancel),
+                       F(wsb_query_status),
+                       F(wsb_abort),
+                       F(vds_query_status),
+                       F(vds_wait),
+                       F(vds_cancel),
+                       F(bits_get_status),
+                       F(sleep),
+                       F(process),
+                       F(copy)
+#undef F
+};
+
+const saros_api *saros_api_own(void) {
+  return &api_table;
+}

@@ -1,0 +1,381 @@
+/*
+** base: values.
+*/
+#include "base/value.h"
+
+#include <math.h>
+#include <time.h>
+
+#include "check.h"
+#include "test_base_sweep.h"
+
+TEST(value_of_every_type) {
+  value *v = value_null();
+  CHECK_INT(v->type, VALUE_NULL);
+  value_free(v);
+  v = value_bool(true);
+  CHECK(v->type == VALUE_BOOL && v->as.boolean);
+  value_free(v);
+  v = value_int(INT64_MIN);
+  CHECK(v->type == VALUE_INT && v->as.integer == INT64_MIN);
+  value_free(v);
+  v = value_real(0.5);
+  CHECK(v->type == VALUE_REAL && v->as.real == 0.5);
+  value_free(v);
+  v = value_string("a\0b", 3);
+  CHECK(v->type == VALUE_STRING && v->as.string.size == 3);
+  CHECK(memcmp(v->as.string.data, "a\0b\0", 4) == 0);
+  value_free(v);
+  v = value_text("text");
+  CHECK_TEXT(v->as.string.data, "text");
+  CHECK_INT(v->as.string.size, 4);
+  value_free(v);
+  v = value_text(NULL);
+  CHECK_INT(v->type, VALUE_NULL);
+  value_free(v);
+  v = value_list();
+  CHECK(v->type == VALUE_LIST && v->count == 0);
+  value_free(v);
+  v = value_map();
+  CHECK(v->type == VALUE_MAP && v->count == 0);
+  value_free(v);
+  value_free(NULL);
+}
+
+TEST(value_list_keeps_order) {
+  long before = mem_blocks();
+  value *list = value_list();
+  for (int i = 0; i < 1000; i++) CHECK(value_add(list, value_int(i)));
+  CHECK_INT(list->count, 1000);
+  for (int i = 0; i < 1000; i++)
+    CHECK_INT(value_integer(list->as.items[i], -1), i);
+  value_free(list);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_map_keeps_order_and_finds) {
+  long before = mem_blocks();
+  value *map = value_map();
+  char name[32];
+  for (int i = 0; i < 1000; i++) {
+    snprintf(name, sizeof name, "name %d", i);
+    CHECK(value_get(map, name) == NULL);
+    CHECK(value_put(map, name, value_int(i)));
+    CHECK_INT(value_integer(value_get(map, name), -1), i);
+  }
+  CHECK_INT(map->count, 1000);
+  for (int i = 0; i < 1000; i++) {
+    snprintf(name, sizeof name, "name %d", i);
+    CHECK_TEXT(map->as.fields[i].name, name);
+    CHECK_INT(map->as.fields[i].size, strlen(name));
+    CHECK_INT(value_integer(value_get(map, name), -1), i);
+  }
+  CHECK(value_get(map, "name 1000") == NULL);
+  CHECK(value_get(map, "") == NULL);
+  CHECK(value_get(map, "name") == NULL);
+  value_free(map);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_map_keeps_a_name_once) {
+  for (int size = 1; size <= 40; size += 3) {
+    long before = mem_blocks();
+    value *map = value_map();
+    char name[32];
+    for (int round = 0; round < 3; round++)
+      for (int i = 0; i < size; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        CHECK(value_put(map, name, value_int(100 * round + i)));
+      }
+    CHECK_INT(map->count, size);
+    for (int i = 0; i < size; i++) {
+      snprintf(name, sizeof name, "n%d", i);
+      CHECK_TEXT(map->as.fields[i].name, name); /* in its old place */
+      CHECK_INT(value_integer(value_get(map, name), -1), 200 + i);
+    }
+    value_free(map);
+    CHECK_INT(mem_blocks(), before);
+  }
+}
+
+TEST(value_map_names_are_bytes) {
+  value *map = value_map();
+  CHECK(value_put_bytes(map, "a\0b", 3, value_int(1)));
+  CHECK(value_put_bytes(map, "a\0c", 3, value_int(2)));
+  CHECK(value_put_bytes(map, "a", 1, value_int(3)));
+  CHECK(value_put_bytes(map, "", 0, value_int(4)));
+  CHECK_INT(map->count, 4);
+  CHECK_INT(value_integer(value_get_bytes(map, "a\0b", 3), 0), 1);
+  CHECK_INT(value_integer(value_get_bytes(map, "a\0c", 3), 0), 2);
+  CHECK_INT(value_integer(value_get(map, "a"), 0), 3);
+  CHECK_INT(value_integer(value_get(map, ""), 0), 4);
+  CHECK(value_get_bytes(map, "a\0d", 3) == NULL);
+  value_free(map);
+}
+
+TEST(value_refuses_what_does_not_fit) {
+  long before = mem_blocks();
+  value *list = value_list(), *map = value_map(), *number = value_int(1);
+  CHECK(!value_add(map, value_int(1))); /* each of these frees its item */
+  CHECK(!value_add(number, value_int(1)));
+  CHECK(!value_add(NULL, value_int(1)));
+  CHECK(!value_add(list, NULL));
+  CHECK(!value_put(list, "a", value_int(1)));
+  CHECK(!value_put(NULL, "a", value_int(1)));
+  CHECK(!value_put(map, "a", NULL));
+  CHECK_INT(list->count, 0);
+  CHECK_INT(map->count, 0);
+  CHECK(value_put(map, "a", value_int(1)));
+  CHECK(!value_put(map, "a", NULL)); /* and the old one stays */
+  CHECK_INT(value_integer(value_get(map, "a"), 0), 1);
+  CHECK(value_get(list, "a") == NULL);
+  CHECK(value_get(NULL, "a") == NULL);
+  value_free(list);
+  value_free(map);
+  value_free(number);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_content_or_fallback) {
+  value *number = value_int(42), *yes = value_bool(true),
+        *no = value_bool(false);
+  value *text = value_text("x"), *real = value_real(3.0);
+  CHECK_INT(value_integer(number, 7), 42);
+  CHECK_INT(value_integer(real, 7), 7);
+  CHECK_INT(value_integer(text, 7), 7);
+  CHECK_INT(value_integer(NULL, 7), 7);
+  CHECK(value_boolean(yes, false));
+  CHECK(!value_boolean(no, true));
+  CHECK(value_boolean(number, true));
+  CHECK(!value_boolean(NULL, false));
+  CHECK_TEXT(value_chars(text, "y"), "x");
+  CHECK_TEXT(value_chars(number, "y"), "y");
+  CHECK(value_chars(NULL, NULL) == NULL);
+  value_free(number);
+  value_free(yes);
+  value_free(no);
+  value_free(text);
+  value_free(real);
+}
+
+/* { "list": [1, 2.5, "x", null, true], "map": { "a": [], ... } } */
+static value *tree(void) {
+  value *list = value_list(), *inner = value_map(), *map = value_map();
+  bool good = value_add(list, value_int(1));
+  good = value_add(list, value_real(2.5)) && good;
+  good = value_add(list, value_string("x\0y", 3)) && good;
+  good = value_add(list, value_null()) && good;
+  good = value_add(list, value_bool(true)) && good;
+  good = value_put(inner, "a", value_list()) && good;
+  char name[16];
+  for (int i = 0; i < 20; i++) {
+    snprintf(name, sizeof name, "%d", i);
+    good = value_put(inner, name, value_int(i)) && good;
+  }
+  good = value_put(map, "list", list) && good;
+  good = value_put(map, "map", inner) && good;
+  if (good) return map;
+  value_free(map);
+  return NULL;
+}
+
+static bool build_and_copy(void) {
+  value *map = tree();
+  value *copy = map != NULL ? value_copy(map) : NULL;
+  bool whole = copy != NULL;
+  if (whole) {
+    CHECK(value_equal(map, copy));
+    CHECK(copy != map);
+    CHECK_TEXT(copy->as.fields[0].name, "list");
+    CHECK_TEXT(copy->as.fields[1].item->as.fields[20].name, "19");
+  }
+  value_free(copy);
+  value_free(map);
+  return whole;
+}
+
+TEST(value_copy_is_equal) {
+  long before = mem_blocks();
+  CHECK(build_and_copy());
+  CHECK_INT(mem_blocks(), before);
+  CHECK(value_copy(NULL) == NULL);
+  value *text = value_text("alone");
+  value *copy = value_copy(text);
+  CHECK(value_equal(text, copy));
+  CHECK(text->as.string.data != copy->as.string.data);
+  value_free(text);
+  value_free(copy);
+}
+
+TEST(value_survives_without_memory) {
+  SWEEP(build_and_copy, 60);
+}
+
+TEST(value_equal_looks_at_type_and_content) {
+  value *all[] = {
+      value_null(),
+      value_bool(false),
+      value_bool(true),
+      value_int(0),
+      value_int(1),
+      value_int(-1),
+      value_real(0.0),
+      value_real(-0.0),
+      value_real(1.0),
+      value_real(NAN),
+      value_real(INFINITY),
+      value_text(""),
+      value_text("a"),
+      value_text("b"),
+      value_string("a\0", 2),
+      value_string("a\1", 2),
+      value_list(),
+      value_map(),
+      value_list(),
+      value_list(),
+      value_map(),
+      value_map(),
+      value_map(),
+  };
+  enum { COUNT = sizeof all / sizeof all[0] };
+  CHECK(value_add(all[18], value_int(1)));
+  CHECK(value_add(all[19], value_int(2)));
+  CHECK(value_put(all[20], "a", value_int(1)));
+  CHECK(value_put(all[21], "b", value_int(1)));
+  CHECK(value_put(all[22], "a", value_int(2)));
+  for (int i = 0; i < COUNT; i++)
+    for (int j = 0; j < COUNT; j++) {
+      if (value_equal(all[i], all[j]) != (i == j)) printf("%d, %d\n", i, j);
+      CHECK(value_equal(all[i], all[j]) == (i == j));
+    }
+  CHECK(!value_equal(all[0], NULL));
+  CHECK(!value_equal(NULL, all[0]));
+  CHECK(value_equal(NULL, NULL));
+  for (int i = 0; i < COUNT; i++) value_free(all[i]);
+}
+
+TEST(value_equal_maps_regardless_of_order) {
+  for (int size = 1; size < 40; size++) {
+    value *a = value_map(), *b = value_map();
+    char name[16];
+    for (int i = 0; i < size; i++) {
+      snprintf(name, sizeof name, "%d", i);
+      value_put(a, name, value_int(i));
+      snprintf(name, sizeof name, "%d", size - 1 - i);
+      value_put(b, name, value_int(size - 1 - i));
+    }
+    CHECK(value_equal(a, b));
+    value_put(b, "0", value_int(-1));
+    CHECK(!value_equal(a, b));
+    value_put(b, "0", value_int(0));
+    CHECK(value_equal(a, b));
+    value_put(a, "only here", value_null());
+    CHECK(!value_equal(a, b));
+    value_put(b, "only there", value_null());
+    CHECK(!value_equal(a, b));
+    value_free(a);
+    value_free(b);
+  }
+}
+
+/* Nested `depth` times, by turns a list and a map. */
+static value *nested(int depth) {
+  value *v = value_int(1);
+  for (int i = 0; i < depth; i++) {
+    value *outer = i % 2 ? value_map() : value_list();
+    if (i % 2)
+      value_put(outer, "x", v);
+    else
+      value_add(outer, v);
+    v = outer;
+  }
+  return v;
+}
+
+TEST(value_free_does_not_recurse) {
+  long before = mem_blocks();
+  value *deep = nested(1000000);
+  value_free(deep); /* a recursive one would overflow the stack */
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_free_frees_wide_and_deep) {
+  long before = mem_blocks();
+  value *v = value_list();
+  for (int i = 0; i < 300; i++) {
+    value *outer = value_list();
+    for (int j = 0; j < i % 5; j++) value_add(outer, tree());
+    value_add(outer, v);
+    for (int j = 0; j < i % 3; j++) value_add(outer, value_text("after"));
+    v = outer;
+  }
+  value_free(v);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_depth_is_bounded) {
+  long before = mem_blocks();
+  value *most = nested(VALUE_DEPTH), *more = nested(VALUE_DEPTH + 1);
+  value *copy = value_copy(most);
+  CHECK(copy != NULL);
+  CHECK(value_equal(most, copy));
+  CHECK(value_copy(more) == NULL);
+  CHECK(!value_equal(more, more)); /* it cannot tell */
+  CHECK(!value_equal(more, most));
+  value_free(copy);
+  value_free(most);
+  value_free(more);
+  CHECK_INT(mem_blocks(), before);
+}
+
+static double cpu_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double time_of_map(int size) {
+  double best = 1e9;
+  for (int round = 0; round < 3; round++) {
+    double start = cpu_seconds();
+    value *map = value_map();
+    char name[32];
+    for (int i = 0; i < size; i++) {
+      snprintf(name, sizeof name, "a rather long name %d", i);
+      value_put(map, name, value_null());
+    }
+    CHECK_INT(map->count, size);
+    value_free(map);
+    double took = cpu_seconds() - start;
+    if (took < best) best = took;
+  }
+  return best;
+}
+
+/* Sixteen times the names may take sixteen times as long, and some for the
+   caches; quadratic would be 256 times. */
+TEST(value_map_is_not_quadratic) {
+  double few = time_of_map(4000), many = time_of_map(64000);
+  if (many / few > 100) printf("%g to %g\n", few, many);
+  CHECK(many / few < 100);
+}
+
+int main(int argc, char **argv) {
+  check_begin(argc, argv);
+  RUN(value_of_every_type);
+  RUN(value_list_keeps_order);
+  RUN(value_map_keeps_order_and_finds);
+  RUN(value_map_keeps_a_name_once);
+  RUN(value_map_names_are_bytes);
+  RUN(value_refuses_what_does_not_fit);
+  RUN(value_content_or_fallback);
+  RUN(value_copy_is_equal);
+  RUN(value_survives_without_memory);
+  RUN(value_equal_looks_at_type_and_content);
+  RUN(value_equal_maps_regardless_of_order);
+  RUN(value_free_does_not_recurse);
+  RUN(value_free_frees_wide_and_deep);
+  RUN(value_depth_is_bounded);
+  RUN(value_map_is_not_quadratic);
+  return check_end();
+}
