@@ -28,7 +28,7 @@ struct error {
 error *error_make(saros_facade facade, uint32_t code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 error *error_make_v(saros_facade facade, uint32_t code, const char *format,
-                    va_list args);
+                    va_list args) __attribute__((format(printf, 3, 0)));
 /* The same from an errno: the message is "what: strerror", and the path is
    kept (both may be NULL). */
 error *error_of_errno(saros_facade facade, int number, const char *what,

@@ -325,8 +325,8 @@ static bool word(reader *r, const char *text) {
 /* The value that begins here; a container without its items. NULL is an
    error: without one in r->e memory ran out. */
 static value *read_one(reader *r) {
-  const char *data;
-  size_t size;
+  const char *data = NULL;
+  size_t size = 0;
   if (here(r, '{')) {
     r->at++;
     return value_map();

@@ -8,6 +8,7 @@
 */
 #include "base/log.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -94,6 +95,7 @@ static void publish(const log_record *record) {
 
 
 void log_write(log_level level, const char *area, const char *format, ...) {
+  int number = errno; /* whoever logs a failure still needs it */
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   log_record record = {
@@ -124,6 +126,7 @@ void log_write(log_level level, const char *area, const char *format, ...) {
   publish(&record);
   buffer_free(&b);
   if (whole != small) mem_free(whole);
+  errno = number;
 }
 
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,7 +79,7 @@ static char *choose(path_kind kind, const char *base, uid_t user) {
   if (base != NULL && *base != '\0') return below(base, kind);
   bool state = kind == PATH_STATE;
   const char *root = NULL, *name = "saros";
-  buffer b = BUFFER_EMPTY;
+  char own[64];
   if (user == 0) {
     root = state ? "/var/lib" : "/run";
   } else if (state) {
@@ -90,12 +91,12 @@ static char *choose(path_kind kind, const char *base, uid_t user) {
   } else if (is_there(variable("XDG_RUNTIME_DIR"))) {
     root = variable("XDG_RUNTIME_DIR"); /* su leaves one that is not there */
   }
-  if (root != NULL)
-    buffer_format(&b, "%s/%s", root, name);
-  else
-    buffer_format(&b, "/tmp/saros-%lu/%s", (unsigned long)user,
-                  state ? "state" : "run");
-  char *path = buffer_take(&b);
+  if (root == NULL) {
+    snprintf(own, sizeof own, "/tmp/saros-%lu", (unsigned long)user);
+    root = own;
+    name = state ? "state" : "run";
+  }
+  char *path = path_join(root, name);
   if (path == NULL) errno = ENOMEM;
   return path;
 }

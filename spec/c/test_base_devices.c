@@ -74,7 +74,7 @@ TEST(device_is_held_as_often_as_it_is) {
 TEST(device_of_an_open_file) {
   char path[] = "/tmp/saros-device-XXXXXX";
   int fd = mkstemp(path);
-  struct stat st;
+  struct stat st = {0};
   CHECK(fd >= 0 && fstat(fd, &st) == 0);
   device_hold *hold = device_hold_fd(fd, "a test", path);
   CHECK(hold != NULL);

@@ -607,6 +607,8 @@ static void as_user(void) {
   check_directory(PATH_STATE, in("base"), in("base/state"));
   CHECK_INT(mode_of(in("base")), 0700);
   check_directory(PATH_STATE, "", in("xdg/saros")); /* as if not given */
+  setenv("XDG_STATE_HOME", in("xdg//"), 1);
+  check_directory(PATH_STATE, NULL, in("xdg/saros"));
   /* At home, when there is no variable or it is no path. */
   setenv("XDG_STATE_HOME", "relative", 1);
   check_directory(PATH_STATE, NULL, in("home/.local/state/saros"));

@@ -1,0 +1,330 @@
+/*
+** Starting a child: see spawn.h. What is ours is never 0, 1 or 2, also in a
+** host that has closed them (fd_own sees to that): so the dup2 of one end
+** overwrites no other that is still needed.
+*/
+#include "op/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "op/fork.h"
+
+#ifdef SAROS_TEST
+_Atomic int spawn_lost;
+void (*_Atomic spawn_hook)(const spawn *s);
+#endif
+
+void spawn_init(spawn *s) {
+  memset(s, 0, sizeof *s);
+  for (int i = 0; i < 3; i++) s->theirs[i] = s->ours[i] = -1;
+  s->pidfd = -1;
+}
+
+static void words_free(char **words) {
+  for (size_t i = 0; words != NULL && words[i] != NULL; i++) mem_free(words[i]);
+  mem_free(words);
+}
+
+static char **words_copy(const char *const *words) {
+  size_t count = 0;
+  while (words[count] != NULL) count++;
+  char **copy = mem_zero((count + 1) * sizeof *copy);
+  for (size_t i = 0; copy != NULL && i < count; i++) {
+    copy[i] = mem_text(words[i]);
+    if (copy[i] == NULL) {
+      words_free(copy);
+      return NULL;
+    }
+  }
+  return copy;
+}
+
+void spawn_free(spawn *s) {
+  words_free(s->argv);
+  words_free(s->env);
+  mem_free(s->path);
+  mem_free(s->cwd);
+  for (int i = 0; i < 3; i++) {
+    fd_close(&s->theirs[i]);
+    fd_close(&s->ours[i]);
+  }
+  fd_close(&s->pidfd);
+  error_unref(s->why);
+}
+
+/* The environment and PATH are read here and not on the worker: the host may
+   be calling setenv by then. */
+bool spawn_words(spawn *s, const char *const *argv, const char *const *env,
+                 const char *cwd) {
+  static const char *const none[] = {NULL};
+  const char *path = getenv("PATH");
+  if (env == NULL) env = (const char *const *)environ;
+  s->argv = words_copy(argv);
+  s->env = words_copy(env != NULL ? env : none);
+  s->path = mem_text(path != NULL ? path : "/bin:/usr/bin");
+  s->cwd = mem_text(cwd);
+  return s->argv != NULL && s->env != NULL && s->path != NULL &&
+         (s->cwd != NULL) == (cwd != NULL);
+}
+
+
+/* ------------------------------------------------------------------
+** Descriptors
+** ---------------------------------------------------------------- */
+
+static bool make_pipe(int fds[2]) {
+  if (fd_pipe(fds) != 0) return false;
+  if (fds[0] >= 0 && fds[1] >= 0) return true;
+  int saved = errno;
+  fd_close(&fds[0]);
+  fd_close(&fds[1]);
+  errno = saved;
+  return false;
+}
+
+int spawn_pipe(spawn *s, int to) {
+  int fds[2];
+  if (!make_pipe(fds)) return -1;
+  int theirs = to == STDIN_FILENO ? 0 : 1;
+  s->ends[to] = SPAWN_GIVEN;
+  s->theirs[to] = fds[theirs];
+  return fds[1 - theirs];
+}
+
+int spawn_inherit(spawn *s, int to, int from) {
+  s->ends[to] = SPAWN_GIVEN;
+  s->theirs[to] = fd_own(fcntl(from, F_DUPFD_CLOEXEC, 3));
+  if (s->theirs[to] >= 0) return 0;
+  s->ends[to] = SPAWN_NULL;
+  return errno == EBADF ? 0 : errno;
+}
+
+static int open_null(int to) {
+  int how = to == STDIN_FILENO ? O_RDONLY : O_WRONLY;
+  return fd_own(open("/dev/null", how | O_CLOEXEC));
+}
+
+/* 0 or errno; *what is what could not be had. */
+static int make_ends(spawn *s, const char **what) {
+  for (int i = 0; i < 3; i++) {
+    *what = "a pipe";
+    if (s->ends[i] == SPAWN_PIPE) {
+      s->ours[i] = spawn_pipe(s, i);
+      if (s->ours[i] < 0 || fcntl(s->ours[i], F_SETFL, O_NONBLOCK) != 0)
+        return errno;
+    } else if (s->ends[i] == SPAWN_NULL) {
+      *what = "/dev/null";
+      s->theirs[i] = open_null(i);
+      if (s->theirs[i] < 0) return errno;
+    }
+  }
+  return 0;
+}
+
+
+/* ------------------------------------------------------------------
+** What to say when it did not start
+** ---------------------------------------------------------------- */
+
+/* What a person can do about it. */
+static const char *advice(const spawn *s, int number) {
+  bool in_path = strchr(s->argv[0], '/') == NULL;
+  switch (number) {
+    case ENOENT:
+      return in_path ? "no program of that name is in PATH; install it, or "
+                       "give its full path"
+                     : "there is no such file, or the interpreter it names is "
+                       "missing; check the path";
+    case ENOTDIR: return "a part of its path is not a directory";
+    case EACCES:
+      return "it may not be executed; check its mode (chmod +x), the "
+             "directories above it, and that the file system is not noexec";
+    case EPERM: return "the system does not permit it";
+    case ENOEXEC:
+      return "it is neither a program for this machine nor a script that "
+             "begins with #!";
+    case E2BIG: return "its arguments and environment are too long";
+    case ETXTBSY: return "somebody is writing to its file; try again";
+    case EAGAIN: return "there are too many processes; raise ulimit -u";
+    case EMFILE:
+    case ENFILE: return "there are too many open files; raise ulimit -n";
+    case ENOMEM: return "there is not enough memory";
+    default: return strerrordesc_np(number);
+  }
+}
+
+static error *failure(const spawn *s, int number, const char *what) {
+  const char *why = what == NULL || number == EMFILE || number == ENFILE
+                        ? advice(s, number)
+                        : strerrordesc_np(number);
+  buffer b = BUFFER_EMPTY;
+  buffer_text(&b, "cannot start ");
+  text_escape(&b, s->argv[0], strlen(s->argv[0]));
+  buffer_text(&b, ": ");
+  if (what != NULL) {
+    text_escape(&b, what, strlen(what));
+    buffer_text(&b, ": ");
+  }
+  buffer_text(&b, why != NULL ? why : "unknown error");
+  error *e = b.failed ? error_no_memory()
+                      : error_make(SAROS_FACADE_SAROS, code_of_errno(number),
+                                   "%s", b.data);
+  buffer_free(&b);
+  if (e == error_no_memory()) return e;
+  e->number = number; /* nobody else has seen it yet */
+  e->path = mem_text(s->argv[0]);
+  return e;
+}
+
+/* The kernel's answer does not say whether it was the program or the
+   directory that was not there. */
+static error *start_failure(const spawn *s, int number) {
+  if (s->cwd == NULL) return failure(s, number, NULL);
+  int fd = open(s->cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int wrong = fd < 0 ? errno : 0;
+  if (fd >= 0 && faccessat(fd, ".", X_OK, AT_EACCESS) != 0) wrong = errno;
+  if (fd >= 0) close(fd);
+  if (wrong == 0) return failure(s, number, NULL);
+  buffer b = BUFFER_EMPTY;
+  buffer_text(&b, "its working directory ");
+  buffer_text(&b, s->cwd);
+  error *e = b.failed ? error_no_memory() : failure(s, wrong, b.data);
+  buffer_free(&b);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Starting
+** ---------------------------------------------------------------- */
+
+/* Every signal is as it was when the machine was new: what the host ignores
+   (SIGPIPE, often) a program does not expect to be ignored. Not sigfillset:
+   it leaves out two that are glibc's own, and its posix_spawn ignores those
+   in the child. */
+static int set_attributes(posix_spawnattr_t *a) {
+  sigset_t none, all;
+  sigemptyset(&none);
+  memset(&all, 0xFF, sizeof all);
+  int r = posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK |
+                                          POSIX_SPAWN_SETSIGDEF |
+                                          POSIX_SPAWN_SETPGROUP);
+  if (r == 0) r = posix_spawnattr_setsigmask(a, &none);
+  if (r == 0) r = posix_spawnattr_setsigdefault(a, &all);
+  if (r == 0) r = posix_spawnattr_setpgroup(a, 0);
+  return r;
+}
+
+static int set_actions(posix_spawn_file_actions_t *a, const spawn *s) {
+  int r = 0;
+  for (int i = 0; i < 3 && r == 0; i++) {
+    int from = s->ends[i] == SPAWN_SAME ? STDOUT_FILENO : s->theirs[i];
+    r = posix_spawn_file_actions_adddup2(a, from, i);
+  }
+  if (r == 0 && s->cwd != NULL)
+    r = posix_spawn_file_actions_addchdir_np(a, s->cwd);
+  if (r == 0) r = posix_spawn_file_actions_addclosefrom_np(a, 3);
+  return r;
+}
+
+/* What execvp takes as "not here, look further". */
+static bool look_further(int number) {
+  return number == ENOENT || number == ENOTDIR || number == EACCES ||
+         number == ESTALE || number == ENODEV || number == ETIMEDOUT;
+}
+
+/* Spares a fork for every directory it is not in. */
+static bool surely_missing(const char *file) {
+  return file[0] == '/' && access(file, F_OK) != 0 && errno == ENOENT;
+}
+
+/* posix_spawnp, with the PATH that was copied. */
+static int search(spawn *s, const posix_spawn_file_actions_t *actions,
+                  const posix_spawnattr_t *attributes) {
+  const char *name = s->argv[0];
+  if (name[0] == '\0') return ENOENT;
+  if (strchr(name, '/') != NULL)
+    return posix_spawn(&s->pid, name, actions, attributes, s->argv, s->env);
+  int r = ENOENT;
+  bool denied = false;
+  buffer file = BUFFER_EMPTY;
+  for (const char *at = s->path;; at++) {
+    size_t size = strcspn(at, ":");
+    buffer_clear(&file);
+    buffer_put(&file, at, size);
+    if (size > 0) buffer_byte(&file, '/'); /* an empty one is the cwd */
+    buffer_text(&file, name);
+    r = file.failed ? ENOMEM : ENOENT;
+    if (r != ENOMEM && !surely_missing(file.data))
+      r = posix_spawn(&s->pid, file.data, actions, attributes, s->argv, s->env);
+    denied |= r == EACCES;
+    at += size;
+    if (!look_further(r) || *at == '\0') break;
+  }
+  buffer_free(&file);
+  return denied && look_further(r) ? EACCES : r;
+}
+
+static int start(spawn *s) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  int r = posix_spawn_file_actions_init(&actions);
+  if (r != 0) return r;
+  r = posix_spawnattr_init(&attributes);
+  if (r == 0) {
+    r = set_attributes(&attributes);
+    if (r == 0) r = set_actions(&actions, s);
+    if (r == 0) r = search(s, &actions, &attributes);
+    posix_spawnattr_destroy(&attributes);
+  }
+  posix_spawn_file_actions_destroy(&actions);
+  if (r != 0) s->pid = 0;
+  return r;
+}
+
+static int hold(pid_t pid) {
+#ifdef SAROS_TEST
+  if (spawn_lost) {
+    waitpid(pid, NULL, 0);
+    errno = ESRCH;
+    return -1;
+  }
+#endif
+  return fd_own(pidfd_open(pid, 0));
+}
+
+/* A child that nobody can hold must not live on. When it is gone already,
+   the one who took its status may also have freed its number. */
+static void hold_child(spawn *s) {
+  s->pidfd = hold(s->pid);
+  if (s->pidfd >= 0 || errno == ESRCH) return;
+  int number = errno;
+  kill(-s->pid, SIGKILL);
+  while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR) {}
+  s->pid = 0;
+  s->why = failure(s, number, "a descriptor of its process");
+}
+
+void spawn_run(spawn *s) {
+  const char *what;
+  int r = make_ends(s, &what);
+  if (r != 0) {
+    s->why = failure(s, r, what);
+  } else {
+    r = start(s);
+    if (r != 0) s->why = start_failure(s, r);
+  }
+  for (int i = 0; i < 3; i++) fd_close(&s->theirs[i]);
+  if (s->pid != 0) hold_child(s);
+#ifdef SAROS_TEST
+  void (*hook)(const spawn *) = spawn_hook;
+  if (hook != NULL) hook(s);
+#endif
+}
