@@ -1,0 +1,546 @@
+/*
+** The dispatcher: from the port to the ready list, from there into
+** coroutines; and the blocking waits, which turn it as far as they may.
+*/
+#include "lua/dispatch.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "lua/handle.h"
+#include "op/fork.h"
+
+typedef struct blocked {
+  watch w;
+  port_node node;
+  port *port;
+} blocked;
+
+static void deliver_log(lua_State *L, state *s);
+
+void dispatch_collect(state *s) {
+  port_taken taken[64];
+  size_t count;
+  if (!port_signalled(s->port)) return; /* no node, no system call */
+  if (s->port->written) port_drain(s->port);
+  do {
+    count = port_take(s->port, taken, 64);
+    for (size_t i = 0; i < count; i++) {
+      char *node = (char *)taken[i].node;
+      switch (taken[i].type) {
+        case NODE_TASK:
+        case NODE_TASK_REF:
+          task_node_taken(s, (task *)(node - offsetof(task, node)),
+                          taken[i].type);
+          break;
+        case NODE_MOVER: {
+          mover *m = (mover *)(node - offsetof(mover, node));
+          m->moved = true;
+          if (m->waiter != NULL) task_ready(s, m->waiter);
+          break;
+        }
+        case NODE_LOG: s->log_due = true; break;
+        default: break; /* NODE_BLOCKED: being awake is all */
+      }
+    }
+  } while (count == 64);
+}
+
+static task *take_first(state *s) {
+  task *t = s->first;
+  s->first = t->ready_next;
+  if (s->first == NULL) s->last = &s->first;
+  t->flags &= ~TASK_READY;
+  return t;
+}
+
+static void take_out(state *s, task *t) {
+  task **at = &s->first;
+  while (*at != t) at = &(*at)->ready_next;
+  *at = t->ready_next;
+  if (*at == NULL) s->last = at;
+  t->flags &= ~TASK_READY;
+}
+
+void dispatch_run(lua_State *L, state *s, unsigned budget) {
+  if (s->log_due) deliver_log(L, s);
+  /* When one forks, the rest of the list is the parent's. */
+  while (budget-- > 0 && s->first != NULL &&
+         s->generation == fork_generation) {
+    task *t = take_first(s);
+    s->busy++;
+    pool_defer(s->first != NULL);
+    task_resume(L, s, t);
+  }
+  pool_flush();
+}
+
+
+/* ------------------------------------------------------------------
+** Which wait
+** ---------------------------------------------------------------- */
+
+/* On the main thread nothing can ever yield, so that is no sign. What is: a
+   C function between here and the bottom (sort, gsub, require, a finalizer)
+   that does not expect other Lua to run now. */
+static bool main_is_plain(lua_State *L, const state *s) {
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "nS", &ar);
+    if (ar.namewhat != NULL && ar.name != NULL &&
+        ((strcmp(ar.namewhat, "metamethod") == 0 &&
+          strcmp(ar.name, "__gc") == 0) ||
+         strcmp(ar.namewhat, "hook") == 0))
+      return false;
+    if (strcmp(ar.what, "C") != 0) continue;
+    lua_Debug below;
+    if (!lua_getstack(L, level + 1, &below)) return true; /* the host's own */
+    lua_getinfo(L, "f", &ar);
+    lua_CFunction f = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
+    if (f != run_function && f != s->harmless[0] && f != s->harmless[1] &&
+        f != s->harmless[2] && f != s->harmless[3])
+      return false;
+  }
+  return true;
+}
+
+static bool in_finalizer(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "n", &ar);
+    if (ar.name != NULL && strcmp(ar.namewhat, "metamethod") == 0 &&
+        strcmp(ar.name, "__gc") == 0)
+      return true;
+  }
+  return false;
+}
+
+/* Also in a sort or a generator of the task; in a finalizer that just happens
+   to run now the error would be lost. */
+bool dispatch_cancelled(lua_State *L, state *s) {
+  task *t = s->current;
+  return t != NULL && (t->flags & TASK_CANCEL) != 0 && !in_finalizer(L);
+}
+
+wait_mode dispatch_mode(lua_State *L, state *s) {
+  if (s->current != NULL && s->current->co == L) {
+    /* A task that forked goes on in the child, too, but nothing there would
+       ever resume it. */
+    bool ours = task_op(s->current)->generation == fork_generation;
+    return ours && lua_isyieldable(L) ? WAIT_YIELD : WAIT_ONE;
+  }
+  if (L == s->main)
+    return s->depth == 0 && main_is_plain(L, s) ? WAIT_LOOP : WAIT_ONE;
+  /* Below a task a foreign coroutine is a generator, not a host's. */
+  return s->has_host && s->depth == 0 ? WAIT_HOST : WAIT_ONE;
+}
+
+
+/* ------------------------------------------------------------------
+** What an operation needs
+** ---------------------------------------------------------------- */
+
+typedef struct need {
+  state *s;
+  bool ends_at_ready; /* else it goes on behind a ready task */
+  task *found;        /* a ready task that would bring it on */
+} need;
+
+#define GATHERS_DEEP 180 /* gathers of gathers; tasks may be in any number */
+
+/* Whether it cannot end because it needs a task that is on the stack of
+   resumes: that one waits for it, itself or through others. */
+static bool needs_running(need *n, saros_op *op, unsigned depth) {
+  saros_op *at = op;
+  task *t;
+  bool cycle = false;
+  /* From task to task in a loop, because such a chain may be long. */
+  while ((t = task_of(n->s, at)) != NULL) {
+    if (t->mark == n->s->mark) { /* seen, or still being looked at */
+      cycle = (t->flags & TASK_NO_CYCLE) == 0;
+      break;
+    }
+    t->mark = n->s->mark;
+    t->flags &= ~TASK_NO_CYCLE;
+    if (t->flags & TASK_RUNNING) {
+      cycle = true;
+      break;
+    }
+    if (t->flags & TASK_READY) {
+      if (n->ends_at_ready) n->found = t;
+      break;
+    }
+    if (t->waiting_on == NULL) break;
+    at = t->waiting_on;
+  }
+  if (t == NULL && op_is_gather(at) && depth < GATHERS_DEEP) {
+    bool all = gather_needs_all(at);
+    bool each = true, some = false;
+    saros_op *m;
+    for (size_t i = 0; (m = gather_member(at, i)) != NULL; i++) {
+      bool does = !op_is_over(m) && needs_running(n, m, depth + 1);
+      if (n->found != NULL) return false;
+      each = each && does;
+      some = some || does;
+    }
+    cycle = all ? some : each && some;
+  }
+  /* A task that another branch comes upon again gives the same answer. */
+  for (saros_op *o = op; !cycle && (t = task_of(n->s, o)) != NULL;) {
+    if (t->flags & TASK_NO_CYCLE) break;
+    t->flags |= TASK_NO_CYCLE;
+    if (t->waiting_on == NULL) break;
+    o = t->waiting_on;
+  }
+  return cycle;
+}
+
+/* A ready task that the goal needs, or NULL. */
+static task *look(state *s, const goal *g, bool *cycle) {
+  need n = {.s = s, .ends_at_ready = true};
+  s->mark++;
+  if (g->op != NULL) *cycle = needs_running(&n, g->op, 0);
+  if (g->group != NULL)
+    for (task *t = s->tasks; t != NULL && n.found == NULL; t = t->next)
+      if (t->group == g->group && needs_running(&n, task_op(t), 0))
+        *cycle = true;
+  if (n.found != NULL) *cycle = false;
+  return n.found;
+}
+
+bool dispatch_cycle(state *s, saros_op *op) {
+  if (!op_is_task(op) && !op_is_gather(op)) return false;
+  need n = {.s = s};
+  s->mark++;
+  return needs_running(&n, op, 0);
+}
+
+
+/* ------------------------------------------------------------------
+** Blocking
+** ---------------------------------------------------------------- */
+
+static port *blocked_fire(watch *w) {
+  blocked *b = (blocked *)w;
+  return port_push(b->port, &b->node, NODE_BLOCKED, NULL);
+}
+
+/* Lets a pending hook (Ctrl-C of lua.c is one) run; it may raise. */
+static int let_hooks_run(lua_State *L) {
+  if (lua_gethookmask(L) == 0) return LUA_OK;
+  state_push(L, KEEP_NOTHING);
+  return lua_pcall(L, 0, 0, 0);
+}
+
+/* A signal arrived. On the main thread its hook may raise here. A task has no
+   part in the main thread's hook: if that is new, the wait is over for the
+   task too, and the main thread raises when it is its turn. */
+static int interrupted(lua_State *L, state *s, lua_Hook before) {
+  if (L == s->main) return let_hooks_run(L);
+  lua_Hook now = lua_gethook(s->main);
+  if (now == NULL) return LUA_OK;
+  /* One that was there before is a debugger's; but the signal may have come
+     just before this wait. A hook for everything is how lua.c takes Ctrl-C. */
+  const int all = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
+  bool at_once = (lua_gethookmask(s->main) & all) == all &&
+                 lua_gethookcount(s->main) == 1;
+  if (now == before && !at_once) return LUA_OK;
+  lua_pushliteral(L, "interrupted!");
+  return LUA_ERRRUN;
+}
+
+/* Where completions come thick and fast the next one is here sooner than a
+   sleep would take. */
+static bool look_out(port *p) {
+  for (int i = 0; i < 64; i++) {
+    if (port_signalled(p)) return true;
+    pool_relax();
+  }
+  return false;
+}
+
+/* One turn without sleeping: true when something ran. */
+static bool turn(lua_State *L, state *s, goal *g, wait_mode mode, bool *cycle) {
+  if (mode == WAIT_LOOP) {
+    if (s->first == NULL && !s->log_due) return false;
+    dispatch_run(L, s, s->budget);
+    return true;
+  }
+  task *found = look(s, g, cycle);
+  if (found == NULL) return false;
+  take_out(s, found);
+  task_resume(L, s, found);
+  return true;
+}
+
+static int64_t rest_of(uint64_t until) {
+  if (until == UINT64_MAX) return -1;
+  uint64_t now = engine_clock();
+  return now < until ? (int64_t)(until - now) : 0;
+}
+
+bool dispatch_advance(lua_State *L, state *s, saros_op *op) {
+  goal g = {.op = op};
+  bool cycle = false;
+  dispatch_collect(s);
+  return turn(L, s, &g, WAIT_ONE, &cycle);
+}
+
+/* The port to wait at. While this one waited, a task may have forked or a hook
+   may have shut saros down: then it is another one. */
+static port *blocked_port(lua_State *L, state *s, blocked *b, saros_op *op) {
+  if (b->port != NULL && b->port == s->port &&
+      s->generation == fork_generation)
+    return b->port;
+  if (b->port != NULL) {
+    watch_remove(&b->w);
+    port_remove(b->port, &b->node);
+    port_unref(b->port);
+    b->port = NULL;
+  }
+  b->port = state_port(L, s);
+  atomic_fetch_add(&b->port->refs, 1);
+  if (op != NULL) watch_add(&b->w, op);
+  port_awake(b->port);
+  return b->port;
+}
+
+block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
+                         wait_mode mode) {
+  blocked b = {.w.fire = blocked_fire};
+  uint64_t until = UINT64_MAX;
+  block_end r = BLOCK_REACHED;
+  int failed = LUA_OK;
+  lua_Hook hook = lua_gethook(s->main);
+  luaL_checkstack(L, 8, "waiting");
+  if (seconds >= 0)
+    until = engine_clock() + (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9);
+  port *p = blocked_port(L, s, &b, g->op);
+  task *waiter = s->current; /* it is on the stack of resumes: for cycles */
+  saros_op *outer = waiter != NULL ? waiter->waiting_on : NULL;
+  if (waiter != NULL)
+    waiter->waiting_on = g->op != NULL ? saros_op_ref(g->op) : NULL;
+  while (!g->reached(g)) {
+    bool cycle = false;
+    p = blocked_port(L, s, &b, g->op);
+    dispatch_collect(s);
+    if (g->reached(g)) break;
+    if (dispatch_cancelled(L, s)) {
+      r = BLOCK_CANCELLED;
+      break;
+    }
+    if (turn(L, s, g, mode, &cycle)) {
+      if (mode == WAIT_LOOP && (failed = let_hooks_run(L)) != LUA_OK) break;
+      continue;
+    }
+    if (cycle) {
+      r = BLOCK_CYCLE;
+      break;
+    }
+    int64_t rest = rest_of(until);
+    if (rest == 0) {
+      r = BLOCK_TIME;
+      break;
+    }
+    if (s->busy > 1 && look_out(p)) continue;
+    s->busy = 0;
+    /* A signal that came since the last look would not end the sleep. */
+    if ((failed = interrupted(L, s, hook)) != LUA_OK) break;
+    if (port_doze(p)) {
+      port_awake(p);
+      continue;
+    }
+    int polled = port_poll(p, rest);
+    port_awake(p);
+    if (polled > 0) port_drain(p);
+    if (polled < 0 && (failed = interrupted(L, s, hook)) != LUA_OK) break;
+  }
+  watch_remove(&b.w);
+  port_remove(p, &b.node);
+  if (waiter != NULL) {
+    if (g->op != NULL) saros_op_unref(g->op);
+    waiter->waiting_on = outer;
+  }
+  /* What is left for later: hosts look at the descriptor. */
+  if (s->depth == 0 && p == s->port && s->generation == fork_generation &&
+      (port_doze(p) || s->first != NULL))
+    port_poke(p);
+  port_unref(p);
+  return failed != LUA_OK ? BLOCK_RAISED : r;
+}
+
+/* Waits until something is ready; what let_hooks_run says. */
+static int await_ready(lua_State *L, state *s, double max_seconds) {
+  uint64_t until = UINT64_MAX;
+  if (max_seconds > 0)
+    until = engine_clock() +
+            (uint64_t)((max_seconds < 9e9 ? max_seconds : 9e9) * 1e9);
+  while (s->first == NULL && !s->log_due &&
+         (max_seconds > 0 || s->task_count > 0)) {
+    int64_t rest = rest_of(until);
+    if (rest == 0) break;
+    int r = let_hooks_run(L); /* of a signal that came just now */
+    if (r == LUA_OK && !port_doze(s->port)) {
+      int polled = port_poll(s->port, rest);
+      if (polled > 0) port_drain(s->port);
+      if (polled < 0) r = let_hooks_run(L);
+    }
+    if (r != LUA_OK) return r;
+    port_awake(s->port);
+    dispatch_collect(s);
+  }
+  return LUA_OK;
+}
+
+int dispatch_step(lua_State *L, state *s, double max_seconds) {
+  port *p = state_port(L, s);
+  port_drain(p); /* a host's loop has seen it readable */
+  if (max_seconds == 0 && s->first == NULL && !port_signalled(p) &&
+      !s->log_due)
+    return 0;
+  port_awake(p);
+  dispatch_collect(s);
+  if (s->first == NULL && max_seconds != 0 &&
+      await_ready(L, s, max_seconds) != LUA_OK) {
+    port_doze(p);
+    lua_error(L);
+  }
+  dispatch_run(L, s, s->budget);
+  if (s->port != p || s->generation != fork_generation)
+    p = state_port(L, s); /* a task has forked, and this is the child */
+  bool more = port_doze(p) || s->first != NULL;
+  if (more) port_poke(p);
+  return more;
+}
+
+
+/* ------------------------------------------------------------------
+** The log function of a script
+** ---------------------------------------------------------------- */
+
+#define BOX_MOST 256
+
+typedef struct boxed {
+  int64_t time;
+  log_level level;
+  const char *area;
+  char *text;
+} boxed;
+
+struct log_box {
+  pthread_mutex_t lock;
+  port *port;
+  port_node node;
+  int sink;
+  unsigned count, lost;
+  boxed now; /* being delivered: the state's thread alone */
+  boxed records[BOX_MOST];
+};
+
+static void log_into_box(void *context, const log_record *record) {
+  log_box *box = context;
+  pthread_mutex_lock(&box->lock);
+  char *text = box->count < BOX_MOST ? mem_text(record->text) : NULL;
+  if (text == NULL) {
+    box->lost++;
+  } else {
+    box->records[box->count++] =
+        (boxed){record->time, record->level, record->area, text};
+  }
+  pthread_mutex_unlock(&box->lock);
+  port *p = port_push(box->port, &box->node, NODE_LOG, NULL);
+  if (p != NULL) port_wake(p);
+}
+
+log_box *log_box_open(port *p) {
+  log_box *box = mem_zero(sizeof *box);
+  if (box == NULL) return NULL;
+  pthread_mutex_init(&box->lock, NULL);
+  box->port = p;
+  atomic_fetch_add(&p->refs, 1);
+  box->sink = log_attach(log_into_box, box);
+  if (box->sink != 0) return box;
+  log_box_close(box);
+  return NULL;
+}
+
+void log_box_close(log_box *box) {
+  if (box->sink != 0) log_detach(box->sink);
+  port_remove(box->port, &box->node);
+  for (unsigned i = 0; i < box->count; i++) mem_free(box->records[i].text);
+  mem_free(box->now.text);
+  port_unref(box->port);
+  pthread_mutex_destroy(&box->lock);
+  mem_free(box);
+}
+
+static void set_integer(lua_State *L, const char *field, int64_t n) {
+  lua_pushinteger(L, (lua_Integer)n);
+  lua_setfield(L, -2, field);
+}
+
+/* Takes the next record, or how many were lost: 0 when there is neither. */
+static unsigned take_record(log_box *box) {
+  unsigned lost = 0;
+  pthread_mutex_lock(&box->lock);
+  if (box->now.text != NULL) {
+    /* The last one is still here: memory ran out in between. */
+  } else if (box->count > 0) {
+    box->now = box->records[0];
+    memmove(box->records, box->records + 1,
+            --box->count * sizeof *box->records);
+  } else {
+    lost = box->lost;
+    box->lost = 0;
+  }
+  pthread_mutex_unlock(&box->lock);
+  return lost;
+}
+
+static void push_record(lua_State *L, log_box *box) {
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, box->now.text);
+  lua_setfield(L, -2, "text");
+  lua_pushstring(L, box->now.area);
+  lua_setfield(L, -2, "area");
+  lua_pushstring(L, log_level_name(box->now.level));
+  lua_setfield(L, -2, "level");
+  lua_pushnumber(L, (lua_Number)box->now.time / 1e9);
+  lua_setfield(L, -2, "time");
+  mem_free(box->now.text);
+  box->now.text = NULL;
+}
+
+/* Calls the log function with each record; protected. The function may take
+   itself away: the box is looked up anew each time. */
+static int deliver(lua_State *L) {
+  state *s = lua_touserdata(L, 1);
+  while (s->log != NULL) {
+    unsigned lost = take_record(s->log);
+    if (lost == 0 && s->log->now.text == NULL) break;
+    lua_settop(L, 1);
+    state_push(L, KEEP_LOG);
+    if (lost == 0) {
+      push_record(L, s->log);
+    } else {
+      lua_createtable(L, 0, 1);
+      set_integer(L, "lost", lost);
+    }
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK) continue;
+    const char *text = luaL_tolstring(L, -1, NULL);
+    lua_warning(L, "saros: error in the log function: ", 1);
+    lua_warning(L, text, 0);
+  }
+  return 0;
+}
+
+static void deliver_log(lua_State *L, state *s) {
+  s->log_due = false;
+  if (s->log == NULL || !lua_checkstack(L, 4)) return;
+  lua_pushcfunction(L, deliver);
+  lua_pushlightuserdata(L, s);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  lua_warning(L, "saros: error in the log function", 0);
+  lua_pop(L, 1);
+}
