@@ -150,6 +150,14 @@ $(BUILD)/spec/test_%: $(BUILD)/obj/spec/c/test_%.o $(C_OBJECTS) $(BUILD)/sources
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm
 
+# But those that are about Lua have the Lua room and Lua itself.
+$(BUILD)/obj/spec/c/test_lua_%.o: private ROOM = -isystem $(LUA_INCDIR)
+$(BUILD)/spec/test_lua_%: $(BUILD)/obj/spec/c/test_lua_%.o $(C_OBJECTS) \
+    $(LUA_C_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(LUA_LIB)
+
 # A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
 FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
@@ -167,7 +175,13 @@ $(BUILD)/spec/testmod.so: spec/c/testmod.c csrc/saros.h Makefile $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) -Wno-missing-prototypes \
 	  -Wno-missing-declarations -Icsrc -isystem $(LUA_INCDIR) $(CPPFLAGS) \
-	  $(CFLAGS) -fPIC -pthread -shared $(LDFLAGS) -o $@ $<
+	  $(CFLAGS) -fPIC -pthread -shared -Wl,-z,nodelete $(LDFLAGS) -o $@ $<
+
+# What a round trip between two threads costs before any library.
+$(BUILD)/spec/floor: spec/bench/floor.c Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $<
 
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
@@ -318,9 +332,10 @@ docs:  ## the reference, as one page: build/docs/index.html
 	  $(LUA) spec/docs.lua -o $(BUILD)/docs/index.html lua/saros
 
 bench:  ## compare with peers; the figures are ratios, and gate nothing
-	@$(MAKE) all extras
-	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
-	  SAROS_BUILD='$(BUILD)' $(LUA) spec/bench/run.lua
+	@$(MAKE) all extras $(BUILD)/spec/floor
+	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
+	  LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;' \
+	  SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build
