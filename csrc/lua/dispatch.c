@@ -65,8 +65,7 @@ static void take_out(state *s, task *t) {
 void dispatch_run(lua_State *L, state *s, unsigned budget) {
   if (s->log_due) deliver_log(L, s);
   /* When one forks, the rest of the list is the parent's. */
-  while (budget-- > 0 && s->first != NULL &&
-         s->generation == fork_generation) {
+  while (budget-- > 0 && s->first != NULL && s->generation == fork_generation) {
     task *t = take_first(s);
     s->busy++;
     pool_defer(s->first != NULL);
@@ -243,8 +242,8 @@ static int interrupted(lua_State *L, state *s, lua_Hook before) {
   /* One that was there before is a debugger's; but the signal may have come
      just before this wait. A hook for everything is how lua.c takes Ctrl-C. */
   const int all = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
-  bool at_once = (lua_gethookmask(s->main) & all) == all &&
-                 lua_gethookcount(s->main) == 1;
+  bool at_once =
+      (lua_gethookmask(s->main) & all) == all && lua_gethookcount(s->main) == 1;
   if (now == before && !at_once) return LUA_OK;
   lua_pushliteral(L, "interrupted!");
   return LUA_ERRRUN;
@@ -290,8 +289,7 @@ bool dispatch_advance(lua_State *L, state *s, saros_op *op) {
 /* The port to wait at. While this one waited, a task may have forked or a hook
    may have shut saros down: then it is another one. */
 static port *blocked_port(lua_State *L, state *s, blocked *b, saros_op *op) {
-  if (b->port != NULL && b->port == s->port &&
-      s->generation == fork_generation)
+  if (b->port != NULL && b->port == s->port && s->generation == fork_generation)
     return b->port;
   if (b->port != NULL) {
     watch_remove(&b->w);
@@ -396,8 +394,7 @@ static int await_ready(lua_State *L, state *s, double max_seconds) {
 int dispatch_step(lua_State *L, state *s, double max_seconds) {
   port *p = state_port(L, s);
   port_drain(p); /* a host's loop has seen it readable */
-  if (max_seconds == 0 && s->first == NULL && !port_signalled(p) &&
-      !s->log_due)
+  if (max_seconds == 0 && s->first == NULL && !port_signalled(p) && !s->log_due)
     return 0;
   port_awake(p);
   dispatch_collect(s);

@@ -27,8 +27,8 @@ wait_mode dispatch_mode(lua_State *L, state *s);
 /* What a blocking wait waits for. */
 typedef struct goal {
   bool (*reached)(struct goal *g);
-  saros_op *op;   /* what it needs is what this needs */
-  group *group;   /* or the tasks of this group */
+  saros_op *op; /* what it needs is what this needs */
+  group *group; /* or the tasks of this group */
   mover *mover;
 } goal;
 
@@ -37,7 +37,7 @@ typedef enum block_end {
   BLOCK_TIME,
   BLOCK_CYCLE,
   BLOCK_CANCELLED, /* the running task was: task_raise_cancel */
-  BLOCK_RAISED /* an interrupt; its error is at the top */
+  BLOCK_RAISED     /* an interrupt; its error is at the top */
 } block_end;
 /* Blocks; seconds < 0: no limit. */
 block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,

@@ -8,8 +8,8 @@
 #include "lua/handle.h"
 
 static const char *facade_name(saros_facade f) {
-  static const char *const names[SAROS_FACADES] = {"saros", "vss", "wsb",
-                                                   "vds", "bits"};
+  static const char *const names[SAROS_FACADES] = {"saros", "vss", "wsb", "vds",
+                                                   "bits"};
   return names[f];
 }
 

@@ -194,14 +194,20 @@ static int equal(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg handle_methods[] = {
-    {"wait", wait_method},         {"query", query},
-    {"status", status},            {"done", done},
-    {"ok", ok},                    {"result", result_method},
-    {"cancel", cancel},            {"on_done", on_done},
-    {"progress", progress_method}, {"lines", lines_method},
-    {"pause", do_pause},           {"resume", do_resume},
-    {"close", close_method},       {NULL, NULL}};
+const luaL_Reg handle_methods[] = {{"wait", wait_method},
+                                   {"query", query},
+                                   {"status", status},
+                                   {"done", done},
+                                   {"ok", ok},
+                                   {"result", result_method},
+                                   {"cancel", cancel},
+                                   {"on_done", on_done},
+                                   {"progress", progress_method},
+                                   {"lines", lines_method},
+                                   {"pause", do_pause},
+                                   {"resume", do_resume},
+                                   {"close", close_method},
+                                   {NULL, NULL}};
 
 const luaL_Reg handle_meta[] = {{"__gc", gc},
                                 {"__close", close_of_block},

@@ -24,8 +24,7 @@ static int raise_or_results(lua_State *L) {
   if (saros_op_state(op) == SAROS_SUCCEEDED)
     return task_push_results(L, 1, NULL);
   /* The error is raised again as it was. */
-  if (saros_op_state(op) == SAROS_FAILED &&
-      task_push_results(L, 1, NULL) > 0) {
+  if (saros_op_state(op) == SAROS_FAILED && task_push_results(L, 1, NULL) > 0) {
     failure_unwrap(L);
     return lua_error(L);
   }
@@ -244,13 +243,12 @@ static int shutdown_function(lua_State *L) {
 ** Codes
 ** ---------------------------------------------------------------- */
 
-static const char *const facade_names[] = {"saros", "vss", "wsb",
+static const char *const facade_names[] = {"saros", "vss",  "wsb",
                                            "vds",   "bits", NULL};
 
 /* code_name(facade, code) */
 static int code_name_function(lua_State *L) {
-  saros_facade f =
-      (saros_facade)luaL_checkoption(L, 1, NULL, facade_names);
+  saros_facade f = (saros_facade)luaL_checkoption(L, 1, NULL, facade_names);
   uint32_t code = (uint32_t)luaL_checkinteger(L, 2);
   const code_entry *e = code_find(f, code);
   char number[11];
@@ -269,8 +267,7 @@ static int code_value_function(lua_State *L) {
 
 /* failure(facade, code, message): an error object of a script's own. */
 static int failure_function(lua_State *L) {
-  saros_facade f =
-      (saros_facade)luaL_checkoption(L, 1, NULL, facade_names);
+  saros_facade f = (saros_facade)luaL_checkoption(L, 1, NULL, facade_names);
   uint32_t code = (uint32_t)luaL_checkinteger(L, 2);
   failure_make(L, f, code, 0, "%s", luaL_checkstring(L, 3));
   return 1;
@@ -326,23 +323,22 @@ static void pin(void) {
     dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
-static const luaL_Reg module_functions[] = {
-    {"run", run_function},
-    {"fd", fd_function},
-    {"step", step_function},
-    {"get", get_function},
-    {"list", list_function},
-    {"advance", advance_function},
-    {"poke", poke_function},
-    {"set_budget", set_budget},
-    {"set_host", set_host},
-    {"set_log", set_log},
-    {"shutdown", shutdown_function},
-    {"code_name", code_name_function},
-    {"code_value", code_value_function},
-    {"failure", failure_function},
-    {"counts", counts_function},
-    {NULL, NULL}};
+static const luaL_Reg module_functions[] = {{"run", run_function},
+                                            {"fd", fd_function},
+                                            {"step", step_function},
+                                            {"get", get_function},
+                                            {"list", list_function},
+                                            {"advance", advance_function},
+                                            {"poke", poke_function},
+                                            {"set_budget", set_budget},
+                                            {"set_host", set_host},
+                                            {"set_log", set_log},
+                                            {"shutdown", shutdown_function},
+                                            {"code_name", code_name_function},
+                                            {"code_value", code_value_function},
+                                            {"failure", failure_function},
+                                            {"counts", counts_function},
+                                            {NULL, NULL}};
 
 __attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {
   luaL_checkversion(L);

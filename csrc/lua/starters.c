@@ -22,8 +22,7 @@ static void check_names(lua_State *L, int index, const char *what,
         lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
     int i = 0;
     while (names[i] != NULL && strcmp(names[i], name) != 0) i++;
-    if (names[i] == NULL)
-      luaL_error(L, "%s has no option '%s'", what, name);
+    if (names[i] == NULL) luaL_error(L, "%s has no option '%s'", what, name);
   }
 }
 
@@ -156,8 +155,8 @@ static const char **environment(lua_State *L, int table, bool empty) {
         (lua_type(L, -1) != LUA_TSTRING && lua_toboolean(L, -1)))
       luaL_error(L, "option 'env': { NAME = \"value\" } expected");
     if (lua_type(L, -1) == LUA_TSTRING) {
-      list[n++] = lua_pushfstring(L, "%s=%s", lua_tostring(L, -2),
-                                  lua_tostring(L, -1));
+      list[n++] =
+          lua_pushfstring(L, "%s=%s", lua_tostring(L, -2), lua_tostring(L, -1));
       lua_rawseti(L, keeper, (lua_Integer)n);
     }
     lua_pop(L, 1);
@@ -170,8 +169,7 @@ static void input_option(lua_State *L, process_options *o) {
   switch (lua_getfield(L, 1, "stdin")) {
     case LUA_TNIL: break;
     case LUA_TSTRING:
-      if (strcmp(lua_tostring(L, -1), "inherit") == 0 &&
-          lua_rawlen(L, -1) == 7)
+      if (strcmp(lua_tostring(L, -1), "inherit") == 0 && lua_rawlen(L, -1) == 7)
         o->input_inherit = true;
       else
         o->input = lua_tolstring(L, -1, &o->input_size);
@@ -188,9 +186,9 @@ static void input_option(lua_State *L, process_options *o) {
 
 static int process_function(lua_State *L) {
   static const char *const names[] = {
-      "argv",   "stdin",   "stdout", "stderr", "env",  "clear_env", "cwd",
-      "timeout", "grace",  "limit",  "any_status", "name", NULL};
-  static const char *const ends[] = {"capture", "lines",   "stream", "null",
+      "argv",    "stdin", "stdout", "stderr",     "env",  "clear_env", "cwd",
+      "timeout", "grace", "limit",  "any_status", "name", NULL};
+  static const char *const ends[] = {"capture", "lines",  "stream", "null",
                                      "inherit", "stdout", NULL};
   state *s = state_here(L);
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -227,9 +225,9 @@ static int process_function(lua_State *L) {
 }
 
 static int copy_function(lua_State *L) {
-  static const char *const names[] = {"from",    "to",    "replace",
-                                      "one_file_system", "durable", "clone",
-                                      "name",    NULL};
+  static const char *const names[] = {
+      "from",    "to",    "replace", "one_file_system",
+      "durable", "clone", "name",    NULL};
   static const char *const clones[] = {"auto", "never", "always", NULL};
   state *s = state_here(L);
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -272,8 +270,8 @@ static int gather_function(lua_State *L) {
   }
   uint32_t why;
   saros_op *op = gather_start(ops, n, mode, &why);
-  error *e = op == NULL ? error_make(SAROS_FACADE_SAROS, why, "no memory left")
-                        : NULL;
+  error *e =
+      op == NULL ? error_make(SAROS_FACADE_SAROS, why, "no memory left") : NULL;
   return started(L, s, h, op, e);
 }
 

@@ -38,18 +38,18 @@ struct state {
   lua_State *main;
   port *port; /* opened when first needed */
   uint16_t generation;
-  unsigned ports; /* opened so far: tells one descriptor from the next */
-  task *current;         /* the one that runs, innermost */
-  unsigned depth;        /* dispatches inside each other */
-  task *first, **last;   /* ready to be resumed */
-  task *tasks;           /* all that have not ended */
+  unsigned ports;      /* opened so far: tells one descriptor from the next */
+  task *current;       /* the one that runs, innermost */
+  unsigned depth;      /* dispatches inside each other */
+  task *first, **last; /* ready to be resumed */
+  task *tasks;         /* all that have not ended */
   unsigned task_count;
   lua_Integer free_slot; /* in KEEP_THREADS: head of the free slots */
   lua_Integer slots;
   unsigned budget;
   unsigned busy; /* resumptions since the last sleep */
   unsigned mark; /* of the last walk along waits */
-  bool open; /* wholly made: memory may run out in between */
+  bool open;     /* wholly made: memory may run out in between */
   bool has_host, log_due;
   lua_CFunction harmless[4]; /* pcall, xpcall, dofile, pairs */
   log_box *log;

@@ -80,7 +80,7 @@ static void failed(lua_State *co, task *t, uint32_t fallback) {
   lua_pop(co, 1);
 }
 
-#define YIELD_TEXT                                                         \
+#define YIELD_TEXT                                                          \
   "yield without an operation: in a saros task only a wait may yield; use " \
   "coroutine.wrap for generators"
 
@@ -186,7 +186,7 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, at, 1);
   int slot = slot_take(L, s); /* pops the coroutine */
-  if (name != NULL) { /* a place for it, so that nothing raises later */
+  if (name != NULL) {         /* a place for it, so that nothing raises later */
     state_push(L, KEEP_NAMED);
     lua_pushstring(L, name);
     lua_pushvalue(L, -1);

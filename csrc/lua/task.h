@@ -9,9 +9,9 @@
 #include "lua/state.h"
 
 /* What woke it: set by any thread, read by the dispatcher. */
-#define WOKE_OVER 1u    /* what it waited for is over, or has moved */
-#define WOKE_TIME 2u    /* its time is up */
-#define WOKE_CANCEL 4u  /* it was cancelled */
+#define WOKE_OVER 1u   /* what it waited for is over, or has moved */
+#define WOKE_TIME 2u   /* its time is up */
+#define WOKE_CANCEL 4u /* it was cancelled */
 
 /* What the state's thread knows of it. */
 #define TASK_STARTED 0x01u
@@ -21,7 +21,7 @@
 #define TASK_CANCEL 0x10u  /* the next wait raises */
 #define TASK_FAILED 0x20u  /* its results are one error */
 #define TASK_ENDED 0x40u
-#define TASK_POISONED 0x80u /* it yielded on its own: raises there */
+#define TASK_POISONED 0x80u  /* it yielded on its own: raises there */
 #define TASK_NO_CYCLE 0x100u /* what this mark's walk found */
 
 /* Tasks that saros.run waits for together. */
@@ -58,9 +58,9 @@ struct task {
   wait_timer *time;
   mover *on_mover;
   group *group;
-  char *complaint; /* the error, when nobody has looked yet */
+  char *complaint;  /* the error, when nobody has looked yet */
   uint32_t outcome; /* the code it ends with */
-  unsigned mark;   /* of a walk along waits */
+  unsigned mark;    /* of a walk along waits */
   int slot;
   _Atomic int handles; /* in Lua, of any state */
 };

@@ -136,9 +136,9 @@ static int park(lua_State *L, state *s, task *t, saros_op *op, double seconds,
     time->owner = t;
     time->t.fire = time_fire;
     t->time = time;
-    timer_set_locked(&time->t,
-                     engine_clock() +
-                         (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9));
+    timer_set_locked(
+        &time->t,
+        engine_clock() + (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9));
   }
   task_wait_for(t, op);
   if (!watch_add(&t->w, op)) { /* over in this instant */

@@ -111,8 +111,8 @@ static void spin(lane *l) {
   if (l->spinning > 0 || l->most == 1) return;
   l->spinning = 1;
   pthread_mutex_unlock(&l->lock);
-  for (int i = 0; i < SPINS && atomic_load_explicit(&l->queued,
-                                                   memory_order_relaxed) == 0;
+  for (int i = 0;
+       i < SPINS && atomic_load_explicit(&l->queued, memory_order_relaxed) == 0;
        i++)
     pool_relax();
   pthread_mutex_lock(&l->lock);

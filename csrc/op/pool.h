@@ -54,7 +54,7 @@ unsigned pool_threads(pool_lane lane);
    until that says no. */
 void pool_guard_set(void);
 bool pool_guard(void);
-void pool_stop(void);   /* joins every thread: the queues must be empty */
+void pool_stop(void); /* joins every thread: the queues must be empty */
 bool pool_is_worker(void);
 
 #endif

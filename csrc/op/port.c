@@ -141,8 +141,7 @@ bool port_doze(port *p) {
 void port_drain(port *p) {
   if (inherited(p)) return;
   uint64_t n;
-  while (read(p->fd, &n, sizeof n) < 0 && errno == EINTR) {
-  }
+  while (read(p->fd, &n, sizeof n) < 0 && errno == EINTR) {}
   /* Whoever pushes before this line does not write, and his node is found by
      the look that follows; whoever pushes after it writes again. */
   pthread_mutex_lock(&p->lock);

@@ -32,7 +32,7 @@ struct port {
   _Atomic bool signalled; /* there are nodes */
   _Atomic bool written;   /* the fd was, or is about to be, written */
   bool awake;             /* the owner looks by itself: no need to write */
-  saros_op *owned; /* started from here and still working */
+  saros_op *owned;        /* started from here and still working */
 };
 
 port *port_open(uint32_t *why); /* holds the engine */

@@ -131,7 +131,8 @@ value *op_status(saros_op *op) {
   if (unwinding && x == NULL) value_put(map, "phase", value_text("unwinding"));
   double elapsed = (double)(until - op->begun) / 1e9;
   bool whole = value_put(map, "elapsed", value_real(elapsed)) &&
-               value_get(map, "state") != NULL && value_get(map, "code") != NULL;
+               value_get(map, "state") != NULL &&
+               value_get(map, "code") != NULL;
   if (whole) return map;
   value_free(map); /* no answer is better than half of one */
   return NULL;

@@ -27,7 +27,7 @@ int luaopen_saros_core(lua_State *L);
 
 typedef struct heap {
   long blocks;
-  long requests;  /* that grow, since it was armed */
+  long requests;   /* that grow, since it was armed */
   long from, upto; /* these fail */
 } heap;
 
@@ -69,8 +69,9 @@ static lua_State *open_state(heap *h) {
   lua_pushcfunction(L, luaopen_saros_core);
   lua_setfield(L, -2, "saros.core");
   lua_pop(L, 1);
-  if (luaL_dostring(L, "package.path = 'lua/?.lua;lua/?/init.lua'\n"
-                       "saros = require 'saros'") != LUA_OK) {
+  if (luaL_dostring(L,
+                    "package.path = 'lua/?.lua;lua/?/init.lua'\n"
+                    "saros = require 'saros'") != LUA_OK) {
     printf("%s\n", lua_tostring(L, -1));
     exit(1);
   }
@@ -121,165 +122,191 @@ typedef struct scenario {
 } scenario;
 
 static const scenario scenarios[] = {
-    {"sleep", "assert(saros.sleep(0):wait())\n"
-              "local op <close> = saros.sleep(0, { name = 'memory' })\n"
-              "assert(op:wait() == true)"},
-    {"spawn", "local function f(...) saros.sleep(0):wait() return ... end\n"
-              "local op = saros.spawn(f, 1, nil, 'x')\n"
-              "local a, b, c = op:wait()\n"
-              "if not a then error(b) end\n"
-              "assert(a == 1 and b == nil and c == 'x')"},
-    {"many", "local t = {}\n"
-             "for i = 1, 20 do t[i] = saros.spawn(function() return i end) end\n"
-             "for i = 1, 20 do\n"
-             "  local a, b = t[i]:wait()\n"
-             "  if not a then error(b) end\n"
-             "  assert(a == i)\n"
-             "end"},
-    {"run", "assert(saros.run(function(x)\n"
-            "  local op = saros.spawn(function() return x end)\n"
-            "  local a, b = op:wait()\n"
-            "  if not a then error(b) end\n"
-            "  return a\n"
-            "end, 7) == 7)"},
-    {"failure", "local op = saros.spawn(function()\n"
-                "  local x <close> = setmetatable({}, { __close = function()\n"
-                "    saros.sleep(0):wait()\n"
-                "  end })\n"
-                "  error({ 'reason' })\n"
-                "end)\n"
-                "local no, err = op:wait()\n"
-                "assert(no == nil and err)\n"
-                "local s, t = op:status(), tostring(op) .. tostring(err)\n"
-                "assert(s.state == 'failed')"},
-    {"cancel", "local op = saros.spawn(function()\n"
-               "  local x <close> = saros.sleep(1000)\n"
-               "  x:wait()\n"
-               "end)\n"
-               "saros.step(0)\n"
-               "op:cancel()\n"
-               "local no, err = op:wait()\n"
-               "assert(no == nil and op:status().state ~= 'succeeded')"},
-    {"wait with a time", "local op <close> = saros.sleep(1000)\n"
-                         "local no, err = op:wait(0)\n"
-                         "assert(err.timeout)\n"
-                         "saros.run(function()\n"
-                         "  local no, err = op:wait(0.0001)\n"
-                         "  assert(err.timeout)\n"
-                         "end)"},
-    {"blocking", "table.sort({ 2, 1 }, function(a, b)\n"
-                 "  local op = saros.spawn(function()\n"
-                 "    return (saros.sleep(0):wait())\n"
-                 "  end)\n"
-                 "  local x, err = op:wait()\n"
-                 "  if not x then error(err) end\n"
-                 "  return a < b\n"
-                 "end)"},
-    {"cycle", "local a\n"
-              "a = saros.spawn(function() return a:wait() end)\n"
-              "local no, err = a:wait()\n"
-              "assert(no == nil and err)"},
-    {"on_done", "local seen\n"
-                "local op = saros.spawn(function() return 1 end)\n"
-                "local h = op:on_done(function(r) seen = r end)\n"
-                "local a, b = h:wait()\n"
-                "if not a then error(b) end\n"
-                "assert(seen == 1 or op:status().state == 'failed')\n"
-                "local never <close> = saros.sleep(1000)\n"
-                "never:on_done(function() end):close()"},
-    {"progress", "for s in saros.sleep(0):progress() do\n"
-                 "  assert(s.state)\n"
-                 "end\n"
-                 "saros.run(function()\n"
-                 "  for s in saros.sleep(0):progress() do assert(s.code) end\n"
-                 "  local op <close> = saros.sleep(1000)\n"
-                 "  for s in op:progress() do break end\n"
-                 "end)"},
-    {"gather", "local core = require 'saros.core'\n"
-               "local a, b = saros.sleep(0), saros.sleep(0)\n"
-               "local r = core.gather({ a, b }, 'all'):wait()\n"
-               "assert(r == true or r.index == nil or r.index == 0)\n"
-               "r = core.gather({ a, b }, 'first'):wait()\n"
-               "assert(r == true or r.index == nil or r.index == 1)"},
-    {"all", "local a, b = saros.spawn(function() return 1 end), saros.sleep(0)\n"
-            "local r, err = saros.all { a, b, name = 'memory' }:wait()\n"
-            "saros.get('memory'):close()\n"
-            "if not r then error(err) end\n"
-            "assert(r[1] == 1 and r[2] == true)"},
-    {"any", "local slow = saros.sleep(1000)\n"
-            "local i, err = saros.any { slow, saros.sleep(0), cancel = true }:wait()\n"
-            "slow:cancel()\n"
-            "if not i then error(err) end\n"
-            "assert(i == 2)"},
-    {"timeout", "local op = saros.sleep(1000)\n"
-                "local r, err = saros.timeout(op, 0):wait()\n"
-                "op:cancel()\n"
-                "assert(not r)\n"
-                "if not err.timeout then error(err) end"},
-    {"retry", "local n = 0\n"
-              "local core = require 'saros.core'\n"
-              "local r, err = saros.retry({ delay = 0 }, function()\n"
-              "  n = n + 1\n"
-              "  if n < 3 then return nil, core.failure('saros', 0x800700AA, 'busy') end\n"
-              "  return saros.sleep(0)\n"
-              "end):wait()\n"
-              "if not r then error(err) end\n"
-              "assert(n == 3)"},
-    {"scope", "local r = saros.scope(function(scope)\n"
-              "  scope:spawn(function() saros.sleep(0):wait() end)\n"
-              "  scope:add(saros.sleep(0))\n"
-              "  return 5\n"
-              "end)\n"
-              "assert(r == 5)"},
-    {"names", "local op <close> = saros.sleep(1000, { name = 'memory' })\n"
-              "assert(saros.get 'memory' == op)\n"
-              "assert(saros.list().memory == op)\n"
-              "assert(not saros.get 'memory2')"},
-    {"log", "saros.config { log = function(r) assert(r) end }\n"
-            "local op = saros.spawn(function()\n"
-            "  local x <close> = setmetatable({}, { __close = function()\n"
-            "    error 'in cleanup'\n"
-            "  end })\n"
-            "  saros.sleep(1000):wait()\n"
-            "end)\n"
-            "saros.step(0)\n"
-            "op:cancel()\n"
-            "op:wait()\n"
-            "while saros.step(0) do end\n"
-            "saros.config { log = false }"},
-    {"unheard", "saros.spawn(function() error 'unheard' end)\n"
-                "saros.spawn(function() return nil, 'unheard' end)\n"
-                "while saros.step(0) do end\n"
-                "collectgarbage()"},
-    {"generator", "local n = 0\n"
-                  "saros.run(function()\n"
-                  "  for v in coroutine.wrap(function()\n"
-                  "    for i = 1, 3 do\n"
-                  "      local ok, err = saros.spawn(function() end):wait()\n"
-                  "      if not ok then error(err) end\n"
-                  "      coroutine.yield(i)\n"
-                  "    end\n"
-                  "  end) do n = n + v end\n"
-                  "end)\n"
-                  "assert(n == 6)"},
-    {"shutdown", "saros.spawn(function() saros.sleep(1000):wait() end)\n"
-                 "saros.step(0)\n"
-                 "saros.shutdown()\n"
-                 "assert(saros.sleep(0):wait())"},
-    {"left in flight", "saros.spawn(function() saros.sleep(1000):wait() end)\n"
-                       "local op = saros.sleep(1000)\n"
-                       "op:on_done(print)\n"
-                       "saros.step(0)\n"
-                       "for s in op:progress() do break end"},
-    {"process", "local op = saros.process { argv = { 'true' }, name = 'memory',\n"
-                "  env = { A = 'b' }, stdin = 'x' }\n"
-                "local r, err = op:wait()\n"
-                "op:close()\n"
-                "if not r then error(err) end"},
-    {"copy", "local op = saros.copy { from = 'csrc/saros.h', to = TO }\n"
-             "local r, err = op:wait()\n"
-             "os.remove(TO)\n"
-             "if not r then error(err) end"},
+    {"sleep",
+     "assert(saros.sleep(0):wait())\n"
+     "local op <close> = saros.sleep(0, { name = 'memory' })\n"
+     "assert(op:wait() == true)"},
+    {"spawn",
+     "local function f(...) saros.sleep(0):wait() return ... end\n"
+     "local op = saros.spawn(f, 1, nil, 'x')\n"
+     "local a, b, c = op:wait()\n"
+     "if not a then error(b) end\n"
+     "assert(a == 1 and b == nil and c == 'x')"},
+    {"many",
+     "local t = {}\n"
+     "for i = 1, 20 do t[i] = saros.spawn(function() return i end) end\n"
+     "for i = 1, 20 do\n"
+     "  local a, b = t[i]:wait()\n"
+     "  if not a then error(b) end\n"
+     "  assert(a == i)\n"
+     "end"},
+    {"run",
+     "assert(saros.run(function(x)\n"
+     "  local op = saros.spawn(function() return x end)\n"
+     "  local a, b = op:wait()\n"
+     "  if not a then error(b) end\n"
+     "  return a\n"
+     "end, 7) == 7)"},
+    {"failure",
+     "local op = saros.spawn(function()\n"
+     "  local x <close> = setmetatable({}, { __close = function()\n"
+     "    saros.sleep(0):wait()\n"
+     "  end })\n"
+     "  error({ 'reason' })\n"
+     "end)\n"
+     "local no, err = op:wait()\n"
+     "assert(no == nil and err)\n"
+     "local s, t = op:status(), tostring(op) .. tostring(err)\n"
+     "assert(s.state == 'failed')"},
+    {"cancel",
+     "local op = saros.spawn(function()\n"
+     "  local x <close> = saros.sleep(1000)\n"
+     "  x:wait()\n"
+     "end)\n"
+     "saros.step(0)\n"
+     "op:cancel()\n"
+     "local no, err = op:wait()\n"
+     "assert(no == nil and op:status().state ~= 'succeeded')"},
+    {"wait with a time",
+     "local op <close> = saros.sleep(1000)\n"
+     "local no, err = op:wait(0)\n"
+     "assert(err.timeout)\n"
+     "saros.run(function()\n"
+     "  local no, err = op:wait(0.0001)\n"
+     "  assert(err.timeout)\n"
+     "end)"},
+    {"blocking",
+     "table.sort({ 2, 1 }, function(a, b)\n"
+     "  local op = saros.spawn(function()\n"
+     "    return (saros.sleep(0):wait())\n"
+     "  end)\n"
+     "  local x, err = op:wait()\n"
+     "  if not x then error(err) end\n"
+     "  return a < b\n"
+     "end)"},
+    {"cycle",
+     "local a\n"
+     "a = saros.spawn(function() return a:wait() end)\n"
+     "local no, err = a:wait()\n"
+     "assert(no == nil and err)"},
+    {"on_done",
+     "local seen\n"
+     "local op = saros.spawn(function() return 1 end)\n"
+     "local h = op:on_done(function(r) seen = r end)\n"
+     "local a, b = h:wait()\n"
+     "if not a then error(b) end\n"
+     "assert(seen == 1 or op:status().state == 'failed')\n"
+     "local never <close> = saros.sleep(1000)\n"
+     "never:on_done(function() end):close()"},
+    {"progress",
+     "for s in saros.sleep(0):progress() do\n"
+     "  assert(s.state)\n"
+     "end\n"
+     "saros.run(function()\n"
+     "  for s in saros.sleep(0):progress() do assert(s.code) end\n"
+     "  local op <close> = saros.sleep(1000)\n"
+     "  for s in op:progress() do break end\n"
+     "end)"},
+    {"gather",
+     "local core = require 'saros.core'\n"
+     "local a, b = saros.sleep(0), saros.sleep(0)\n"
+     "local r = core.gather({ a, b }, 'all'):wait()\n"
+     "assert(r == true or r.index == nil or r.index == 0)\n"
+     "r = core.gather({ a, b }, 'first'):wait()\n"
+     "assert(r == true or r.index == nil or r.index == 1)"},
+    {"all",
+     "local a, b = saros.spawn(function() return 1 end), saros.sleep(0)\n"
+     "local r, err = saros.all { a, b, name = 'memory' }:wait()\n"
+     "saros.get('memory'):close()\n"
+     "if not r then error(err) end\n"
+     "assert(r[1] == 1 and r[2] == true)"},
+    {"any",
+     "local slow = saros.sleep(1000)\n"
+     "local i, err = saros.any { slow, saros.sleep(0), cancel = true }:wait()\n"
+     "slow:cancel()\n"
+     "if not i then error(err) end\n"
+     "assert(i == 2)"},
+    {"timeout",
+     "local op = saros.sleep(1000)\n"
+     "local r, err = saros.timeout(op, 0):wait()\n"
+     "op:cancel()\n"
+     "assert(not r)\n"
+     "if not err.timeout then error(err) end"},
+    {"retry",
+     "local n = 0\n"
+     "local core = require 'saros.core'\n"
+     "local r, err = saros.retry({ delay = 0 }, function()\n"
+     "  n = n + 1\n"
+     "  if n < 3 then return nil, core.failure('saros', 0x800700AA, 'busy') "
+     "end\n"
+     "  return saros.sleep(0)\n"
+     "end):wait()\n"
+     "if not r then error(err) end\n"
+     "assert(n == 3)"},
+    {"scope",
+     "local r = saros.scope(function(scope)\n"
+     "  scope:spawn(function() saros.sleep(0):wait() end)\n"
+     "  scope:add(saros.sleep(0))\n"
+     "  return 5\n"
+     "end)\n"
+     "assert(r == 5)"},
+    {"names",
+     "local op <close> = saros.sleep(1000, { name = 'memory' })\n"
+     "assert(saros.get 'memory' == op)\n"
+     "assert(saros.list().memory == op)\n"
+     "assert(not saros.get 'memory2')"},
+    {"log",
+     "saros.config { log = function(r) assert(r) end }\n"
+     "local op = saros.spawn(function()\n"
+     "  local x <close> = setmetatable({}, { __close = function()\n"
+     "    error 'in cleanup'\n"
+     "  end })\n"
+     "  saros.sleep(1000):wait()\n"
+     "end)\n"
+     "saros.step(0)\n"
+     "op:cancel()\n"
+     "op:wait()\n"
+     "while saros.step(0) do end\n"
+     "saros.config { log = false }"},
+    {"unheard",
+     "saros.spawn(function() error 'unheard' end)\n"
+     "saros.spawn(function() return nil, 'unheard' end)\n"
+     "while saros.step(0) do end\n"
+     "collectgarbage()"},
+    {"generator",
+     "local n = 0\n"
+     "saros.run(function()\n"
+     "  for v in coroutine.wrap(function()\n"
+     "    for i = 1, 3 do\n"
+     "      local ok, err = saros.spawn(function() end):wait()\n"
+     "      if not ok then error(err) end\n"
+     "      coroutine.yield(i)\n"
+     "    end\n"
+     "  end) do n = n + v end\n"
+     "end)\n"
+     "assert(n == 6)"},
+    {"shutdown",
+     "saros.spawn(function() saros.sleep(1000):wait() end)\n"
+     "saros.step(0)\n"
+     "saros.shutdown()\n"
+     "assert(saros.sleep(0):wait())"},
+    {"left in flight",
+     "saros.spawn(function() saros.sleep(1000):wait() end)\n"
+     "local op = saros.sleep(1000)\n"
+     "op:on_done(print)\n"
+     "saros.step(0)\n"
+     "for s in op:progress() do break end"},
+    {"process",
+     "local op = saros.process { argv = { 'true' }, name = 'memory',\n"
+     "  env = { A = 'b' }, stdin = 'x' }\n"
+     "local r, err = op:wait()\n"
+     "op:close()\n"
+     "if not r then error(err) end"},
+    {"copy",
+     "local op = saros.copy { from = 'csrc/saros.h', to = TO }\n"
+     "local r, err = op:wait()\n"
+     "os.remove(TO)\n"
+     "if not r then error(err) end"},
 };
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
@@ -314,9 +341,10 @@ static void attempt(lua_State *L, char *text, size_t size) {
 
 /* What has a name stays for whoever may ask for it. */
 static void forget_names(lua_State *L) {
-  int r = luaL_dostring(L, "for _, op in pairs(saros.list()) do\n"
-                           "  op:close(1)\n"
-                           "end");
+  int r = luaL_dostring(L,
+                        "for _, op in pairs(saros.list()) do\n"
+                        "  op:close(1)\n"
+                        "end");
   CHECK(r == LUA_OK);
 }
 
@@ -444,9 +472,10 @@ TEST(require_without_memory) {
         lua_pushcfunction(L, load_core);
         CHECK(lua_pcall(L, 0, 0, 0) == LUA_OK);
       }
-      CHECK(luaL_dostring(L, "package.path = 'lua/?.lua;lua/?/init.lua'\n"
-                             "local saros = require 'saros'\n"
-                             "assert(saros.sleep(0):wait())") == LUA_OK);
+      CHECK(luaL_dostring(L,
+                          "package.path = 'lua/?.lua;lua/?/init.lua'\n"
+                          "local saros = require 'saros'\n"
+                          "assert(saros.sleep(0):wait())") == LUA_OK);
       lua_close(L);
       CHECK(all_gone(&h));
       if (!failed) break;
@@ -483,9 +512,15 @@ static void torture(int kind) {
   }
 }
 
-TEST(collected_at_every_instruction) { torture(0); }
-TEST(collected_by_generations) { torture(1); }
-TEST(collected_without_pause) { torture(2); }
+TEST(collected_at_every_instruction) {
+  torture(0);
+}
+TEST(collected_by_generations) {
+  torture(1);
+}
+TEST(collected_without_pause) {
+  torture(2);
+}
 
 
 /* ------------------------------------------------------------------
@@ -496,9 +531,10 @@ TEST(three_states_in_a_row) {
   for (int i = 0; i < 3; i++) {
     heap h;
     lua_State *L = open_state(&h);
-    CHECK(luaL_dostring(L, "saros.spawn(function() end)\n"
-                           "saros.sleep(1000)\n"
-                           "assert(saros.sleep(0):wait())") == LUA_OK);
+    CHECK(luaL_dostring(L,
+                        "saros.spawn(function() end)\n"
+                        "saros.sleep(1000)\n"
+                        "assert(saros.sleep(0):wait())") == LUA_OK);
     lua_close(L);
     CHECK(all_gone(&h));
   }
@@ -540,18 +576,20 @@ TEST(two_states_on_two_threads) {
 
 static void *step_there(void *L) {
   return (void *)(intptr_t)luaL_dostring(
-      L, "for _ = 1, 10 do saros.step(0) end\n"
-         "assert(saros.spawn(function() return 1 end):wait() == 1)\n"
-         "coroutine.wrap(function() assert(saros.sleep(0):wait()) end)()");
+      L,
+      "for _ = 1, 10 do saros.step(0) end\n"
+      "assert(saros.spawn(function() return 1 end):wait() == 1)\n"
+      "coroutine.wrap(function() assert(saros.sleep(0):wait()) end)()");
 }
 
 TEST(one_state_from_two_threads_in_turn) {
   heap h;
   lua_State *L = open_state(&h);
-  CHECK(luaL_dostring(L, "T = saros.spawn(function()\n"
-                         "  for _ = 1, 100 do saros.sleep(0):wait() end\n"
-                         "  return 'end'\n"
-                         "end)") == LUA_OK);
+  CHECK(luaL_dostring(L,
+                      "T = saros.spawn(function()\n"
+                      "  for _ = 1, 100 do saros.sleep(0):wait() end\n"
+                      "  return 'end'\n"
+                      "end)") == LUA_OK);
   for (int i = 0; i < 20; i++) {
     pthread_t id;
     void *result = NULL;

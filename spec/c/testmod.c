@@ -96,7 +96,7 @@ static int flag(lua_State *L, const char *name) {
 /* gate{ facade = "vss", kind = "vss.x", run = "cpu" | "lane", fixed = true
    (not cancellable), holds = true, no_estimate, reopenable, name } */
 static int new_gate(lua_State *L) {
-  static const char *const facades[] = {"saros", "vss", "wsb",
+  static const char *const facades[] = {"saros", "vss",  "wsb",
                                         "vds",   "bits", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -251,9 +251,9 @@ static int gate_no_return(lua_State *L) {
 }
 
 static int gate_retry(lua_State *L) {
-  lua_pushboolean(L, saros_op_retry_wait(check(L)->op,
-                                         (uint32_t)luaL_checkinteger(L, 2),
-                                         (uint32_t)luaL_checkinteger(L, 3)));
+  lua_pushboolean(
+      L, saros_op_retry_wait(check(L)->op, (uint32_t)luaL_checkinteger(L, 2),
+                             (uint32_t)luaL_checkinteger(L, 3)));
   return 1;
 }
 
@@ -402,16 +402,23 @@ static int do_fork(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"op", gate_op},           {"start", gate_start},
-    {"finish", gate_finish},   {"finish_later", gate_finish_later},
-    {"end_with", gate_end},    {"output", gate_output},
-    {"progress", gate_progress}, {"phase", gate_phase},
-    {"cleanup", gate_cleanup}, {"no_return", gate_no_return},
-    {"retry", gate_retry},     {"running", gate_running},
-    {"deny", gate_deny},       {"entered", gate_entered},
-    {"cancels", gate_cancels}, {"bits", gate_bits},
-    {NULL, NULL}};
+static const luaL_Reg methods[] = {{"op", gate_op},
+                                   {"start", gate_start},
+                                   {"finish", gate_finish},
+                                   {"finish_later", gate_finish_later},
+                                   {"end_with", gate_end},
+                                   {"output", gate_output},
+                                   {"progress", gate_progress},
+                                   {"phase", gate_phase},
+                                   {"cleanup", gate_cleanup},
+                                   {"no_return", gate_no_return},
+                                   {"retry", gate_retry},
+                                   {"running", gate_running},
+                                   {"deny", gate_deny},
+                                   {"entered", gate_entered},
+                                   {"cancels", gate_cancels},
+                                   {"bits", gate_bits},
+                                   {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
     {"gate", new_gate},     {"work", work},         {"poll", poll_fd},
