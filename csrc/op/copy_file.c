@@ -274,6 +274,17 @@ static bool try_clone(file_work *f) {
   return true;
 }
 
+/* Before bytes are moved. What is written behind the end makes some file
+   systems (XFS) allocate more, which then stays in the holes: so the end is
+   set first, unless all is written from the beginning to the end. */
+static bool make_room(file_work *f) {
+  off_t size = f->st.st_size;
+  if (size > COPY_CHUNK) posix_fadvise(f->from, 0, 0, POSIX_FADV_SEQUENTIAL);
+  if ((f->sparse || size > SHARED_FROM) && ftruncate(f->to, size) != 0)
+    return failed(f, errno, "cannot set the size of", COPY_TARGET);
+  return true;
+}
+
 void file_copy(crew *w, worker *me, walk_dir *d, const char *name, int from,
                int to, const struct stat *st) {
   size_t size = strlen(name) + 1;
@@ -293,16 +304,15 @@ void file_copy(crew *w, worker *me, walk_dir *d, const char *name, int from,
   f->sparse = st->st_blocks < st->st_size / 512;
   f->s.piece = piece;
   f->s.finish = finish;
-  walk_pin(d); /* it may outlive the batch it was in */
-  bool goes_on = try_clone(f);
   f->s.end = st->st_size;
-  if (goes_on && !f->cloned && st->st_size > COPY_CHUNK)
-    posix_fadvise(from, 0, 0, POSIX_FADV_SEQUENTIAL);
-  if (goes_on && !f->cloned && st->st_size > SHARED_FROM &&
-      is_worth_sharing(to)) {
-    crew_share(w, me, &f->s);
-    return;
+  walk_pin(d); /* it may outlive the batch it was in */
+  bool shares = false;
+  if (try_clone(f) && !f->cloned && make_room(f)) {
+    shares = st->st_size > SHARED_FROM && is_worth_sharing(to);
+    if (!shares) move_data(f, me, 0, st->st_size);
   }
-  if (goes_on && !f->cloned) move_data(f, me, 0, st->st_size);
-  finish(w, me, &f->s);
+  if (shares)
+    crew_share(w, me, &f->s);
+  else
+    finish(w, me, &f->s);
 }

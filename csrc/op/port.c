@@ -223,26 +223,60 @@ static saros_op *take_owned(port *p) {
   }
 }
 
+/* Lists of operations that are off the port's: the link is free. */
+static void put(saros_op **list, saros_op *op) {
+  op->owned_next = *list;
+  *list = op;
+}
+
+static saros_op *take(saros_op **list) {
+  saros_op *op = *list;
+  if (op != NULL) *list = op->owned_next;
+  return op;
+}
+
+/* One reference is ours, one the work's: a third is somebody's. */
+static bool is_held(saros_op *op) {
+  return atomic_load(&op->refs) > 2;
+}
+
+static void cancel_into(saros_op **waiting, saros_op *op) {
+  op_try_cancel(op);
+  if (op_is_over(op))
+    saros_op_unref(op);
+  else
+    put(waiting, op);
+}
+
+/* A third reference may be that of a gather which the engine is just letting
+   go of: it is looked at a little later once more. */
+static void look_again(saros_op **held, saros_op **waiting) {
+  for (int i = 0; *held != NULL && i < 20; i++) {
+    saros_op *still = NULL, *op;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    while ((op = take(held)) != NULL) {
+      if (is_held(op))
+        put(&still, op);
+      else
+        cancel_into(waiting, op);
+    }
+    *held = still;
+  }
+}
+
 static void leave(port *p, uint32_t ms, bool all) {
   if (inherited(p)) return;
-  saros_op *waiting = NULL, *op;
+  saros_op *waiting = NULL, *held = NULL, *op;
   while ((op = take_owned(p)) != NULL) {
-    /* One reference is ours, one the work's: a third is somebody's. */
-    if (!all && atomic_load(&op->refs) > 2) {
-      saros_op_unref(op);
-      continue;
-    }
-    op_try_cancel(op);
-    if (op_is_over(op)) {
-      saros_op_unref(op);
-      continue;
-    }
-    op->owned_next = waiting; /* off the port's list: the link is free */
-    waiting = op;
+    if (!all && is_held(op))
+      put(&held, op);
+    else
+      cancel_into(&waiting, op);
   }
+  look_again(&held, &waiting);
+  while ((op = take(&held)) != NULL) saros_op_unref(op);
   uint64_t until = engine_clock() + (uint64_t)ms * 1000000u;
-  while ((op = waiting) != NULL) {
-    waiting = op->owned_next;
+  while ((op = take(&waiting)) != NULL) {
     uint64_t now = engine_clock();
     uint64_t rest = now < until ? (until - now) / 1000000u : 0;
     saros_op_wait(op, (uint32_t)rest);

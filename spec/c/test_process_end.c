@@ -93,6 +93,13 @@ WHOLE(cancel_ends_it) {
   saros_op_unref(op);
 }
 
+static gated spawn_gate; /* only its lock, condition and counts */
+
+static void hold_engine(timer *t) {
+  (void)t;
+  gated_run(NULL, &spawn_gate);
+}
+
 /* All lane threads are busy, so the job has not begun. */
 WHOLE(cancel_before_it_was_started) {
   enum { BUSY = POOL_LANE_MOST };
@@ -111,14 +118,22 @@ WHOLE(cancel_before_it_was_started) {
   CHECK_INT(detail_int(a, "pid"), -1);
   saros_op_unref(a);
   saros_op_unref(b);
+  /* Not even the machine's first step was made. */
+  gated_kind(&spawn_gate, SAROS_FACADE_SAROS, 0);
+  timer hold = {.fire = hold_engine};
+  timer_set(&hold, engine_clock());
+  CHECK(gated_await(&spawn_gate, &spawn_gate.entered, 1));
+  saros_op *c = START(.argv = ARGV("true"));
+  saros_op_cancel(c);
+  gated_open(&spawn_gate, 0);
+  CHECK_INT(end_of(c), SAROS_E_CANCELLED);
+  saros_op_unref(c);
   for (int i = 0; i < BUSY; i++) {
     gated_open(&busy[i], 0);
     CHECK(gate_wait(busy[i].op));
     gated_done(&busy[i]);
   }
 }
-
-static gated spawn_gate; /* only its lock, condition and counts */
 
 static void hold_spawn(const spawn *s) {
   (void)s;
@@ -377,11 +392,6 @@ WHOLE(a_host_that_ignores_sigchld) {
   saros_op *op = START(.argv = SH("echo out; exit 3"));
   stolen_is_said(op);
   spawn_lost = 0;
-}
-
-static void hold_engine(timer *t) {
-  (void)t;
-  gated_run(NULL, &spawn_gate);
 }
 
 /* The engine is held, so that the thief is the first. Returns the number of
