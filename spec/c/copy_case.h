@@ -383,7 +383,8 @@ static void compare_paths(comparison *c, const char *a, const char *b) {
   compare_xattrs(c, a, b);
   if (S_ISREG(sa.st_mode)) {
     if (sa.st_size != sb.st_size) differs(c, a, "size");
-    if (c->holes && sb.st_blocks > sa.st_blocks + 64) {
+    /* XFS allocates ahead of what is written, and takes it back later. */
+    if (c->holes && sb.st_blocks > sa.st_blocks + sa.st_blocks / 50 + 64) {
       printf("%lld blocks, not %lld: ", (long long)sb.st_blocks,
              (long long)sa.st_blocks);
       differs(c, a, "holes");
