@@ -157,6 +157,35 @@ static int gate_start(lua_State *L) {
   return 1;
 }
 
+/* Work whose gate is gone can never end by itself: it is ended when the state
+   closes, or it would look like a leak. */
+typedef struct unended {
+  struct unended *next;
+  saros_op *op;
+} unended;
+
+static unended *unended_list;
+
+static void end_at_close(saros_op *op) {
+  unended *u = malloc(sizeof *u);
+  if (u == NULL) return;
+  u->op = op;
+  u->next = unended_list;
+  unended_list = u;
+}
+
+static int end_all(lua_State *L) {
+  (void)L;
+  while (unended_list != NULL) {
+    unended *u = unended_list;
+    unended_list = u->next;
+    saros_op_finish(u->op, SAROS_E_FAIL, NULL);
+    saros_op_unref(u->op);
+    free(u);
+  }
+  return 0;
+}
+
 static int gate_gc(lua_State *L) {
   holder *h = lua_touserdata(L, 1);
   gate *g = h->g;
@@ -166,7 +195,10 @@ static int gate_gc(lua_State *L) {
   g->opened = 1; /* nobody else could */
   pthread_cond_broadcast(&g->moved);
   pthread_mutex_unlock(&g->lock);
-  if (h->op != NULL) saros_op_unref(h->op);
+  if (h->op != NULL && g->kind.run == NULL && !saros_op_wait(h->op, 0))
+    end_at_close(h->op);
+  else if (h->op != NULL)
+    saros_op_unref(h->op);
   unref(g);
   return 0;
 }
@@ -428,6 +460,12 @@ static const luaL_Reg functions[] = {
 int luaopen_testmod(lua_State *L) {
   if (saros_api_get(L) == NULL)
     return luaL_error(L, "require \"saros\" before testmod");
+  lua_newuserdatauv(L, 0, 0); /* finalized after every gate */
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, end_all);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, LUA_REGISTRYINDEX, "testmod.end_all");
   luaL_newmetatable(L, "testmod.gate");
   lua_pushcfunction(L, gate_gc);
   lua_setfield(L, -2, "__gc");
