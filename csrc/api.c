@@ -1,10 +1,18 @@
 /*
-** The function table: what saros.core publishes and other modules and hosts
-** call. The Lua half of it is filled in by the room that knows Lua.
+** Where the library is put together: the vocabularies that an operation may
+** speak, and the function table, which saros.core publishes and other modules
+** and hosts call. Its Lua half is filled in by the room that knows Lua.
 */
 #include "api.h"
 #include "op/facade.h"
 #include "op/op.h"
+
+const facade *const facades[SAROS_FACADES] = {
+    [SAROS_FACADE_SAROS] = &facade_saros,
+    [SAROS_FACADE_VSS] = &facade_vss,
+    [SAROS_FACADE_WSB] = &facade_wsb,
+    [SAROS_FACADE_VDS] = &facade_vds,
+    [SAROS_FACADE_BITS] = &facade_bits};
 
 saros_api api_table = {.version = SAROS_API_VERSION,
                        .size = sizeof(saros_api),

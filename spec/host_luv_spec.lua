@@ -202,13 +202,20 @@ describe("saros.host.luv", function()
   end)
 
   it("runs inside a task, where the dispatcher is busy", function()
-    local result
+    local result, outer
     saros.spawn(function() end) -- something is ready, and must not spin
+    local g, op = gate()
+    luv.spawn(function() outer = op:wait() end)
     saros.run(function()
-      luv.spawn(function() result = saros.sleep(0.001):wait() end)
+      luv.spawn(function()
+        saros.sleep(0.001):wait()
+        soon(function() soon(function() g:finish_later(0) end) end)
+        result = op:wait() and saros.sleep(0.01):wait()
+      end)
       run()
     end)
     assert.is_true(result)
+    assert.is_true(outer)
   end)
 
   it("watches anew after a shutdown", function()

@@ -55,5 +55,7 @@ int dispatch_step(lua_State *L, state *s, double max_seconds);
 
 log_box *log_box_open(port *p);
 void log_box_close(log_box *box);
+/* Calls the script's function with what is in the box; raises nothing. */
+void log_box_deliver(lua_State *L, state *s);
 
 #endif

@@ -195,6 +195,14 @@ static int advance_function(lua_State *L) {
   return 1;
 }
 
+/* doze(): from now on completions make the descriptor readable, also while
+   the dispatcher runs; for hosts whose loop runs inside a task. */
+static int doze_function(lua_State *L) {
+  port *p = state_port(L, state_here(L));
+  if (port_doze(p)) port_poke(p);
+  return 0;
+}
+
 /* poke(): makes the descriptor readable; for hosts. */
 static int poke_function(lua_State *L) {
   port_poke(state_port(L, state_here(L)));
@@ -329,7 +337,8 @@ static const luaL_Reg module_functions[] = {{"run", run_function},
                                             {"get", get_function},
                                             {"list", list_function},
                                             {"advance", advance_function},
-                                            {"poke", poke_function},
+                                            {"doze", doze_function},
+    {"poke", poke_function},
                                             {"set_budget", set_budget},
                                             {"set_host", set_host},
                                             {"set_log", set_log},
@@ -340,14 +349,19 @@ static const luaL_Reg module_functions[] = {{"run", run_function},
                                             {"counts", counts_function},
                                             {NULL, NULL}};
 
-__attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {
-  luaL_checkversion(L);
-  pin();
-  if (state_get(L) == NULL) state_open(L);
+static void publish(void) {
   api_table.push = saros_push;
   api_table.check = saros_check;
   api_table.fd = saros_fd;
   api_table.step = saros_step;
+}
+
+__attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {
+  luaL_checkversion(L);
+  pin();
+  if (state_get(L) == NULL) state_open(L);
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, publish); /* a host may open states on many threads */
   lua_pushlightuserdata(L, &api_table);
   lua_setfield(L, LUA_REGISTRYINDEX, API_KEY);
   lua_newtable(L);

@@ -49,7 +49,7 @@ struct task {
   port_node node;
   _Atomic unsigned events;
   unsigned flags;
-  state *s;      /* NULL after the end */
+  state *_Atomic s; /* NULL after the end; another state may ask */
   port *port;    /* a reference, for cancels from elsewhere */
   lua_State *co; /* kept in KEEP_THREADS until it has ended */
   task *ready_next;

@@ -20,6 +20,7 @@ typedef struct facade {
 
 extern const facade facade_saros, facade_vss, facade_wsb, facade_vds,
     facade_bits;
+extern const facade *const facades[SAROS_FACADES]; /* api.c */
 const facade *facade_of(const saros_op *op);
 
 /* An out parameter that can be written to. */

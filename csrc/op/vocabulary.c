@@ -11,13 +11,7 @@ _Atomic unsigned op_unwinding_ms;
 #endif
 
 const facade *facade_of(const saros_op *op) {
-  static const facade *const all[SAROS_FACADES] = {
-      [SAROS_FACADE_SAROS] = &facade_saros,
-      [SAROS_FACADE_VSS] = &facade_vss,
-      [SAROS_FACADE_WSB] = &facade_wsb,
-      [SAROS_FACADE_VDS] = &facade_vds,
-      [SAROS_FACADE_BITS] = &facade_bits};
-  return all[op->kind->facade];
+  return facades[op->kind->facade];
 }
 
 uint32_t facade_access(saros_op *op) {

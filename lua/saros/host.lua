@@ -74,6 +74,7 @@ function host.when(op, seconds, f)
     if turning then woken[#woken + 1] = f else f() end
   end)
   watchers[watcher] = true
+  core.doze() -- the host's loop may begin inside a task
   return forget
 end
 
@@ -92,6 +93,7 @@ function host.turn()
       local ran = false
       for i = 1, #list do ran = core.advance(list[i]) or ran end
     until not ran
+    core.doze()
   end
   turning = false
   local list = woken
