@@ -1,7 +1,7 @@
 -- saros.copy from Lua. Holes, links, attributes, file systems and a disk that
 -- fills are in spec/c/test_copy*.c; here is what a script sees.
 
-local helper = require "helper"
+local helper = require "spec.helper"
 local saros = helper.saros
 
 local function run(...)

@@ -1,7 +1,7 @@
 -- saros.process from Lua. What is measured in descriptors, signals and memory
 -- is in spec/c/test_process*.c; here is what a script sees.
 
-local helper = require "helper"
+local helper = require "spec.helper"
 local saros = helper.saros
 
 local function sh(text, options)

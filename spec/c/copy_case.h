@@ -14,9 +14,11 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -202,6 +204,7 @@ static int case_main(int argc, char **argv, void (*all)(void)) {
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* its mounts go with it */
     if (unshare(CLONE_NEWNS) == 0)
       mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL);
     check_begin(argc, argv);

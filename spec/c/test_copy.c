@@ -4,6 +4,7 @@
 ** trouble is in test_copy_load.c.
 */
 #include "copy_case.h"
+#include "op/thread.h"
 
 /* ------------------------------------------------------------------
 ** Everything a tree can have
@@ -284,6 +285,8 @@ TEST(refusals) {
 /* When the worker has let go: else that is taken for a leak. */
 static void leave_child(bool good) {
   for (int i = 0; i < 10000 && engine_users() > 0; i++) usleep(1000);
+  usleep(20000); /* and its thread has left */
+  thread_join_left();
   fflush(stdout);
   _exit(good ? 0 : 1);
 }
