@@ -129,8 +129,7 @@ wait_mode dispatch_mode(lua_State *L, state *s) {
   }
   if (L == s->main)
     return s->depth == 0 && main_is_plain(L, s) ? WAIT_LOOP : WAIT_ONE;
-  /* Below a task a foreign coroutine is a generator, not a host's. */
-  return s->has_host && s->depth == 0 ? WAIT_HOST : WAIT_ONE;
+  return s->has_host ? WAIT_HOST : WAIT_ONE;
 }
 
 

@@ -186,6 +186,13 @@ static int set_log(lua_State *L) {
   return 0;
 }
 
+/* inside(): whether the dispatcher runs, so that an unknown coroutine may be
+   a task's generator. */
+static int inside_function(lua_State *L) {
+  lua_pushboolean(L, state_here(L)->depth > 0);
+  return 1;
+}
+
 /* advance(op): runs one task that it needs; for hosts. */
 static int advance_function(lua_State *L) {
   saros_op *op = handle_op(L, 1);
@@ -337,8 +344,9 @@ static const luaL_Reg module_functions[] = {{"run", run_function},
                                             {"get", get_function},
                                             {"list", list_function},
                                             {"advance", advance_function},
+                                            {"inside", inside_function},
                                             {"doze", doze_function},
-    {"poke", poke_function},
+                                            {"poke", poke_function},
                                             {"set_budget", set_budget},
                                             {"set_host", set_host},
                                             {"set_log", set_log},

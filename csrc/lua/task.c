@@ -208,6 +208,7 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
     slot_give(L, s, slot);
     failure_make(L, SAROS_FACADE_SAROS, why, 0, "a task could not be made");
     lua_error(L);
+    return NULL; /* never */
   }
   task *t = op_trailing(op);
   op->self = t;

@@ -50,8 +50,8 @@ struct task {
   _Atomic unsigned events;
   unsigned flags;
   state *_Atomic s; /* NULL after the end; another state may ask */
-  port *port;    /* a reference, for cancels from elsewhere */
-  lua_State *co; /* kept in KEEP_THREADS until it has ended */
+  port *port;       /* a reference, for cancels from elsewhere */
+  lua_State *co;    /* kept in KEEP_THREADS until it has ended */
   task *ready_next;
   task *next, **link;   /* in the state's list */
   saros_op *waiting_on; /* while it is parked or blocked: a reference */

@@ -122,7 +122,7 @@ static void spin(lane *l) {
 /* Sleeps until there is work; false when this thread is to leave. A thread
    of the CPU lane stays as long as the engine. */
 static bool await_work(lane *l) {
-  struct timespec until;
+  struct timespec until = {0, 0};
   if (!l->lazy) {
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += POOL_IDLE_SECONDS;

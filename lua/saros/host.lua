@@ -21,7 +21,9 @@ local function ask(op, seconds)
   for i = 1, #ways do
     if ways[i](op, seconds) then return true end
   end
-  return last_resort ~= nil and last_resort(op, seconds)
+  -- It knows no coroutine from another: inside a task it may be a generator.
+  if not last_resort or core.inside() then return false end
+  return last_resort(op, seconds)
 end
 
 local function changed()

@@ -3,12 +3,14 @@
 */
 #include "base/devices.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/loop.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -197,6 +199,15 @@ static void leave_scratch(void) {
   CHECK_INT(system(command), 0);
 }
 
+static int open_files(void) {
+  int count = 0;
+  DIR *directory = opendir("/proc/self/fd");
+  if (directory == NULL) return 0;
+  while (readdir(directory) != NULL) count++;
+  closedir(directory);
+  return count;
+}
+
 static dev_t device_of(const char *path) {
   struct stat st;
   return stat(path, &st) == 0 ? st.st_dev : 0;
@@ -312,10 +323,44 @@ TEST(device_with_very_much_below_is_bounded) {
   leave_scratch();
 }
 
+/* What the kernel never says, but a mistake must not grow from. */
+TEST(device_files_may_be_odd) {
+  static char line[2 * PATH_MAX];
+  enter_scratch();
+  long before = mem_blocks();
+  int files = open_files();
+  memset(line, 'x', sizeof line - 1);
+  put_file(in("sys/dev/block/7:1/loop/backing_file"), line);
+  put_file(in("sys/dev/block/7:2/loop/backing_file"), "");
+  CHECK_INT(truncate(in("sys/dev/block/7:2/loop/backing_file"), 0), 0);
+  put_file(in("sys/dev/block/7:2/slaves/a/dev"), "8:7");
+  put_file(in("sys/dev/block/7:3/partition"), "1");
+  put_file(in("sys/dev/block/7:4/partition"), "1");
+  put_file(in("sys/dev/block/dev"), "8:8:8");
+  for (unsigned i = 1; i <= 4; i++) {
+    device_hold *hold = device_hold_dev(makedev(7, i), "x", "/x");
+    CHECK(hold != NULL && held(7, i));
+    CHECK(!device_is_held(device_of(scratch), NULL));
+    CHECK(held(8, 7) == (i == 2)); /* no loop device: a volume */
+    CHECK(!held(8, 8) && !held(0, 0));
+    device_release(hold);
+  }
+  CHECK_INT(open_files(), files);
+  CHECK_INT(mem_blocks(), before);
+  leave_scratch();
+}
+
 static bool hold_a_stack(void) {
   device_hold *hold = device_hold_dev(makedev(7, 3), "the cache", "/mnt/c");
-  if (hold == NULL) CHECK_INT(errno, ENOMEM);
-  bool whole = hold != NULL;
+  if (hold == NULL) {
+    CHECK_INT(errno, ENOMEM);
+    return false;
+  }
+  char *why = NULL; /* one that is there is whole */
+  CHECK(device_is_held(device_of(scratch), &why));
+  CHECK(why == NULL || strstr(why, "loop device whose file is") != NULL);
+  bool whole = why != NULL;
+  mem_free(why);
   device_release(hold);
   return whole;
 }
@@ -424,6 +469,40 @@ TEST(device_is_the_parents_after_a_fork) {
   device_release(b);
 }
 
+static atomic_bool stopped;
+
+static void *hold_until_stopped(void *unused) {
+  (void)unused;
+  while (!atomic_load(&stopped)) {
+    device_hold *hold = device_hold_dev(makedev(240, 9), "t", "/t");
+    for (int i = 0; i < 100; i++) value_free(device_list());
+    device_release(hold);
+  }
+  return NULL;
+}
+
+/* Some of these forks happen while the thread holds the lock. */
+TEST(device_works_in_a_child) {
+  pthread_t thread;
+  atomic_store(&stopped, false);
+  CHECK_INT(pthread_create(&thread, NULL, hold_until_stopped, NULL), 0);
+  fflush(stdout);
+  for (int i = 0; i < 50; i++) {
+    pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      device_forked();
+      _exit(held(240, 9));
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    if (!WIFEXITED(status)) break;
+  }
+  atomic_store(&stopped, true);
+  pthread_join(thread, NULL);
+}
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(device_is_held_until_it_is_released);
@@ -437,10 +516,12 @@ int main(int argc, char **argv) {
   RUN(device_of_a_loop_on_a_loop_is_held);
   RUN(device_below_a_partition_and_a_volume_is_held);
   RUN(device_with_very_much_below_is_bounded);
+  RUN(device_files_may_be_odd);
   RUN(device_stack_survives_without_memory);
 #endif
   RUN(device_of_a_real_loop);
   RUN(device_is_held_by_many_threads);
   RUN(device_is_the_parents_after_a_fork);
+  RUN(device_works_in_a_child);
   return check_end();
 }

@@ -558,8 +558,7 @@ static void *mixed(void *argument) {
     for (size_t i = 0; i < SCENARIOS; i++) {
       /* These have a name, which is the process's. */
       if (strstr(scenarios[i].text, "'memory'") != NULL ||
-          strstr(scenarios[i].text, "TO") != NULL ||
-          !possible(&scenarios[i]))
+          strstr(scenarios[i].text, "TO") != NULL || !possible(&scenarios[i]))
         continue;
       heap h;
       lua_State *L = open_state(&h);
