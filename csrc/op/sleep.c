@@ -23,7 +23,8 @@ saros_op *sleep_start(double seconds, const char *name, uint32_t *why) {
   saros_op *op = op_create(&kind, NULL, sizeof(timer), name, why);
   if (op == NULL) return NULL;
   *why = op_begin(op, SAROS_RUNNING);
-  if (*why != 0) {
+  if (*why != 0) { /* by its name somebody may wait for it already */
+    op_finish_error(op, *why, NULL);
     op_forget_name(op);
     saros_op_unref(op);
     return NULL;
