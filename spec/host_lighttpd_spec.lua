@@ -125,6 +125,9 @@ describe("lighttpd", function()
   end)
 
   it("finds it in a chroot, as nobody, where there is only libc", function()
+    if os.getenv "SAROS_SANITIZER" == "address" then
+      pending "the sanitizer's runtime is not in the chroot"
+    end
     local core = outside.module "saros.core"
     local needed = outside.run("sh", "-c",
       ("readelf -d '%s' | grep NEEDED"):format(core))
@@ -133,9 +136,6 @@ describe("lighttpd", function()
     end
     local user = outside.run("id", "-u")
     if tonumber(user) ~= 0 then pending "only root may chroot" end
-    if os.getenv "SAROS_SANITIZER" == "address" then
-      pending "the sanitizer's runtime is not in the chroot"
-    end
     outside.directory(function(dir)
       local root = dir .. "/root"
       local lua = package.searchpath("saros", outside.lua_path):gsub("/init.lua$", "")
