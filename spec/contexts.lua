@@ -1,6 +1,6 @@
 --- Every place in Lua from which somebody may want to wait. Each entry calls
 --- `wait` there and returns what it returned; `yields` says whether Lua can
---- yield through it (lua-capi.md, section 1).
+--- yield through it or cannot.
 
 local contexts = {}
 

@@ -1,4 +1,4 @@
--- Error objects: fields, text, misuse (design 3.2).
+-- Error objects: fields, text, misuse.
 local helper = require "spec.helper"
 local saros, gate, core = helper.saros, helper.gate, helper.core
 

@@ -1,5 +1,5 @@
 -- also under valgrind
--- The handle: every method of the block in design 3.2, as far as no other spec
+-- The handle: every method of the block in the reference, as far as no other spec
 -- has it.
 local helper = require "spec.helper"
 local saros, gate, task = helper.saros, helper.gate, helper.task

@@ -1,5 +1,5 @@
 -- also under valgrind
--- Tasks: how they begin, what they give back, how they fail (design 3.2).
+-- Tasks: how they begin, what they give back, how they fail.
 local helper = require "spec.helper"
 local saros, gate, task = helper.saros, helper.gate, helper.task
 

@@ -1,4 +1,4 @@
--- The five vocabularies as Lua hears them (operations.md, section 4).
+-- The five vocabularies as Lua hears them in every state.
 local helper = require "spec.helper"
 local saros, gate = helper.saros, helper.gate
 local code = saros.code

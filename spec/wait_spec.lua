@@ -1,5 +1,5 @@
 -- also under valgrind
--- One wait for everyone, right everywhere (design 3.2).
+-- One wait for everyone, right everywhere.
 local helper = require "spec.helper"
 local contexts = require "spec.contexts"
 

@@ -161,8 +161,7 @@ static error *follow(walk *w, int link, const struct stat *st,
     return e;
   }
   b.size = (size_t)size;
-  buffer_byte(&b, '/');
-  buffer_text(&b, w->next);
+  buffer_text(&b, w->next); /* which begins with a slash, or is all */
   char *way = buffer_take(&b);
   if (way == NULL) return error_no_memory();
   mem_free(w->way);

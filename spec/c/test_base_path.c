@@ -457,6 +457,16 @@ TEST(directory_may_be_relative) {
   CHECK_INT(chdir(scratch), 0);
   check_directory(PATH_STATE, "rel/a", in("rel/a/state"));
   check_directory(PATH_STATE, ".", in("state"));
+  /* Relative to a directory that is gone. */
+  CHECK_INT(mkdir(in("gone"), 0700), 0);
+  CHECK_INT(chdir(in("gone")), 0);
+  CHECK_INT(rmdir(in("gone")), 0);
+  error *e = NULL;
+  long blocks = mem_blocks();
+  CHECK(path_directory(PATH_STATE, "rel", &e) == NULL);
+  CHECK_INT(e->number, ENOENT);
+  error_unref(e);
+  CHECK_INT(mem_blocks(), blocks);
   CHECK_INT(chdir(before), 0);
   leave_scratch();
 }

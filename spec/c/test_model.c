@@ -1,5 +1,5 @@
 /*
-** A small reference model of facts/operations.md, and schedules against it:
+** A small reference model of the operation, and schedules against it:
 ** random ones by seed, and every one of two operations up to some depth. After
 ** each step all that can be asked is compared, which is how the invariants I1
 ** to I10 are looked at; where each is, a comment says.

@@ -1,5 +1,5 @@
 /*
-** The assertions of facts/operations.md that need no real service, over gated
+** The numbered assertions that need no real service, over gated
 ** operations of each facade. Test names carry the assertion's number; the
 ** tables of its sections 4 and 5 are in test_vocabulary_table.c. What is
 ** proved here, and what waits for a service, is in assertions.txt; a summary
@@ -185,7 +185,7 @@ TEST(a10_documented_codes_of_do_snapshot_set) {
       0x80070057u, 0x8007000Eu, 0x80042301u, 0x80042302u,
       0x80070005u, 0x80042313u, 0x80042314u, 0x8004232Cu,
       0x80042327u, 0x80042328u, 0x80042329u, 0x8004231Fu,
-      0x80042306u, 0x8004230Fu, 0x80042315u /* a veto: design 3.3.10 */};
+      0x80042306u, 0x8004230Fu, 0x80042315u /* a veto: the set fails with it */};
   for (size_t i = 0; i < sizeof listed / sizeof *listed; i++) {
     const code_entry *known = code_find(SAROS_FACADE_VSS, listed[i]);
     CHECK(known != NULL && known->name != NULL);

@@ -1,5 +1,5 @@
 /*
-** The two tables of section 4 of facts/operations.md, cell by cell, and the
+** The two tables of answers, state by facade, cell by cell, and the
 ** edge cases of section 5. Where a cell leaves room, the comment says how it
 ** was read.
 */
