@@ -563,12 +563,12 @@ static void *poll_all(void *argument) {
 }
 
 TEST(a09_a28_answers_are_of_one_instant) {
-  static const saros_facade facades[] = {SAROS_FACADE_VSS, SAROS_FACADE_WSB,
-                                         SAROS_FACADE_SAROS};
+  static const saros_facade all_facades[] = {SAROS_FACADE_VSS, SAROS_FACADE_WSB,
+                                             SAROS_FACADE_SAROS};
   uint64_t seed = gate_seed("one instant");
   for (long round = 0; round < gate_loops(3000); round++) {
     gated g;
-    gated_start(&g, facades[round % 3]);
+    gated_start(&g, all_facades[round % 3]);
     poller p = {.op = g.op};
     pthread_t id;
     CHECK_INT(pthread_create(&id, NULL, poll_all, &p), 0);
