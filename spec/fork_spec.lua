@@ -1,5 +1,5 @@
--- What a child of a fork sees of saros, and that its parent is not disturbed
---.
+-- What a child of a fork sees of saros, and that its parent is not
+-- disturbed.
 local helper = require "spec.helper"
 local outside = require "spec.outside"
 
