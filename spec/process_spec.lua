@@ -159,6 +159,20 @@ describe("saros.process", function()
     assert.is_nil(io.open(("/proc/%d/status"):format(pid)))
   end)
 
+  it("does not outlive a clean exit, not even when it ignores TERM", function()
+    local output = helper.script [[
+      local saros = require "saros"
+      local op = saros.process {
+        argv = { "sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.01; done" },
+        stdout = "lines",
+      }
+      for line in op:lines() do print(line) break end
+    ]]
+    local pid = output:match "^(%d+)"
+    assert.is_truthy(pid, output)
+    assert.is_false(lives(pid))
+  end)
+
   it("refuses what it does not understand", function()
     for _, bad in ipairs {
       {}, { argv = {} }, { argv = { 1, {} } }, { argv = "ls" },

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "op/engine.h"
 #include "op/fork.h"
+#include "op/process.h"
 
 port *port_open(uint32_t *why) {
   *why = engine_acquire();
@@ -264,6 +266,20 @@ static void look_again(saros_op **held, saros_op **waiting) {
   }
 }
 
+/* Waits for them until then; what is not over stays on the list. */
+static void await_until(saros_op **waiting, uint64_t until) {
+  saros_op *left = NULL, *op;
+  while ((op = take(waiting)) != NULL) {
+    uint64_t now = engine_clock();
+    uint64_t rest = now < until ? (until - now) / 1000000u : 0;
+    if (saros_op_wait(op, (uint32_t)rest))
+      saros_op_unref(op);
+    else
+      put(&left, op);
+  }
+  *waiting = left;
+}
+
 static void leave(port *p, uint32_t ms, bool all) {
   if (inherited(p)) return;
   saros_op *waiting = NULL, *held = NULL, *op;
@@ -275,13 +291,13 @@ static void leave(port *p, uint32_t ms, bool all) {
   }
   look_again(&held, &waiting);
   while ((op = take(&held)) != NULL) saros_op_unref(op);
-  uint64_t until = engine_clock() + (uint64_t)ms * 1000000u;
-  while ((op = take(&waiting)) != NULL) {
-    uint64_t now = engine_clock();
-    uint64_t rest = now < until ? (until - now) / 1000000u : 0;
-    saros_op_wait(op, (uint32_t)rest);
-    saros_op_unref(op);
-  }
+  uint64_t now = engine_clock(), half = (uint64_t)ms * 500000u;
+  await_until(&waiting, now + half);
+  /* A child that ignores TERM shall not outlive us for its grace. */
+  for (op = waiting; op != NULL; op = op->owned_next)
+    process_signal(op, SIGKILL);
+  await_until(&waiting, now + 2 * half);
+  while ((op = take(&waiting)) != NULL) saros_op_unref(op);
 }
 
 void port_leave(port *p, uint32_t ms) {
