@@ -30,8 +30,7 @@ static inline void sweep(bool (*run)(void), int least) {
 
 #else
 
-/* Skips, and does not return as SKIP does: there may be something to tidy up
- * behind. */
+/* SKIP without its return: the test may have something to tidy up. */
 #define SWEEP(run, least)                     \
   do {                                        \
     (void)(run);                              \
