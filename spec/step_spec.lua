@@ -6,6 +6,15 @@ local function drain()
   while poll(saros.fd()) or saros.step(0) do saros.step(0) end
 end
 
+describe("seconds", function()
+  it("are refused where they would be for ever", function()
+    for _, bad in ipairs { 0 / 0, -1 } do
+      assert.has_error(function() saros.shutdown(bad) end)
+    end
+    assert.has_error(function() saros.step(0 / 0) end)
+  end)
+end)
+
 describe("the descriptor", function()
   before_each(drain)
 

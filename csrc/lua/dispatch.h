@@ -12,7 +12,7 @@ enum { NODE_TASK = 1, NODE_TASK_REF, NODE_MOVER, NODE_BLOCKED, NODE_LOG };
 
 /* Empties the port into the ready list. Runs no Lua, allocates nothing. */
 void dispatch_collect(state *s);
-/* Resumes at most `budget` ready tasks. Raises what a log function did not. */
+/* Resumes at most `budget` ready tasks. Raises nothing. */
 void dispatch_run(lua_State *L, state *s, unsigned budget);
 
 /* How a wait may wait here. */

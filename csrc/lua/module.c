@@ -100,6 +100,7 @@ static int fd_function(lua_State *L) {
 static int step_function(lua_State *L) {
   state *s = state_here(L);
   double seconds = luaL_optnumber(L, 1, -1);
+  luaL_argcheck(L, seconds == seconds, 1, "seconds expected, got NaN");
   if (s->depth > 0)
     return luaL_error(L, "saros.step was called inside a task; wait instead");
   lua_settop(L, 0);
@@ -230,6 +231,8 @@ static bool all_ended(goal *g) {
 static int shutdown_function(lua_State *L) {
   state *s = state_here(L);
   double seconds = luaL_optnumber(L, 1, 30);
+  /* Less than none would be for ever, and NaN too. */
+  luaL_argcheck(L, seconds >= 0, 1, "seconds expected, not negative or NaN");
   if (s->depth > 0)
     return luaL_error(L, "saros.shutdown was called inside a task");
   if (s->port == NULL || s->generation != fork_generation) return 0;
