@@ -363,7 +363,8 @@ TEST(what_cannot_be_removed_is_told) {
   make_many(from, 10, 5, 10);
   make_many(to, 10, 5, 10);
   snprintf(stuck, sizeof stuck, "%s/d1/file-7", to);
-  int fd = open(stuck, O_RDONLY | O_CLOEXEC), flags = 0x10; /* immutable */
+  int fd = open(stuck, O_RDONLY | O_CLOEXEC);
+  long flags = 0x10; /* immutable; valgrind knows it as a long */
   bool can = ioctl(fd, _IOW('f', 2, long), &flags) == 0;
   saros_op *op = begin((copy_options){.from = from, .to = to, .replace = true});
   saros_op_wait(op, SAROS_INFINITE);
