@@ -1,0 +1,50 @@
+/*
+** The guard: a small process of its own that lets go what we hold, when we
+** cannot any more. It exists, and has said so, before anything is frozen; it
+** waits for our end (a pipe, and our pidfd, because a forked child may keep
+** the pipe), or for the deadline of each thing held; it opens nothing and
+** writes nothing. A record on tmpfs names what may be frozen, for the case
+** that guard and owner are killed together.
+*/
+#ifndef SAROS_VSS_GUARD_H
+#define SAROS_VSS_GUARD_H
+
+#include "vss/vss.h"
+
+typedef enum guard_action {
+  GUARD_THAW,     /* FITHAW on a directory's descriptor */
+  GUARD_CONTINUE, /* SIGCONT by a pidfd */
+  GUARD_CLOSE     /* nothing: that the guard's own copy is closed is it */
+} guard_action;
+
+typedef struct guard_item {
+  guard_action action;
+  int fd;           /* the guard gets its own copy */
+  uint32_t ms;      /* from the mark on: then it acts */
+  const char *path; /* for the record and the log */
+} guard_item;
+
+typedef struct guard guard;
+
+/* Blocking: for a worker. `runtime` is the runtime directory. Returns when the
+   guard has answered; NULL and *e (SAROS_E_REFUSED and why) when there can be
+   none: then nothing may be frozen. Items are acted upon in the order given.*/
+guard *guard_arm(const guard_item *items, size_t count, const char *runtime,
+                 error **e);
+/* From here the item may be held by us (true), or surely is not (false). Any
+   thread; does not block; allocates nothing. False: the guard is gone. */
+bool guard_mark(guard *g, size_t item, bool held);
+/* Sends it away without acting, takes its record away, frees. Blocking. What
+   it did by itself meanwhile is returned as bits by item. */
+uint64_t guard_disarm(guard *g);
+/* In a forked child: closes our ends, frees; the parent's guard goes on. */
+void guard_forget(guard *g);
+/* Thaws what records of dead guards and dead owners name. Blocking. `report`
+   (may be NULL) gets a list of sentences. */
+error *guard_recover(const char *runtime, value *report);
+
+#ifdef SAROS_TEST
+pid_t guard_pid(const guard *g);
+#endif
+
+#endif

@@ -1,0 +1,51 @@
+/*
+** Holding file systems still: FIFREEZE, deepest first, those of one depth side
+** by side; FITHAW in reverse. A part of the coordinator's machine: what it
+** waits for wakes that machine.
+*/
+#ifndef SAROS_VSS_HOLD_H
+#define SAROS_VSS_HOLD_H
+
+#include "op/engine.h"
+#include "vss/guard.h"
+#include "vss/provider.h"
+
+typedef struct hold hold;
+
+typedef struct hold_options {
+  const char *runtime; /* directory */
+  const char *state;
+  double seconds; /* how long at most; 10 */
+  bool force;     /* also what holds our own state, log or / */
+} hold_options;
+
+/* Blocking. Looks what must be frozen for these shadows (FREEZE_CALLER), each
+   file system once; refuses with the reason what holds /, our own state or
+   runtime directory, or anything in the register of devices; opens what the
+   freeze needs; arms the guard; makes the threads ready. With nothing to
+   freeze it makes a hold that does nothing. NULL and *e. */
+hold *hold_plan(shadow *const *shadows, size_t count,
+                const hold_options *options, error **e);
+size_t hold_count(const hold *h); /* how many file systems */
+
+typedef enum hold_step_result { HOLD_WAIT, HOLD_DONE, HOLD_FAILED } hold_result;
+
+/* Engine thread. Begins to freeze; then hold_freeze_step at each wake. Of what
+   failed *e says why: frozen by somebody else (VSS_E_VOLUME_IN_USE, and it is
+   not thawed), out of time (VSS_E_FLUSH_WRITES_TIMEOUT), … A FIFREEZE that
+   comes back after that is thawed at once. */
+void hold_freeze(hold *h, machine *m);
+hold_result hold_freeze_step(hold *h, error **e);
+/* Thaws what was frozen, in reverse; also after a failure, and when nothing
+   was. HOLD_FAILED: the guard was first (FITHAW said EINVAL), or the hold took
+   too long: VSS_E_HOLD_WRITES_TIMEOUT, the set is void. */
+void hold_release(hold *h);
+hold_result hold_release_step(hold *h, error **e);
+/* Since when each shadow's file system is frozen, and till when: into the
+   shadows. After the release. */
+void hold_times(const hold *h);
+/* Blocking: disarms the guard. The FIFREEZEs are back (release waits). */
+void hold_free(hold *h);
+void hold_forked(hold *h); /* in a forked child: frees, touches nothing */
+
+#endif

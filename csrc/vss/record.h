@@ -1,0 +1,75 @@
+/*
+** What is on disk: one JSON file for each shadow, written before it is made
+** and gone after it is taken away, and the lock of the one creation at a time.
+*/
+#ifndef SAROS_VSS_RECORD_H
+#define SAROS_VSS_RECORD_H
+
+#include "vss/provider.h"
+
+/* Where a session keeps things; made when missing, checked, never somebody
+   else's (SAROS_E_ACCESSDENIED with the reason). */
+typedef struct places {
+  char *state;   /* …/shadows/<id>.json below it */
+  char *runtime; /* lock, writers/, frozen/ */
+  char *writers; /* sockets */
+} places;
+
+/* `state_dir` (may be NULL: the system's or the user's) moves all of it.
+   Blocking. NULL and *e. */
+places *places_open(const char *state_dir, error **e);
+places *places_ref(places *p);
+void places_unref(places *p);
+
+/* Who made it: boot id, pid, start time of the process. */
+bool owner_put(value *map);            /* ours, into map.owner; false: memory */
+bool owner_is_alive(const value *map); /* also true when that cannot be told */
+bool owner_is_us(const value *map);
+
+/* A record is a map:
+     version = 1, id, set, count (members of the set), state ("preparing",
+     "created", "deleting"), provider, keep, attributes, original (path),
+     original_volume, path, device, created (RFC 3339), created_100ns (since
+     1601), machine, owner, persistent, exposed?, consistency, held, skew,
+     warnings, document? …
+   All blocking, durable (file and directory synced), atomic. */
+error *record_save(const places *p, const value *record);
+/* VSS_E_OBJECT_NOT_FOUND; SAROS_E_DAMAGED and what to do when it is no record
+   of ours. Bounded in size and depth. */
+value *record_load(const places *p, const char *id, error **e);
+/* All that can be read, sorted by creation; damaged ones are set aside with
+   a log line (renamed *.damaged) and do not stop the rest. */
+value *record_list(const places *p, error **e);
+error *record_remove(const places *p, const char *id);
+
+/* The one creation at a time: held by a process, gone with it, also when it
+   forked. NULL and VSS_E_SNAPSHOT_SET_IN_PROGRESS, naming who holds it. */
+typedef struct set_lock set_lock;
+set_lock *set_lock_take(const places *p, error **e);
+void set_lock_give(set_lock *l); /* harmless in a forked child */
+
+/* shadows.c: shadows as things that exist, by their records. Blocking. */
+error *shadows_query(const places *p, const char *set, value **list);
+/* Properties as a script sees them (vss.md: VSS_SNAPSHOT_PROP and ours). */
+value *shadows_properties(const value *record);
+/* Deletes one after the other, stops at the first error: *deleted, and the id
+   of the one that was not (or 36 zeros and dashes). Of live owners' non-
+   persistent ones and of exposed ones only with `force`. */
+error *shadows_delete(const places *p, const char *id, bool whole_set,
+                      bool force, saros_op *op, unsigned *deleted,
+                      char not_deleted[37]);
+/* What dead owners left: file systems thawed, half-made and auto-release
+   shadows destroyed. *report: a map { shadows, thawed, failed = { … } }. */
+error *shadows_reap(const places *p, saros_op *op, value **report);
+/* A read-only bind mount at `at` (an empty directory, made when missing). */
+error *shadows_expose(const places *p, const char *id, const char *at);
+error *shadows_unexpose(const places *p, const char *id);
+/* Turns a set into plain data: the records go, what was made stays.
+ *paths: where it is. */
+error *shadows_break(const places *p, const char *set, bool writable,
+                     value **paths);
+/* Takes a set over from its saved document (as record_list gives its records):
+   once; the owner becomes this process. */
+error *shadows_import(const places *p, const value *records, uint32_t *code);
+
+#endif
