@@ -28,14 +28,27 @@ static void release(void *self) {
   mem_free(t->complaint);
 }
 
-static const saros_kind kind = {.size = sizeof(saros_kind),
-                                .name = "saros.task",
-                                .flags = SAROS_CANCELLABLE,
-                                .cancel = cancel,
-                                .release = release};
+#define TASK_KIND(name_, facade_)                                   \
+  {                                                                 \
+    .size = sizeof(saros_kind), .name = (name_), .facade = facade_, \
+    .flags = SAROS_CANCELLABLE, .cancel = cancel, .release = release \
+  }
+
+/* What a script calls by another name speaks that service's vocabulary. */
+static const saros_kind kinds[] = {
+    TASK_KIND("saros.task", SAROS_FACADE_SAROS),
+    TASK_KIND("vss.shadow", SAROS_FACADE_VSS),
+};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+const saros_kind *task_kind(const char *name) {
+  for (size_t i = 0; i < KINDS; i++)
+    if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+  return NULL;
+}
 
 bool op_is_task(const saros_op *op) {
-  return op->kind == &kind;
+  return op->kind->cancel == cancel; /* of all these and of no other */
 }
 
 task *task_of(state *s, saros_op *op) {
@@ -176,6 +189,11 @@ static void link_out(state *s, task *t) {
 }
 
 task *task_push(lua_State *L, state *s, int nargs, const char *name) {
+  return task_push_as(L, s, &kinds[0], nargs, name);
+}
+
+task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
+                   const char *name) {
   port *p = state_port(L, s);
   luaL_checkstack(L, 8, "too many arguments");
   int function = lua_gettop(L) - nargs;
@@ -199,7 +217,7 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
   }
   /* From here on nothing of Lua raises. */
   uint32_t why;
-  saros_op *op = op_create(&kind, NULL, sizeof(task), name, &why);
+  saros_op *op = op_create(kind, NULL, sizeof(task), name, &why);
   if (op != NULL) {
     why = op_begin(op, SAROS_QUEUED);
     if (why != 0) saros_op_unref(op);
@@ -357,7 +375,7 @@ static void end(lua_State *L, state *s, task *t) {
   }
   error *why = NULL;
   if (t->flags & TASK_FAILED)
-    why = error_make(SAROS_FACADE_SAROS, t->outcome, "%s",
+    why = error_make(op->kind->facade, t->outcome, "%s",
                      t->complaint != NULL ? t->complaint : "a task failed");
   /* An error while it was being undone is told, but is not the outcome. */
   if ((t->flags & TASK_FAILED) && t->outcome != SAROS_E_CANCELLED &&
