@@ -8,8 +8,14 @@
 
 /* What a node in the port belongs to. A NODE_TASK_REF carries a reference,
    because a cancel from elsewhere may come after the task's end. */
-enum { NODE_TASK = 1, NODE_TASK_REF, NODE_MOVER, NODE_BLOCKED, NODE_LOG,
-  NODE_EVENT /* carries a reference, too */ };
+enum {
+  NODE_TASK = 1,
+  NODE_TASK_REF,
+  NODE_MOVER,
+  NODE_BLOCKED,
+  NODE_LOG,
+  NODE_EVENT /* carries a reference, too */
+};
 
 /* Empties the port into the ready list. Runs no Lua, allocates nothing. */
 void dispatch_collect(state *s);

@@ -163,13 +163,13 @@ static const char *text_kept(lua_State *L, int index, const char *name) {
 
 #define CAUSES_MOST 20 /* a script can make a ring of them */
 
-static error *take(lua_State *L, int index, saros_facade facade, uint32_t code,
+static error *take(lua_State *L, int index, saros_facade f, uint32_t code,
                    int depth) {
   luaL_checkstack(L, 8, "an error has too many causes");
   index = lua_absindex(L, index);
   int top = lua_gettop(L);
   if (!failure_is(L, index)) {
-    error *e = error_make(facade, code, "%s", failure_text(L, index));
+    error *e = error_make(f, code, "%s", failure_text(L, index));
     lua_settop(L, top);
     return e;
   }
@@ -180,9 +180,9 @@ static error *take(lua_State *L, int index, saros_facade facade, uint32_t code,
   lua_pushliteral(L, "cause");
   error *cause = NULL;
   if (lua_rawget(L, index) != LUA_TNIL && depth < CAUSES_MOST)
-    cause = take(L, -1, facade, code, depth + 1);
+    cause = take(L, -1, f, code, depth + 1);
   /* From here on nothing of Lua raises. */
-  error *e = error_make(name != NULL ? facade_named(name) : facade, code, "%s",
+  error *e = error_make(name != NULL ? facade_named(name) : f, code, "%s",
                         message != NULL ? message : "it says nothing more");
   if (path != NULL) e = error_at(e, path);
   if (cause != NULL) e = error_because(e, cause);
@@ -190,9 +190,8 @@ static error *take(lua_State *L, int index, saros_facade facade, uint32_t code,
   return e;
 }
 
-error *failure_take(lua_State *L, int index, saros_facade facade,
-                    uint32_t code) {
-  return take(L, index, facade, code, 0);
+error *failure_take(lua_State *L, int index, saros_facade f, uint32_t code) {
+  return take(L, index, f, code, 0);
 }
 
 static const char *text_field(lua_State *L, int index, const char *name) {

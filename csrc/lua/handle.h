@@ -58,8 +58,7 @@ bool failure_is(lua_State *L, int index);
 uint32_t failure_code(lua_State *L, int index, uint32_t fallback);
 /* The other way: an error (with its causes) of an error object, or of the
    text of anything else. `code` is for what has none. May raise for memory. */
-error *failure_take(lua_State *L, int index, saros_facade facade,
-                    uint32_t code);
+error *failure_take(lua_State *L, int index, saros_facade f, uint32_t code);
 extern const luaL_Reg failure_meta[];
 
 /* convert.c */

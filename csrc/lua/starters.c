@@ -328,8 +328,9 @@ static int report_function(lua_State *L) {
   double done = number_option(L, 1, "done");
   double total = number_option(L, 1, "total");
   if (s->current == NULL)
-    return luaL_error(L, "saros.report was called outside a task: there is no "
-                         "operation to report for");
+    return luaL_error(L,
+                      "saros.report was called outside a task: there is no "
+                      "operation to report for");
   saros_op *op = task_op(s->current);
   const double most = 1e18;
   if (phase != NULL) saros_op_phase(op, phase);

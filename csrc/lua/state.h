@@ -57,9 +57,9 @@ struct state {
   bool has_host, log_due;
   lua_CFunction harmless[4]; /* pcall, xpcall, dofile, pairs */
   log_box *log;
-  lua_writer *writers;           /* of this state, not closed */
+  lua_writer *writers;          /* of this state, not closed */
   event *events, **events_last; /* that writers were told and have not ended */
-  unsigned events_due;           /* that no task has begun yet */
+  unsigned events_due;          /* that no task has begun yet */
 };
 
 #define BUDGET_DEFAULT 256

@@ -28,9 +28,9 @@ static void release(void *self) {
   mem_free(t->complaint);
 }
 
-#define TASK_KIND(name_, facade_)                                   \
-  {                                                                 \
-    .size = sizeof(saros_kind), .name = (name_), .facade = facade_, \
+#define TASK_KIND(name_, facade_)                                    \
+  {                                                                  \
+    .size = sizeof(saros_kind), .name = (name_), .facade = facade_,  \
     .flags = SAROS_CANCELLABLE, .cancel = cancel, .release = release \
   }
 
