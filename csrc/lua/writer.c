@@ -235,8 +235,8 @@ static saros_op *running_handler(state *s, const writer *w, lua_Integer n) {
 }
 
 /* close(handle) --> the tasks of its handlers that still run, cancelled (but
-   for the one that calls this), and whether it held still: then its abort is
-   due, which the caller runs. */
+   for the one that calls this), whether it held still (then its abort is due,
+   which the caller runs), its handlers. */
 static int close_writer(lua_State *L) {
   writer_box *box = box_check(L, 1);
   state *s = state_here(L);
@@ -246,7 +246,8 @@ static int close_writer(lua_State *L) {
   if (w == NULL || !box->lua || writer_lua(w)->s == NULL) {
     box_close(box);
     lua_pushboolean(L, 0);
-    return 2;
+    lua_getiuservalue(L, 1, 1);
+    return 3;
   }
   lua_writer *lw = writer_lua(w);
   for (lua_Integer n = 1;; n++) { /* first a handle, then what it is of */
@@ -269,8 +270,9 @@ static int close_writer(lua_State *L) {
   saros_op *op;
   for (unsigned n = 1; (op = running_handler(s, w, n)) != NULL; n++)
     task_cancel_op(s, op);
+  lua_getiuservalue(L, 1, 1);
   box_close(box);
-  return 2;
+  return 3;
 }
 
 /* is_open(handle) */
@@ -289,6 +291,14 @@ static int instance_of(lua_State *L) {
   lua_pushstring(L, box->w->instance);
   return 1;
 }
+/* id(handle) */
+static int id_of(lua_State *L) {
+  writer_box *box = box_check(L, 1);
+  if (box->w == NULL) return 0;
+  lua_pushstring(L, box->w->id);
+  return 1;
+}
+
 /* name(handle) */
 static int name_of(lua_State *L) {
   writer_box *box = box_check(L, 1);
@@ -384,6 +394,7 @@ const luaL_Reg writer_functions[] = {{"vss_writer", new_writer},
                                      {"writer_close", close_writer},
                                      {"writer_is_open", is_open},
                                      {"writer_instance", instance_of},
+                                     {"writer_id", id_of},
                                      {"writer_name", name_of},
                                      {"writer_class", class_function},
                                      {NULL, NULL}};

@@ -29,6 +29,7 @@ saros.get = core.get
 saros.fd = core.fd
 saros.step = core.step
 saros.shutdown = core.shutdown
+saros.report = core.report
 
 saros.all = combine.all
 saros.any = combine.any
