@@ -73,14 +73,14 @@ static const writer_level levels[] = {LEVEL_FRONT_END, LEVEL_BACK_END,
 ** Jobs, one for each member
 ** ---------------------------------------------------------------- */
 
-static void submit(work *w, void (*run)(machine_job *mj)) {
+static void submit(work *w, pool_lane lane, void (*run)(machine_job *mj)) {
   shooting *g = w->more;
   g->job_count = w->s->member_count;
   for (size_t i = 0; i < g->job_count; i++) {
     member_job *j = &g->jobs[i];
     j->w = w;
     j->m = w->s->members[i];
-    int r = machine_submit(&w->m, &j->mj, POOL_LANE, run);
+    int r = machine_submit(&w->m, &j->mj, lane, run);
     j->out = r == 0;
     if (r != 0)
       work_fails(w, error_of_errno(SAROS_FACADE_VSS, r,
@@ -183,7 +183,10 @@ static void plan_job(machine_job *mj) {
   work *w = (work *)mj->m;
   shooting *g = w->more;
   error *e = NULL;
-  g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
+  int r = pool_ready(POOL_HELD, (unsigned)w->s->member_count);
+  if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
+  if (e == NULL)
+    g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
   work_fails(w, e);
 }
 
@@ -208,6 +211,7 @@ static void disarm_job(machine_job *mj) {
   shooting *g = w->more;
   if (g->hold != NULL) hold_free(g->hold);
   g->hold = NULL;
+  pool_dismiss(POOL_HELD);
 }
 
 
@@ -555,7 +559,7 @@ static step_result undo_jobs(work *w) {
   if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
   saros_op_unwinding(w->m.op, "delete");
   if (g->hold != NULL) work_submit(w, disarm_job);
-  if (g->at != NULL) submit(w, destroy_job);
+  if (g->at != NULL) submit(w, POOL_LANE, destroy_job);
   w->stage = UNDO_DESTROY;
   return STEP_AGAIN;
 }
@@ -591,7 +595,7 @@ static step_result forward(work *w) {
     case PREPARE_ASKED:
       if (!heard(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      submit(w, prepare_job);
+      submit(w, POOL_LANE, prepare_job);
       return to(w, PREPARING, "prepare", 10);
     case PREPARING:
       if (!all_back(w)) return STEP_WAIT;
@@ -613,7 +617,7 @@ static step_result forward(work *w) {
         case HOLD_FAILED: work_fails(w, e); return STEP_AGAIN;
         case HOLD_DONE: break;
       }
-      submit(w, commit_job);
+      submit(w, POOL_HELD, commit_job);
       return to(w, COMMITTING, "commit", 65);
     case COMMITTING:
       if (!all_back(w)) return STEP_WAIT;
@@ -635,7 +639,7 @@ static step_result forward(work *w) {
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
       work_submit(w, disarm_job);
-      submit(w, finish_job);
+      submit(w, POOL_LANE, finish_job);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:
       if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
