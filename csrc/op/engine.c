@@ -166,6 +166,10 @@ void machine_wake(machine *m) {
   if (m->op->generation == fork_generation) wake(m, NULL);
 }
 
+void machine_wake_flag(machine *m, _Atomic bool *flag) {
+  if (m->op->generation == fork_generation) wake(m, flag);
+}
+
 /* With the lock held. */
 static machine *inbox_pop(void) {
   machine *m = inbox_first;

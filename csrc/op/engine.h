@@ -41,6 +41,9 @@ struct machine {
 /* Any thread that holds the operation and the engine (the callbacks of a kind
    are called with both held); nothing after the end. */
 void machine_wake(machine *m);
+/* Sets the flag and wakes it, so that the machine may end as soon as it sees
+   the flag: for watches that fire on other threads. */
+void machine_wake_flag(machine *m, _Atomic bool *flag);
 /* op_finish_error for machines: no wake can come after it. In step only; its
    jobs are back, its timers cancelled, its sources dropped. */
 void machine_finish(machine *m, uint32_t code, error *why);

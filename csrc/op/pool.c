@@ -1,5 +1,5 @@
 /*
-** Worker threads. Both lanes are the same code with different numbers.
+** Worker threads. All lanes are the same code with different numbers.
 */
 #include "op/pool.h"
 
@@ -64,6 +64,7 @@ unsigned pool_cores(void) {
 static void init(void) {
   lane_init(&lanes[POOL_CPU], 0, pool_cores());
   lane_init(&lanes[POOL_LANE], 0, POOL_LANE_MOST);
+  lane_init(&lanes[POOL_HELD], 0, POOL_HELD_MOST);
 }
 
 void pool_forked(void) {
@@ -145,7 +146,8 @@ static bool await_work(lane *l) {
 static void *worker(void *argument) {
   lane *l = argument;
   is_worker = true;
-  prctl(PR_SET_NAME, l == &lanes[POOL_CPU] ? "saros-cpu" : "saros-lane");
+  static const char *const names[] = {"saros-cpu", "saros-lane", "saros-held"};
+  prctl(PR_SET_NAME, names[l - lanes]);
   pthread_mutex_lock(&l->lock);
   l->starting--;
   while (await_work(l)) {
@@ -198,6 +200,14 @@ int pool_ready(pool_lane which, unsigned threads) {
   if (r == 0 && l->keep < threads) l->keep = threads;
   pthread_mutex_unlock(&l->lock);
   return r;
+}
+
+void pool_dismiss(pool_lane which) {
+  pthread_once(&once, init);
+  lane *l = &lanes[which];
+  pthread_mutex_lock(&l->lock);
+  l->keep = 0;
+  pthread_mutex_unlock(&l->lock);
 }
 
 int pool_submit(job *j, pool_lane which) {

@@ -1,8 +1,9 @@
 /*
-** The threads that work. Two lanes: CPU has one thread per core and computes;
-** the elastic lane has up to 64 for work that may sleep in the kernel, whose
-** idle threads leave. Threads block all signals, and appear when there is
-** work.
+** The threads that work. CPU has one thread per core and computes; the elastic
+** lane has up to 64 for work that may sleep in the kernel, whose idle threads
+** leave; the third is for what must be done while file systems are frozen:
+** nobody else's work can be in its way, not even one that sleeps on a frozen
+** disk. Threads block all signals, and appear when there is work.
 */
 #ifndef SAROS_OP_POOL_H
 #define SAROS_OP_POOL_H
@@ -10,9 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum pool_lane { POOL_CPU, POOL_LANE, POOL_LANES } pool_lane;
+typedef enum pool_lane { POOL_CPU, POOL_LANE, POOL_HELD, POOL_LANES } pool_lane;
 
 #define POOL_LANE_MOST 64
+#define POOL_HELD_MOST 128
 #define POOL_IDLE_SECONDS 5
 
 typedef struct job job;
@@ -39,6 +41,8 @@ bool pool_withdraw(job *j);
 /* A lane has at least this many threads; 0 or an errno. What a freeze needs
    is made ready with this before anything is frozen. */
 int pool_ready(pool_lane lane, unsigned threads);
+/* They may leave again when they are idle. */
+void pool_dismiss(pool_lane lane);
 unsigned pool_cores(void);
 unsigned pool_threads(pool_lane lane);
 

@@ -1,7 +1,7 @@
 /*
 ** vss: shadow copies. A session (session.h) is what a requester talks to; its
 ** methods are a table (methods.c) that knows what may be called when. Writers
-** (writer.h) are told events in rounds (round.h); providers (provider.h) make
+** (writer.h) are told events together (telling.h); providers (provider.h) make
 ** the shadows; the coordinator (coordinator.c) brings both together in one
 ** held instant, under the eyes of a guard in another process (guard.h).
 ** What was made is on disk before it is made (record.h), so that whoever

@@ -1,0 +1,486 @@
+/*
+** What answers at once in a backup: context, state, writers, components, the
+** saved document. Called with the session's lock held.
+*/
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/guid.h"
+#include "vss/document.h"
+#include "vss/session_parts.h"
+
+static error *invalid(const char *text, const char *given) {
+  return vss_error(SAROS_E_INVALIDARG, "%s: \"%.100s\"", text, given);
+}
+
+
+/* ------------------------------------------------------------------
+** Beginning
+** ---------------------------------------------------------------- */
+
+static error *load(session *s, const value *args, bool needed) {
+  error *e = NULL;
+  const value *text = value_get(args, "document");
+  if (text == NULL || text->type == VALUE_NULL) {
+    if (!needed) return NULL;
+    return vss_error(SAROS_E_INVALIDARG,
+                     "initialize_for_restore needs the document that save() "
+                     "gave at the backup");
+  }
+  if (text->type != VALUE_STRING)
+    return vss_error(SAROS_E_INVALIDARG, "the document must be a text");
+  value *doc = document_parse(text->as.string.data, text->as.string.size, &e);
+  if (doc == NULL) return e;
+  value_free(s->document);
+  s->document = doc;
+  s->did |= DID_LOAD;
+  return NULL;
+}
+
+NOW(initialize_for_backup) {
+  (void)result;
+  error *e = load(s, args, false);
+  if (e == NULL) s->did |= DID_BACKUP;
+  return e;
+}
+
+NOW(initialize_for_restore) {
+  (void)result;
+  error *e = load(s, args, true);
+  if (e == NULL) s->did |= DID_RESTORE;
+  return e;
+}
+
+typedef struct word {
+  const char *name;
+  uint32_t number;
+} word;
+
+static const word contexts[] = {
+    {"backup", VSS_CTX_BACKUP},
+    {"file_share_backup", VSS_CTX_FILE_SHARE_BACKUP},
+    {"nas_rollback", VSS_CTX_NAS_ROLLBACK},
+    {"app_rollback", VSS_CTX_APP_ROLLBACK},
+    {"client_accessible", VSS_CTX_CLIENT_ACCESSIBLE},
+    {"client_accessible_writers", VSS_CTX_CLIENT_ACCESSIBLE_WRITERS},
+    {"all", VSS_CTX_ALL}};
+#define CONTEXTS (sizeof contexts / sizeof *contexts)
+
+/* Of what may be added to a context. */
+#define MAY_ADD                                                     \
+  (VSS_ATTR_TRANSPORTABLE | VSS_ATTR_DIFFERENTIAL | VSS_ATTR_PLEX | \
+   VSS_ATTR_NO_AUTORECOVERY | VSS_ATTR_NOT_TRANSACTED |             \
+   VSS_ATTR_ROLLBACK_RECOVERY)
+
+static error *context_of(const value *v, uint32_t *context) {
+  if (v != NULL && v->type == VALUE_STRING) {
+    for (size_t i = 0; i < CONTEXTS; i++)
+      if (strcmp(contexts[i].name, v->as.string.data) == 0) {
+        *context = contexts[i].number;
+        return NULL;
+      }
+    return invalid("there is no such context", v->as.string.data);
+  }
+  if (v == NULL || v->type != VALUE_INT || v->as.integer < 0 ||
+      v->as.integer > UINT32_MAX)
+    return vss_error(SAROS_E_INVALIDARG,
+                     "a context is a name (\"backup\", …) or a number");
+  *context = (uint32_t)v->as.integer;
+  return NULL;
+}
+
+NOW(set_context) {
+  (void)result;
+  uint32_t context = 0;
+  error *e = context_of(value_get(args, "context"), &context);
+  if (e != NULL) return e;
+  int64_t more = value_integer(value_get(args, "attributes"), 0);
+  if (more < 0 || more > UINT32_MAX)
+    return vss_error(SAROS_E_INVALIDARG, "attributes are bits of 32");
+  context |= context == VSS_CTX_ALL ? 0 : (uint32_t)more;
+  uint32_t extra = context == VSS_CTX_ALL ? 0 : context & MAY_ADD;
+  uint32_t base = context & ~extra;
+  bool known = false;
+  for (size_t i = 0; i < CONTEXTS; i++)
+    if (contexts[i].number == base) known = true;
+  bool both = (extra & VSS_ATTR_DIFFERENTIAL) && (extra & VSS_ATTR_PLEX);
+  if (!known || both || (base == VSS_CTX_CLIENT_ACCESSIBLE && extra != 0))
+    return vss_error(VSS_E_UNSUPPORTED_CONTEXT,
+                     "0x%08x is no context, or may not be combined like that",
+                     (unsigned)context);
+  s->context = context;
+  s->did |= DID_CONTEXT;
+  return NULL;
+}
+
+static const char *const types[] = {
+    "undefined", "full", "incremental", "differential", "log", "copy", "other"};
+
+static error *type_of(const value *v, const char **name) {
+  if (v == NULL || v->type == VALUE_NULL) {
+    *name = "full";
+    return NULL;
+  }
+  if (v->type == VALUE_INT && v->as.integer >= 0 && v->as.integer < 7) {
+    *name = types[v->as.integer];
+    return NULL;
+  }
+  const char *text = value_chars(v, "");
+  for (size_t i = 0; i < 7; i++)
+    if (strcmp(types[i], text) == 0) {
+      *name = types[i];
+      return NULL;
+    }
+  return invalid("there is no such backup type (full, copy, …)", text);
+}
+
+NOW(set_backup_state) {
+  (void)result;
+  const char *type;
+  error *e = type_of(value_get(args, "type"), &type);
+  if (e != NULL) return e;
+  static const char *const flags[] = {"select_components",
+                                      "bootable_system_state", "partial_files"};
+  value *state = value_map();
+  bool good = state != NULL && value_put(state, "type", value_text(type));
+  for (size_t i = 0; good && i < 3; i++)
+    good =
+        value_put(state, flags[i],
+                  value_bool(value_boolean(value_get(args, flags[i]), false)));
+  if (!good) {
+    value_free(state);
+    return error_no_memory();
+  }
+  value_free(s->backup);
+  s->backup = state;
+  s->did |= DID_STATE;
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** Which writers
+** ---------------------------------------------------------------- */
+
+static error *filter(session *s, const value *args, const char *kind) {
+  const value *ids = value_get(args, "ids");
+  guid g;
+  if (ids == NULL || ids->type != VALUE_LIST)
+    return vss_error(SAROS_E_INVALIDARG, "a list of GUIDs is expected");
+  for (uint32_t i = 0; i < ids->count; i++)
+    if (!guid_parse(value_chars(ids->as.items[i], ""), &g))
+      return invalid("no GUID", value_chars(ids->as.items[i], ""));
+  return value_put(s->filters, kind, value_copy(ids)) ? NULL
+                                                      : error_no_memory();
+}
+
+NOW(enable_writer_classes) {
+  (void)result;
+  return filter(s, args, "enabled");
+}
+
+NOW(disable_writer_classes) {
+  (void)result;
+  return filter(s, args, "disabled");
+}
+
+NOW(disable_writer_instances) {
+  (void)result;
+  return filter(s, args, "instances");
+}
+
+static value *status_of(const seat *t) {
+  value *v = value_map();
+  char number[11];
+  bool good = v != NULL && value_put(v, "id", value_text(t->w->id)) &&
+              value_put(v, "instance", value_text(t->w->instance)) &&
+              value_put(v, "name", value_text(seat_title(t))) &&
+              value_put(v, "state", value_int((int64_t)t->state)) &&
+              value_put(v, "failure", value_int((int64_t)t->failure)) &&
+              value_put(v, "takes_part", value_bool(t->selected));
+  if (good && t->failure != 0)
+    good = value_put(
+               v, "failure_name",
+               value_text(code_name(SAROS_FACADE_VSS, t->failure, number))) &&
+           value_put(v, "message",
+                     value_text(t->why != NULL ? t->why->message : ""));
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
+static value *describe(const session *s, const seat *t) {
+  value *v = value_copy(t->metadata);
+  bool good = v != NULL && value_put(v, "id", value_text(t->w->id)) &&
+              value_put(v, "instance", value_text(t->w->instance)) &&
+              value_put(v, "way", value_text(t->w->way->name)) &&
+              value_put(v, "state", value_int((int64_t)t->state)) &&
+              value_put(v, "takes_part", value_bool(session_takes_part(s, t)));
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
+NOW(writers) {
+  (void)args;
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->seat_count; i++)
+    if (s->seats[i]->metadata != NULL)
+      good = value_add(list, describe(s, s->seats[i]));
+  if (good) {
+    *result = list;
+    return NULL;
+  }
+  value_free(list);
+  return error_no_memory();
+}
+
+NOW(writer_status) {
+  (void)args;
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->seat_count; i++)
+    good = value_add(list, status_of(s->seats[i]));
+  if (good) {
+    *result = list;
+    return NULL;
+  }
+  value_free(list);
+  return error_no_memory();
+}
+
+
+/* ------------------------------------------------------------------
+** Components
+** ---------------------------------------------------------------- */
+
+static seat *seat_named(session *s, const char *name) {
+  for (size_t i = 0; i < s->seat_count; i++) {
+    seat *t = s->seats[i];
+    if (t->metadata != NULL && (strcasecmp(t->w->id, name) == 0 ||
+                                strcasecmp(t->w->instance, name) == 0 ||
+                                strcmp(seat_title(t), name) == 0))
+      return t;
+  }
+  return NULL;
+}
+
+static bool has_component(const seat *t, const char *name) {
+  const value *list = value_get(t->metadata, "components");
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    if (strcmp(value_chars(value_get(list->as.items[i], "name"), ""), name) ==
+        0)
+      return true;
+  return false;
+}
+
+/* The mark of a writer's component, made when there is none yet. */
+static error *mark_of(session *s, const char *who, const value *args,
+                      value **mark, seat **of) {
+  const char *called = value_chars(value_get(args, "writer"), NULL);
+  const char *name = value_chars(value_get(args, "component"), NULL);
+  if (called == NULL || name == NULL)
+    return vss_error(SAROS_E_INVALIDARG,
+                     "%s: a writer and the name of a component are needed",
+                     who);
+  seat *t = seat_named(s, called);
+  if (t == NULL)
+    return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                     "%s: there is no writer \"%.100s\" here; writers() lists "
+                     "those that were found",
+                     who, called);
+  if (!has_component(t, name))
+    return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                     "%s: the writer \"%s\" has no component \"%.100s\"", who,
+                     seat_title(t), name);
+  *of = t;
+  for (uint32_t i = 0; i < s->marks->count; i++) {
+    value *m = s->marks->as.items[i];
+    if (strcmp(value_chars(value_get(m, "instance"), ""), t->w->instance) ==
+            0 &&
+        strcmp(value_chars(value_get(m, "name"), ""), name) == 0) {
+      *mark = m;
+      return NULL;
+    }
+  }
+  value *m = value_map();
+  bool good = m != NULL && value_put(m, "writer", value_text(t->w->id)) &&
+              value_put(m, "instance", value_text(t->w->instance)) &&
+              value_put(m, "name", value_text(name));
+  if (!good) {
+    value_free(m);
+    return error_no_memory();
+  }
+  if (!value_add(s->marks, m)) return error_no_memory();
+  *mark = m;
+  return NULL;
+}
+
+NOW(add_component) {
+  (void)result;
+  value *mark;
+  seat *t;
+  error *e = mark_of(s, "add_component", args, &mark, &t);
+  if (e != NULL) return e;
+  const char *name = value_chars(value_get(mark, "name"), "");
+  for (uint32_t i = 0; t->components != NULL && i < t->components->count; i++)
+    if (strcmp(value_chars(t->components->as.items[i], ""), name) == 0)
+      return vss_error(VSS_E_OBJECT_ALREADY_EXISTS,
+                       "the component \"%s\" was added already", name);
+  if (t->components == NULL) t->components = value_list();
+  if (t->components == NULL || !value_add(t->components, value_text(name)))
+    return error_no_memory();
+  t->selected = true;
+  return NULL;
+}
+
+error *session_mark(session *s, const char *who, const value *args,
+                    const char *field, value *what, seat **of) {
+  value *mark;
+  seat *ignored;
+  error *e = what == NULL
+                 ? error_no_memory()
+                 : mark_of(s, who, args, &mark, of != NULL ? of : &ignored);
+  if (e != NULL) {
+    value_free(what);
+    return e;
+  }
+  return value_put(mark, field, what) ? NULL : error_no_memory();
+}
+
+static value *text_of(const value *args, const char *name) {
+  return value_text(value_chars(value_get(args, name), ""));
+}
+
+NOW(set_backup_succeeded) {
+  (void)result;
+  bool ok = value_boolean(value_get(args, "ok"), true);
+  return session_mark(s, "set_backup_succeeded", args, "succeeded",
+                      value_bool(ok), NULL);
+}
+
+NOW(set_backup_options) {
+  (void)result;
+  return session_mark(s, "set_backup_options", args, "options",
+                      text_of(args, "text"), NULL);
+}
+
+NOW(set_previous_backup_stamp) {
+  (void)result;
+  return session_mark(s, "set_previous_backup_stamp", args, "stamp",
+                      text_of(args, "text"), NULL);
+}
+
+
+/* ------------------------------------------------------------------
+** The document
+** ---------------------------------------------------------------- */
+
+/* A writer of the document, with its components and what was said of them. */
+static value *document_writer(const session *s, const seat *t) {
+  value *v = value_map(), *list = value_list();
+  const value *all = value_get(t->metadata, "components");
+  bool good = v != NULL && list != NULL &&
+              value_put(v, "id", value_text(t->w->id)) &&
+              value_put(v, "instance", value_text(t->w->instance)) &&
+              value_put(v, "name", value_text(seat_title(t))) &&
+              value_put(v, "metadata", value_copy(t->metadata));
+  for (uint32_t i = 0; good && all != NULL && i < all->count; i++) {
+    const value *c = all->as.items[i];
+    const char *name = value_chars(value_get(c, "name"), "");
+    value *one = value_map();
+    good = one != NULL && value_put(one, "name", value_text(name));
+    if (good && value_get(c, "type") != NULL)
+      good = value_put(one, "type", value_copy(value_get(c, "type")));
+    bool selected = t->selected && t->components == NULL;
+    for (uint32_t k = 0; t->components != NULL && k < t->components->count; k++)
+      if (strcmp(value_chars(t->components->as.items[k], ""), name) == 0)
+        selected = true;
+    if (good) good = value_put(one, "selected", value_bool(selected));
+    for (uint32_t k = 0; good && k < s->marks->count; k++) {
+      const value *m = s->marks->as.items[k];
+      if (strcmp(value_chars(value_get(m, "instance"), ""), t->w->instance) !=
+              0 ||
+          strcmp(value_chars(value_get(m, "name"), ""), name) != 0)
+        continue;
+      static const char *const kept[] = {"succeeded", "options", "stamp"};
+      for (size_t f = 0; good && f < 3; f++)
+        if (value_get(m, kept[f]) != NULL)
+          good = value_put(one, kept[f], value_copy(value_get(m, kept[f])));
+    }
+    if (good)
+      good = value_add(list, one);
+    else
+      value_free(one);
+  }
+  if (good) {
+    if (value_put(v, "components", list)) return v;
+    list = NULL;
+  }
+  value_free(list);
+  value_free(v);
+  return NULL;
+}
+
+static bool put_lists(value *doc, const session *s) {
+  value *shadows = value_list(), *writers = value_list();
+  bool good = shadows != NULL && writers != NULL;
+  for (size_t i = 0; good && (s->did & DID_SHOOT) && i < s->member_count; i++)
+    good = value_add(shadows, member_record(s, s->members[i], "created"));
+  for (size_t i = 0; good && i < s->seat_count; i++)
+    if (s->seats[i]->metadata != NULL)
+      good = value_add(writers, document_writer(s, s->seats[i]));
+  if (!good) {
+    value_free(shadows);
+    value_free(writers);
+    return false;
+  }
+  good = value_put(doc, "snapshots", shadows);
+  return value_put(doc, "writers", writers) && good;
+}
+
+static bool put_head(value *doc, const session *s) {
+  char host[256] = "", now[40];
+  time_t t = time(NULL);
+  struct tm at;
+  gethostname(host, sizeof host - 1);
+  gmtime_r(&t, &at);
+  strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%S+00:00", &at);
+  return value_put(doc, "format", value_text("saros.backup_components")) &&
+         value_put(doc, "version", value_int(1)) &&
+         value_put(doc, "mode",
+                   value_text(s->did & DID_RESTORE ? "restore" : "backup")) &&
+         value_put(doc, "context", value_int((int64_t)s->context)) &&
+         value_put(doc, "machine", value_text(host)) &&
+         value_put(doc, "created", value_text(now));
+}
+
+NOW(save) {
+  (void)args;
+  buffer b = BUFFER_EMPTY;
+  bool fresh = s->seat_count == 0 && s->member_count == 0;
+  value *doc;
+  bool good;
+  if (s->document != NULL && fresh) { /* nothing has changed */
+    doc = value_copy(s->document);
+    good = doc != NULL;
+  } else {
+    doc = value_map();
+    good = doc != NULL && put_head(doc, s) && put_lists(doc, s);
+    if (good && s->set[0] != '\0')
+      good = value_put(doc, "set", value_text(s->set));
+    if (good && s->backup != NULL)
+      good = value_put(doc, "backup", value_copy(s->backup));
+    if (good && (s->did & DID_RESTORE))
+      good = value_put(doc, "restore", value_copy(s->restore));
+  }
+  error *e = good ? document_write(doc, &b) : error_no_memory();
+  value_free(doc);
+  if (e == NULL && b.failed) e = error_no_memory();
+  if (e == NULL) *result = value_string(b.data, b.size);
+  if (e == NULL && *result == NULL) e = error_no_memory();
+  buffer_free(&b);
+  return e;
+}

@@ -1,0 +1,673 @@
+/*
+** DoSnapshotSet: the writers prepare and hold still, level by level; the file
+** systems that need it are frozen; every shadow is taken; and all is let go in
+** reverse. Whatever goes wrong at whichever step, the way out is one: thaw the
+** file systems, tell the writers Abort, take away what was half made.
+*/
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vss/hold.h"
+#include "vss/session_parts.h"
+
+/* What comes next is written at each. Every one of them goes to UNDO when
+   something has failed or it was cancelled. */
+enum {
+  BEGIN,         /* writers are told to prepare: PREPARE_ASKED */
+  PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
+  PREPARING,     /* they are back: the hold is planned, the guard armed:
+                    PLANNING */
+  PLANNING,      /* it is: FREEZE */
+  FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
+                    is left: the file systems: HOLDING */
+  FREEZE_ASKED,  /* it holds still: FREEZE */
+  HOLDING,       /* they are frozen: the shadows are taken: COMMITTING */
+  COMMITTING,    /* they are: the file systems are let go: RELEASING */
+  RELEASING,     /* they are: THAW */
+  THAW,          /* a level is told, in reverse: THAW_ASKED; none is left:
+                    those who had failed are told Abort: REST_ASKED */
+  THAW_ASKED,    /* it goes on: THAW */
+  REST_ASKED,    /* shadows are made readable: FINISHING */
+  FINISHING,     /* they are: post_snapshot: POST_ASKED */
+  POST_ASKED,    /* all have: LEAVE */
+  LEAVE,         /* the end of a success; UNDO when it is cancelled just now */
+  UNDO,          /* what was asked is given up; the file systems are let go:
+                    UNDO_RELEASE */
+  UNDO_RELEASE,  /* they are: Abort is told: UNDO_ASKED */
+  UNDO_ASKED,    /* all have heard; jobs that still run come back: UNDO_JOBS */
+  UNDO_JOBS,     /* they are: what was made is taken away: UNDO_DESTROY */
+  UNDO_DESTROY,  /* it is: END */
+  END
+};
+
+typedef struct member_job {
+  machine_job mj; /* first */
+  work *w;
+  shadow *m;
+  error *e;
+  bool out;
+} member_job;
+
+typedef struct shooting {
+  hold *hold;
+  hold_options holding;
+  places *at;
+  member_job jobs[VOLUMES_MOST];
+  size_t job_count;
+  unsigned level;     /* index into `levels` */
+  timer window;       /* the first writer's freeze that runs out */
+  work *w;            /* for that timer */
+  bool windowed;      /* it is set */
+  bool releasing;     /* hold_release was called */
+  uint64_t held_from; /* the first writer was told to freeze */
+  uint64_t held_to;   /* the first was told to thaw, or all file systems were */
+} shooting;
+
+static const writer_level levels[] = {LEVEL_FRONT_END, LEVEL_BACK_END,
+                                      LEVEL_SYSTEM, LEVEL_SYSTEM_RM};
+#define LEVELS 4
+
+
+/* ------------------------------------------------------------------
+** Jobs, one for each member
+** ---------------------------------------------------------------- */
+
+static void submit(work *w, pool_lane lane, void (*run)(machine_job *mj)) {
+  shooting *g = w->more;
+  g->job_count = w->s->member_count;
+  for (size_t i = 0; i < g->job_count; i++) {
+    member_job *j = &g->jobs[i];
+    j->w = w;
+    j->m = w->s->members[i];
+    int r = machine_submit(&w->m, &j->mj, lane, run);
+    j->out = r == 0;
+    if (r != 0)
+      work_fails(w, error_of_errno(SAROS_FACADE_VSS, r,
+                                   "no thread for a provider", NULL));
+  }
+}
+
+/* All are back; what they brought is known. */
+static bool all_back(work *w) {
+  shooting *g = w->more;
+  bool all = true;
+  for (size_t i = 0; i < g->job_count; i++) {
+    member_job *j = &g->jobs[i];
+    if (j->out && !atomic_load(&j->mj.back)) {
+      all = false;
+      continue;
+    }
+    j->out = false;
+    if (j->e != NULL) {
+      error *e = j->e;
+      j->e = NULL;
+      work_fails(w, e);
+    }
+  }
+  return all;
+}
+
+/* Where this provider may make things. */
+static error *give_place(shadow *m, const places *at) {
+  char *base = m->provider->place_of != NULL ? m->provider->place_of(m->from)
+                                             : path_join(at->state, "data");
+  m->place = base != NULL ? path_join(base, m->id) : NULL;
+  mem_free(base);
+  return m->place != NULL ? NULL : error_no_memory();
+}
+
+static error *note(shadow *m) {
+  member_job *j = m->note_self;
+  shooting *g = j->w->more;
+  value *record = member_record(j->w->s, m, "preparing");
+  if (record == NULL) return error_no_memory();
+  error *e = record_save(g->at, record);
+  value_free(record);
+  return e;
+}
+
+/* On disk before the act: what plan names is recorded before prepare. */
+static void prepare_job(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  shooting *g = j->w->more;
+  shadow *m = j->m;
+  m->note = note;
+  m->note_self = j;
+  error *e = give_place(m, g->at);
+  if (e == NULL) e = m->provider->plan(m);
+  if (e == NULL) e = note(m);
+  if (e == NULL) e = m->provider->prepare(m, j->w->m.op);
+  j->e = e;
+}
+
+static void commit_job(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  j->m->commit_begin = engine_clock();
+  j->e = j->m->provider->commit(j->m);
+  j->m->commit_end = engine_clock();
+}
+
+static error *save_created(member_job *j) {
+  shooting *g = j->w->more;
+  value *record = member_record(j->w->s, j->m, "created");
+  if (record == NULL) return error_no_memory();
+  error *e = record_save(g->at, record);
+  value_free(record);
+  return e;
+}
+
+static void finish_job(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  error *e = j->m->provider->finish(j->m, j->w->m.op);
+  if (e == NULL) e = save_created(j);
+  j->e = e;
+}
+
+/* The record stays when something stays: the next session tries again. */
+static void destroy_job(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  shooting *g = j->w->more;
+  shadow *m = j->m;
+  if (m->self != NULL) m->provider->forget(m);
+  m->self = NULL;
+  if (m->place == NULL) return; /* nothing was planned */
+  error *e = m->provider->destroy(m->keep, NULL);
+  if (e == NULL) e = record_remove(g->at, m->id);
+  if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
+    saros_op_cleanup_failed(j->w->m.op, e->message);
+  error_unref(e);
+}
+
+static void plan_job(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  error *e = NULL;
+  int r = pool_ready(POOL_HELD, (unsigned)w->s->member_count);
+  if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
+  if (e == NULL)
+    g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
+  work_fails(w, e);
+}
+
+static void places_job(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  error *e = NULL;
+  g->at = session_places(w->s, &e);
+  if (g->at != NULL) {
+    char *data = path_join(g->at->state, "data");
+    if (data == NULL) e = error_no_memory();
+    if (data != NULL && mkdir(data, 0700) != 0 && errno != EEXIST)
+      e = error_of_errno(SAROS_FACADE_VSS, errno, "cannot make", data);
+    mem_free(data);
+  }
+  work_fails(w, e);
+}
+
+/* The guard goes when it is not needed any more, and takes its time. */
+static void disarm_job(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  if (g->hold != NULL) hold_free(g->hold);
+  g->hold = NULL;
+  pool_dismiss(POOL_HELD);
+}
+
+
+/* ------------------------------------------------------------------
+** Writers
+** ---------------------------------------------------------------- */
+
+static bool due(const seat *t) {
+  return t->due;
+}
+
+/* Picks those of a level; false when there is none. */
+static bool pick(session *s, writer_level level, bool thaw) {
+  bool any = false;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    seat *t = s->seats[i];
+    writer_level own = t->level != LEVEL_UNKNOWN ? t->level : LEVEL_FRONT_END;
+    t->due = t->selected && t->metadata != NULL && t->failure == 0 &&
+             own == level && t->told_freeze == thaw;
+    any = any || t->due;
+  }
+  return any;
+}
+
+static void pick_partners(session *s) {
+  for (size_t i = 0; i < s->seat_count; i++) {
+    seat *t = s->seats[i];
+    t->selected = session_takes_part(s, t);
+    t->due = t->selected && t->failure == 0;
+  }
+}
+
+/* Those who must hear Abort: all that were told of this set, or of them only
+   those who failed. */
+static bool pick_abort(session *s, bool failed_only) {
+  bool any = false;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    seat *t = s->seats[i];
+    t->due = t->told_snapshot && (!failed_only || t->failure != 0);
+    any = any || t->due;
+    if (t->due) t->told_snapshot = t->told_freeze = false;
+  }
+  return any;
+}
+
+static error *veto(const session *s) {
+  for (size_t i = 0; i < s->seat_count; i++) {
+    const seat *t = s->seats[i];
+    if (!t->selected || t->failure == 0) continue;
+    if (s->ignore_vetoes && !t->required) continue;
+    error *e = vss_error(VSS_E_UNEXPECTED_WRITER_ERROR,
+                         "the writer \"%s\" failed: %s", seat_title(t),
+                         t->why != NULL ? t->why->message : "it said no");
+    return t->why != NULL ? error_because(e, error_ref(t->why)) : e;
+  }
+  return NULL;
+}
+
+/* The writers have answered; whoever said no, and may, ends it. */
+static bool heard(work *w) {
+  if (!work_told(w)) return false;
+  work_fails(w, veto(w->s));
+  return true;
+}
+
+static void window_over(timer *t) {
+  shooting *g = (shooting *)((char *)t - offsetof(shooting, window));
+  g->windowed = false;
+  machine_wake(&g->w->m);
+}
+
+static void window_drop(shooting *g) {
+  if (g->windowed) timer_cancel(&g->window);
+  g->windowed = false;
+}
+
+/* The earliest end of a freeze that was not thawed yet. */
+static void window_set(work *w) {
+  shooting *g = w->more;
+  uint64_t first = UINT64_MAX;
+  for (size_t i = 0; i < w->s->seat_count; i++) {
+    const seat *t = w->s->seats[i];
+    if (t->state == WRITER_WAITING_FOR_THAW && t->window_end < first)
+      first = t->window_end;
+  }
+  window_drop(g);
+  if (first == UINT64_MAX) return;
+  g->window.fire = window_over;
+  g->w = w;
+  g->windowed = true;
+  timer_set(&g->window, first);
+}
+
+/* A writer holds still for as long as it said, and no longer. */
+static void window_check(work *w) {
+  uint64_t now = engine_clock();
+  for (size_t i = 0; i < w->s->seat_count; i++) {
+    seat *t = w->s->seats[i];
+    if (t->state != WRITER_WAITING_FOR_THAW || now < t->window_end) continue;
+    error *e = vss_error(VSS_E_WRITERERROR_TIMEOUT,
+                         "the writer \"%s\" was to be held for %.0f s at most",
+                         seat_title(t), t->window);
+    t->failure = VSS_E_WRITERERROR_TIMEOUT;
+    t->state = WRITER_FAILED_AT_THAW;
+    t->why = e;
+    work_fails(w, error_because(vss_error(VSS_E_UNEXPECTED_WRITER_ERROR,
+                                          "the writer \"%s\" was held too long",
+                                          seat_title(t)),
+                                error_ref(e)));
+  }
+}
+
+
+/* ------------------------------------------------------------------
+** The result
+** ---------------------------------------------------------------- */
+
+static double seconds_between(uint64_t from, uint64_t to) {
+  return to > from ? (double)(to - from) / 1e9 : 0;
+}
+
+/* Two that were frozen at one time are of one instant; else the skew is what
+   lies between their commits. */
+static double skew(const shadow *a, const shadow *b) {
+  bool held = a->frozen_at != 0 && b->frozen_at != 0;
+  if (held && a->frozen_at < b->thawed_at && b->frozen_at < a->thawed_at)
+    return 0;
+  uint64_t from =
+      a->commit_begin < b->commit_begin ? a->commit_begin : b->commit_begin;
+  uint64_t to = a->commit_end > b->commit_end ? a->commit_end : b->commit_end;
+  return seconds_between(from, to);
+}
+
+static bool put_skews(value *v, const session *s) {
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->member_count; i++)
+    for (size_t k = i + 1; good && k < s->member_count; k++) {
+      value *one = value_map();
+      good = one != NULL &&
+             value_put(one, "a", value_text(s->members[i]->given)) &&
+             value_put(one, "b", value_text(s->members[k]->given)) &&
+             value_put(one, "seconds",
+                       value_real(skew(s->members[i], s->members[k])));
+      if (good)
+        good = value_add(list, one);
+      else
+        value_free(one);
+    }
+  if (good) return value_put(v, "skew", list);
+  value_free(list);
+  return false;
+}
+
+static bool put_members(value *v, const session *s) {
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->member_count; i++) {
+    value *record = member_record(s, s->members[i], "created");
+    good = record != NULL && value_add(list, shadows_properties(record));
+    value_free(record);
+  }
+  if (good) return value_put(v, "snapshots", list);
+  value_free(list);
+  return false;
+}
+
+static bool put_writers(value *v, const session *s) {
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->seat_count; i++) {
+    const seat *t = s->seats[i];
+    if (!t->selected) continue;
+    value *one = value_map();
+    good = one != NULL && value_put(one, "id", value_text(t->w->id)) &&
+           value_put(one, "name", value_text(seat_title(t))) &&
+           value_put(one, "state", value_int((int64_t)t->state)) &&
+           value_put(one, "failure", value_int((int64_t)t->failure));
+    if (good)
+      good = value_add(list, one);
+    else
+      value_free(one);
+  }
+  if (good) return value_put(v, "writers", list);
+  value_free(list);
+  return false;
+}
+
+static value *outcome(const work *w) {
+  const session *s = w->s;
+  const shooting *g = w->more;
+  value *v = value_map();
+  double held = seconds_between(g->held_from, g->held_to);
+  for (size_t i = 0; i < s->member_count; i++) {
+    const shadow *m = s->members[i];
+    double own = seconds_between(m->frozen_at, m->thawed_at);
+    if (own > held) held = own;
+  }
+  bool good = v != NULL && value_put(v, "set", value_text(s->set)) &&
+              value_put(v, "held", value_real(held)) && put_skews(v, s) &&
+              put_members(v, s) && put_writers(v, s);
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** The steps
+** ---------------------------------------------------------------- */
+
+static step_result to(work *w, int stage, const char *phase, unsigned percent) {
+  w->stage = stage;
+  if (phase != NULL) op_phase_literal(w->m.op, phase);
+  if (percent != 0) saros_op_progress(w->m.op, percent, 100);
+  return STEP_AGAIN;
+}
+
+/* The file systems' turn: nothing is allocated, logged or written from here
+   until they are let go. */
+static step_result freeze_disks(work *w) {
+  shooting *g = w->more;
+  hold_freeze(g->hold, &w->m);
+  return to(w, HOLDING, "hold", 60);
+}
+
+static step_result freeze_level(work *w) {
+  shooting *g = w->more;
+  while (g->level < LEVELS && !pick(w->s, levels[g->level], false)) g->level++;
+  if (g->level == LEVELS) return freeze_disks(w);
+  if (g->held_from == 0) g->held_from = engine_clock();
+  work_tell(w, EVENT_FREEZE, due, "freeze", w->s->times.freeze);
+  return to(w, FREEZE_ASKED, "freeze", 50 + 2 * g->level);
+}
+
+static step_result thaw_level(work *w) {
+  shooting *g = w->more;
+  if (g->held_to == 0) g->held_to = engine_clock();
+  while (g->level > 0 && !pick(w->s, levels[g->level - 1], true)) g->level--;
+  if (g->level == 0) {
+    window_drop(g);
+    pick_abort(w->s, true);
+    work_tell(w, EVENT_ABORT, due, "abort", w->s->times.post);
+    return to(w, REST_ASKED, NULL, 0);
+  }
+  g->level--;
+  work_tell(w, EVENT_THAW, due, "thaw", w->s->times.freeze);
+  return to(w, THAW_ASKED, "thaw", 78);
+}
+
+/* Thawed: nobody's window runs any more. */
+static void thawed(work *w) {
+  for (size_t i = 0; i < w->s->seat_count; i++)
+    if (w->s->seats[i]->due) w->s->seats[i]->told_freeze = false;
+}
+
+static step_result begin(work *w) {
+  session *s = w->s;
+  if (w->more == NULL) { /* what may be written to first */
+    shooting *g = w->more = mem_zero(sizeof *g);
+    pthread_mutex_lock(&s->lock);
+    s->did |= DID_TRY;
+    pthread_mutex_unlock(&s->lock);
+    op_phase_literal(w->m.op, "prepare");
+    if (g == NULL)
+      work_fails(w, error_no_memory());
+    else
+      work_submit(w, places_job);
+    return STEP_AGAIN;
+  }
+  if (!work_job_back(w)) return STEP_WAIT;
+  if (w->why != NULL || work_cancelled(w)) return to(w, UNDO, NULL, 0);
+  shooting *g = w->more;
+  g->holding = (hold_options){.runtime = g->at->runtime,
+                              .state = g->at->state,
+                              .seconds = s->times.hold,
+                              .force = s->force};
+  pick_partners(s);
+  work_tell(w, EVENT_PREPARE_SNAPSHOT, due, "prepare_snapshot",
+            s->times.prepare);
+  return to(w, PREPARE_ASKED, "prepare", 5);
+}
+
+static step_result leave(work *w) {
+  session *s = w->s;
+  shooting *g = w->more;
+  w->output = outcome(w);
+  if (w->output == NULL) work_fails(w, error_no_memory());
+  if (w->why != NULL || !saros_op_point_of_no_return(w->m.op))
+    return to(w, UNDO, NULL, 0);
+  for (size_t i = 0; i < s->member_count; i++) {
+    shadow *m = s->members[i];
+    if (m->self != NULL) m->provider->forget(m);
+    m->self = NULL;
+  }
+  pthread_mutex_lock(&s->lock);
+  s->did |= DID_SHOOT;
+  s->outcome = value_copy(w->output);
+  set_lock *l = s->creating;
+  s->creating = NULL;
+  pthread_mutex_unlock(&s->lock);
+  if (l != NULL) set_lock_give(l);
+  places_unref(g->at);
+  return to(w, END, NULL, 0);
+}
+
+/* What failed is decided now: whoever asks hears it, whoever waits hears it
+   when all is undone. */
+static void decide(work *w) {
+  if (w->why == NULL) return;
+  w->why = starter_error(w, w->why);
+  op_end_error(w->m.op, w->why->code, error_ref(w->why));
+}
+
+static step_result undo(work *w) {
+  shooting *g = w->more;
+  decide(w);
+  if (g == NULL) return to(w, END, NULL, 0);
+  window_drop(g);
+  if (w->asking != NULL) telling_cancel(w->asking);
+  work_told(w);
+  saros_op_unwinding(w->m.op, "thaw");
+  if (g->hold != NULL && !g->releasing) hold_release(g->hold);
+  g->releasing = true;
+  w->stage = UNDO_RELEASE;
+  return STEP_AGAIN;
+}
+
+static step_result undo_release(work *w) {
+  shooting *g = w->more;
+  error *e = NULL;
+  if (g->hold != NULL && hold_release_step(g->hold, &e) == HOLD_WAIT)
+    return STEP_WAIT;
+  error_unref(e); /* that the set is void is known already */
+  if (g->held_to == 0) g->held_to = engine_clock();
+  saros_op_unwinding(w->m.op, "abort");
+  pick_abort(w->s, false);
+  work_tell(w, EVENT_ABORT, due, "abort", w->s->times.post);
+  w->stage = UNDO_ASKED;
+  return STEP_AGAIN;
+}
+
+static step_result undo_jobs(work *w) {
+  shooting *g = w->more;
+  if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+  saros_op_unwinding(w->m.op, "delete");
+  if (g->hold != NULL) work_submit(w, disarm_job);
+  if (g->at != NULL) submit(w, POOL_LANE, destroy_job);
+  w->stage = UNDO_DESTROY;
+  return STEP_AGAIN;
+}
+
+static step_result undo_destroy(work *w) {
+  session *s = w->s;
+  shooting *g = w->more;
+  if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+  pthread_mutex_lock(&s->lock);
+  set_lock *l = s->creating;
+  s->creating = NULL;
+  members_free(s);
+  pthread_mutex_unlock(&s->lock);
+  if (l != NULL) set_lock_give(l);
+  if (g->at != NULL) places_unref(g->at);
+  value_free(w->output);
+  w->output = NULL;
+  return to(w, END, NULL, 0);
+}
+
+static bool trouble(work *w) {
+  if (w->why == NULL && w->stage > FREEZE && w->stage < THAW_ASKED)
+    window_check(w);
+  return w->why != NULL || work_cancelled(w);
+}
+
+/* Each case says when it is done; what must not be left half done (a job, a
+   freeze, a release) is waited for, or given up by UNDO. */
+static step_result forward(work *w) {
+  shooting *g = w->more;
+  error *e = NULL;
+  switch (w->stage) {
+    case PREPARE_ASKED:
+      if (!heard(w)) return STEP_WAIT;
+      if (w->why != NULL) return STEP_AGAIN;
+      submit(w, POOL_LANE, prepare_job);
+      return to(w, PREPARING, "prepare", 10);
+    case PREPARING:
+      if (!all_back(w)) return STEP_WAIT;
+      if (w->why != NULL) return STEP_AGAIN;
+      work_submit(w, plan_job);
+      return to(w, PLANNING, "guard", 45);
+    case PLANNING:
+      if (!work_job_back(w)) return STEP_WAIT;
+      return to(w, FREEZE, NULL, 48);
+    case FREEZE: return freeze_level(w);
+    case FREEZE_ASKED:
+      if (!heard(w)) return STEP_WAIT;
+      window_set(w);
+      g->level++;
+      return to(w, FREEZE, NULL, 0);
+    case HOLDING:
+      switch (hold_freeze_step(g->hold, &e)) {
+        case HOLD_WAIT: return STEP_WAIT;
+        case HOLD_FAILED: work_fails(w, e); return STEP_AGAIN;
+        case HOLD_DONE: break;
+      }
+      submit(w, POOL_HELD, commit_job);
+      return to(w, COMMITTING, "commit", 65);
+    case COMMITTING:
+      if (!all_back(w)) return STEP_WAIT;
+      hold_release(g->hold);
+      g->releasing = true;
+      return to(w, RELEASING, "release", 75);
+    case RELEASING: {
+      hold_result r = hold_release_step(g->hold, &e);
+      if (r == HOLD_WAIT) return STEP_WAIT;
+      hold_times(g->hold);
+      if (r == HOLD_FAILED) work_fails(w, e);
+      return to(w, THAW, NULL, 0);
+    }
+    case THAW: return thaw_level(w);
+    case THAW_ASKED:
+      if (!heard(w)) return STEP_WAIT;
+      thawed(w);
+      return to(w, THAW, NULL, 0);
+    case REST_ASKED:
+      if (!work_told(w)) return STEP_WAIT;
+      work_submit(w, disarm_job);
+      submit(w, POOL_LANE, finish_job);
+      return to(w, FINISHING, "finish", 80);
+    case FINISHING:
+      if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+      if (w->why != NULL) return STEP_AGAIN;
+      pick_partners(w->s);
+      work_tell(w, EVENT_POST_SNAPSHOT, due, "post_snapshot", w->s->times.post);
+      return to(w, POST_ASKED, "post_snapshot", 95);
+    case POST_ASKED:
+      if (!work_told(w)) return STEP_WAIT;
+      return to(w, LEAVE, NULL, 0);
+    default: return leave(w);
+  }
+}
+
+STEP(do_snapshot_set) {
+  work *w = (work *)m;
+  if (w->stage == BEGIN && (w->why == NULL || w->more != NULL)) return begin(w);
+  if (w->stage < UNDO && trouble(w)) w->stage = UNDO;
+  switch (w->stage) {
+    case UNDO: return undo(w);
+    case UNDO_RELEASE: return undo_release(w);
+    case UNDO_ASKED:
+      if (!work_told(w)) return STEP_WAIT;
+      w->stage = UNDO_JOBS;
+      return STEP_AGAIN;
+    case UNDO_JOBS: return undo_jobs(w);
+    case UNDO_DESTROY: return undo_destroy(w);
+    case END: return work_end(w);
+    default: return forward(w);
+  }
+}

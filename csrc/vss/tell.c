@@ -1,0 +1,304 @@
+/*
+** The methods that are one telling: metadata, prepare, status, complete, and
+** those of a restore.
+*/
+#include <string.h>
+
+#include "base/log.h"
+#include "vss/session_parts.h"
+
+enum { FIND, FINDING, ASK, ASKING, LEAVE };
+
+static bool everybody(const seat *t) {
+  (void)t;
+  return true;
+}
+
+/* The session has set `selected` to who takes part before it tells anybody. */
+static bool partners(const seat *t) {
+  return t->selected && t->metadata != NULL && t->failure == 0;
+}
+
+static void choose_partners(session *s) {
+  for (size_t i = 0; i < s->seat_count; i++)
+    s->seats[i]->selected = session_takes_part(s, s->seats[i]);
+}
+
+/* Of the vetoes of the last telling: the error the operation ends with. */
+static error *veto(const session *s, const char *when) {
+  for (size_t i = 0; i < s->seat_count; i++) {
+    const seat *t = s->seats[i];
+    if (!t->selected || t->failure == 0) continue;
+    if (s->ignore_vetoes && !t->required) continue;
+    error *e = vss_error(VSS_E_UNEXPECTED_WRITER_ERROR,
+                         "the writer \"%s\" failed at %s: %s", seat_title(t),
+                         when, t->why != NULL ? t->why->message : "it said no");
+    return t->why != NULL ? error_because(e, error_ref(t->why)) : e;
+  }
+  return NULL;
+}
+
+static void now_did(session *s, uint32_t bits) {
+  pthread_mutex_lock(&s->lock);
+  s->did |= bits;
+  pthread_mutex_unlock(&s->lock);
+}
+
+
+/* ------------------------------------------------------------------
+** GatherWriterMetadata
+** ---------------------------------------------------------------- */
+
+typedef struct found {
+  writer_list list;
+} found;
+
+static void find_job(machine_job *mj) {
+  work *w = (work *)mj->m;
+  found *f = w->more;
+  error *e = NULL;
+  places *at = session_places(w->s, &e);
+  if (at != NULL) e = wire_find(at->writers, &f->list);
+  if (at != NULL) places_unref(at);
+  work_fails(w, e);
+}
+
+static bool listed(const value *list, const char *id) {
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    if (strcasecmp(value_chars(list->as.items[i], ""), id) == 0) return true;
+  return false;
+}
+
+/* By id, instance or name: a list that a person wrote. */
+static bool named_in(const value *list, const writer *wr) {
+  return listed(list, wr->id) || listed(list, wr->instance) ||
+         (wr->name != NULL && listed(list, wr->name));
+}
+
+static bool wanted(const work *w, const writer *wr) {
+  const value *enabled = value_get(w->s->filters, "enabled");
+  if (enabled != NULL && !listed(enabled, wr->id)) return false;
+  if (listed(value_get(w->s->filters, "disabled"), wr->id)) return false;
+  if (listed(value_get(w->s->filters, "instances"), wr->instance)) return false;
+  return !named_in(value_get(w->args, "exclude"), wr);
+}
+
+static bool seat_for(session *s, writer *wr) {
+  seat *t = mem_zero(sizeof *t);
+  seat **grown = mem_grow(s->seats, (s->seat_count + 1) * sizeof *grown);
+  if (grown != NULL) s->seats = grown;
+  if (t == NULL || grown == NULL) {
+    mem_free(t);
+    return false;
+  }
+  t->w = writer_ref(wr);
+  t->state = WRITER_UNKNOWN;
+  t->level = LEVEL_FRONT_END;
+  s->seats[s->seat_count++] = t;
+  return true;
+}
+
+static void take_seats(work *w) {
+  found *f = w->more;
+  writer_list local = {0};
+  bool good = writer_local(&local);
+  for (size_t i = 0; good && i < local.count; i++)
+    if (wanted(w, local.items[i])) good = seat_for(w->s, local.items[i]);
+  for (size_t i = 0; good && i < f->list.count; i++)
+    if (wanted(w, f->list.items[i])) good = seat_for(w->s, f->list.items[i]);
+  writer_list_free(&local);
+  writer_list_free(&f->list);
+  if (!good) work_fails(w, error_no_memory());
+}
+
+static writer_level level_of(const value *metadata) {
+  const value *v = value_get(metadata, "level");
+  const char *name = value_chars(v, "front_end");
+  if (strcmp(name, "system") == 0) return LEVEL_SYSTEM;
+  if (strcmp(name, "back_end") == 0) return LEVEL_BACK_END;
+  if (strcmp(name, "system_rm") == 0) return LEVEL_SYSTEM_RM;
+  return LEVEL_FRONT_END;
+}
+
+static void learn(const work *w, seat *t) {
+  const value *window = value_get(t->metadata, "freeze_timeout");
+  t->level = level_of(t->metadata);
+  t->window = w->s->times.freeze;
+  if (window != NULL && window->type == VALUE_INT)
+    t->window = (double)window->as.integer;
+  if (window != NULL && window->type == VALUE_REAL) t->window = window->as.real;
+}
+
+static bool is_named(const seat *t, const char *name) {
+  return strcasecmp(t->w->id, name) == 0 ||
+         strcasecmp(t->w->instance, name) == 0 ||
+         strcmp(seat_title(t), name) == 0;
+}
+
+/* By the name it gave itself only now. */
+static bool excluded(const work *w, const seat *t) {
+  const value *list = value_get(w->args, "exclude");
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    if (is_named(t, value_chars(list->as.items[i], ""))) return true;
+  return false;
+}
+
+static void seat_remove(session *s, size_t i) {
+  seat *t = s->seats[i];
+  if (t->link != NULL) t->w->way->hang_up(t->link);
+  value_free(t->metadata);
+  value_free(t->components);
+  error_unref(t->why);
+  writer_unref(t->w);
+  mem_free(t);
+  s->seats[i] = s->seats[--s->seat_count];
+}
+
+/* Whoever could not say who he is, is not there. */
+static void keep_the_known(work *w) {
+  session *s = w->s;
+  for (size_t i = 0; i < s->seat_count;) {
+    seat *t = s->seats[i];
+    if (t->metadata != NULL && t->failure == 0 && !excluded(w, t)) {
+      learn(w, t);
+      i++;
+      continue;
+    }
+    if (t->failure != 0)
+      log_write(LOG_WARNING, "vss", "the writer %s is left out: %s",
+                seat_title(t), t->why != NULL ? t->why->message : "no answer");
+    seat_remove(s, i);
+  }
+}
+
+static void look_for_required(work *w) {
+  const value *list = value_get(w->args, "require");
+  for (uint32_t i = 0; list != NULL && i < list->count; i++) {
+    const char *name = value_chars(list->as.items[i], "");
+    bool there = false;
+    for (size_t k = 0; k < w->s->seat_count; k++)
+      if (is_named(w->s->seats[k], name))
+        there = w->s->seats[k]->required = true;
+    if (!there)
+      work_fails(w, vss_error(VSS_E_WRITER_INFRASTRUCTURE,
+                              "the writer \"%.100s\" is required, and was not "
+                              "found; the log says who was left out and why",
+                              name));
+  }
+}
+
+STEP(gather_writer_metadata) {
+  work *w = (work *)m;
+  switch (w->stage) {
+    case FIND: /* a job looks for sockets: FINDING */
+      op_phase_literal(m->op, "looking for writers");
+      w->more = mem_zero(sizeof(found));
+      if (w->more == NULL) work_fails(w, error_no_memory());
+      if (w->why == NULL) work_submit(w, find_job);
+      w->stage = FINDING;
+      return STEP_AGAIN;
+    case FINDING: /* it is back: ASK */
+      if (!work_job_back(w)) return STEP_WAIT;
+      w->stage = w->why == NULL && !work_cancelled(w) ? ASK : LEAVE;
+      return STEP_AGAIN;
+    case ASK: /* everybody says who he is: ASKING */
+      take_seats(w);
+      op_phase_literal(m->op, "identify");
+      saros_op_progress(m->op, 1, 3);
+      if (w->why == NULL)
+        work_tell(w, EVENT_IDENTIFY, everybody, "identify",
+                  w->s->times.identify);
+      w->stage = ASKING;
+      return STEP_AGAIN;
+    case ASKING: /* all have: LEAVE */
+      if (work_cancelled(w) && w->asking != NULL) telling_cancel(w->asking);
+      if (!work_told(w)) return STEP_WAIT;
+      w->stage = LEAVE;
+      return STEP_AGAIN;
+    default: break;
+  }
+  /* What was given up may still run in its seat. */
+  if (w->drain_count > 0) return work_end(w);
+  if (w->more != NULL) writer_list_free(&((found *)w->more)->list);
+  if (w->why == NULL && !work_cancelled(w)) keep_the_known(w);
+  if (w->why == NULL && !work_cancelled(w)) look_for_required(w);
+  if (w->why == NULL && !work_cancelled(w))
+    now_did(w->s, DID_IDENTIFY);
+  else
+    seats_free(w->s);
+  return work_end(w);
+}
+
+
+/* ------------------------------------------------------------------
+** Those that only tell
+** ---------------------------------------------------------------- */
+
+/* `bit` is set when it has worked. A veto is the operation's failure only
+   where `vetoes` says so: else GatherWriterStatus tells. */
+static step_result plain(machine *m, writer_event event, const char *phase,
+                         double seconds, uint32_t bit, bool vetoes) {
+  work *w = (work *)m;
+  switch (w->stage) {
+    case FIND:
+      op_phase_literal(m->op, phase);
+      choose_partners(w->s);
+      work_tell(w, event, partners, phase, seconds);
+      w->stage = ASKING;
+      return STEP_AGAIN;
+    case ASKING:
+      if (work_cancelled(w) && w->asking != NULL) telling_cancel(w->asking);
+      if (!work_told(w)) return STEP_WAIT;
+      w->stage = LEAVE;
+      return STEP_AGAIN;
+    default: break;
+  }
+  if (w->drain_count > 0) return work_end(w);
+  if (vetoes && w->why == NULL) work_fails(w, veto(w->s, phase));
+  if (w->why == NULL && !work_cancelled(w)) now_did(w->s, bit);
+  return work_end(w);
+}
+
+STEP(prepare_for_backup) {
+  work *w = (work *)m;
+  return plain(m, EVENT_PREPARE_BACKUP, "prepare_backup", w->s->times.prepare,
+               DID_PREPARE, true);
+}
+
+/* After the thaw a veto marks the writer, never the set. */
+STEP(backup_complete) {
+  work *w = (work *)m;
+  return plain(m, EVENT_BACKUP_COMPLETE, "backup_complete",
+               w->s->times.complete, DID_COMPLETE, false);
+}
+
+STEP(pre_restore) {
+  work *w = (work *)m;
+  return plain(m, EVENT_PRE_RESTORE, "pre_restore", w->s->times.prepare,
+               DID_PRE, true);
+}
+
+STEP(post_restore) {
+  work *w = (work *)m;
+  return plain(m, EVENT_POST_RESTORE, "post_restore", w->s->times.complete,
+               DID_POST, false);
+}
+
+/* What became of a writer is known here: it was told, and has answered. */
+STEP(gather_writer_status) {
+  work *w = (work *)m;
+  op_phase_literal(m->op, "status");
+  if (!work_cancelled(w)) now_did(w->s, DID_STATUS);
+  return work_end(w);
+}
+
+/* No revert runs in the background: revert_to_snapshot returns when it is
+   done, so that there is never one to be watched. */
+STEP(query_revert_status) {
+  work *w = (work *)m;
+  if (!work_cancelled(w))
+    work_fails(w, vss_error(VSS_E_OBJECT_NOT_FOUND,
+                            "no revert is going on for \"%.200s\"",
+                            value_chars(value_get(w->args, "volume"), "")));
+  return work_end(w);
+}

@@ -1,0 +1,50 @@
+/*
+** A telling: several writers are told the same thing, side by side, each with a
+** deadline. A part of a machine; what it waits for wakes that machine. Engine
+** thread only.
+*/
+#ifndef SAROS_VSS_TELLING_H
+#define SAROS_VSS_TELLING_H
+
+#include "op/engine.h"
+#include "op/watch.h"
+#include "vss/writer.h"
+
+/* A writer in one session. */
+typedef struct seat {
+  writer *w;
+  writer_link *link;  /* NULL: not connected, or hung up */
+  value *metadata;    /* NULL: it has not identified itself */
+  writer_state state; /* as a requester may ask for it */
+  writer_level level;
+  uint32_t failure; /* 0, or as GatherWriterStatus reports it */
+  error *why;
+  double window;       /* its own freeze_timeout, seconds */
+  bool selected;       /* it takes part */
+  bool due;            /* it is told next */
+  bool required;       /* its failure is never ignored */
+  bool told_snapshot;  /* prepare_snapshot was begun: Abort may be due */
+  bool told_freeze;    /* Thaw or Abort is due */
+  uint64_t window_end; /* monotonic; 0: not frozen */
+  value *components;   /* names of the selected ones; NULL: all */
+} seat;
+
+typedef struct telling telling;
+
+/* Begins to tell every seat of the list (which is copied). `seconds` is the
+   limit for each; of EVENT_FREEZE the seat's own window. `details` is what all
+   are told; what is a writer's own is added. NULL: no memory, nothing was
+   begun. */
+telling *telling_begin(machine *m, writer_event event, seat *const *seats,
+                       size_t count, const value *details, double seconds);
+/* At each wake. True: every seat has answered, failed, or run out of time, and
+   its state says so. What was given up may still run: the telling is kept until
+   it is drained. */
+bool telling_decided(telling *r);
+bool telling_drained(telling *r);
+/* Gives up those that have not answered. */
+void telling_cancel(telling *r);
+size_t telling_failed(const telling *r); /* of the decided ones */
+void telling_free(telling *r);           /* drained; NULL is fine */
+
+#endif

@@ -1,0 +1,356 @@
+/*
+** shoot_case: writers and a provider of a test, which write down what they are
+** told, and of which the test says what happens at the n-th step: a failure, a
+** cancel, a silence. With them every way out of the coordinator is taken.
+*/
+#ifndef SAROS_SHOOT_CASE_H
+#define SAROS_SHOOT_CASE_H
+
+#include <ftw.h>
+#include <sys/stat.h>
+
+#include "gate.h"
+#include "vss/session.h"
+
+/* ------------------------------------------------------------------
+** The trace
+** ---------------------------------------------------------------- */
+
+typedef enum mischief { NO_HARM, FAIL, CANCEL, SILENCE } mischief;
+
+static struct {
+  pthread_mutex_t lock;
+  char lines[512][96];
+  int count;
+  int at; /* the step that goes wrong; 0: none */
+  mischief what;
+  bool done;    /* it has */
+  saros_op *op; /* what CANCEL cancels */
+} trace = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void trace_begin(int at, mischief what) {
+  pthread_mutex_lock(&trace.lock);
+  trace.count = 0;
+  trace.at = at;
+  trace.what = what;
+  trace.done = false;
+  trace.op = NULL;
+  pthread_mutex_unlock(&trace.lock);
+}
+
+/* Writes a line; says whether this is the step that goes wrong, and how. */
+static mischief step(const char *who, const char *what) {
+  mischief m = NO_HARM;
+  saros_op *op = NULL;
+  pthread_mutex_lock(&trace.lock);
+  if (trace.count < 512)
+    snprintf(trace.lines[trace.count++], 96, "%s %s", who, what);
+  if (trace.count == trace.at) {
+    m = trace.what;
+    trace.done = true;
+    op = trace.op;
+  }
+  pthread_mutex_unlock(&trace.lock);
+  if (m == CANCEL) {
+    /* The operation may not be known yet in its very first steps. */
+    if (op != NULL) saros_op_cancel(op);
+    return NO_HARM;
+  }
+  return m;
+}
+
+/* The place of a line, from 1; 0 when it is not there. */
+static int line_of(const char *text) {
+  for (int i = 0; i < trace.count; i++)
+    if (strcmp(trace.lines[i], text) == 0) return i + 1;
+  return 0;
+}
+
+static int last_of(const char *text) {
+  for (int i = trace.count; i > 0; i--)
+    if (strcmp(trace.lines[i - 1], text) == 0) return i;
+  return 0;
+}
+
+static void print_trace(void) {
+  for (int i = 0; i < trace.count; i++)
+    printf("    %d %s\n", i + 1, trace.lines[i]);
+}
+
+
+/* ------------------------------------------------------------------
+** Writers
+** ---------------------------------------------------------------- */
+
+typedef struct told {
+  bool silent;
+} told;
+
+static void told_cancel(saros_op *op, void *self) {
+  (void)self;
+  saros_op_finish(op, SAROS_E_CANCELLED, NULL);
+}
+
+static void told_release(void *self) {
+  free(self);
+}
+
+static const saros_kind told_kind = {.size = sizeof(saros_kind),
+                                     .name = "test.told",
+                                     .flags = SAROS_CANCELLABLE,
+                                     .cancel = told_cancel,
+                                     .release = told_release};
+
+static writer_link *test_connect(writer *w, const char *session, error **e) {
+  (void)session;
+  (void)e;
+  return (writer_link *)w;
+}
+
+static value *test_metadata(const writer *w) {
+  value *v = value_map(), *list = value_list(), *c = value_map();
+  const char *level = w->self;
+  value_put(c, "name", value_text("main"));
+  value_put(c, "type", value_text("database"));
+  value_add(list, c);
+  value_put(v, "id", value_text(w->id));
+  value_put(v, "name", value_text(w->name));
+  value_put(v, "level", value_text(level));
+  value_put(v, "components", list);
+  return v;
+}
+
+static saros_op *test_tell(writer_link *link, const writer_call *call,
+                           error **e) {
+  writer *w = (writer *)link;
+  mischief m = step(w->name, writer_event_name(call->event));
+  told *t = calloc(1, sizeof *t);
+  saros_op *op = saros_op_new(&told_kind, t, NULL);
+  if (op == NULL) {
+    *e = error_no_memory();
+    return NULL;
+  }
+  saros_op_start(op);
+  if (m == SILENCE) return op; /* until it is given up */
+  if (call->event == EVENT_IDENTIFY) op_set_output(op, test_metadata(w));
+  saros_op_finish(op, m == FAIL ? SAROS_E_FAIL : SAROS_S_OK,
+                  m == FAIL ? "no, says the writer" : NULL);
+  return op;
+}
+
+static void test_hang_up(writer_link *link) {
+  (void)link;
+}
+
+static void test_release(writer *w) {
+  (void)w;
+}
+
+static const writer_way test_way = {.name = "test",
+                                    .connect = test_connect,
+                                    .tell = test_tell,
+                                    .hang_up = test_hang_up,
+                                    .release = test_release};
+
+static writer *test_writer(unsigned n, const char *name, const char *level) {
+  char id[40];
+  error *e = NULL;
+  snprintf(id, sizeof id, "%08x-1111-4111-8111-111111111111", n);
+  writer *w =
+      writer_make(&test_way, id, NULL, name, (void *)(uintptr_t)level, &e);
+  CHECK(w != NULL);
+  if (e == NULL) e = writer_subscribe(w);
+  CHECK(e == NULL);
+  error_unref(e);
+  return w;
+}
+
+static void test_writer_gone(writer *w) {
+  writer_unsubscribe(w);
+  writer_unref(w);
+}
+
+
+/* ------------------------------------------------------------------
+** A provider
+** ---------------------------------------------------------------- */
+
+static error *provide(const char *id, const char *what) {
+  char who[16];
+  snprintf(who, sizeof who, "%.8s", id);
+  (void)who;
+  if (step("provider", what) != FAIL) return NULL;
+  return vss_error(VSS_E_PROVIDER_VETO, "no, says the provider at %s", what);
+}
+
+static error *test_probe(const origin *from) {
+  (void)from;
+  return NULL;
+}
+
+static error *test_plan(shadow *s) {
+  value_put(s->keep, "id", value_text(s->id));
+  return provide(s->id, "plan");
+}
+
+static error *test_prepare(shadow *s, saros_op *op) {
+  (void)op;
+  s->self = strdup("held");
+  return provide(s->id, "prepare");
+}
+
+static error *test_commit(shadow *s) {
+  return provide(s->id, "commit");
+}
+
+static error *test_finish(shadow *s, saros_op *op) {
+  (void)op;
+  s->path = mem_text(s->given);
+  return provide(s->id, "finish");
+}
+
+static error *test_destroy(const value *keep, saros_op *op) {
+  (void)op;
+  return provide(value_chars(value_get(keep, "id"), "?"), "destroy");
+}
+
+static void test_forget(shadow *s) {
+  free(s->self);
+  s->self = NULL;
+  provide(s->id, "forget");
+}
+
+static const provider traced = {.name = "traced",
+                                .id = "7f0f7f3e-6d9d-4c53-9d5c-2f1d1d6f7a01",
+                                .freeze = FREEZE_NONE,
+                                .atomic = ATOMIC_NOTHING,
+                                .worth = "nothing: it is a test's",
+                                .rank = -1,
+                                .probe = test_probe,
+                                .plan = test_plan,
+                                .prepare = test_prepare,
+                                .commit = test_commit,
+                                .finish = test_finish,
+                                .destroy = test_destroy,
+                                .forget = test_forget};
+
+
+/* ------------------------------------------------------------------
+** Places
+** ---------------------------------------------------------------- */
+
+static char shoot_dir[300];
+
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *f) {
+  (void)st;
+  (void)type;
+  (void)f;
+  return remove(path);
+}
+
+static void shoot_wipe(void) {
+  if (shoot_dir[0] == '/')
+    nftw(shoot_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char *shoot_path(const char *name) {
+  static char paths[4][400];
+  static int next;
+  char *path = paths[next++ % 4];
+  snprintf(path, 400, "%s/%s", shoot_dir, name);
+  return path;
+}
+
+/* A state directory and two directories to be shadowed. */
+static void shoot_open(void) {
+  const char *tmp = getenv("TMPDIR");
+  snprintf(shoot_dir, sizeof shoot_dir, "%.200s/saros-shoot-XXXXXX",
+           tmp != NULL ? tmp : "/tmp");
+  if (mkdtemp(shoot_dir) == NULL) exit(2);
+  mkdir(shoot_path("a"), 0755);
+  mkdir(shoot_path("b"), 0755);
+  atexit(shoot_wipe);
+}
+
+static size_t shoot_records(void) {
+  size_t count = 0;
+  DIR *d = opendir(shoot_path("state/shadows"));
+  for (struct dirent *x; d != NULL && (x = readdir(d)) != NULL;)
+    if (strstr(x->d_name, ".json") != NULL) count++;
+  if (d != NULL) closedir(d);
+  return count;
+}
+
+static value *texts(const char *name, const char *text) {
+  value *v = value_map();
+  value_put(v, name, value_text(text));
+  return v;
+}
+
+static value *shoot_options(const char *on_veto, double freeze) {
+  value *v = value_map(), *t = value_map();
+  value_put(v, "state_dir", value_text(shoot_path("state")));
+  if (on_veto != NULL) value_put(v, "on_veto", value_text(on_veto));
+  value_put(t, "freeze", value_real(freeze));
+  value_put(t, "identify", value_real(freeze));
+  value_put(t, "prepare", value_real(freeze));
+  value_put(t, "post", value_real(freeze));
+  value_put(t, "complete", value_real(freeze));
+  value_put(v, "timeouts", t);
+  return v;
+}
+
+
+/* ------------------------------------------------------------------
+** A session's methods, as a test calls them
+** ---------------------------------------------------------------- */
+
+/* The code a method answers with at once, or ends with. */
+static uint32_t call(session *s, const char *name, value *args) {
+  error *e = NULL;
+  value *result = NULL;
+  uint32_t code = 0;
+  if (session_method(name) == METHOD_NOW) {
+    e = session_now(s, name, args, &result);
+  } else {
+    saros_op *op = session_begin(s, name, args, &e);
+    if (op != NULL) {
+      pthread_mutex_lock(&trace.lock);
+      trace.op = saros_op_ref(op);
+      pthread_mutex_unlock(&trace.lock);
+      CHECK(saros_op_wait(op, GATE_BOUND_MS));
+      code = saros_op_code(op);
+      pthread_mutex_lock(&trace.lock);
+      trace.op = NULL;
+      pthread_mutex_unlock(&trace.lock);
+      saros_op_unref(op);
+      saros_op_unref(op);
+    }
+  }
+  if (e != NULL) code = e->code;
+  error_unref(e);
+  value_free(result);
+  value_free(args);
+  return code;
+}
+
+static void finish(session *s) {
+  error *e = NULL;
+  saros_op *op = session_close(s, &e);
+  CHECK(op != NULL);
+  if (op != NULL) {
+    CHECK(saros_op_wait(op, GATE_BOUND_MS));
+    saros_op_unref(op);
+  }
+  error_unref(e);
+  session_drop(s);
+}
+
+static uint32_t add(session *s, const char *dir, const char *with) {
+  value *args = texts("path", shoot_path(dir));
+  if (with != NULL) value_put(args, "provider", value_text(with));
+  return call(s, "add_to_snapshot_set", args);
+}
+
+#endif
