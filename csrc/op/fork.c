@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/devices.h"
@@ -76,6 +77,24 @@ int fd_pipe(int fds[2]) {
   pthread_mutex_unlock(&fds_lock);
   errno = saved;
   return r;
+}
+
+int fd_socket(int domain, int type) {
+  pthread_mutex_lock(&fds_lock);
+  int fd = own(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  int saved = errno;
+  pthread_mutex_unlock(&fds_lock);
+  errno = saved;
+  return fd;
+}
+
+int fd_accept(int from) {
+  pthread_mutex_lock(&fds_lock);
+  int fd = own(accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  int saved = errno;
+  pthread_mutex_unlock(&fds_lock);
+  errno = saved;
+  return fd;
 }
 
 void fd_disown(int fd) {

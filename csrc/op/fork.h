@@ -23,6 +23,10 @@ int fd_own(int fd);
    the child would keep its other end open. 0, or -1 and errno; an end may be
    -1 all the same when no number above 2 was left. */
 int fd_pipe(int fds[2]);
+/* A socket of ours, and one accepted from it, close-on-exec and not blocking,
+   likewise. -1 and errno. */
+int fd_socket(int domain, int type);
+int fd_accept(int fd);
 /* Not ours any more, still open: given to somebody. */
 void fd_disown(int fd);
 /* Closes it if it is ours, and sets it to -1. */
