@@ -59,6 +59,7 @@ end
 
 saros.code = require "saros.code"
 saros.config = require "saros.config"
+saros.vss = require "saros.vss"
 saros._VERSION = "saros scm"
 
 return saros

@@ -10,10 +10,45 @@
 --- ```
 
 local core = require "saros.core"
+local shadow = require "saros.vss.shadow"
+require "saros.vss.session"
 require "saros.vss.writer"
 
 ---@class saros.vss
 local vss = {}
+
+--- The contexts, by the names that `set_context` takes.
+---@type table<string, integer>
+vss.context = {
+  backup = 0x00, file_share_backup = 0x10, nas_rollback = 0x19,
+  app_rollback = 0x09, client_accessible = 0x1D,
+  client_accessible_writers = 0x0D, all = 0xFFFFFFFF,
+}
+
+--- The bits of a shadow's attributes.
+---@type table<string, integer>
+vss.attribute = {
+  persistent = 0x1, no_autorecovery = 0x2, client_accessible = 0x4,
+  no_auto_release = 0x8, no_writers = 0x10, transportable = 0x20,
+  not_surfaced = 0x40, not_transacted = 0x80, hardware_assisted = 0x10000,
+  differential = 0x20000, plex = 0x40000, imported = 0x80000,
+  exposed_locally = 0x100000, exposed_remotely = 0x200000,
+  autorecover = 0x400000, rollback_recovery = 0x800000,
+}
+
+--- The states of a writer, both ways: `vss.state.stable` is 1, `vss.state[1]`
+--- is "stable".
+---@type table<string|integer, integer|string>
+vss.state = {
+  [0] = "unknown", "stable", "waiting_for_freeze", "waiting_for_thaw",
+  "waiting_for_post_snapshot", "waiting_for_backup_complete",
+  "failed_at_identify", "failed_at_prepare_backup",
+  "failed_at_prepare_snapshot", "failed_at_freeze", "failed_at_thaw",
+  "failed_at_post_snapshot", "failed_at_backup_complete",
+  "failed_at_pre_restore", "failed_at_post_restore",
+  "failed_at_backupshutdown",
+}
+for number = 0, 15 do vss.state[vss.state[number]] = number end
 
 local events = {
   "identify", "prepare_backup", "prepare_snapshot", "freeze", "thaw",
@@ -34,11 +69,12 @@ local function check(what, options, known, level)
     local is = type(item)
     local callable = is == "table" and getmetatable(item)
       and getmetatable(item).__call
-    if is ~= kind and not (kind == "function" and callable)
-      and not (kind == "string or number" and (is == "string" or is == "number"))
-    then
-      error(("%s: option '%s': %s expected, got %s"):format(what, name, kind, is),
-        level)
+    local good = kind == true or is == kind
+      or kind == "function" and callable
+      or kind == "string or number" and (is == "string" or is == "number")
+    if not good then
+      error(("%s: option '%s': %s expected, got %s")
+        :format(what, name, kind, is), level)
     end
   end
 end
@@ -171,7 +207,8 @@ function vss.command_writer(options)
   local env
   for name, text in pairs(options.env or {}) do
     if type(name) ~= "string" or type(text) ~= "string" then
-      error("vss.command_writer: option 'env': { NAME = \"value\" } expected", 2)
+      error("vss.command_writer: option 'env': { NAME = \"text\" } expected",
+        2)
     end
     env = env or {}
     env[#env + 1] = name .. "=" .. text
@@ -183,6 +220,95 @@ function vss.command_writer(options)
   local metadata = (says or options.metadata) and metadata_of(options) or nil
   return listening(core.command_writer(options.id, options.name,
     options.command, env, options.cwd, metadata), options)
+end
+
+local session_options = { state_dir = "string", timeouts = "table",
+  on_veto = "string", force = "boolean" }
+
+---@class saros.vss.components.options
+---@field state_dir? string absolute: where records, lock and sockets are kept
+---@field timeouts? { identify: number?, prepare: number?, freeze: number?, hold: number?, post: number?, complete: number? } seconds
+---@field on_veto? "fail"|"ignore" whether the set fails with a writer (fail)
+---@field force? boolean freeze also what holds our own state
+
+--- Opens a session (IVssBackupComponents). Nothing is touched yet.
+---@param options? saros.vss.components.options
+---@return saros.vss.session
+function vss.components(options)
+  options = options or {}
+  check("vss.components", options, session_options, 3)
+  return core.vss_session(options)
+end
+
+local shadow_options = { paths = "table", provider = true, writers = "table",
+  context = "string or number", type = "string", name = "string" }
+for name, kind in pairs(session_options) do shadow_options[name] = kind end
+
+local function texts(what, list, level)
+  local seen = {}
+  for i, text in ipairs(list) do
+    if type(text) ~= "string" then
+      error(("%s[%d]: string expected, got %s"):format(what, i, type(text)),
+        level + 1)
+    end
+    seen[i] = text
+  end
+  for key in pairs(list) do
+    if not seen[key] then
+      error(("%s: list of strings expected"):format(what), level + 1)
+    end
+  end
+  return seen
+end
+
+local function check_shadow(o)
+  check("vss.shadow", o, shadow_options, 4)
+  need("vss.shadow", o, { "paths" }, 4)
+  local paths = texts("vss.shadow: option 'paths'", o.paths, 3)
+  if #paths == 0 then error("vss.shadow: option 'paths' is empty", 3) end
+  local provider = o.provider
+  if provider ~= nil and type(provider) ~= "string"
+    and type(provider) ~= "table"
+  then
+    error("vss.shadow: option 'provider': a name or { [path] = name } expected",
+      3)
+  end
+  local writers = o.writers or {}
+  check("vss.shadow: option 'writers'", writers,
+    { require = "table", exclude = "table" }, 4)
+  local session = {}
+  for name in pairs(session_options) do session[name] = o[name] end
+  return { paths = paths, provider = provider,
+    writers = {
+      require = texts("vss.shadow: option 'require'", writers.require or {}, 3),
+      exclude = texts("vss.shadow: option 'exclude'", writers.exclude or {}, 3),
+    },
+    context = o.context or "backup", type = o.type or "copy",
+    session = session }
+end
+
+---@class saros.vss.shadow.options: saros.vss.components.options
+---@field paths string[] absolute
+---@field provider? string|table<string, string> one for all, or by path; nothing takes the best that can
+---@field writers? saros.vss.choice
+---@field context? string|integer "backup"
+---@field type? string "copy" (the default: leaves the writers' history alone), "full", …
+---@field name? string
+
+--- Takes shadow copies of the paths, all at one instant, with all writers that
+--- have to do with them: those of which a component lies there, and those that
+--- name no files. When it fails or is cancelled, nothing is left.
+---
+--- ```lua
+--- local set <close> = assert(vss.shadow { paths = { "/srv" } }:wait())
+--- saros.copy { from = set["/srv"].path, to = "/backup/srv" }:wait()
+--- assert(set:backup_complete():wait())
+--- ```
+---@param options saros.vss.shadow.options
+---@return saros.operation op its result: a `saros.vss.set`, `set["/srv"].path`
+function vss.shadow(options)
+  local o = check_shadow(options)
+  return core.spawn_as("vss.shadow", options.name, shadow.take, o)
 end
 
 --- Takes away what dead owners left: file systems that are still frozen,
