@@ -4,12 +4,7 @@
 ** reverse. Whatever goes wrong at whichever step, the way out is one: thaw the
 ** file systems, tell the writers Abort, take away what was half made.
 */
-#include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include "vss/hold.h"
-#include "vss/session_parts.h"
+#include "vss/shooting.h"
 
 /* What comes next is written at each. Every one of them goes to UNDO when
    something has failed or it was cancelled. */
@@ -41,178 +36,9 @@ enum {
   END
 };
 
-typedef struct member_job {
-  machine_job mj; /* first */
-  work *w;
-  shadow *m;
-  error *e;
-  bool out;
-} member_job;
-
-typedef struct shooting {
-  hold *hold;
-  hold_options holding;
-  places *at;
-  member_job jobs[VOLUMES_MOST];
-  size_t job_count;
-  unsigned level;     /* index into `levels` */
-  timer window;       /* the first writer's freeze that runs out */
-  work *w;            /* for that timer */
-  bool windowed;      /* it is set */
-  bool releasing;     /* hold_release was called */
-  uint64_t held_from; /* the first writer was told to freeze */
-  uint64_t held_to;   /* the first was told to thaw, or all file systems were */
-} shooting;
-
 static const writer_level levels[] = {LEVEL_FRONT_END, LEVEL_BACK_END,
                                       LEVEL_SYSTEM, LEVEL_SYSTEM_RM};
 #define LEVELS 4
-
-
-/* ------------------------------------------------------------------
-** Jobs, one for each member
-** ---------------------------------------------------------------- */
-
-static void submit(work *w, pool_lane lane, void (*run)(machine_job *mj)) {
-  shooting *g = w->more;
-  g->job_count = w->s->member_count;
-  for (size_t i = 0; i < g->job_count; i++) {
-    member_job *j = &g->jobs[i];
-    j->w = w;
-    j->m = w->s->members[i];
-    int r = machine_submit(&w->m, &j->mj, lane, run);
-    j->out = r == 0;
-    if (r != 0)
-      work_fails(w, error_of_errno(SAROS_FACADE_VSS, r,
-                                   "no thread for a provider", NULL));
-  }
-}
-
-/* All are back; what they brought is known. */
-static bool all_back(work *w) {
-  shooting *g = w->more;
-  bool all = true;
-  for (size_t i = 0; i < g->job_count; i++) {
-    member_job *j = &g->jobs[i];
-    if (j->out && !atomic_load(&j->mj.back)) {
-      all = false;
-      continue;
-    }
-    j->out = false;
-    if (j->e != NULL) {
-      error *e = j->e;
-      j->e = NULL;
-      work_fails(w, e);
-    }
-  }
-  return all;
-}
-
-/* Where this provider may make things. */
-static error *give_place(shadow *m, const places *at) {
-  char *base = m->provider->place_of != NULL ? m->provider->place_of(m->from)
-                                             : path_join(at->state, "data");
-  m->place = base != NULL ? path_join(base, m->id) : NULL;
-  mem_free(base);
-  return m->place != NULL ? NULL : error_no_memory();
-}
-
-static error *note(shadow *m) {
-  member_job *j = m->note_self;
-  shooting *g = j->w->more;
-  value *record = member_record(j->w->s, m, "preparing");
-  if (record == NULL) return error_no_memory();
-  error *e = record_save(g->at, record);
-  value_free(record);
-  return e;
-}
-
-/* On disk before the act: what plan names is recorded before prepare. */
-static void prepare_job(machine_job *mj) {
-  member_job *j = (member_job *)mj;
-  shooting *g = j->w->more;
-  shadow *m = j->m;
-  m->note = note;
-  m->note_self = j;
-  error *e = give_place(m, g->at);
-  if (e == NULL) e = m->provider->plan(m);
-  if (e == NULL) e = note(m);
-  if (e == NULL) e = m->provider->prepare(m, j->w->m.op);
-  j->e = e;
-}
-
-static void commit_job(machine_job *mj) {
-  member_job *j = (member_job *)mj;
-  j->m->commit_begin = engine_clock();
-  j->e = j->m->provider->commit(j->m);
-  j->m->commit_end = engine_clock();
-}
-
-static error *save_created(member_job *j) {
-  shooting *g = j->w->more;
-  value *record = member_record(j->w->s, j->m, "created");
-  if (record == NULL) return error_no_memory();
-  error *e = record_save(g->at, record);
-  value_free(record);
-  return e;
-}
-
-static void finish_job(machine_job *mj) {
-  member_job *j = (member_job *)mj;
-  error *e = j->m->provider->finish(j->m, j->w->m.op);
-  if (e == NULL) e = save_created(j);
-  j->e = e;
-}
-
-/* The record stays when something stays: the next session tries again. */
-static void destroy_job(machine_job *mj) {
-  member_job *j = (member_job *)mj;
-  shooting *g = j->w->more;
-  shadow *m = j->m;
-  if (m->self != NULL) m->provider->forget(m);
-  m->self = NULL;
-  if (m->place == NULL) return; /* nothing was planned */
-  error *e = m->provider->destroy(m->keep, NULL);
-  if (e == NULL) e = record_remove(g->at, m->id);
-  if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
-    saros_op_cleanup_failed(j->w->m.op, e->message);
-  error_unref(e);
-}
-
-static void plan_job(machine_job *mj) {
-  work *w = (work *)mj->m;
-  shooting *g = w->more;
-  error *e = NULL;
-  int r = pool_ready(POOL_HELD, (unsigned)w->s->member_count);
-  if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
-  if (e == NULL)
-    g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
-  work_fails(w, e);
-}
-
-static void places_job(machine_job *mj) {
-  work *w = (work *)mj->m;
-  shooting *g = w->more;
-  error *e = NULL;
-  g->at = session_places(w->s, &e);
-  if (g->at != NULL) {
-    char *data = path_join(g->at->state, "data");
-    if (data == NULL) e = error_no_memory();
-    if (data != NULL && mkdir(data, 0700) != 0 && errno != EEXIST)
-      e = error_of_errno(SAROS_FACADE_VSS, errno, "cannot make", data);
-    mem_free(data);
-  }
-  work_fails(w, e);
-}
-
-/* The guard goes when it is not needed any more, and takes its time. */
-static void disarm_job(machine_job *mj) {
-  work *w = (work *)mj->m;
-  shooting *g = w->more;
-  if (g->hold != NULL) hold_free(g->hold);
-  g->hold = NULL;
-  pool_dismiss(POOL_HELD);
-}
 
 
 /* ------------------------------------------------------------------
@@ -326,100 +152,6 @@ static void window_check(work *w) {
 
 
 /* ------------------------------------------------------------------
-** The result
-** ---------------------------------------------------------------- */
-
-static double seconds_between(uint64_t from, uint64_t to) {
-  return to > from ? (double)(to - from) / 1e9 : 0;
-}
-
-/* Two that were frozen at one time are of one instant; else the skew is what
-   lies between their commits. */
-static double skew(const shadow *a, const shadow *b) {
-  bool held = a->frozen_at != 0 && b->frozen_at != 0;
-  if (held && a->frozen_at < b->thawed_at && b->frozen_at < a->thawed_at)
-    return 0;
-  uint64_t from =
-      a->commit_begin < b->commit_begin ? a->commit_begin : b->commit_begin;
-  uint64_t to = a->commit_end > b->commit_end ? a->commit_end : b->commit_end;
-  return seconds_between(from, to);
-}
-
-static bool put_skews(value *v, const session *s) {
-  value *list = value_list();
-  bool good = list != NULL;
-  for (size_t i = 0; good && i < s->member_count; i++)
-    for (size_t k = i + 1; good && k < s->member_count; k++) {
-      value *one = value_map();
-      good = one != NULL &&
-             value_put(one, "a", value_text(s->members[i]->given)) &&
-             value_put(one, "b", value_text(s->members[k]->given)) &&
-             value_put(one, "seconds",
-                       value_real(skew(s->members[i], s->members[k])));
-      if (good)
-        good = value_add(list, one);
-      else
-        value_free(one);
-    }
-  if (good) return value_put(v, "skew", list);
-  value_free(list);
-  return false;
-}
-
-static bool put_members(value *v, const session *s) {
-  value *list = value_list();
-  bool good = list != NULL;
-  for (size_t i = 0; good && i < s->member_count; i++) {
-    value *record = member_record(s, s->members[i], "created");
-    good = record != NULL && value_add(list, shadows_properties(record));
-    value_free(record);
-  }
-  if (good) return value_put(v, "snapshots", list);
-  value_free(list);
-  return false;
-}
-
-static bool put_writers(value *v, const session *s) {
-  value *list = value_list();
-  bool good = list != NULL;
-  for (size_t i = 0; good && i < s->seat_count; i++) {
-    const seat *t = s->seats[i];
-    if (!t->selected) continue;
-    value *one = value_map();
-    good = one != NULL && value_put(one, "id", value_text(t->w->id)) &&
-           value_put(one, "name", value_text(seat_title(t))) &&
-           value_put(one, "state", value_int((int64_t)t->state)) &&
-           value_put(one, "failure", value_int((int64_t)t->failure));
-    if (good)
-      good = value_add(list, one);
-    else
-      value_free(one);
-  }
-  if (good) return value_put(v, "writers", list);
-  value_free(list);
-  return false;
-}
-
-static value *outcome(const work *w) {
-  const session *s = w->s;
-  const shooting *g = w->more;
-  value *v = value_map();
-  double held = seconds_between(g->held_from, g->held_to);
-  for (size_t i = 0; i < s->member_count; i++) {
-    const shadow *m = s->members[i];
-    double own = seconds_between(m->frozen_at, m->thawed_at);
-    if (own > held) held = own;
-  }
-  bool good = v != NULL && value_put(v, "set", value_text(s->set)) &&
-              value_put(v, "held", value_real(held)) && put_skews(v, s) &&
-              put_members(v, s) && put_writers(v, s);
-  if (good) return v;
-  value_free(v);
-  return NULL;
-}
-
-
-/* ------------------------------------------------------------------
 ** The steps
 ** ---------------------------------------------------------------- */
 
@@ -479,7 +211,7 @@ static step_result begin(work *w) {
     if (g == NULL)
       work_fails(w, error_no_memory());
     else
-      work_submit(w, places_job);
+      work_submit(w, job_places);
     return STEP_AGAIN;
   }
   if (!work_job_back(w)) return STEP_WAIT;
@@ -498,7 +230,7 @@ static step_result begin(work *w) {
 static step_result leave(work *w) {
   session *s = w->s;
   shooting *g = w->more;
-  w->output = outcome(w);
+  w->output = shooting_outcome(w);
   if (w->output == NULL) work_fails(w, error_no_memory());
   if (w->why != NULL || !saros_op_point_of_no_return(w->m.op))
     return to(w, UNDO, NULL, 0);
@@ -556,10 +288,10 @@ static step_result undo_release(work *w) {
 
 static step_result undo_jobs(work *w) {
   shooting *g = w->more;
-  if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+  if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
   saros_op_unwinding(w->m.op, "delete");
-  if (g->hold != NULL) work_submit(w, disarm_job);
-  if (g->at != NULL) submit(w, POOL_LANE, destroy_job);
+  if (g->hold != NULL) work_submit(w, job_disarm);
+  if (g->at != NULL) shooting_submit(w, POOL_LANE, job_destroy);
   w->stage = UNDO_DESTROY;
   return STEP_AGAIN;
 }
@@ -567,7 +299,7 @@ static step_result undo_jobs(work *w) {
 static step_result undo_destroy(work *w) {
   session *s = w->s;
   shooting *g = w->more;
-  if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+  if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
   pthread_mutex_lock(&s->lock);
   set_lock *l = s->creating;
   s->creating = NULL;
@@ -595,12 +327,12 @@ static step_result forward(work *w) {
     case PREPARE_ASKED:
       if (!heard(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      submit(w, POOL_LANE, prepare_job);
+      shooting_submit(w, POOL_LANE, job_prepare);
       return to(w, PREPARING, "prepare", 10);
     case PREPARING:
-      if (!all_back(w)) return STEP_WAIT;
+      if (!shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      work_submit(w, plan_job);
+      work_submit(w, job_plan);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
       if (!work_job_back(w)) return STEP_WAIT;
@@ -617,10 +349,10 @@ static step_result forward(work *w) {
         case HOLD_FAILED: work_fails(w, e); return STEP_AGAIN;
         case HOLD_DONE: break;
       }
-      submit(w, POOL_HELD, commit_job);
+      shooting_submit(w, POOL_HELD, job_commit);
       return to(w, COMMITTING, "commit", 65);
     case COMMITTING:
-      if (!all_back(w)) return STEP_WAIT;
+      if (!shooting_back(w)) return STEP_WAIT;
       hold_release(g->hold);
       g->releasing = true;
       return to(w, RELEASING, "release", 75);
@@ -638,11 +370,11 @@ static step_result forward(work *w) {
       return to(w, THAW, NULL, 0);
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
-      work_submit(w, disarm_job);
-      submit(w, POOL_LANE, finish_job);
+      work_submit(w, job_disarm);
+      shooting_submit(w, POOL_LANE, job_finish);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:
-      if (!work_job_back(w) || !all_back(w)) return STEP_WAIT;
+      if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
       pick_partners(w->s);
       work_tell(w, EVENT_POST_SNAPSHOT, due, "post_snapshot", w->s->times.post);

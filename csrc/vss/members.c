@@ -1,0 +1,149 @@
+/*
+** The coordinator's jobs on workers: what the providers do for each member, and
+** what is done once for all of them.
+*/
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "vss/shooting.h"
+
+void shooting_submit(work *w, pool_lane lane, void (*run)(machine_job *mj)) {
+  shooting *g = w->more;
+  g->job_count = w->s->member_count;
+  for (size_t i = 0; i < g->job_count; i++) {
+    member_job *j = &g->jobs[i];
+    j->w = w;
+    j->m = w->s->members[i];
+    int r = machine_submit(&w->m, &j->mj, lane, run);
+    j->out = r == 0;
+    if (r != 0)
+      work_fails(w, error_of_errno(SAROS_FACADE_VSS, r,
+                                   "no thread for a provider", NULL));
+  }
+}
+
+/* All are back; what they brought is known. */
+bool shooting_back(work *w) {
+  shooting *g = w->more;
+  bool all = true;
+  for (size_t i = 0; i < g->job_count; i++) {
+    member_job *j = &g->jobs[i];
+    if (j->out && !atomic_load(&j->mj.back)) {
+      all = false;
+      continue;
+    }
+    j->out = false;
+    if (j->e != NULL) {
+      error *e = j->e;
+      j->e = NULL;
+      work_fails(w, e);
+    }
+  }
+  return all;
+}
+
+/* Where this provider may make things. */
+static error *give_place(shadow *m, const places *at) {
+  char *base = m->provider->place_of != NULL ? m->provider->place_of(m->from)
+                                             : path_join(at->state, "data");
+  m->place = base != NULL ? path_join(base, m->id) : NULL;
+  mem_free(base);
+  return m->place != NULL ? NULL : error_no_memory();
+}
+
+static error *note(shadow *m) {
+  member_job *j = m->note_self;
+  shooting *g = j->w->more;
+  value *record = member_record(j->w->s, m, "preparing");
+  if (record == NULL) return error_no_memory();
+  error *e = record_save(g->at, record);
+  value_free(record);
+  return e;
+}
+
+/* On disk before the act: what plan names is recorded before prepare. */
+void job_prepare(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  shooting *g = j->w->more;
+  shadow *m = j->m;
+  m->note = note;
+  m->note_self = j;
+  error *e = give_place(m, g->at);
+  if (e == NULL) e = m->provider->plan(m);
+  if (e == NULL) e = note(m);
+  if (e == NULL) e = m->provider->prepare(m, j->w->m.op);
+  j->e = e;
+}
+
+void job_commit(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  j->m->commit_begin = engine_clock();
+  j->e = j->m->provider->commit(j->m);
+  j->m->commit_end = engine_clock();
+}
+
+static error *save_created(member_job *j) {
+  shooting *g = j->w->more;
+  value *record = member_record(j->w->s, j->m, "created");
+  if (record == NULL) return error_no_memory();
+  error *e = record_save(g->at, record);
+  value_free(record);
+  return e;
+}
+
+void job_finish(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  error *e = j->m->provider->finish(j->m, j->w->m.op);
+  if (e == NULL) e = save_created(j);
+  j->e = e;
+}
+
+/* The record stays when something stays: the next session tries again. */
+void job_destroy(machine_job *mj) {
+  member_job *j = (member_job *)mj;
+  shooting *g = j->w->more;
+  shadow *m = j->m;
+  if (m->self != NULL) m->provider->forget(m);
+  m->self = NULL;
+  if (m->place == NULL) return; /* nothing was planned */
+  error *e = m->provider->destroy(m->keep, NULL);
+  if (e == NULL) e = record_remove(g->at, m->id);
+  if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
+    saros_op_cleanup_failed(j->w->m.op, e->message);
+  error_unref(e);
+}
+
+void job_plan(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  error *e = NULL;
+  int r = pool_ready(POOL_HELD, (unsigned)w->s->member_count);
+  if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
+  if (e == NULL)
+    g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
+  work_fails(w, e);
+}
+
+void job_places(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  error *e = NULL;
+  g->at = session_places(w->s, &e);
+  if (g->at != NULL) {
+    char *data = path_join(g->at->state, "data");
+    if (data == NULL) e = error_no_memory();
+    if (data != NULL && mkdir(data, 0700) != 0 && errno != EEXIST)
+      e = error_of_errno(SAROS_FACADE_VSS, errno, "cannot make", data);
+    mem_free(data);
+  }
+  work_fails(w, e);
+}
+
+/* The guard goes when it is not needed any more, and takes its time. */
+void job_disarm(machine_job *mj) {
+  work *w = (work *)mj->m;
+  shooting *g = w->more;
+  if (g->hold != NULL) hold_free(g->hold);
+  g->hold = NULL;
+  pool_dismiss(POOL_HELD);
+}

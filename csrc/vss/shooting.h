@@ -1,0 +1,50 @@
+/*
+** What the coordinator's files share: coordinator.c (the steps), members.c (the
+** jobs of the providers), outcome.c (what is told of a set in the end).
+*/
+#ifndef SAROS_VSS_SHOOTING_H
+#define SAROS_VSS_SHOOTING_H
+
+#include "vss/hold.h"
+#include "vss/session_parts.h"
+
+typedef struct member_job {
+  machine_job mj; /* first */
+  work *w;
+  shadow *m;
+  error *e;
+  bool out;
+} member_job;
+
+typedef struct shooting {
+  hold *hold;
+  hold_options holding;
+  places *at;
+  member_job jobs[VOLUMES_MOST];
+  size_t job_count;
+  unsigned level;     /* index into `levels` */
+  timer window;       /* the first writer's freeze that runs out */
+  work *w;            /* for that timer */
+  bool windowed;      /* it is set */
+  bool releasing;     /* hold_release was called */
+  uint64_t held_from; /* the first writer was told to freeze */
+  uint64_t held_to;   /* the first was told to thaw, or all file systems were */
+} shooting;
+
+/* One job for each member; shooting_back: all are back, and the first of their
+   errors is the work's. */
+void shooting_submit(work *w, pool_lane lane, void (*run)(machine_job *mj));
+bool shooting_back(work *w);
+void job_prepare(machine_job *mj);
+void job_commit(machine_job *mj);
+void job_finish(machine_job *mj);
+void job_destroy(machine_job *mj);
+/* One for all. */
+void job_places(machine_job *mj);
+void job_plan(machine_job *mj);
+void job_disarm(machine_job *mj);
+
+/* { set, held, skew, snapshots, writers }; NULL: no memory. */
+value *shooting_outcome(const work *w);
+
+#endif
