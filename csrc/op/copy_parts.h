@@ -275,6 +275,7 @@ struct walk_dir {
   bool alone; /* stands for the directories of a file that is copied alone */
   /* Of who has a manner: */
   uint64_t key, print;
+  bool fresh; /* made by this walk */
   _Atomic bool touched;
   /* The walk's own: */
   batch *filling;
