@@ -125,6 +125,27 @@ $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 
+# The guard is a program of its own, carried inside the library as bytes: where
+# we know how to call the kernel without libc it needs none. The flags of the
+# rest are not for it, least of all a sanitizer.
+GUARD = $(BUILD)/saros-guard
+GUARD_SOURCE = csrc/vss/guard/guard_main.c
+GUARD_MACHINE := $(filter x86_64% aarch64%,$(shell $(CC) -dumpmachine))
+GUARD_FLAGS = $(STD) -Icsrc $(WARN) -O2 -fno-pie -static -s \
+  -Wl,--build-id=none,-z,noexecstack \
+  $(if $(GUARD_MACHINE),-DGUARD_ALONE -ffreestanding -nostdlib \
+    -fno-stack-protector -fno-asynchronous-unwind-tables \
+    -mgeneral-regs-only $(if $(filter x86_64%,$(GUARD_MACHINE)), \
+      -fcf-protection=none -Wl$(comma)-z$(comma)max-page-size=4096))
+comma = ,
+
+$(GUARD): $(GUARD_SOURCE) csrc/vss/guard/talk.h Makefile $(BUILD)/flags
+	$(call say,GUARD,$@)
+	$(Q)$(CC) $(GUARD_FLAGS) -o $@ $<
+
+$(BUILD)/obj/csrc/vss/guard_run.o: private ROOM = -DGUARD_IMAGE='"$(GUARD)"'
+$(BUILD)/obj/csrc/vss/guard_run.o: $(GUARD)
+
 # The only room that sees lua.h. As a system header: its warnings are not ours.
 $(LUA_C_OBJECTS): private ROOM = -isystem $(LUA_INCDIR)
 

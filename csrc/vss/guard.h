@@ -9,13 +9,8 @@
 #ifndef SAROS_VSS_GUARD_H
 #define SAROS_VSS_GUARD_H
 
+#include "vss/guard/talk.h"
 #include "vss/vss.h"
-
-typedef enum guard_action {
-  GUARD_THAW,     /* FITHAW on a directory's descriptor */
-  GUARD_CONTINUE, /* SIGCONT by a pidfd */
-  GUARD_CLOSE     /* nothing: that the guard's own copy is closed is it */
-} guard_action;
 
 typedef struct guard_item {
   guard_action action;

@@ -1,0 +1,36 @@
+/*
+** The pieces of the guard's owner: starting it (guard_run.c), its record
+** (guard_record.c), and what finds records of the dead (guard_recover.c).
+*/
+#ifndef SAROS_VSS_GUARD_PARTS_H
+#define SAROS_VSS_GUARD_PARTS_H
+
+#include <sys/types.h>
+
+#include "vss/guard.h"
+
+/* Starts a guard with these descriptors as its 0, 1, 2 and so on. Blocking.
+ *pidfd is ours. */
+error *guard_run(const int *fds, size_t count, pid_t *pid, int *pidfd);
+
+/* The directory of records below `runtime`, made when missing: a descriptor of
+   ours. -1 and *e when it may not be trusted. */
+int guard_records(const char *runtime, bool make, error **e);
+/* A new name, for guard_hello. */
+bool guard_record_name(char name[GUARD_NAME]);
+error *guard_record_write(int records, const char *name, pid_t pid,
+                          const guard_item *items, size_t count);
+
+/* A process that its number alone does not name for ever. */
+typedef struct identity {
+  int64_t pid, start; /* start: since boot, in ticks; 0: cannot be told */
+} identity;
+identity identity_of(pid_t pid);
+/* Also true when that cannot be told. */
+bool identity_lives(identity who);
+/* This boot of the machine, and the space in which process numbers mean
+   something; "" when it cannot be told. */
+void identity_boot(char boot[64]);
+void identity_space(char space[64]);
+
+#endif
