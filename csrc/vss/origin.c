@@ -216,7 +216,8 @@ static error *find_subvolume(origin *s, const mount_table *table,
   if (path == NULL) return error_no_memory();
   if (climb(path, s->root, s->dev)) {
     s->subvolume = path;
-    return NULL;
+    s->within = mem_text(behind(s->path, path));
+    return s->within != NULL ? NULL : error_no_memory();
   }
   mem_free(path);
   buffer below = BUFFER_EMPTY;
@@ -228,12 +229,18 @@ static error *find_subvolume(origin *s, const mount_table *table,
     const char *rest = behind(below.data, m->root);
     if (rest == NULL) continue;
     path = *rest == '\0' ? mem_text(m->point) : path_join(m->point, rest);
-    if (path == NULL) e = error_no_memory();
-    if (path != NULL && climb(path, m->point, s->dev)) {
+    char *whole = mem_text(path);
+    if (whole == NULL) {
+      e = error_no_memory();
+    } else if (climb(path, m->point, s->dev)) {
       s->subvolume = path;
-      break;
+      s->within = mem_text(behind(whole, path));
+      if (s->within == NULL) e = error_no_memory();
+      path = NULL;
     }
+    mem_free(whole);
     mem_free(path);
+    if (s->subvolume != NULL) break;
   }
   buffer_free(&below);
   return e;
@@ -329,6 +336,7 @@ void origin_free(origin *s) {
   mem_free(s->options);
   mem_free(s->loop_file);
   mem_free(s->subvolume);
+  mem_free(s->within);
   mem_free(s);
 }
 
@@ -346,11 +354,13 @@ origin *origin_copy(const origin *s) {
   to->options = mem_text(s->options);
   to->loop_file = mem_text(s->loop_file);
   to->subvolume = mem_text(s->subvolume);
+  to->within = mem_text(s->within);
   if (to->path != NULL && to->root != NULL && to->inside != NULL &&
       to->below != NULL && to->type != NULL && to->device != NULL &&
       to->options != NULL &&
       (to->loop_file != NULL) == (s->loop_file != NULL) &&
-      (to->subvolume != NULL) == (s->subvolume != NULL))
+      (to->subvolume != NULL) == (s->subvolume != NULL) &&
+      (to->within != NULL) == (s->within != NULL))
     return to;
   origin_free(to);
   return NULL;

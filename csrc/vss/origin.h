@@ -26,6 +26,7 @@ typedef struct origin {
   dev_t loop_dev;  /* st_dev of the file, or 0 when that cannot be told */
   /* On btrfs: the subvolume that holds the path. */
   char *subvolume; /* its path, or NULL: no mount here shows all of it */
+  char *within;    /* `path` below that, like inside; or NULL */
   uint64_t subvolume_id;
 } origin;
 

@@ -456,6 +456,8 @@ TEST(subvolumes) {
   CHECK_TEXT(u->subvolume, nested);
   CHECK(u->subvolume_id > t->subvolume_id);
   CHECK_TEXT(u->inside, "@sub/nested/d");
+  CHECK_TEXT(u->within, "d");
+  CHECK_TEXT(t->within, "");
   CHECK_INT(u->disk, s->disk);
   CHECK(s->dev != t->dev && t->dev != u->dev);
   CHECK(mounted_at(u->disk, v->path) && mounted_at(s->dev, v->path));
@@ -481,6 +483,7 @@ TEST(subvolumes) {
   CHECK_TEXT(s->subvolume, nested);
   CHECK_INT(s->subvolume_id, nested_id);
   CHECK_TEXT(s->below, "@sub/nested/d");
+  CHECK_TEXT(s->within, "d");
   origin_free(s);
   umount2(at, 0);
   snprintf(data, sizeof data, "subvolid=%llu", (unsigned long long)nested_id);
