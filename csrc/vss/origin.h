@@ -9,9 +9,12 @@
 #include "base/base.h"
 
 typedef struct origin {
-  char *path;    /* absolute, every link resolved */
-  char *root;    /* mount point of its file system */
-  char *inside;  /* `path` below `root`: "" when it is the root, else "a/b" */
+  char *path;   /* absolute, every link resolved */
+  char *root;   /* mount point of its file system */
+  char *inside; /* `path` below `root`: "" when it is the root, else "a/b" */
+  /* The same from the root of the file system itself, which is more when only
+     a part of it is mounted there: a bind mount, a subvolume of btrfs. */
+  char *below;
   char *type;    /* "ext4", "xfs", "btrfs", "tmpfs", … */
   char *device;  /* what is mounted: "/dev/loop0", "tmpfs" */
   char *options; /* of the mount and of the file system */
@@ -19,10 +22,11 @@ typedef struct origin {
   dev_t disk;    /* of the block device behind it, or 0 */
   bool readonly;
   /* A block device that is a loop device over a file: */
-  char *loop_file; /* its path, or NULL */
-  dev_t loop_dev;  /* st_dev of the file */
+  char *loop_file; /* its path as the kernel has it, or NULL */
+  dev_t loop_dev;  /* st_dev of the file, or 0 when that cannot be told */
   /* On btrfs: the subvolume that holds the path. */
-  char *subvolume; /* its path, or NULL */
+  char *subvolume; /* its path, or NULL: no mount here shows all of it */
+  char *within;    /* `path` below that, like inside; or NULL */
   uint64_t subvolume_id;
 } origin;
 

@@ -99,9 +99,15 @@ const provider *provider_named(const char *name); /* or by its GUID; NULL */
 /* The one of the highest rank that can; *e collects why the others cannot. */
 const provider *provider_choose(const origin *from, error **e);
 
+/* A new one with an id of its own. `keep` and `warnings` are empty, `place` and
+   `note` are the caller's to set. */
 shadow *shadow_make(const char *set, const char *given, origin *from,
                     const provider *p); /* takes over `from`; NULL: no memory */
-void shadow_free(shadow *s); /* forget is called first when self is there */
+/* Where its place is: <place_of>/<id>, and <state>/<id> for a provider without
+   a wish. False: no memory. */
+bool shadow_place(shadow *s, const char *state);
+error *shadow_note(shadow *s); /* NULL also when nobody set `note` */
+void shadow_free(shadow *s);   /* forget is called first when self is there */
 bool shadow_warn(shadow *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

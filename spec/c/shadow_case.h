@@ -1,333 +1,219 @@
 /*
-** What the tests of records and shadows need: a scratch directory with places
-** in it, records that are right, and a provider whose shadows are directories
-** that can be counted, refused, held up, and killed over.
-**
-** All runs in a child process with mounts of its own: however it ends, its
-** mounts end with it; then the parent removes the scratch directory.
+** What the tests of providers share: a shadow as the coordinator leads it from
+** plan to finish, its record as JSON in a file (so that what destroy gets is
+** what was on disk, and nothing else), and a death at any point between.
 */
 #ifndef SAROS_SHADOW_CASE_H
 #define SAROS_SHADOW_CASE_H
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdarg.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
-#include "gate.h"
-#include "vss/record_parts.h"
+#include "op/engine.h"
+#include "volumes.h"
+#include "vss/place.h"
+#include "vss/provider.h"
 
-static char scratch[200];
-static bool has_mounts; /* root, in a mount namespace of our own */
-
-/* A path in the scratch directory, good for the next few calls. */
-static inline const char *in(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
-static inline const char *in(const char *format, ...) {
-  static _Thread_local char ring[16][700];
-  static _Thread_local int turn;
-  char *text = ring[turn++ % 16];
-  int n = snprintf(text, 200, "%s/", scratch);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text + n, 500, format, args);
-  va_end(args);
-  return text;
+static inline error *case_note(shadow *s) {
+  buffer text = BUFFER_EMPTY;
+  char path[700];
+  snprintf(path, sizeof path, "%s", (const char *)s->note_self);
+  json_write(&text, s->keep, JSON_INDENTED);
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  bool good = !text.failed && fd >= 0 &&
+              write(fd, text.data, text.size) == (ssize_t)text.size;
+  if (fd >= 0) close(fd);
+  bool failed = text.failed;
+  buffer_free(&text);
+  if (good) return NULL;
+  return failed ? error_no_memory()
+                : vss_error(SAROS_E_FAIL, "cannot write the note");
 }
 
-static inline void wipe(const char *path) {
-  pid_t child = fork();
-  if (child == 0) {
-    execlp("rm", "rm", "-rf", "--one-file-system", path, (char *)NULL);
-    _exit(127);
-  }
-  waitpid(child, NULL, 0);
+static inline value *case_keep(const char *file) {
+  static char text[100000];
+  error *e = NULL;
+  int fd = open(file, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
+  if (fd >= 0) close(fd);
+  value *keep = n > 0 ? json_read(text, (size_t)n, NULL, &e) : NULL;
+  error_unref(e);
+  return keep;
 }
 
-static inline int shadow_main(int argc, char **argv, void (*all)(void)) {
-  const char *tmp = getenv("TMPDIR");
-  snprintf(scratch, sizeof scratch, "%.150s/saros-shadow-test-XXXXXX",
-           tmp != NULL ? tmp : "/tmp");
-  if (mkdtemp(scratch) == NULL) return 2;
-  fflush(stdout);
-  pid_t child = fork();
-  if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* its mounts go with it */
-    has_mounts = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
-                 mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
-    gate_begin(argc, argv);
-    umask(022);
-    all();
-    exit(check_end());
-  }
-  int status = 1;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  wipe(scratch);
-  if (WIFEXITED(status)) return WEXITSTATUS(status);
-  printf("the tests died of signal %d\n", WTERMSIG(status));
-  return 1;
-}
-
-/* Unexpected errors are shown; returns the code, 0 for none. */
-static inline uint32_t code_of(error *e, uint32_t expected) {
+/* Prints it, unless it is the code that was expected; 0 is NULL. */
+static inline uint32_t case_end(error *e, uint32_t expected) {
   uint32_t code = e != NULL ? e->code : 0;
-  if (code != expected) printf("error: %s\n", e != NULL ? e->message : "none");
+  if (code != expected)
+    printf("error: %s\n", e != NULL ? e->message : "(none)");
   error_unref(e);
   return code;
 }
-#define CHECK_CODE(e, expected) CHECK_INT(code_of(e, expected), expected)
 
-/* Fresh places, in a directory of their own; closed by shut. */
-static inline places *open_places(void) {
-  static unsigned number;
-  error *e = NULL;
-  places *p = places_open(in("at%u", ++number), &e);
-  if (p == NULL) printf("no places: %s\n", e->message);
-  CHECK(p != NULL);
-  return p;
+/* The same, and its message has these words. */
+static inline bool case_says(error *e, uint32_t expected, const char *words) {
+  bool says =
+      e != NULL && e->code == expected && strstr(e->message, words) != NULL;
+  if (!says) printf("error: %s\n", e != NULL ? e->message : "(none)");
+  error_unref(e);
+  return says;
 }
 
-static inline bool there(const char *path) {
-  struct stat st;
-  return lstat(path, &st) == 0;
-}
+#define DONE(e) CHECK_INT(case_end((e), 0), 0)
 
-static inline bool put_file(const char *path, const void *data, size_t size) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  bool good = fd >= 0 && write(fd, data, size) == (ssize_t)size;
-  if (fd >= 0) close(fd);
-  return good;
-}
+static char case_file[700]; /* the record */
 
-static inline const char *file_of(const places *p, const char *id) {
-  static _Thread_local char path[900];
-  snprintf(path, sizeof path, "%s/shadows/%s.json", p->state, id);
-  return path;
-}
-
-
-/* ------------------------------------------------------------------
-** Children
-** ---------------------------------------------------------------- */
-
-/* Runs in a child; its exit status (a signal: 1000 and more). */
-static inline int in_child(int (*run)(void *), void *with) {
-  fflush(stdout);
-  pid_t child = fork();
-  if (child == 0) _exit(run(with));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
-/* Runs in a child that is killed at its n-th step into or out of the kernel.
-   True when it had ended by itself before. */
-static inline bool killed_at(unsigned n, int (*run)(void *), void *with) {
-  fflush(stdout);
-  pid_t child = fork();
-  if (child == 0) {
-    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-    raise(SIGSTOP);
-    _exit(run(with));
+/* Found, planned and noted; NULL and *e. */
+static inline shadow *case_plan(const provider *p, const char *path,
+                                error **e) {
+  static const char set[] = "11111111-2222-4333-8444-555555555555";
+  snprintf(case_file, sizeof case_file, "%s", volumes_in("record.json"));
+  origin *from = origin_find(path, e);
+  if (from == NULL) return NULL;
+  *e = p->probe(from);
+  if (*e != NULL) {
+    origin_free(from);
+    return NULL;
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status) && n-- > 0) {
-    int sig = WSTOPSIG(status);
-    if (sig == SIGSTOP || sig == SIGTRAP) sig = 0;
-    ptrace(PTRACE_SYSCALL, child, NULL, (void *)(intptr_t)sig);
+  shadow *s = shadow_make(set, path, from, p);
+  if (s == NULL || !shadow_place(s, volumes_scratch)) {
+    shadow_free(s);
+    *e = error_no_memory();
+    return NULL;
   }
-  if (WIFEXITED(status)) {
-    CHECK_INT(WEXITSTATUS(status), 0);
-    return true;
-  }
-  kill(child, SIGKILL);
-  while (waitpid(child, &status, 0) == child && !WIFSIGNALED(status)) continue;
-  return false;
-}
-
-static inline bool can_step(void) {
-  const char *tool = getenv("SAROS_SANITIZER");
-  return tool == NULL || strcmp(tool, "valgrind") != 0;
-}
-
-/* A process that lives until it is told to end. */
-typedef struct stranger {
-  pid_t pid;
-  int end;
-} stranger;
-
-static inline void stranger_end(stranger *s) {
-  close(s->end);
-  while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR) continue;
-}
-
-/* It first runs `run`, then waits. */
-static inline stranger stranger_new(int (*run)(void *), void *with) {
-  int end[2], ready[2];
-  char byte = 0;
-  if (pipe2(end, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) abort();
-  fflush(stdout);
-  pid_t child = fork();
-  if (child == 0) {
-    close(end[1]);
-    close(ready[0]);
-    int r = run != NULL ? run(with) : 0;
-    if (write(ready[1], "x", 1) != 1) _exit(2);
-    while (read(end[0], &byte, 1) < 0 && errno == EINTR) continue;
-    _exit(r);
-  }
-  close(end[0]);
-  close(ready[1]);
-  CHECK_INT(read(ready[0], &byte, 1), 1);
-  close(ready[0]);
-  return (stranger){child, end[1]};
-}
-
-
-/* ------------------------------------------------------------------
-** The provider of the tests
-** ---------------------------------------------------------------- */
-
-/* In memory that children share. */
-typedef struct watched {
-  _Atomic int destroyed, verified, loosened;
-  _Atomic int kill_in_destroy; /* the process dies halfway */
-} watched;
-
-static watched *seen_;
-static _Atomic bool hold_destroy; /* of this process: waits while it is set */
-static _Atomic int inside_destroy;
-static char refuse_destroy[64]; /* the name of the directory that refuses */
-
-static inline error *case_destroy(const value *keep, saros_op *op) {
-  (void)op;
-  const char *dir = value_chars(value_get(keep, "dir"), "");
-  char content[700];
-  atomic_fetch_add(&inside_destroy, 1);
-  GATE_UNTIL(!atomic_load(&hold_destroy));
-  if (refuse_destroy[0] != '\0' && strstr(dir, refuse_destroy) != NULL) {
-    atomic_fetch_sub(&inside_destroy, 1);
-    return vss_error(VSS_E_UNEXPECTED_PROVIDER_ERROR, "it refuses");
-  }
-  snprintf(content, sizeof content, "%s/content", dir);
-  unlink(content);
-  if (atomic_load(&seen_->kill_in_destroy)) kill(getpid(), SIGKILL);
-  if (rmdir(dir) == 0) atomic_fetch_add(&seen_->destroyed, 1);
-  atomic_fetch_sub(&inside_destroy, 1);
+  s->note = case_note;
+  s->note_self = case_file;
+  *e = p->plan(s);
+  if (*e == NULL) *e = shadow_note(s);
+  if (*e == NULL) return s;
+  shadow_free(s);
   return NULL;
 }
 
-static inline error *case_verify(const value *keep) {
-  struct stat st;
-  atomic_fetch_add(&seen_->verified, 1);
-  if (stat(value_chars(value_get(keep, "dir"), ""), &st) == 0 &&
-      (int64_t)st.st_ino == value_integer(value_get(keep, "ino"), -1))
-    return NULL;
-  return vss_error(VSS_E_OBJECT_NOT_FOUND, "somebody took it away");
-}
-
-static inline error *case_loosen(const value *keep) {
-  atomic_fetch_add(&seen_->loosened, 1);
-  return chmod(value_chars(value_get(keep, "dir"), ""), 0700) == 0
-             ? NULL
-             : vss_error(SAROS_E_FAIL, "chmod");
-}
-
-static const provider case_provider = {
-    .name = "case",
-    .id = "5e7f8a52-5b60-4f1a-9f4e-06a1a7c1d0c1",
-    .worth = "a directory",
-    .rank = -1,
-    .destroy = case_destroy,
-    .verify = case_verify,
-    .loosen = case_loosen};
-/* One that can do next to nothing. */
-static const provider case_poor = {.name = "poor",
-                                   .id = "5e7f8a52-5b60-4f1a-9f4e-06a1a7c1d0c2",
-                                   .rank = -1,
-                                   .destroy = case_destroy};
-static const provider *const case_providers[] = {&case_provider, &case_poor,
-                                                 NULL};
-
-static inline void use_provider(void) {
-  if (seen_ == NULL)
-    seen_ = mmap(NULL, sizeof *seen_, PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  memset(seen_, 0, sizeof *seen_);
-#ifdef SAROS_TEST
-  shadows_test_providers = case_providers;
-#endif
-}
-
-
-/* ------------------------------------------------------------------
-** Records
-** ---------------------------------------------------------------- */
-
-static inline void new_id(char id[GUID_TEXT]) {
-  guid g;
-  if (!guid_make(&g)) abort();
-  guid_format(&g, id);
-}
-
-/* A right one, of this process, not persistent, state "created", with its
-   directory; not saved. `set` may be NULL. */
-static inline value *record_new(const char *set) {
-  char id[GUID_TEXT], other[GUID_TEXT], dir[700];
-  struct stat st;
-  new_id(id);
-  new_id(other);
-  snprintf(dir, sizeof dir, "%s", in("shadow-%s", id));
-  mkdir(dir, 0755);
-  put_file(in("shadow-%s/content", id), "old", 3);
-  stat(dir, &st);
-  value *r = value_map(), *keep = value_map();
-  bool good = record_put_text(keep, "dir", dir) &&
-              value_put(keep, "ino", value_int((int64_t)st.st_ino));
-  good = good && value_put(r, "version", value_int(1)) &&
-         record_put_text(r, "id", id) &&
-         record_put_text(r, "set", set != NULL ? set : other) &&
-         value_put(r, "count", value_int(1)) &&
-         record_put_text(r, "state", "created") &&
-         record_put_text(r, "provider", "case") && value_put(r, "keep", keep) &&
-         value_put(r, "attributes", value_int(0)) &&
-         record_put_text(r, "original", "/srv/data") &&
-         record_put_text(r, "original_volume", "/srv") &&
-         record_put_text(r, "path", dir) &&
-         record_put_text(r, "machine", "here") &&
-         record_put_text(r, "consistency", "application") &&
-         value_put(r, "held", value_real(0.25)) &&
-         value_put(r, "persistent", value_bool(false)) &&
-         record_stamp(r, NULL) && owner_put(r);
-  if (!good) abort();
+/* FIFREEZE and FITHAW of where the original lies, as its provider wants it. */
+static inline int case_freeze(const shadow *s, bool on) {
+  if (s->provider->freeze != FREEZE_CALLER) return 0;
+  int fd = open(s->from->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int r = ioctl(fd, on ? FIFREEZE : FITHAW, 0);
+  if (r != 0) printf("%s: %s\n", on ? "freeze" : "thaw", strerror(errno));
+  close(fd);
   return r;
 }
 
-static inline void make_persistent(value *r) {
-  value_put(r, "persistent", value_bool(true));
-  value_put(r, "attributes",
-            value_int(VSS_ATTR_PERSISTENT | VSS_ATTR_NO_AUTO_RELEASE));
+/* All of it; what fails, fails the test. NULL: it did. */
+static inline error *case_take(shadow *s) {
+  error *e = s->provider->prepare(s, NULL);
+  if (e != NULL) return e;
+  CHECK_INT(case_freeze(s, true), 0);
+  e = s->provider->commit(s);
+  CHECK_INT(case_freeze(s, false), 0);
+  return e != NULL ? e : s->provider->finish(s, NULL);
 }
 
-/* Of a process that is no more. */
-static inline void make_orphan(value *r) {
-  value *owner = value_copy(value_get(r, "owner"));
-  value_put(owner, "boot", value_text("00000000-0000-4000-8000-000000000000"));
-  value_put(r, "owner", owner);
+static inline shadow *case_shadow(const provider *p, const char *path) {
+  error *e = NULL;
+  shadow *s = case_plan(p, path, &e);
+  if (s != NULL) e = case_take(s);
+  CHECK_INT(case_end(e, 0), 0);
+  return s;
 }
 
-static inline const char *id_of(const value *r) {
-  return record_text(r, "id");
+/* Takes away what the record in the file names. */
+static inline error *case_destroy(const provider *p) {
+  value *keep = case_keep(case_file);
+  if (keep == NULL) return NULL; /* nothing was made before it was written */
+  error *e = p->destroy(keep, NULL);
+  value_free(keep);
+  return e;
 }
 
-static inline bool is_made(const value *r) {
-  return there(record_text(value_get(r, "keep"), "dir"));
+static inline error *case_verify(const provider *p) {
+  value *keep = case_keep(case_file);
+  error *e = p->verify(keep);
+  value_free(keep);
+  return e;
+}
+
+static inline void case_drop(shadow *s) {
+  const provider *p = s->provider;
+  p->forget(s);
+  DONE(case_destroy(p));
+  shadow_free(s);
+}
+
+/* How many warnings have these words. */
+static inline unsigned case_warned(const shadow *s, const char *words) {
+  unsigned n = 0;
+  for (uint32_t i = 0; i < s->warnings->count; i++)
+    if (strstr(value_chars(s->warnings->as.items[i], ""), words) != NULL) n++;
+  return n;
+}
+
+/* Files. */
+
+static inline void case_put(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+    printf("cannot write %s: %s\n", path, strerror(errno));
+  if (fd >= 0) close(fd);
+}
+
+static inline const char *case_get(const char *path) {
+  static char text[4096];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  if (fd >= 0) close(fd);
+  text[n > 0 ? n : 0] = 0;
+  return n >= 0 ? text : NULL;
+}
+
+/* Entries of a directory; -1: it is not there. */
+static inline int case_entries(const char *path) {
+  DIR *d = opendir(path);
+  int n = 0;
+  if (d == NULL) return -1;
+  while (readdir(d) != NULL) n++;
+  closedir(d);
+  return n - 2;
+}
+
+/* Runs `what` in a child that dies at the n-th step. True: it did not, but
+   came to its end. */
+static inline bool case_dies_at(int n, void (*what)(void)) {
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    check_bad = 0;
+#ifdef SAROS_TEST
+    provider_dies_at = n;
+#else
+    (void)n;
+#endif
+    what();
+    fflush(stdout);
+    _exit(check_bad > 0 ? 1 : 0);
+  }
+  int status = 0;
+  CHECK(waitpid(pid, &status, 0) == pid);
+  CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL
+                            : WEXITSTATUS(status) == 0);
+  return WIFEXITED(status);
+}
+
+/* As another user, in a child. */
+static inline void case_as_user(unsigned id, void (*what)(void)) {
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    check_bad = 0;
+    if (setgid(id) != 0 || setuid(id) != 0) _exit(2);
+    what();
+    fflush(stdout);
+    _exit(check_bad > 0 ? 1 : 0);
+  }
+  int status = 1;
+  CHECK(waitpid(pid, &status, 0) == pid);
+  CHECK_INT(status, 0);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include <sys/file.h>
 #include <sys/statvfs.h>
 
-#include "shadow_case.h"
+#include "record_case.h"
 #include "test_base_sweep.h"
 #include "vss/bytes.h"
 
@@ -663,5 +663,5 @@ static void all(void) {
 }
 
 int main(int argc, char **argv) {
-  return shadow_main(argc, argv, all);
+  return record_main(argc, argv, all);
 }
