@@ -376,6 +376,7 @@ TEST(damaged_ones_are_set_aside) {
       "owner",   "persistent"};
   for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
     for (int how = 0; how < 4; how++) {
+      if (how == 2 && strcmp(needed[i], "provider") == 0) continue; /* any */
       value *r = value_copy(bad);
       value_put(r, needed[i],
                 how == 0   ? value_null()
