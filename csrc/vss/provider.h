@@ -83,6 +83,9 @@ struct provider {
   error *(*verify)(const value *keep);
   /* Rolls the original back to the shadow; NULL when it cannot. */
   error *(*revert)(const value *keep, saros_op *op);
+  /* Makes what is kept plain data that may be written to, for a set that is
+     broken up; NULL when it cannot. */
+  error *(*loosen)(const value *keep);
   /* Which directory `place` shall lie in: allocated; NULL: the state
      directory. It must be of the source's file system where a clone must. */
   char *(*place_of)(const origin *from);

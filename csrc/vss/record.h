@@ -5,6 +5,8 @@
 #ifndef SAROS_VSS_RECORD_H
 #define SAROS_VSS_RECORD_H
 
+#include <time.h>
+
 #include "vss/provider.h"
 
 /* Where a session keeps things; made when missing, checked, never somebody
@@ -32,7 +34,14 @@ bool owner_is_us(const value *map);
      original_volume, path, device, created (RFC 3339), created_100ns (since
      1601), machine, owner, persistent, exposed?, consistency, held, skew,
      warnings, document? …
-   All blocking, durable (file and directory synced), atomic. */
+   In memory its strings are bytes, names of any kind; the file has them as
+   text and base64 (bytes.h). Owner and times are put by owner_put and
+   record_stamp. All blocking, durable (file and directory synced), atomic. */
+bool record_stamp(value *record, const struct timespec *when); /* NULL: now */
+/* The text of a time, RFC 3339 with offset; its 100 ns since 1601 returned. */
+int64_t record_time(const struct timespec *when, char text[40]);
+/* Refused is what could not be read again, VSS_E_INSUFFICIENT_STORAGE is a
+   full disk: then the one before it is still there whole. */
 error *record_save(const places *p, const value *record);
 /* VSS_E_OBJECT_NOT_FOUND; SAROS_E_DAMAGED and what to do when it is no record
    of ours. Bounded in size and depth. */
@@ -48,28 +57,43 @@ typedef struct set_lock set_lock;
 set_lock *set_lock_take(const places *p, error **e);
 void set_lock_give(set_lock *l); /* harmless in a forked child */
 
-/* shadows.c: shadows as things that exist, by their records. Blocking. */
+/* shadows*.c: shadows as things that exist, by their records. Blocking; `op`
+   may be NULL everywhere. */
+
+/* The properties of those that are complete, oldest first; `set` NULL: of all.
+   What is not there any more as it was made has `missing`, and why. */
 error *shadows_query(const places *p, const char *set, value **list);
-/* Properties as a script sees them (vss.md: VSS_SNAPSHOT_PROP and ours). */
+/* Properties as a script sees them, of a record: { id, set, count, path,
+   original, original_volume, device, provider, provider_id, attributes,
+   persistent, created, created_100ns, machine, exposed, consistency, held,
+   skew, warnings, status } and what VSS_SNAPSHOT_PROP calls them. */
 value *shadows_properties(const value *record);
 /* Deletes one after the other, stops at the first error: *deleted, and the id
-   of the one that was not (or 36 zeros and dashes). Of live owners' non-
-   persistent ones and of exposed ones only with `force`. */
+   of the one that was not (or 36 zeros and dashes). Live owners' non-
+   persistent ones (but our own) and exposed ones only with `force`, else
+   VSS_E_VOLUME_IN_USE. Of two at once one gets VSS_E_PROVIDER_IN_USE or
+   VSS_E_OBJECT_NOT_FOUND. One that is still being made is not found. */
 error *shadows_delete(const places *p, const char *id, bool whole_set,
                       bool force, saros_op *op, unsigned *deleted,
                       char not_deleted[37]);
 /* What dead owners left: file systems thawed, half-made and auto-release
-   shadows destroyed. *report: a map { shadows, thawed, failed = { … } }. */
+   shadows destroyed, deletions that broke off finished; what was exposed
+   before a restart is so again. *report: a map of lists { shadows = { { id,
+   set, provider, original } … }, thawed = { sentence … }, exposed = { path … },
+   failed = { { id, message } … } }; also given when it was cancelled. */
 error *shadows_reap(const places *p, saros_op *op, value **report);
-/* A read-only bind mount at `at` (an empty directory, made when missing). */
+/* A read-only bind mount at `at` (an empty directory, made when missing) of a
+   persistent one, else VSS_E_UNSUPPORTED_CONTEXT. */
 error *shadows_expose(const places *p, const char *id, const char *at);
 error *shadows_unexpose(const places *p, const char *id);
-/* Turns a set into plain data: the records go, what was made stays.
- *paths: where it is. */
+/* Turns a set into plain data: the records go, what was made stays. *paths:
+   a list of { id, original, path, device }. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
 /* Takes a set over from its saved document (as record_list gives its records):
-   once; the owner becomes this process. */
+   once; the owner becomes this process. *code: 0, or
+   VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED. What has no record here any more is taken
+   only when its provider can verify that it is there as it was made. */
 error *shadows_import(const places *p, const value *records, uint32_t *code);
 
 #endif

@@ -1,0 +1,66 @@
+/*
+** What the files about records and shadows share, and nobody else needs.
+*/
+#ifndef SAROS_VSS_RECORD_PARTS_H
+#define SAROS_VSS_RECORD_PARTS_H
+
+#include "vss/record.h"
+#include "vss/shape.h"
+
+#define RECORD_SIZE_MOST ((size_t)1 << 20)
+#define RECORD_DEPTH_MOST 32
+#define VSS_E_PROVIDER_NOT_REGISTERED 0x80042304u
+
+/* An open directory, registered as ours; -1 and *e. */
+int places_shadows(const places *p, error **e);
+
+/* --- record_form.c: what a record looks like --- */
+
+extern const shape record_shape;
+/* `id` may be NULL: any. A clause in *why when it is no record. */
+bool record_fits(const value *record, const char *id, buffer *why);
+/* SAROS_E_DAMAGED when it is none, VSS_E_NOT_SUPPORTED when a newer saros
+   wrote it. */
+value *record_parse(const char *text, size_t size, const char *id, error **e);
+/* The text of a GUID as it names a file; false when it is none. */
+bool record_id(const char *text, char id[GUID_TEXT]);
+const char *record_text(const value *record, const char *name); /* or "" */
+bool record_is(const value *record, const char *state);
+bool record_put_text(value *record, const char *name, const char *text);
+
+/* --- record.c --- */
+
+/* Takes away what writers that died left half written. */
+void record_tidy(const places *p);
+
+/* --- claim.c: one at a time for each shadow --- */
+
+/* A descriptor that holds the claim; -1 and *e: VSS_E_PROVIDER_IN_USE when
+   somebody has it, in this process or another. It goes with the process. */
+int claim_take(const places *p, const char *id, error **e);
+/* The claim of the reaper: waits its turn. -1 and *e also when cancelled. */
+int claim_reaper(const places *p, saros_op *op, error **e);
+void claim_give(int *claim);
+
+/* --- shadows.c --- */
+
+const provider *record_provider(const value *record, error **e);
+/* Whether it is there as it was made. */
+error *record_verify(const value *record);
+/* Written as being deleted, then really; the caller has the claim. */
+error *record_destroy(const places *p, value *record, saros_op *op);
+bool shadows_stopped(saros_op *op, error **e);
+
+/* --- shadows_expose.c --- */
+
+/* Unmounts what exposes it, if it does; with `force` also what is in use.
+   Changes the record in memory alone. The caller has the claim. */
+error *exposure_end(value *record, bool force);
+/* Mounts again what was mounted before the machine was restarted. */
+error *exposure_again(const places *p, value *record);
+
+#ifdef SAROS_TEST
+extern const provider *const *shadows_test_providers; /* found first */
+#endif
+
+#endif

@@ -1,0 +1,157 @@
+/*
+** shadows: those that exist, and what may be known of them.
+*/
+#include <string.h>
+
+#include "vss/record_parts.h"
+
+#ifdef SAROS_TEST
+const provider *const *shadows_test_providers;
+#endif
+
+
+/* ------------------------------------------------------------------
+** What the other files need too
+** ---------------------------------------------------------------- */
+
+static const provider *find(const char *name) {
+#ifdef SAROS_TEST
+  const provider *const *p = shadows_test_providers;
+  for (; p != NULL && *p != NULL; p++)
+    if (strcmp((*p)->name, name) == 0) return *p;
+#endif
+  return provider_named(name);
+}
+
+
+const provider *record_provider(const value *record, error **e) {
+  const char *name = record_text(record, "provider");
+  const provider *found = find(name);
+  if (found != NULL) return found;
+  buffer b = BUFFER_EMPTY;
+  text_escape(&b, name, strlen(name));
+  *e = vss_error(VSS_E_PROVIDER_NOT_REGISTERED,
+                 "the shadow copy %s was made by the provider '%s', which this "
+                 "saros does not have; use one that has it",
+                 record_text(record, "id"), b.size > 0 ? b.data : "");
+  buffer_free(&b);
+  return NULL;
+}
+
+
+error *record_verify(const value *record) {
+  error *e = NULL;
+  const provider *p = record_provider(record, &e);
+  if (p == NULL) return e;
+  return p->verify != NULL ? p->verify(value_get(record, "keep")) : NULL;
+}
+
+
+bool shadows_stopped(saros_op *op, error **e) {
+  if (op == NULL || !saros_op_cancelled(op)) return false;
+  *e = vss_error(SAROS_E_CANCELLED,
+                 "it was cancelled; what was deleted until "
+                 "then is, and the rest is untouched");
+  return true;
+}
+
+
+/* ------------------------------------------------------------------
+** Properties
+** ---------------------------------------------------------------- */
+
+/* Ours, and as the original calls it. */
+static const struct {
+  const char *name, *original;
+} shown[] = {
+    {"id", "snapshot_id"},
+    {"set", "snapshot_set_id"},
+    {"count", "snapshots_count"},
+    {"path", NULL},
+    {"original", NULL},
+    {"original_volume", "original_volume_name"},
+    {"device", "snapshot_device_object"},
+    {"provider", NULL},
+    {"attributes", "snapshot_attributes"},
+    {"persistent", NULL},
+    {"created", NULL},
+    {"created_100ns", "creation_timestamp"},
+    {"machine", "originating_machine"},
+    {"exposed", "exposed_path"},
+    {"consistency", NULL},
+    {"held", NULL},
+    {"skew", NULL},
+    {"warnings", NULL},
+};
+
+
+static bool put_copy(value *map, const char *name, const value *item) {
+  return name == NULL || value_put(map, name, value_copy(item));
+}
+
+
+static bool put_all(value *map, const value *record) {
+  for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+    const value *item = value_get(record, shown[i].name);
+    if (item == NULL || item->type == VALUE_NULL) continue;
+    if (!put_copy(map, shown[i].name, item) ||
+        !put_copy(map, shown[i].original, item))
+      return false;
+  }
+  const value *machine = value_get(record, "machine");
+  const value *exposed = value_get(record, "exposed");
+  const provider *by = find(record_text(record, "provider"));
+  return (machine == NULL || put_copy(map, "service_machine", machine)) &&
+         (exposed == NULL || exposed->type == VALUE_NULL ||
+          put_copy(map, "exposed_name", exposed)) &&
+         (by == NULL || record_put_text(map, "provider_id", by->id)) &&
+         value_put(map, "status", value_int(SNAPSHOT_CREATED));
+}
+
+
+value *shadows_properties(const value *record) {
+  value *map = value_map();
+  if (map != NULL && put_all(map, record)) return map;
+  value_free(map);
+  return NULL;
+}
+
+
+/* NULL: goes on. */
+static error *add(value *list, const value *record) {
+  value *properties = shadows_properties(record);
+  if (properties == NULL) return error_no_memory();
+  error *why = record_verify(record);
+  bool good =
+      why == NULL || record_put_text(properties, "missing", why->message);
+  error_unref(why);
+  if (!good) {
+    value_free(properties);
+    return error_no_memory();
+  }
+  return value_add(list, properties) ? NULL : error_no_memory();
+}
+
+
+error *shadows_query(const places *p, const char *set, value **list) {
+  char id[GUID_TEXT];
+  error *e = NULL;
+  if (set != NULL && !record_id(set, id))
+    return vss_error(SAROS_E_INVALIDARG, "'%.40s' is not the id of a set", set);
+  value *records = record_list(p, &e);
+  if (records == NULL) return e;
+  value *made = value_list();
+  if (made == NULL) e = error_no_memory();
+  for (uint32_t i = 0; e == NULL && i < records->count; i++) {
+    const value *r = records->as.items[i];
+    if (!record_is(r, "created")) continue;
+    if (set != NULL && strcmp(record_text(r, "set"), id) != 0) continue;
+    e = add(made, r);
+  }
+  value_free(records);
+  if (e == NULL)
+    *list = made;
+  else
+    value_free(made);
+  return e;
+}

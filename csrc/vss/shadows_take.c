@@ -1,0 +1,255 @@
+/*
+** shadows_take: sets that change hands. Broken up, what was made stays and
+** nobody knows of it any more; imported, it belongs to us.
+*/
+#include <string.h>
+
+#include "vss/record_parts.h"
+
+/* A set with the claims of all its members. */
+typedef struct members {
+  value *records; /* a list, as they are now */
+  int claims[VOLUMES_MOST];
+  unsigned count;
+} members;
+
+
+static void let_go(members *m) {
+  while (m->count > 0) claim_give(&m->claims[--m->count]);
+  value_free(m->records);
+}
+
+
+static error *take_member(const places *p, members *m, const char *id) {
+  error *e = NULL;
+  if (m->count == VOLUMES_MOST)
+    return vss_error(SAROS_E_DAMAGED,
+                     "the set has more members than a set can have; delete "
+                     "them one by one");
+  int claim = claim_take(p, id, &e);
+  if (claim < 0) return e;
+  m->claims[m->count++] = claim;
+  value *record = record_load(p, id, &e);
+  if (record == NULL) return e;
+  return value_add(m->records, record) ? NULL : error_no_memory();
+}
+
+
+static error *take_set(const places *p, const char *set, members *m) {
+  error *e = NULL;
+  *m = (members){.records = value_list()};
+  value *all = m->records != NULL ? record_list(p, &e) : NULL;
+  if (m->records == NULL) e = error_no_memory();
+  for (uint32_t i = 0; e == NULL && i < all->count; i++) {
+    const value *r = all->as.items[i];
+    if (record_is(r, "created") && strcmp(record_text(r, "set"), set) == 0)
+      e = take_member(p, m, record_text(r, "id"));
+  }
+  value_free(all);
+  if (e == NULL && m->count == 0)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND, "there is no set %s", set);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Break
+** ---------------------------------------------------------------- */
+
+static error *can_break(const value *record, bool writable) {
+  const char *id = record_text(record, "id");
+  error *e = NULL;
+  if (!record_is(record, "created"))
+    return vss_error(VSS_E_PROVIDER_IN_USE,
+                     "the shadow copy %s is being deleted", id);
+  if (*record_text(record, "exposed") != '\0')
+    return vss_error(VSS_E_VOLUME_IN_USE,
+                     "the shadow copy %s is exposed; unexpose it first", id);
+  if (!value_boolean(value_get(record, "persistent"), false) &&
+      owner_is_alive(record) && !owner_is_us(record))
+    return vss_error(VSS_E_VOLUME_IN_USE,
+                     "the process that made the shadow copy %s still uses it; "
+                     "end that first",
+                     id);
+  const provider *by = record_provider(record, &e);
+  if (by == NULL) return e;
+  if (writable && by->loosen == NULL)
+    return vss_error(VSS_E_NOT_SUPPORTED,
+                     "what the provider %s made cannot be made writable; break "
+                     "the set without that",
+                     by->name);
+  return record_verify(record);
+}
+
+
+static error *say_where(const value *record, value *list) {
+  static const char *const names[] = {"id", "original", "path", "device"};
+  value *map = value_map();
+  bool good = map != NULL;
+  for (size_t i = 0; good && i < sizeof names / sizeof *names; i++) {
+    const value *item = value_get(record, names[i]);
+    if (item != NULL && item->type != VALUE_NULL)
+      good = value_put(map, names[i], value_copy(item));
+  }
+  if (good) return value_add(list, map) ? NULL : error_no_memory();
+  value_free(map);
+  return error_no_memory();
+}
+
+
+/* All of them can be, and where they are is said: nothing fails for want of
+   memory after the first is broken. */
+static error *break_all(const places *p, const members *m, bool writable,
+                        value *where) {
+  error *e = NULL;
+  const value *r = NULL;
+  for (uint32_t i = 0; e == NULL && i < m->records->count; i++) {
+    r = m->records->as.items[i];
+    e = can_break(r, writable);
+    if (e == NULL) e = say_where(r, where);
+  }
+  for (uint32_t i = 0; writable && e == NULL && i < m->records->count; i++) {
+    r = m->records->as.items[i];
+    e = record_provider(r, &e)->loosen(value_get(r, "keep"));
+  }
+  for (uint32_t i = 0; e == NULL && i < m->records->count; i++)
+    e = record_remove(p, record_text(m->records->as.items[i], "id"));
+  return e;
+}
+
+
+error *shadows_break(const places *p, const char *given, bool writable,
+                     value **paths) {
+  char set[GUID_TEXT];
+  members m;
+  if (!record_id(given, set))
+    return vss_error(SAROS_E_INVALIDARG, "'%.40s' is not the id of a set",
+                     given);
+  value *where = value_list();
+  error *e = take_set(p, set, &m);
+  if (where == NULL && e == NULL) e = error_no_memory();
+  if (e == NULL) e = break_all(p, &m, writable, where);
+  let_go(&m);
+  if (e == NULL)
+    *paths = where;
+  else
+    value_free(where);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Import
+** ---------------------------------------------------------------- */
+
+static int64_t attributes_of(const value *record) {
+  return value_integer(value_get(record, "attributes"), 0);
+}
+
+
+/* Ours from now on. */
+static error *make_ours(const places *p, value *record) {
+  if (!value_put(record, "attributes",
+                 value_int(attributes_of(record) | VSS_ATTR_IMPORTED)) ||
+      !owner_put(record))
+    return error_no_memory();
+  return record_save(p, record);
+}
+
+
+static error *import_known(const places *p, value *record) {
+  const char *id = record_text(record, "id");
+  if (!record_is(record, "created"))
+    return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                     "the shadow copy %s is not complete (any more)", id);
+  if ((attributes_of(record) & VSS_ATTR_IMPORTED) != 0)
+    return vss_error(VSS_E_OBJECT_ALREADY_EXISTS,
+                     "the shadow copy %s was imported already", id);
+  if (owner_is_alive(record) && !owner_is_us(record))
+    return vss_error(VSS_E_VOLUME_IN_USE,
+                     "the process that made the shadow copy %s still has it",
+                     id);
+  error *e = record_verify(record);
+  return e != NULL ? e : make_ours(p, record);
+}
+
+
+/* Of one that has no record here only the document speaks, and what it says
+   would be destroyed one day: so it is believed only as far as the provider
+   finds it true. */
+static error *import_unknown(const places *p, const value *said) {
+  error *e = NULL;
+  const provider *by = record_provider(said, &e);
+  if (by == NULL) return e;
+  if (by->verify == NULL)
+    return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                     "there is no record of the shadow copy %s here, and the "
+                     "provider %s cannot tell whether it is there",
+                     record_text(said, "id"), by->name);
+  e = by->verify(value_get(said, "keep"));
+  if (e != NULL) return e;
+  value *record = value_copy(said);
+  if (record == NULL || !value_put(record, "exposed", value_null()) ||
+      !value_put(record, "exposed_made", value_null()) ||
+      !value_put(record, "exposed_boot", value_null()))
+    e = error_no_memory();
+  if (e == NULL) e = make_ours(p, record);
+  value_free(record);
+  return e;
+}
+
+
+static error *import_one(const places *p, const value *said) {
+  buffer why = BUFFER_EMPTY;
+  error *e = NULL;
+  bool good = record_fits(said, NULL, &why) && record_is(said, "created");
+  if (!good)
+    e = vss_error(VSS_E_INVALID_XML_DOCUMENT,
+                  "that is not a record of a shadow copy: %s",
+                  why.size > 0 ? why.data : "it is not complete");
+  buffer_free(&why);
+  if (!good) return e;
+  const char *id = record_text(said, "id");
+  int claim = claim_take(p, id, &e);
+  if (claim < 0) return e;
+  value *record = record_load(p, id, &e);
+  if (record != NULL) {
+    e = import_known(p, record);
+  } else if (e->code == VSS_E_OBJECT_NOT_FOUND) {
+    error_unref(e);
+    e = import_unknown(p, said);
+  }
+  value_free(record);
+  claim_give(&claim);
+  return e;
+}
+
+
+error *shadows_import(const places *p, const value *records, uint32_t *code) {
+  unsigned taken = 0;
+  error *first = NULL;
+  *code = 0;
+  for (uint32_t i = 0;
+       records != NULL && records->type == VALUE_LIST && i < records->count;
+       i++) {
+    error *e = import_one(p, records->as.items[i]);
+    if (e == NULL) {
+      taken++;
+      continue;
+    }
+    log_write(LOG_WARNING, "vss", "not imported: %s", e->message);
+    if (first == NULL)
+      first = e;
+    else
+      error_unref(e);
+  }
+  if (taken == 0) {
+    error *e = vss_error(VSS_E_NO_SNAPSHOTS_IMPORTED,
+                         "none of the shadow copies could be imported: %s",
+                         first != NULL ? first->message : "there are none");
+    return error_because(e, first);
+  }
+  if (first != NULL) *code = VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED;
+  error_unref(first);
+  return NULL;
+}
