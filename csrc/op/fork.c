@@ -95,6 +95,24 @@ int fd_pair(int fds[2]) {
   return make_two(fds, make_pair);
 }
 
+int fd_socket(int domain, int type) {
+  pthread_mutex_lock(&fds_lock);
+  int fd = own(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  int saved = errno;
+  pthread_mutex_unlock(&fds_lock);
+  errno = saved;
+  return fd;
+}
+
+int fd_accept(int from) {
+  pthread_mutex_lock(&fds_lock);
+  int fd = own(accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  int saved = errno;
+  pthread_mutex_unlock(&fds_lock);
+  errno = saved;
+  return fd;
+}
+
 void fd_disown(int fd) {
   if (fd < 0) return;
   pthread_mutex_lock(&fds_lock);

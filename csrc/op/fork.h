@@ -25,6 +25,10 @@ int fd_own(int fd);
 int fd_pipe(int fds[2]);
 /* The same with a pair of sockets (AF_UNIX) that keeps messages apart. */
 int fd_pair(int fds[2]);
+/* A socket of ours, and one accepted from it, close-on-exec and not blocking,
+   likewise. -1 and errno. */
+int fd_socket(int domain, int type);
+int fd_accept(int fd);
 /* Not ours any more, still open: given to somebody. */
 void fd_disown(int fd);
 /* Closes it if it is ours, and sets it to -1. */
