@@ -36,7 +36,7 @@ void copy_fail(copy *c, error *e) {
 
 bool copy_goes_on(copy *c) {
   if (atomic_load(&c->stopped)) return false;
-  if (saros_op_checkpoint(c->op)) return true;
+  if (c->op == NULL || saros_op_checkpoint(c->op)) return true;
   atomic_store(&c->stopped, true);
   return false;
 }
@@ -112,6 +112,8 @@ static const char *advice(int number) {
 
 bool copy_failed(copy *c, int number, const char *what, const walk_dir *d,
                  const char *name, copy_side side) {
+  if (c->manner != NULL && c->manner->forgive(c, number, what, side))
+    return false;
   error *e = NULL;
   char *path = raw_path(c, d, name, side);
   buffer b = BUFFER_EMPTY;
@@ -128,6 +130,8 @@ bool copy_failed(copy *c, int number, const char *what, const walk_dir *d,
 
 bool copy_changed(copy *c, const char *what, const walk_dir *d,
                   const char *name) {
+  if (c->manner != NULL && c->manner->forgive(c, ESTALE, what, COPY_SOURCE))
+    return false;
   error *e = error_no_memory();
   buffer b = BUFFER_EMPTY;
   copy_path(c, &b, d, name, COPY_SOURCE);
@@ -157,7 +161,7 @@ static void tell_files(copy *c) {
 void copy_progress(copy *c, uint64_t bytes, const walk_dir *d,
                    const char *name) {
   uint64_t done = atomic_fetch_add(&c->done, bytes) + bytes;
-  if (!is_due(c)) return;
+  if (c->op == NULL || !is_due(c)) return;
   buffer b = BUFFER_EMPTY;
   copy_path(c, &b, d, name, COPY_SOURCE);
   tell_files(c);

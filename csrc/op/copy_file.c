@@ -31,10 +31,12 @@ typedef struct file_work {
   int from, to;
   struct stat st;
   bool cloned, sparse;
+  _Atomic int number; /* of what failed */
   char name[];
 } file_work;
 
 static bool failed(file_work *f, int number, const char *what, copy_side side) {
+  atomic_store(&f->number, number);
   return copy_failed(f->c, number, what, f->d, f->name, side);
 }
 
@@ -179,9 +181,11 @@ static bool make_good(file_work *f, worker *me) {
     if (fstat(f->from, &now) != 0)
       return failed(f, errno, "cannot stat", COPY_SOURCE);
     if (now.st_size == had) break;
-    if (tries > 0)
+    if (tries > 0) {
+      atomic_store(&f->number, ESTALE);
       return copy_changed(f->c, "its size changed while it was copied", f->d,
                           f->name);
+    }
     if (ftruncate(f->to, now.st_size > had ? had : 0) != 0)
       return failed(f, errno, "cannot truncate", COPY_TARGET);
     f->sparse = true;
@@ -201,13 +205,22 @@ static void finish(crew *w, worker *me, shared *s) {
   file_work *f = (file_work *)s;
   copy *c = f->c;
   meta m = meta_of(&f->st);
-  if (crew_goes_on(w) && (f->cloned || make_good(f, me)) &&
-      meta_copy(c, me, f->from, f->to, &m, f->d, f->name)) {
+  bool data = crew_goes_on(w) && atomic_load(&f->number) == 0 &&
+              (f->cloned || make_good(f, me)) && atomic_load(&f->number) == 0;
+  bool whole = data && meta_copy(c, me, f->from, f->to, &m, f->d, f->name);
+  if (whole) {
     /* A tree is written out at its end, all at once. */
     if (c->durable && f->d->alone && fsync(f->to) != 0)
       failed(f, errno, "cannot write out", COPY_TARGET);
     atomic_fetch_add(&c->n.files, 1);
     copy_progress(c, 0, f->d, f->name);
+  }
+  if (c->manner != NULL) {
+    int number = atomic_load(&f->number);
+    if (!data && number == 0) number = ECANCELED;
+    file_end end = {f->d,   f->name, f->from, f->to,
+                    &f->st, number,  whole,   f->cloned};
+    c->manner->file_done(c, &end);
   }
   close(f->from);
   if (close(f->to) != 0 && errno != EINTR)
@@ -248,16 +261,33 @@ static bool is_hopeless(int number) {
          number == ENOSYS;
 }
 
+/* btrfs shares no blocks between a file that is copied on write and one that
+   is not: an empty file can still be made like the other. */
+static bool match_cow(const file_work *f) {
+  int from = 0, to = 0;
+  if (ioctl(f->from, FS_IOC_GETFLAGS, &from) != 0 ||
+      ioctl(f->to, FS_IOC_GETFLAGS, &to) != 0 ||
+      ((from ^ to) & FS_NOCOW_FL) == 0)
+    return false;
+  to ^= FS_NOCOW_FL;
+  return ioctl(f->to, FS_IOC_SETFLAGS, &to) == 0;
+}
+
+static int share_all(const file_work *f) {
+  int r;
+  do r = ioctl(f->to, FICLONE, f->from);
+  while (r != 0 && errno == EINTR);
+  return r == 0 ? 0 : errno;
+}
+
 /* False when it failed; f->cloned says whether it was done. */
 static bool try_clone(file_work *f) {
   copy *c = f->c;
   if (c->clone == CLONE_NEVER || f->st.st_size == 0) return true;
   int number = EOPNOTSUPP;
   if (!atomic_load(&f->d->no_clone)) {
-    int r;
-    do r = ioctl(f->to, FICLONE, f->from);
-    while (r != 0 && errno == EINTR);
-    number = r == 0 ? 0 : errno;
+    number = share_all(f);
+    if (number == EINVAL && match_cow(f)) number = share_all(f);
   }
   if (number == 0) {
     f->cloned = true;

@@ -1,6 +1,7 @@
 /*
 ** copy_parts: what the parts of a copy know of each other. Private to
-** copy*.c.
+** copy*.c, and to those who make something else of the same parts: the tree
+** of a shadow (csrc/vss/provider/tree*.c), by a manner of their own.
 **
 **   copy.c         the operation: in which order things are done and undone
 **   copy_place.c   where it is made, and how it appears there
@@ -29,6 +30,17 @@
 typedef struct copy copy;
 typedef struct crew crew;
 typedef struct walk_dir walk_dir;
+typedef enum copy_side { COPY_SOURCE, COPY_TARGET } copy_side;
+
+/* How the copy of one file ended. */
+typedef struct file_end {
+  walk_dir *d;
+  const char *name;
+  int from, to;
+  const struct stat *was; /* before it was copied */
+  int number;
+  bool attributes, cloned;
+} file_end;
 
 /* What one thread works with. */
 typedef struct worker {
@@ -58,8 +70,23 @@ typedef struct copy_counts {
   counter skipped_xattrs, skipped_owners;
 } copy_counts;
 
+/* How somebody else than the operation uses the parts. Any worker. */
+typedef struct copy_manner {
+  /* A failure: true when it is not the end of it all. What failed is then
+     left out, and whoever was asked for it still returns false. */
+  bool (*forgive)(copy *c, int number, const char *what, copy_side side);
+  /* A file that file_copy was given has been copied, or not: `number` says
+     why its data is not whole (0: it is), `attributes` whether it has all of
+     those. Both are still open. */
+  void (*file_done)(copy *c, const file_end *end);
+  /* What could not be removed. */
+  void (*left)(copy *c, const char *sentence);
+} copy_manner;
+
 struct copy {
-  saros_op *op;
+  const copy_manner *manner; /* NULL: the operation's */
+  void *manner_self;
+  saros_op *op;    /* with a manner it may be NULL */
   char *from, *to; /* absolute */
   bool replace, one_system, durable;
   copy_clone clone;
@@ -102,7 +129,6 @@ void copy_fail(copy *c, error *e);
 /* The same from an errno: `what` is "cannot read" and the like, the path that
    of `name` (or NULL) in `d` (or NULL: the root), of the source or of the
    target. Returns false. */
-typedef enum copy_side { COPY_SOURCE, COPY_TARGET } copy_side;
 bool copy_failed(copy *c, int number, const char *what, const walk_dir *d,
                  const char *name, copy_side side);
 bool copy_changed(copy *c, const char *what, const walk_dir *d,
@@ -247,6 +273,10 @@ struct walk_dir {
   bool skip;             /* it is not read: an empty one */
   bool root;
   bool alone; /* stands for the directories of a file that is copied alone */
+  /* Of who has a manner: */
+  uint64_t key, print;
+  bool fresh; /* made by this walk */
+  _Atomic bool touched;
   /* The walk's own: */
   batch *filling;
   char *buffer;
@@ -272,6 +302,20 @@ bool walk_is_mount(int fd, const walk_dir *d);
 bool tree_count(copy *c);
 bool tree_copy(copy *c);   /* a directory */
 bool single_copy(copy *c); /* anything else */
+
+/* Hard links: one more name for what was copied under this key, and the
+   first one that others will link to. The caller looks at no_links first. */
+typedef enum link_result {
+  LINK_MADE,  /* it is there now */
+  LINK_FIRST, /* nobody has copied it yet */
+  LINK_NONE,  /* no links here: copy it */
+  LINK_FAILED
+} link_result;
+link_result farm_again(copy *c, walk_dir *d, const char *name, const char *key);
+link_result farm_first(copy *c, walk_dir *d, const char *name, const char *key);
+/* 0 or an errno. */
+int make_symlink(worker *me, walk_dir *d, const char *name,
+                 const char *to_name);
 
 /* ------------------------------------------------------------------
 ** copy_file.c

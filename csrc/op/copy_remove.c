@@ -15,6 +15,13 @@
    another. The coordinator is the only one who says so. */
 #define STEP_NS 1000000000u
 
+static void tell_left(copy *c, const char *sentence) {
+  if (c->manner != NULL)
+    c->manner->left(c, sentence);
+  else
+    saros_op_cleanup_failed(c->op, sentence);
+}
+
 static void lost(crew *w, int number, walk_dir *d, const char *name) {
   if (number == ENOMEM) {
     w->lacked_memory = true;
@@ -32,7 +39,7 @@ static void lost(crew *w, int number, walk_dir *d, const char *name) {
   buffer_format(&b, ": %s (left in ", strerror(number));
   copy_path(w->c, &b, NULL, NULL, COPY_TARGET);
   buffer_format(&b, "'s directory as %s)", w->c->temp);
-  saros_op_cleanup_failed(w->c->op, b.failed ? w->c->temp : b.data);
+  tell_left(w->c, b.failed ? w->c->temp : b.data);
   buffer_free(&b);
 }
 
@@ -48,7 +55,7 @@ static bool enter(crew *w, walk_dir *d) {
   copy *c = w->c;
   d->skip = walk_is_mount(d->from, d);
   uint64_t now = engine_clock();
-  if (now - w->told > STEP_NS && saros_op_cancelled(c->op)) {
+  if (now - w->told > STEP_NS && c->op != NULL && saros_op_cancelled(c->op)) {
     w->told = now;
     saros_op_unwinding(c->op, "removing what was copied");
   }
@@ -132,7 +139,7 @@ bool remove_all(copy *c, int dir, const char *name, const char *shown) {
   if (number == 0) return false;
   buffer b = BUFFER_EMPTY;
   buffer_format(&b, "cannot remove %s (%s): %s", name, shown, strerror(number));
-  saros_op_cleanup_failed(c->op, b.failed ? name : b.data);
+  tell_left(c, b.failed ? name : b.data);
   buffer_free(&b);
   return false;
 }

@@ -123,13 +123,6 @@ static void key_of(const struct stat *st, char key[40]) {
            (unsigned long long)st->st_ino);
 }
 
-typedef enum link_result {
-  LINK_MADE,  /* it is there now */
-  LINK_FIRST, /* nobody has copied it yet */
-  LINK_NONE,  /* no links here: copy it */
-  LINK_FAILED
-} link_result;
-
 static link_result cannot_link(copy *c, int number, walk_dir *d,
                                const char *name) {
   bool none = number == EPERM || number == EOPNOTSUPP || number == ENOSYS;
@@ -144,22 +137,43 @@ static link_result cannot_link(copy *c, int number, walk_dir *d,
   return LINK_FAILED;
 }
 
-/* Another name for what was copied already. */
-static link_result link_again(copy *c, walk_dir *d, const char *name,
-                              const struct stat *st) {
-  char key[40];
+link_result farm_again(copy *c, walk_dir *d, const char *name,
+                       const char *key) {
   int fd = farm(c);
   if (fd < 0) return LINK_FAILED;
-  key_of(st, key);
   int r = linkat(fd, key, d->to, name, 0);
   /* It has as many names as a file can have: ours for the farm can go. */
   if (r != 0 && errno == EMLINK) r = renameat(fd, key, d->to, name);
   if (r != 0 && errno == ENOENT) return LINK_FIRST;
   if (r != 0) return cannot_link(c, errno, d, name);
   atomic_fetch_add(&c->n.links, 1);
-  uint64_t size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
-  copy_progress(c, size, d, name);
   return LINK_MADE;
+}
+
+link_result farm_first(copy *c, walk_dir *d, const char *name,
+                       const char *key) {
+  if (linkat(d->to, name, atomic_load(&c->farm), key, 0) == 0)
+    return LINK_FIRST;
+  if (errno != EEXIST) return cannot_link(c, errno, d, name);
+  if (unlinkat(d->to, name, 0) != 0) return cannot_link(c, errno, d, name);
+  link_result r = farm_again(c, d, name, key);
+  /* Then that one got its last name meanwhile, and has left the farm. */
+  return r == LINK_FIRST ? cannot_link(c, EMLINK, d, name) : r;
+}
+
+static link_result link_done(copy *c, walk_dir *d, const char *name,
+                             const struct stat *st, link_result r) {
+  uint64_t size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+  if (r == LINK_MADE) copy_progress(c, size, d, name);
+  return r;
+}
+
+/* Another name for what was copied already. */
+static link_result link_again(copy *c, walk_dir *d, const char *name,
+                              const struct stat *st) {
+  char key[40];
+  key_of(st, key);
+  return link_done(c, d, name, st, farm_again(c, d, name, key));
 }
 
 /* What was just created here becomes the one that all link to. */
@@ -167,13 +181,7 @@ static link_result link_first(copy *c, walk_dir *d, const char *name,
                               const struct stat *st) {
   char key[40];
   key_of(st, key);
-  if (linkat(d->to, name, atomic_load(&c->farm), key, 0) == 0)
-    return LINK_FIRST;
-  if (errno != EEXIST) return cannot_link(c, errno, d, name);
-  if (unlinkat(d->to, name, 0) != 0) return cannot_link(c, errno, d, name);
-  link_result r = link_again(c, d, name, st);
-  /* Then that one got its last name meanwhile, and has left the farm. */
-  return r == LINK_FIRST ? cannot_link(c, EMLINK, d, name) : r;
+  return link_done(c, d, name, st, farm_first(c, d, name, key));
 }
 
 static bool has_links(copy *c, const walk_dir *d, const struct stat *st) {
@@ -233,15 +241,13 @@ static void copy_regular(crew *w, worker *me, walk_dir *d, const char *name,
   file_copy(w, me, d, name, from, to, &st);
 }
 
-/* 0 or an errno. */
-static int make_symlink(copy *c, worker *me, walk_dir *d, const char *name,
-                        const char *to_name) {
+int make_symlink(worker *me, walk_dir *d, const char *name,
+                 const char *to_name) {
   char *text = worker_scratch(me);
   if (text == NULL) return ENOMEM;
   ssize_t size = readlinkat(d->from, name, text, COPY_SCRATCH - 1);
   if (size < 0) return errno;
   text[size] = 0;
-  (void)c;
   return symlinkat(text, d->to, to_name) == 0 ? 0 : errno;
 }
 
@@ -257,7 +263,7 @@ static void copy_special(crew *w, worker *me, walk_dir *d, const char *name,
   bool device = S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode);
   int r = 0;
   if (symlink)
-    r = make_symlink(c, me, d, name, to_name);
+    r = make_symlink(me, d, name, to_name);
   else if (mknodat(d->to, to_name, (st->st_mode & S_IFMT) | 0600,
                    device ? st->st_rdev : 0) != 0)
     r = errno;
