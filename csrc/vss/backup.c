@@ -137,7 +137,7 @@ static error *type_of(const value *v, const char **name) {
 
 NOW(set_backup_state) {
   (void)result;
-  const char *type;
+  const char *type = NULL;
   error *e = type_of(value_get(args, "type"), &type);
   if (e != NULL) return e;
   static const char *const flags[] = {"select_components",

@@ -160,7 +160,8 @@ static bool lives_here(const identity *who, const identity *we) {
 }
 
 
-/* The number that a process has in its own, innermost namespace. */
+/* The number that a process has in its own, innermost namespace; -1: it is in
+   the outermost like us, or gone. */
 static long innermost(const char *number) {
   char path[300], text[4096];
   snprintf(path, sizeof path, "/proc/%s/status", number);
@@ -169,14 +170,33 @@ static long innermost(const char *number) {
   if (line == NULL) return -1;
   line += 7;
   long last = -1;
-  int n;
-  for (long one; sscanf(line, "%ld%n", &one, &n) == 1; line += n) last = one;
-  return last;
+  int n, count = 0;
+  for (long one; sscanf(line, "%ld%n", &one, &n) == 1; line += n, count++)
+    last = one;
+  return count > 1 ? last : -1;
+}
+
+
+static bool may_be(const char *number, const identity *who,
+                   const identity *we) {
+  char path[300];
+  struct stat st;
+  process p;
+  if (innermost(number) != (long)who->pid) return false;
+  snprintf(path, sizeof path, "/proc/%s/ns/pid", number);
+  if (stat(path, &st) == 0) {
+    if ((int64_t)st.st_ino != who->pid_space) return false;
+  } else if (errno == ENOENT || errno == ESRCH) {
+    return false; /* a corpse is in no namespace any more */
+  }
+  snprintf(path, sizeof path, "/proc/%s/stat", number);
+  if (!read_process(path, &p)) return errno != ENOENT && errno != ESRCH;
+  return is_process(&p, who, we);
 }
 
 
 /* Of another namespace, which may have ended with all that was in it. Only who
-   is outside of all of them, and may look at everybody, can tell. */
+   is outside of all of them can tell. */
 static bool lives_elsewhere(const identity *who, const identity *we) {
   if (we->pid_space != FIRST_PID_NAMESPACE || geteuid() != 0 ||
       who->pid_space == 0 || !proc_is_ours())
@@ -184,22 +204,9 @@ static bool lives_elsewhere(const identity *who, const identity *we) {
   DIR *all = opendir("/proc");
   if (all == NULL) return true;
   bool found = false;
-  for (struct dirent *e; !found && (e = readdir(all)) != NULL;) {
-    if (e->d_name[0] < '1' || e->d_name[0] > '9') continue;
-    char path[300];
-    struct stat st;
-    process p;
-    snprintf(path, sizeof path, "/proc/%s/ns/pid", e->d_name);
-    if (stat(path, &st) != 0) {
-      /* Gone, or ended and not waited for. All else: not ours to see. */
-      found = errno != ENOENT && errno != ESRCH;
-      continue;
-    }
-    if ((int64_t)st.st_ino != who->pid_space) continue;
-    if (innermost(e->d_name) != (long)who->pid) continue;
-    snprintf(path, sizeof path, "/proc/%s/stat", e->d_name);
-    found = !read_process(path, &p) || is_process(&p, who, we);
-  }
+  for (struct dirent *e; !found && (e = readdir(all)) != NULL;)
+    if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
+      found = may_be(e->d_name, who, we);
   closedir(all);
   return found;
 }

@@ -95,6 +95,9 @@ extern const provider provider_btrfs, provider_image, provider_lvm,
     provider_reflink, provider_copy, provider_live;
 extern const provider *const providers[]; /* provider.c; ends with NULL */
 
+#ifdef SAROS_TEST
+extern const provider *provider_test; /* found by its name, never chosen */
+#endif
 const provider *provider_named(const char *name); /* or by its GUID; NULL */
 /* The one of the highest rank that can; *e collects why the others cannot. */
 const provider *provider_choose(const origin *from, error **e);

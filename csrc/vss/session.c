@@ -3,7 +3,6 @@
 */
 #include "vss/session_parts.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/guid.h"
@@ -17,9 +16,9 @@ static error *bad_option(const char *name, const char *wanted) {
 static error *read_seconds(const value *map, const char *name, double *into) {
   const value *v = value_get(map, name);
   if (v == NULL || v->type == VALUE_NULL) return NULL;
-  double n = v->type == VALUE_INT    ? (double)v->as.integer
-             : v->type == VALUE_REAL ? v->as.real
-                                     : NAN;
+  double n = 0;
+  if (v->type == VALUE_INT) n = (double)v->as.integer;
+  if (v->type == VALUE_REAL) n = v->as.real;
   if (!(n > 0) || n > 86400)
     return vss_error(SAROS_E_INVALIDARG,
                      "timeouts.%s must be a number of seconds, more than 0 "

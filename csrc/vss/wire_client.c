@@ -132,8 +132,7 @@ static error *no_answer(const writer_link *l, const call *c) {
 }
 
 /* Nobody waits for what it says any more, but for that it is done: until then
-   a handler of it may run. What was never sent is done, and of an identify
-   nothing is left behind. */
+   a handler of it may run. An identify leaves nothing behind. */
 static void give_up(writer_link *l, call *c, uint64_t now) {
   value *v = value_map();
   buffer line = BUFFER_EMPTY;
@@ -141,7 +140,8 @@ static void give_up(writer_link *l, call *c, uint64_t now) {
               wire_format(&line, v) && wire_put(&l->stream, &line);
   value_free(v);
   buffer_free(&line);
-  c->over = good ? now + wire_grace_ms * MILLISECOND : now;
+  bool waits = good && c->event != EVENT_IDENTIFY;
+  c->over = waits ? now + wire_grace_ms * MILLISECOND : now;
 }
 
 /* Cancelled ones and late ones. */
@@ -155,15 +155,13 @@ static void look_after(writer_link *l) {
     }
     if (!saros_op_cancelled(c->op)) continue;
     if (!c->sent) {
-      end_call(l, c, NULL);
-    } else if (c->over == 0) {
-      give_up(l, c, now);
-      if (c->event == EVENT_IDENTIFY) c->over = now;
+      end_call(l, c, NULL); /* nothing of it was ever begun */
+      continue;
     }
-    if (c->sent && now >= c->over) {
-      break_because(l, no_answer(l, c));
-      return; /* no call is left */
-    }
+    if (c->over == 0) give_up(l, c, now);
+    if (now < c->over) continue;
+    break_because(l, no_answer(l, c));
+    return; /* no call is left */
   }
 }
 

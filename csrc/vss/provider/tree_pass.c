@@ -267,6 +267,7 @@ static error *walk_all(tree *t, const walk_kind *kind, int target) {
   int from = again(t->source), to = target >= 0 ? again(target) : -1;
   bool open = from >= 0 && (to >= 0 || target < 0) && fstat(from, &st) == 0;
   int number = errno;
+  if (open) lseek(from, 0, SEEK_SET); /* it is shared with the last pass */
   walk_dir *root = open ? walk_root(&w, from, to, &st) : NULL;
   if (root == NULL) {
     copy_fail(c, open ? error_no_memory()
