@@ -40,7 +40,7 @@ function shared.directory()
   end
   --- What is left of shadows: records, and what they were made of.
   function d.left()
-    return output(("cd %s && find . -path '*/shadows/*' -type f; "
+    return output(("cd %s && find . -path '*/shadows/*.json'; "
       .. "find . -mindepth 3 -path './state/*/data/*'; "
       .. "find . -path '*/.saros*/*'"):format(root))
   end
@@ -78,6 +78,21 @@ function shared.ready(d, options)
   local id = s:add_to_snapshot_set(d.a, "copy")
   assert(s:prepare_for_backup():wait())
   return s, id
+end
+
+--- The same as the beginning of a script of its own: `s` has taken its set.
+function shared.script(d)
+  return ([[
+    saros = require "saros"
+    s = saros.vss.components { state_dir = %q }
+    s:initialize_for_backup()
+    s:set_backup_state { type = "copy" }
+    assert(s:gather_writer_metadata():wait())
+    s:start_snapshot_set()
+    id = s:add_to_snapshot_set(%q, "copy")
+    assert(s:prepare_for_backup():wait())
+    assert(s:do_snapshot_set():wait())
+  ]]):format(d.state, d.a)
 end
 
 --- Turns the loop until `f` says yes: the spec's own deadline ends it else.
