@@ -135,11 +135,7 @@ static error *type_of(const value *v, const char **name) {
   return invalid("there is no such backup type (full, copy, …)", text);
 }
 
-NOW(set_backup_state) {
-  (void)result;
-  const char *type = NULL;
-  error *e = type_of(value_get(args, "type"), &type);
-  if (e != NULL) return e;
+static value *backup_state(const char *type, const value *args) {
   static const char *const flags[] = {"select_components",
                                       "bootable_system_state", "partial_files"};
   value *state = value_map();
@@ -148,10 +144,18 @@ NOW(set_backup_state) {
     good =
         value_put(state, flags[i],
                   value_bool(value_boolean(value_get(args, flags[i]), false)));
-  if (!good) {
-    value_free(state);
-    return error_no_memory();
-  }
+  if (good) return state;
+  value_free(state);
+  return NULL;
+}
+
+NOW(set_backup_state) {
+  (void)result;
+  const char *type = NULL;
+  error *e = type_of(value_get(args, "type"), &type);
+  if (e != NULL) return e;
+  value *state = backup_state(type, args);
+  if (state == NULL) return error_no_memory();
   value_free(s->backup);
   s->backup = state;
   s->did |= DID_STATE;
@@ -450,9 +454,9 @@ static bool put_head(value *doc, const session *s) {
   strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%S+00:00", &at);
   return value_put(doc, "format", value_text("saros.backup_components")) &&
          value_put(doc, "version", value_int(1)) &&
-         value_put(doc, "mode",
-                   value_text(s->did & DID_RESTORE ? "restore" : "backup")) &&
+         value_put(doc, "mode", value_text("backup")) &&
          value_put(doc, "context", value_int((int64_t)s->context)) &&
+         value_put(doc, "attributes", value_int((int64_t)s->context)) &&
          value_put(doc, "machine", value_text(host)) &&
          value_put(doc, "created", value_text(now));
 }
@@ -463,7 +467,8 @@ NOW(save) {
   bool fresh = s->seat_count == 0 && s->member_count == 0;
   value *doc;
   bool good;
-  if (s->document != NULL && fresh) { /* nothing has changed */
+  if (s->document != NULL && (fresh || (s->did & DID_RESTORE))) {
+    /* nothing has changed: what became of a restore is in no document */
     doc = value_copy(s->document);
     good = doc != NULL;
   } else {
@@ -471,10 +476,10 @@ NOW(save) {
     good = doc != NULL && put_head(doc, s) && put_lists(doc, s);
     if (good && s->set[0] != '\0')
       good = value_put(doc, "set", value_text(s->set));
-    if (good && s->backup != NULL)
-      good = value_put(doc, "backup", value_copy(s->backup));
-    if (good && (s->did & DID_RESTORE))
-      good = value_put(doc, "restore", value_copy(s->restore));
+    if (good)
+      good = value_put(doc, "backup",
+                       s->backup != NULL ? value_copy(s->backup)
+                                         : backup_state("undefined", NULL));
   }
   error *e = good ? document_write(doc, &b) : error_no_memory();
   value_free(doc);
