@@ -452,7 +452,14 @@ static bool put_head(value *doc, const session *s) {
          value_put(doc, "version", value_int(1)) &&
          value_put(doc, "mode",
                    value_text(s->did & DID_RESTORE ? "restore" : "backup")) &&
-         value_put(doc, "context", value_int((int64_t)s->context)) &&
+         value_put(doc, "context",
+                   value_int((int64_t)(s->context == VSS_CTX_ALL
+                                           ? s->context
+                                           : s->context & ~MAY_ADD))) &&
+         value_put(doc, "attributes",
+                   value_int((int64_t)(s->context == VSS_CTX_ALL
+                                           ? 0
+                                           : s->context & MAY_ADD))) &&
          value_put(doc, "machine", value_text(host)) &&
          value_put(doc, "created", value_text(now));
 }
@@ -463,7 +470,8 @@ NOW(save) {
   bool fresh = s->seat_count == 0 && s->member_count == 0;
   value *doc;
   bool good;
-  if (s->document != NULL && fresh) { /* nothing has changed */
+  if (s->document != NULL && (fresh || (s->did & DID_RESTORE))) {
+    /* of a restore it is the backup's that stays */
     doc = value_copy(s->document);
     good = doc != NULL;
   } else {
@@ -471,10 +479,12 @@ NOW(save) {
     good = doc != NULL && put_head(doc, s) && put_lists(doc, s);
     if (good && s->set[0] != '\0')
       good = value_put(doc, "set", value_text(s->set));
-    if (good && s->backup != NULL)
-      good = value_put(doc, "backup", value_copy(s->backup));
-    if (good && (s->did & DID_RESTORE))
-      good = value_put(doc, "restore", value_copy(s->restore));
+    if (good && s->backup == NULL) {
+      value *none = NULL;
+      error_unref(now_set_backup_state(s, NULL, &none));
+      s->did &= ~DID_STATE; /* the usual one; nobody has chosen it */
+    }
+    if (good) good = value_put(doc, "backup", value_copy(s->backup));
   }
   error *e = good ? document_write(doc, &b) : error_no_memory();
   value_free(doc);

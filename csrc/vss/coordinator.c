@@ -303,6 +303,7 @@ static step_result undo_destroy(work *w) {
   pthread_mutex_lock(&s->lock);
   set_lock *l = s->creating;
   s->creating = NULL;
+  s->did |= DID_ABORT; /* they have heard it */
   members_free(s);
   pthread_mutex_unlock(&s->lock);
   if (l != NULL) set_lock_give(l);

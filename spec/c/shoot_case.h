@@ -101,8 +101,8 @@ static const saros_kind told_kind = {.size = sizeof(saros_kind),
                                      .cancel = told_cancel,
                                      .release = told_release};
 
-static writer_link *test_connect(writer *w, const char *session, error **e) {
-  (void)session;
+static writer_link *test_connect(writer *w, const char *whose, error **e) {
+  (void)whose;
   (void)e;
   return (writer_link *)w;
 }
@@ -275,7 +275,7 @@ static void shoot_open(void) {
 
 static size_t shoot_records(void) {
   size_t count = 0;
-  DIR *d = opendir(shoot_path("state/shadows"));
+  DIR *d = opendir(shoot_path("state/state/shadows"));
   for (struct dirent *x; d != NULL && (x = readdir(d)) != NULL;)
     if (strstr(x->d_name, ".json") != NULL) count++;
   if (d != NULL) closedir(d);
@@ -329,6 +329,7 @@ static uint32_t call(session *s, const char *name, value *args) {
     }
   }
   if (e != NULL) code = e->code;
+  if (e != NULL && getenv("V") != NULL) printf("%s: %s\n", name, e->message);
   error_unref(e);
   value_free(result);
   value_free(args);
