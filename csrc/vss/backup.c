@@ -450,8 +450,7 @@ static bool put_head(value *doc, const session *s) {
   strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%S+00:00", &at);
   return value_put(doc, "format", value_text("saros.backup_components")) &&
          value_put(doc, "version", value_int(1)) &&
-         value_put(doc, "mode",
-                   value_text(s->did & DID_RESTORE ? "restore" : "backup")) &&
+         value_put(doc, "mode", value_text("backup")) &&
          value_put(doc, "context",
                    value_int((int64_t)(s->context == VSS_CTX_ALL
                                            ? s->context
