@@ -243,7 +243,7 @@ void hold_freeze(hold *h, machine *m) {
   h->phase = HOLD_FLUSHING;
   if (h->count == 0) return;
   limit(h);
-  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_LANE, keep) == 0;
+  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_HELD, keep) == 0;
   for (size_t i = 0; i < h->count; i++) send(h, &h->stops[i], flush);
 }
 
