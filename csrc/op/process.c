@@ -37,6 +37,7 @@ static void release(void *self) {
   output_free(&p->outs[1]);
   output_free(&p->outs[2]);
   mem_free(p->input);
+  buffer_free(&p->more);
   pthread_mutex_destroy(&p->lock);
   mem_free(p);
 }
@@ -91,6 +92,43 @@ line_result process_line(saros_op *op, int which, buffer *line) {
   return r;
 }
 
+bool process_feed(saros_op *op, const void *bytes, size_t size) {
+  process *p = ours(op);
+  if (p == NULL) return true;
+  pthread_mutex_lock(&p->lock);
+  size_t before = p->more.size;
+  if (p->input_held) buffer_put(&p->more, bytes, size);
+  bool good = !p->more.failed;
+  if (!good) { /* none of it: half of it would be something else */
+    p->more.size = before;
+    p->more.failed = false;
+  }
+  pthread_mutex_unlock(&p->lock);
+  if (good) machine_wake(&p->m);
+  return good;
+}
+
+void process_end_input(saros_op *op) {
+  process *p = ours(op);
+  if (p == NULL) return;
+  pthread_mutex_lock(&p->lock);
+  p->input_held = false;
+  pthread_mutex_unlock(&p->lock);
+  machine_wake(&p->m);
+}
+
+void process_wakes(saros_op *op, machine *m) {
+  process *p = ours(op);
+  if (p != NULL) p->listener = m;
+}
+
+void process_ignore_lines(saros_op *op) {
+  process *p = ours(op);
+  if (p == NULL) return;
+  p->outs[1].drop = p->outs[2].drop = true;
+  machine_wake(&p->m);
+}
+
 int process_signal(saros_op *op, int signal) {
   process *p = ours(op);
   if (p == NULL) return ESRCH;
@@ -117,7 +155,8 @@ static error *no_descriptor(int number, const char *what) {
 static error *check(const process_options *o) {
   if (o->argv == NULL || o->argv[0] == NULL)
     return misuse("a process needs a program: argv is empty");
-  if ((o->input != NULL) + (o->input_from != NULL) + o->input_inherit > 1)
+  bool own = o->input != NULL || o->input_hold;
+  if (own + (o->input_from != NULL) + o->input_inherit > 1)
     return misuse("a process has one standard input: give one source of it");
   if (o->out == PROCESS_STDOUT)
     return misuse("standard output cannot go where standard output goes");
@@ -144,8 +183,10 @@ static error *set_input(process *p, const process_options *o) {
   } else if (o->input_inherit) {
     int r = spawn_inherit(s, 0, 0);
     if (r != 0) return no_descriptor(r, "standard input cannot be inherited");
-  } else if (o->input != NULL && o->input_size > 0) {
+  } else if (o->input_hold || (o->input != NULL && o->input_size > 0)) {
     s->ends[0] = SPAWN_PIPE;
+    p->input_held = o->input_hold;
+    if (o->input == NULL || o->input_size == 0) return NULL;
     p->input = mem_bytes(o->input, o->input_size);
     p->input_size = o->input_size;
     if (p->input == NULL) return error_no_memory();

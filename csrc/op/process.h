@@ -26,6 +26,7 @@ typedef struct process_options {
   size_t input_size;
   saros_op *input_from; /* reads that one's PROCESS_STREAM */
   bool input_inherit;
+  bool input_hold; /* `input` is but its beginning: see process_feed */
   process_end out, err;
   double timeout;  /* seconds; 0: none */
   double grace;    /* between TERM and KILL; 0: 5 s */
@@ -51,6 +52,18 @@ int process_take_stream(saros_op *op);
    fire when there is more. */
 typedef enum line_result { LINE_READY, LINE_LATER, LINE_END } line_result;
 line_result process_line(saros_op *op, int which, buffer *line);
+
+/* Of one with input_hold: more of its standard input, and the end of it. Any
+   thread. False without memory; what comes too late is lost. */
+bool process_feed(saros_op *op, const void *bytes, size_t size);
+void process_end_input(saros_op *op);
+
+/* Who waits for its lines as a machine is woken when there is more; NULL ends
+   that. What nobody takes any more is read and dropped, so that the child does
+   not wait for us. Engine thread only. */
+typedef struct machine machine;
+void process_wakes(saros_op *op, machine *m);
+void process_ignore_lines(saros_op *op);
 
 /* Sends a signal to the group of a running one. 0 or an errno (ESRCH when it
    is not running). */

@@ -51,6 +51,7 @@ typedef struct process {
   uint64_t done; /* bytes read */
   char *input;
   size_t input_size, fed;
+  machine *listener;
   spawn child;
   siginfo_t end;
   ear ears[3], child_ear;
@@ -59,9 +60,11 @@ typedef struct process {
 
   /* Below the locks of op and port; nothing of op is called with it held. */
   pthread_mutex_t lock;
-  output outs[3]; /* of these, the lines */
-  int stream;     /* not yet taken, or -1 */
-  bool alive;     /* it may be sent signals: not reaped by us */
+  output outs[3];  /* of these, the lines */
+  int stream;      /* not yet taken, or -1 */
+  bool alive;      /* it may be sent signals: not reaped by us */
+  bool input_held; /* after what is there its input is not over */
+  buffer more;     /* of it */
 } process;
 
 step_result process_step(machine *m);

@@ -79,20 +79,42 @@ static void close_input(process *p) {
   fd_close(&p->child.ours[0]);
 }
 
+/* What has been fed since takes the place of what was written. False when
+   there is nothing to write now, but there may be later. */
+static bool next_input(process *p) {
+  if (p->fed < p->input_size) return true;
+  pthread_mutex_lock(&p->lock);
+  bool more = p->more.size > 0, held = p->input_held;
+  if (more) {
+    mem_free(p->input);
+    p->input_size = p->more.size;
+    p->input = buffer_take(&p->more);
+    p->fed = 0;
+  }
+  pthread_mutex_unlock(&p->lock);
+  return more || !held;
+}
+
 /* A child that does not want the rest is within its rights. The SIGPIPE of
    such a write is sent to this thread, where it is blocked for ever. */
 static int feed(process *p) {
   int fd = p->child.ours[0];
-  if (fd < 0 || ear_quiet(&p->ears[0])) return 0;
-  ssize_t n;
-  do n = write(fd, p->input + p->fed, p->input_size - p->fed);
-  while (n < 0 && errno == EINTR);
+  if (fd < 0 || ear_quiet(&p->ears[0]) || !next_input(p)) return 0;
+  ssize_t n = 0;
+  if (p->fed < p->input_size) {
+    do n = write(fd, p->input + p->fed, p->input_size - p->fed);
+    while (n < 0 && errno == EINTR);
+  }
   if (n > 0) p->fed += (size_t)n;
-  bool over = p->fed == p->input_size || (n < 0 && errno != EAGAIN);
-  if (!over) return ear_listen(p, &p->ears[0], fd, EPOLLOUT);
+  if (n >= 0 ? p->fed < p->input_size : errno == EAGAIN)
+    return ear_listen(p, &p->ears[0], fd, EPOLLOUT);
+  if (n >= 0 && !next_input(p)) return 0; /* process_feed wakes us */
+  if (n >= 0 && p->fed < p->input_size)
+    return ear_listen(p, &p->ears[0], fd, EPOLLOUT);
   close_input(p);
   mem_free(p->input);
   p->input = NULL;
+  p->input_size = p->fed = 0;
   return 0;
 }
 
@@ -118,6 +140,7 @@ static int pull(process *p, int which) {
   }
   p->done += count;
   if (news) op_tell(op_of(p));
+  if (news && p->listener != NULL) machine_wake(p->listener);
   return r;
 }
 

@@ -135,7 +135,11 @@ static error *type_of(const value *v, const char **name) {
   return invalid("there is no such backup type (full, copy, …)", text);
 }
 
-static value *backup_state(const char *type, const value *args) {
+NOW(set_backup_state) {
+  (void)result;
+  const char *type = NULL;
+  error *e = type_of(value_get(args, "type"), &type);
+  if (e != NULL) return e;
   static const char *const flags[] = {"select_components",
                                       "bootable_system_state", "partial_files"};
   value *state = value_map();
@@ -144,18 +148,10 @@ static value *backup_state(const char *type, const value *args) {
     good =
         value_put(state, flags[i],
                   value_bool(value_boolean(value_get(args, flags[i]), false)));
-  if (good) return state;
-  value_free(state);
-  return NULL;
-}
-
-NOW(set_backup_state) {
-  (void)result;
-  const char *type = NULL;
-  error *e = type_of(value_get(args, "type"), &type);
-  if (e != NULL) return e;
-  value *state = backup_state(type, args);
-  if (state == NULL) return error_no_memory();
+  if (!good) {
+    value_free(state);
+    return error_no_memory();
+  }
   value_free(s->backup);
   s->backup = state;
   s->did |= DID_STATE;
@@ -455,8 +451,14 @@ static bool put_head(value *doc, const session *s) {
   return value_put(doc, "format", value_text("saros.backup_components")) &&
          value_put(doc, "version", value_int(1)) &&
          value_put(doc, "mode", value_text("backup")) &&
-         value_put(doc, "context", value_int((int64_t)s->context)) &&
-         value_put(doc, "attributes", value_int((int64_t)s->context)) &&
+         value_put(doc, "context",
+                   value_int((int64_t)(s->context == VSS_CTX_ALL
+                                           ? s->context
+                                           : s->context & ~MAY_ADD))) &&
+         value_put(doc, "attributes",
+                   value_int((int64_t)(s->context == VSS_CTX_ALL
+                                           ? 0
+                                           : s->context & MAY_ADD))) &&
          value_put(doc, "machine", value_text(host)) &&
          value_put(doc, "created", value_text(now));
 }
@@ -468,7 +470,7 @@ NOW(save) {
   value *doc;
   bool good;
   if (s->document != NULL && (fresh || (s->did & DID_RESTORE))) {
-    /* nothing has changed: what became of a restore is in no document */
+    /* of a restore it is the backup's that stays */
     doc = value_copy(s->document);
     good = doc != NULL;
   } else {
@@ -476,10 +478,12 @@ NOW(save) {
     good = doc != NULL && put_head(doc, s) && put_lists(doc, s);
     if (good && s->set[0] != '\0')
       good = value_put(doc, "set", value_text(s->set));
-    if (good)
-      good = value_put(doc, "backup",
-                       s->backup != NULL ? value_copy(s->backup)
-                                         : backup_state("undefined", NULL));
+    if (good && s->backup == NULL) {
+      value *none = NULL;
+      error_unref(now_set_backup_state(s, NULL, &none));
+      s->did &= ~DID_STATE; /* the usual one; nobody has chosen it */
+    }
+    if (good) good = value_put(doc, "backup", value_copy(s->backup));
   }
   error *e = good ? document_write(doc, &b) : error_no_memory();
   value_free(doc);

@@ -23,9 +23,8 @@ static bool abort_is_due(session *s) {
 }
 
 static void shutdown_is_due(session *s) {
-  bool is = (s->did & DID_BACKUP) != 0 && (s->did & DID_PREPARE) != 0;
   for (size_t i = 0; i < s->seat_count; i++)
-    s->seats[i]->due = is && s->seats[i]->selected;
+    s->seats[i]->due = (s->did & DID_BACKUP) && s->seats[i]->told_prepare;
 }
 
 /* What runs (but for us) is cancelled; work_child says when it is over. */
@@ -43,18 +42,24 @@ static void stop_running(work *w) {
   if (op != NULL) saros_op_unref(op);
 }
 
-/* Auto-release: what was not made to persist goes with the session. */
+/* Auto-release: what was not made to persist goes with the session. That one
+   cannot go keeps none of the others. */
 static void delete_job(machine_job *mj) {
   work *w = (work *)mj->m;
   session *s = w->s;
   error *e = NULL;
   places *at = session_places(s, &e);
-  unsigned deleted;
-  char left[37];
-  if (at != NULL)
-    e = shadows_delete(at, s->set, true, true, NULL, &deleted, left);
-  if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
-    saros_op_cleanup_failed(w->m.op, e->message);
+  for (size_t i = 0; at != NULL && i < s->member_count; i++) {
+    unsigned deleted;
+    char left[37];
+    e = shadows_delete(at, s->members[i]->id, false, true, NULL, &deleted,
+                       left);
+    if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
+      saros_op_cleanup_failed(w->m.op, e->message);
+    error_unref(e);
+    e = NULL;
+  }
+  if (e != NULL) saros_op_cleanup_failed(w->m.op, e->message);
   error_unref(e);
   if (at != NULL) places_unref(at);
 }

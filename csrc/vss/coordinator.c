@@ -155,8 +155,16 @@ static void window_check(work *w) {
 ** The steps
 ** ---------------------------------------------------------------- */
 
+#ifdef SAROS_TEST
+void (*_Atomic coordinator_hook)(int stage);
+#endif
+
 static step_result to(work *w, int stage, const char *phase, unsigned percent) {
   w->stage = stage;
+#ifdef SAROS_TEST
+  void (*hook)(int) = coordinator_hook;
+  if (hook != NULL) hook(stage);
+#endif
   if (phase != NULL) op_phase_literal(w->m.op, phase);
   if (percent != 0) saros_op_progress(w->m.op, percent, 100);
   return STEP_AGAIN;
@@ -303,6 +311,7 @@ static step_result undo_destroy(work *w) {
   pthread_mutex_lock(&s->lock);
   set_lock *l = s->creating;
   s->creating = NULL;
+  s->did |= DID_ABORT; /* they have heard it */
   members_free(s);
   pthread_mutex_unlock(&s->lock);
   if (l != NULL) set_lock_give(l);

@@ -3,10 +3,10 @@
 **
 ** While something is frozen nothing here asks for memory, opens or writes a
 ** file, or logs; errors are made when it is thawed again, or on its way. Each
-** FIFREEZE is on a lane thread of its own, because it may sleep in the kernel
-** for as long as it likes. One more thread, the keeper, is taken before the
-** first freeze and does nothing but wait to thaw: later all threads of the
-** lane may be asleep in writes to what is frozen.
+** FIFREEZE is on a thread of its own, because it may sleep in the kernel for as
+** long as it likes. One more thread, the keeper, is taken before the first
+** freeze and does nothing but wait to thaw. They are of the pool's lane for
+** this: in any other all threads may be asleep in writes to what is frozen.
 **
 ** A hold is limited three times: here by a timer, which thaws though the
 ** machine may be waiting for something else; by the guard, should this whole
@@ -120,7 +120,7 @@ static void take_back(machine_job *mj, bool *submitted) {
 }
 
 static int send(hold *h, stop *s, void (*work)(machine_job *mj)) {
-  int r = machine_submit(h->m, &s->job, POOL_LANE, work);
+  int r = machine_submit(h->m, &s->job, POOL_HELD, work);
   s->submitted = r == 0;
   return r;
 }
@@ -243,7 +243,7 @@ void hold_freeze(hold *h, machine *m) {
   h->phase = HOLD_FLUSHING;
   if (h->count == 0) return;
   limit(h);
-  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_LANE, keep) == 0;
+  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_HELD, keep) == 0;
   for (size_t i = 0; i < h->count; i++) send(h, &h->stops[i], flush);
 }
 

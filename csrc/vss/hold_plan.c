@@ -228,7 +228,7 @@ static error *open_all(hold *h) {
 /* One for each freeze, one for each commit, the keeper, and one to spare. */
 static error *make_threads(const hold *h) {
   size_t threads = h->count + h->shadow_count + 2;
-  int r = pool_ready(POOL_LANE, (unsigned)threads);
+  int r = pool_ready(POOL_HELD, (unsigned)threads);
   if (r == 0) return NULL;
   return error_of_errno(SAROS_FACADE_VSS, r,
                         "cannot make the threads that a freeze needs", NULL);

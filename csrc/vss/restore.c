@@ -39,8 +39,8 @@ NOW(set_restore_state) {
     value_free(state);
     return error_no_memory();
   }
-  value_free(s->backup);
-  s->backup = state;
+  value_free(s->restore);
+  s->restore = state;
   s->did |= DID_STATE;
   return NULL;
 }

@@ -70,8 +70,7 @@ session *session_open(const value *options, error **e) {
   s->context = VSS_CTX_BACKUP;
   s->marks = value_list();
   s->filters = value_map();
-  s->restore = value_list();
-  if (s->marks == NULL || s->filters == NULL || s->restore == NULL)
+  if (s->marks == NULL || s->filters == NULL)
     *e = error_no_memory();
   else if (!guid_make(&id))
     *e = vss_error(VSS_E_UNEXPECTED, "the kernel has no random numbers");
@@ -174,6 +173,8 @@ value *session_details(const session *s, const char *reason) {
   const value *type = value_get(s->backup, "type");
   if (good && type != NULL)
     good = value_put(d, "backup_type", value_copy(type));
+  const value *how = value_get(s->restore, "type");
+  if (good && how != NULL) good = value_put(d, "restore_type", value_copy(how));
   /* All of one instant: one member that is, or all of them frozen together. */
   bool together = true;
   value *volumes = value_list();

@@ -53,7 +53,7 @@ struct session {
   uint32_t context;
   value *document; /* as it was loaded, or NULL */
   value *backup;   /* the backup state */
-  value *restore;  /* the restore state, by writer and component */
+  value *restore;  /* the restore state */
   value *filters; /* { enabled = {…}, disabled = {…}, instances = {…} } */
   value *marks;   /* what was said of components: a list of maps */
   seat **seats;

@@ -44,6 +44,11 @@ void job_places(machine_job *mj);
 void job_plan(machine_job *mj);
 void job_disarm(machine_job *mj);
 
+#ifdef SAROS_TEST
+/* Called on the engine thread at the beginning of each of its stages. */
+extern void (*_Atomic coordinator_hook)(int stage);
+#endif
+
 /* { set, held, skew, snapshots, writers }; NULL: no memory. */
 value *shooting_outcome(const work *w);
 

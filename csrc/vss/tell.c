@@ -127,6 +127,8 @@ static void learn(const work *w, seat *t) {
   if (window != NULL && window->type == VALUE_INT)
     t->window = (double)window->as.integer;
   if (window != NULL && window->type == VALUE_REAL) t->window = window->as.real;
+  /* Whoever asks may be less patient than who is asked. */
+  if (t->window > w->s->times.freeze) t->window = w->s->times.freeze;
 }
 
 static bool is_named(const seat *t, const char *name) {

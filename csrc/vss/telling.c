@@ -163,6 +163,7 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
   error *e = NULL;
   seconds = limit_of(r, s, seconds);
   uint64_t deadline = engine_clock() + (uint64_t)(seconds * 1e9);
+  if (r->event == EVENT_PREPARE_BACKUP) s->told_prepare = true;
   if (r->event == EVENT_PREPARE_SNAPSHOT) s->told_snapshot = true;
   if (r->event == EVENT_FREEZE) s->window_end = deadline;
   value *details = details_of(r, s, base, seconds);

@@ -23,6 +23,7 @@ typedef struct seat {
   bool selected;       /* it takes part */
   bool due;            /* it is told next */
   bool required;       /* its failure is never ignored */
+  bool told_prepare;   /* prepare_backup was begun: it hears of the end */
   bool told_snapshot;  /* prepare_snapshot was begun: Abort may be due */
   bool told_freeze;    /* Thaw or Abort is due */
   uint64_t window_end; /* monotonic; 0: not frozen */

@@ -55,7 +55,7 @@ struct writer_link {
   /* Of the engine thread: */
   stage stage;
   wire_stream stream;
-  wire_clock clock;
+  machine_clock clock;
   call *calls;
   int64_t last;  /* number given */
   unsigned idle; /* lines that said nothing new */
@@ -377,13 +377,13 @@ static void set_clock(writer_link *l) {
     else if (c->deadline != 0)
       when = least(when, c->deadline);
   }
-  wire_clock_set(&l->clock, &l->m, when);
+  machine_clock_set(&l->clock, &l->m, when);
 }
 
 static step_result close_link(writer_link *l) {
   break_off(l, vss_error(SAROS_E_CLOSED, "the session hung up on writer %s",
                          l->w->id));
-  wire_clock_set(&l->clock, &l->m, UINT64_MAX);
+  machine_clock_set(&l->clock, &l->m, UINT64_MAX);
   machine_finish(&l->m, SAROS_S_OK, NULL);
   return STEP_END;
 }

@@ -50,7 +50,7 @@ struct wire_guest {
   hold_state hold;
   uint64_t hello_end, window_end; /* 0: none */
   wire_stream stream;
-  wire_clock clock;
+  machine_clock clock;
   writer_link *writer;
   told asked, aborted;
 };
@@ -397,12 +397,12 @@ static void set_clock(wire_guest *g) {
     when = least(when, g->asked.deadline);
   if (g->aborted.op != NULL && !g->aborted.late)
     when = least(when, g->aborted.deadline);
-  wire_clock_set(&g->clock, &g->m, when);
+  machine_clock_set(&g->clock, &g->m, when);
 }
 
 static step_result finish(wire_guest *g) {
   wire_server *s = g->server;
-  wire_clock_set(&g->clock, &g->m, UINT64_MAX);
+  machine_clock_set(&g->clock, &g->m, UINT64_MAX);
   let_hold_go(g);
   *g->link = g->next;
   if (g->next != NULL) g->next->link = g->link;

@@ -255,20 +255,3 @@ int wire_arm(wire_stream *s, machine *m) {
   s->armed = r == 0;
   return r;
 }
-
-
-/* ------------------------------------------------------------------
-** Time
-** ---------------------------------------------------------------- */
-
-static void ring(timer *t) {
-  machine_wake(((wire_clock *)t)->m);
-}
-
-void wire_clock_set(wire_clock *c, machine *m, uint64_t when) {
-  timer_cancel(&c->t); /* on the engine thread: exact */
-  if (when == UINT64_MAX) return;
-  c->m = m;
-  c->t.fire = ring;
-  timer_set(&c->t, when);
-}

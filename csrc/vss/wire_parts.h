@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "op/engine.h"
+#include "vss/clock.h"
 #include "vss/writer.h"
 
 #define WIRE_VERSION 1
@@ -79,15 +80,6 @@ error *wire_veto(const value *answer);
 /* {"n":n,"ok":false,…} of an error. */
 value *wire_refusal(int64_t n, const error *e);
 
-/* One timer of a machine. */
-typedef struct wire_clock {
-  timer t;
-  machine *m;
-} wire_clock;
-
-/* The machine is woken then; UINT64_MAX: not at all. Engine thread only. */
-void wire_clock_set(wire_clock *c, machine *m, uint64_t when);
-
 /* ------------------------------------------------------------------
 ** wire_place.c
 ** ---------------------------------------------------------------- */
@@ -137,7 +129,7 @@ struct wire_server {
   int fd;
   source s;
   bool armed;
-  wire_clock clock; /* no descriptors left: tries again */
+  machine_clock clock; /* no descriptors left: tries again */
   wire_guest *guests;
   size_t guest_count;
   wire_guest *holder; /* whose shadow copy the writer is in, or NULL */

@@ -111,7 +111,7 @@ static int accept_some(wire_server *s) {
 static step_result close_server(wire_server *s) {
   source_drop(&s->s);
   fd_close(&s->fd);
-  wire_clock_set(&s->clock, &s->m, UINT64_MAX);
+  machine_clock_set(&s->clock, &s->m, UINT64_MAX);
   wire_guests_end(s);
   machine_finish(&s->m, SAROS_S_OK, NULL);
   return STEP_END;
@@ -126,7 +126,8 @@ static step_result step(machine *m) {
   if (r != 0)
     log_write(LOG_WARNING, "vss", "writer %s cannot accept a session: %s",
               s->w->id, strerrordesc_np(r));
-  wire_clock_set(&s->clock, m, r != 0 ? engine_clock() + PAUSE_NS : UINT64_MAX);
+  machine_clock_set(&s->clock, m,
+                    r != 0 ? engine_clock() + PAUSE_NS : UINT64_MAX);
   return STEP_WAIT;
 }
 

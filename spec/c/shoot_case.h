@@ -28,7 +28,7 @@ static struct {
   saros_op *op; /* what CANCEL cancels */
 } trace = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void trace_begin(int at, mischief what) {
+static inline void trace_begin(int at, mischief what) {
   pthread_mutex_lock(&trace.lock);
   trace.count = 0;
   trace.at = at;
@@ -39,7 +39,7 @@ static void trace_begin(int at, mischief what) {
 }
 
 /* Writes a line; says whether this is the step that goes wrong, and how. */
-static mischief step(const char *who, const char *what) {
+static inline mischief step(const char *who, const char *what) {
   mischief m = NO_HARM;
   saros_op *op = NULL;
   pthread_mutex_lock(&trace.lock);
@@ -60,19 +60,19 @@ static mischief step(const char *who, const char *what) {
 }
 
 /* The place of a line, from 1; 0 when it is not there. */
-static int line_of(const char *text) {
+static inline int line_of(const char *text) {
   for (int i = 0; i < trace.count; i++)
     if (strcmp(trace.lines[i], text) == 0) return i + 1;
   return 0;
 }
 
-static int last_of(const char *text) {
+static inline int last_of(const char *text) {
   for (int i = trace.count; i > 0; i--)
     if (strcmp(trace.lines[i - 1], text) == 0) return i;
   return 0;
 }
 
-static void print_trace(void) {
+static inline void print_trace(void) {
   for (int i = 0; i < trace.count; i++)
     printf("    %d %s\n", i + 1, trace.lines[i]);
 }
@@ -86,12 +86,12 @@ typedef struct told {
   bool silent;
 } told;
 
-static void told_cancel(saros_op *op, void *self) {
+static inline void told_cancel(saros_op *op, void *self) {
   (void)self;
   saros_op_finish(op, SAROS_E_CANCELLED, NULL);
 }
 
-static void told_release(void *self) {
+static inline void told_release(void *self) {
   free(self);
 }
 
@@ -101,13 +101,14 @@ static const saros_kind told_kind = {.size = sizeof(saros_kind),
                                      .cancel = told_cancel,
                                      .release = told_release};
 
-static writer_link *test_connect(writer *w, const char *session, error **e) {
-  (void)session;
+static inline writer_link *test_connect(writer *w, const char *whose,
+                                        error **e) {
+  (void)whose;
   (void)e;
   return (writer_link *)w;
 }
 
-static value *test_metadata(const writer *w) {
+static inline value *test_metadata(const writer *w) {
   value *v = value_map(), *list = value_list(), *c = value_map();
   const char *level = w->self;
   value_put(c, "name", value_text("main"));
@@ -120,8 +121,8 @@ static value *test_metadata(const writer *w) {
   return v;
 }
 
-static saros_op *test_tell(writer_link *link, const writer_call *call,
-                           error **e) {
+static inline saros_op *test_tell(writer_link *link, const writer_call *call,
+                                  error **e) {
   writer *w = (writer *)link;
   mischief m = step(w->name, writer_event_name(call->event));
   told *t = calloc(1, sizeof *t);
@@ -138,11 +139,11 @@ static saros_op *test_tell(writer_link *link, const writer_call *call,
   return op;
 }
 
-static void test_hang_up(writer_link *link) {
+static inline void test_hang_up(writer_link *link) {
   (void)link;
 }
 
-static void test_release(writer *w) {
+static inline void test_release(writer *w) {
   (void)w;
 }
 
@@ -152,7 +153,8 @@ static const writer_way test_way = {.name = "test",
                                     .hang_up = test_hang_up,
                                     .release = test_release};
 
-static writer *test_writer(unsigned n, const char *name, const char *level) {
+static inline writer *test_writer(unsigned n, const char *name,
+                                  const char *level) {
   char id[40];
   error *e = NULL;
   snprintf(id, sizeof id, "%08x-1111-4111-8111-111111111111", n);
@@ -165,7 +167,7 @@ static writer *test_writer(unsigned n, const char *name, const char *level) {
   return w;
 }
 
-static void test_writer_gone(writer *w) {
+static inline void test_writer_gone(writer *w) {
   writer_unsubscribe(w);
   writer_unref(w);
 }
@@ -175,7 +177,7 @@ static void test_writer_gone(writer *w) {
 ** A provider
 ** ---------------------------------------------------------------- */
 
-static error *provide(const char *id, const char *what) {
+static inline error *provide(const char *id, const char *what) {
   char who[16];
   snprintf(who, sizeof who, "%.8s", id);
   (void)who;
@@ -183,38 +185,38 @@ static error *provide(const char *id, const char *what) {
   return vss_error(VSS_E_PROVIDER_VETO, "no, says the provider at %s", what);
 }
 
-static error *test_probe(const origin *from) {
+static inline error *test_probe(const origin *from) {
   (void)from;
   return NULL;
 }
 
-static error *test_plan(shadow *s) {
+static inline error *test_plan(shadow *s) {
   value_put(s->keep, "id", value_text(s->id));
   return provide(s->id, "plan");
 }
 
-static error *test_prepare(shadow *s, saros_op *op) {
+static inline error *test_prepare(shadow *s, saros_op *op) {
   (void)op;
   s->self = strdup("held");
   return provide(s->id, "prepare");
 }
 
-static error *test_commit(shadow *s) {
+static inline error *test_commit(shadow *s) {
   return provide(s->id, "commit");
 }
 
-static error *test_finish(shadow *s, saros_op *op) {
+static inline error *test_finish(shadow *s, saros_op *op) {
   (void)op;
   s->path = mem_text(s->given);
   return provide(s->id, "finish");
 }
 
-static error *test_destroy(const value *keep, saros_op *op) {
+static inline error *test_destroy(const value *keep, saros_op *op) {
   (void)op;
   return provide(value_chars(value_get(keep, "id"), "?"), "destroy");
 }
 
-static void test_forget(shadow *s) {
+static inline void test_forget(shadow *s) {
   free(s->self);
   s->self = NULL;
   provide(s->id, "forget");
@@ -241,20 +243,20 @@ static const provider traced = {.name = "traced",
 
 static char shoot_dir[300];
 
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *f) {
+static inline int remove_one(const char *path, const struct stat *st, int type,
+                             struct FTW *f) {
   (void)st;
   (void)type;
   (void)f;
   return remove(path);
 }
 
-static void shoot_wipe(void) {
+static inline void shoot_wipe(void) {
   if (shoot_dir[0] == '/')
     nftw(shoot_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static const char *shoot_path(const char *name) {
+static inline const char *shoot_path(const char *name) {
   static char paths[4][400];
   static int next;
   char *path = paths[next++ % 4];
@@ -263,7 +265,7 @@ static const char *shoot_path(const char *name) {
 }
 
 /* A state directory and two directories to be shadowed. */
-static void shoot_open(void) {
+static inline void shoot_open(void) {
   const char *tmp = getenv("TMPDIR");
   snprintf(shoot_dir, sizeof shoot_dir, "%.200s/saros-shoot-XXXXXX",
            tmp != NULL ? tmp : "/tmp");
@@ -273,22 +275,22 @@ static void shoot_open(void) {
   atexit(shoot_wipe);
 }
 
-static size_t shoot_records(void) {
+static inline size_t shoot_records(void) {
   size_t count = 0;
-  DIR *d = opendir(shoot_path("state/shadows"));
+  DIR *d = opendir(shoot_path("state/state/shadows"));
   for (struct dirent *x; d != NULL && (x = readdir(d)) != NULL;)
     if (strstr(x->d_name, ".json") != NULL) count++;
   if (d != NULL) closedir(d);
   return count;
 }
 
-static value *texts(const char *name, const char *text) {
+static inline value *texts(const char *name, const char *text) {
   value *v = value_map();
   value_put(v, name, value_text(text));
   return v;
 }
 
-static value *shoot_options(const char *on_veto, double freeze) {
+static inline value *shoot_options(const char *on_veto, double freeze) {
   value *v = value_map(), *t = value_map();
   value_put(v, "state_dir", value_text(shoot_path("state")));
   if (on_veto != NULL) value_put(v, "on_veto", value_text(on_veto));
@@ -307,7 +309,7 @@ static value *shoot_options(const char *on_veto, double freeze) {
 ** ---------------------------------------------------------------- */
 
 /* The code a method answers with at once, or ends with. */
-static uint32_t call(session *s, const char *name, value *args) {
+static inline uint32_t call(session *s, const char *name, value *args) {
   error *e = NULL;
   value *result = NULL;
   uint32_t code = 0;
@@ -329,13 +331,14 @@ static uint32_t call(session *s, const char *name, value *args) {
     }
   }
   if (e != NULL) code = e->code;
+  if (e != NULL && getenv("V") != NULL) printf("%s: %s\n", name, e->message);
   error_unref(e);
   value_free(result);
   value_free(args);
   return code;
 }
 
-static void finish(session *s) {
+static inline void finish(session *s) {
   error *e = NULL;
   saros_op *op = session_close(s, &e);
   CHECK(op != NULL);
@@ -347,7 +350,7 @@ static void finish(session *s) {
   session_drop(s);
 }
 
-static uint32_t add(session *s, const char *dir, const char *with) {
+static inline uint32_t add(session *s, const char *dir, const char *with) {
   value *args = texts("path", shoot_path(dir));
   if (with != NULL) value_put(args, "provider", value_text(with));
   return call(s, "add_to_snapshot_set", args);
