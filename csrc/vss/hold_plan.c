@@ -92,11 +92,12 @@ static error *protect_swap(protected *p) {
   return e;
 }
 
+/* What is said is the last one that fits. */
 static error *protect_all(protected *p, const hold_options *o) {
-  error *e = protect_path(p, "/", "the running system");
-  if (e == NULL) e = protect_path(p, o->state, "saros");
+  error *e = protect_swap(p);
   if (e == NULL) e = protect_path(p, o->runtime, "saros");
-  if (e == NULL) e = protect_swap(p);
+  if (e == NULL) e = protect_path(p, o->state, "saros");
+  if (e == NULL) e = protect_path(p, "/", "the running system");
   return e;
 }
 
