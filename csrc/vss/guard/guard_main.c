@@ -210,7 +210,6 @@ static void begin_thaw(uint32_t i) {
   struct timespec t = {.tv_nsec = (long)PATIENCE};
   CALL5(SYS_ppoll, &p, 1, &t, NULL, 0);
   CALL1(SYS_close, pidfd);
-  while (CALL4(SYS_wait4, -1, NULL, WNOHANG, NULL) > 0) {}
 }
 
 static void has_acted(uint32_t i) {
@@ -257,6 +256,7 @@ static void afresh(void) {
 
 /* What is due, in the order given. */
 static void act(void) {
+  while (CALL4(SYS_wait4, -1, NULL, WNOHANG, NULL) > 0) {} /* of thaws */
   bool retry = now() >= again_at, left = false;
   for (uint32_t i = 0; i < count; i++) {
     item *t = &items[i];
@@ -346,13 +346,17 @@ static void finish_thaws(void) {
   }
 }
 
+/* Also the one that was not finished. */
+static void remove_record(void) {
+  if (hello.record[0] == '\0') return;
+  CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record, 0);
+  CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record + 1, 0);
+}
+
 static _Noreturn void end(bool all_is_free) {
-  if (sent_away) {
-    finish_thaws();
-    tell(TOLD_BYE);
-  } else if (all_is_free && hello.record[0] != '\0') {
-    CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record, 0);
-  }
+  if (sent_away) finish_thaws();
+  if (sent_away || all_is_free) remove_record();
+  if (sent_away) tell(TOLD_BYE);
   leave(0);
 }
 

@@ -1,0 +1,71 @@
+/*
+** The pieces of a hold: planning (hold_plan.c) and holding (hold.c).
+*/
+#ifndef SAROS_VSS_HOLD_PARTS_H
+#define SAROS_VSS_HOLD_PARTS_H
+
+#include "vss/hold.h"
+
+/* What becomes of a file system. The engine thread gives up what is being
+   frozen, the thread that freezes says that it is frozen: whoever is first
+   decides which of them has to thaw it. */
+typedef enum stop_state {
+  STOP_FREE,
+  STOP_FREEZING,
+  STOP_FROZEN,   /* the keeper thaws it */
+  STOP_GIVEN_UP, /* the thread that freezes thaws it */
+  STOP_THAWED
+} stop_state;
+
+/* One file system that is made to stop. */
+typedef struct stop {
+  machine_job job; /* first it flushes, then it freezes */
+  hold *h;
+  bool submitted; /* the job, and it is not known to be back */
+  char *path;     /* its root */
+  char *type;
+  int fd;
+  dev_t key; /* the same for all paths of one file system */
+  unsigned depth;
+  size_t item; /* of the guard */
+  _Atomic int state;
+  bool guard_gone;
+  int freeze_errno, thaw_errno;
+  /* Monotonic nanoseconds: FIFREEZE was called, and had returned; FITHAW had
+     returned. 0: it did not come to that. */
+  uint64_t begun, frozen_at, thawed_at;
+} stop;
+
+typedef enum hold_phase {
+  HOLD_PLANNED,
+  HOLD_FLUSHING,
+  HOLD_FREEZING,
+  HOLD_HELD,
+  HOLD_BROKEN, /* it could not be done */
+  HOLD_RELEASING
+} hold_phase;
+
+struct hold {
+  uint16_t generation; /* of the process: see fork.h */
+  stop *stops;         /* deepest first */
+  size_t count;
+  shadow **shadows;
+  size_t *stop_of; /* of each shadow; `count`: of none */
+  size_t shadow_count;
+  guard *guard; /* NULL: nothing to hold */
+  double seconds;
+  uint64_t limit; /* the same, nanoseconds */
+  machine *m;
+  timer t;
+  hold_phase phase;
+  size_t level, level_end; /* those of one depth, being frozen */
+  bool expired, was_held;
+  /* The keeper: a thread that waits to thaw, taken before the first freeze. */
+  machine_job keeper;
+  bool keeper_submitted;
+  pthread_mutex_t lock;
+  pthread_cond_t go;
+  bool keeper_ready, released; /* under the lock */
+};
+
+#endif
