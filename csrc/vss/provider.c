@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* The highest rank first. */
-const provider *const providers[] = {&provider_btrfs, NULL};
+const provider *const providers[] = {&provider_btrfs, &provider_image, NULL};
 
 
 const char *provider_atomic_name(provider_atomic atomic) {
