@@ -203,17 +203,21 @@ static error *strange(const char *id, const char *what) {
 static char *read_file(const places *p, int fd, const char *id, size_t *size,
                        error **e) {
   struct stat st;
+  error *why = NULL;
   if (fstat(fd, &st) != 0)
-    *e = cannot(errno, "cannot look at the record", p, id);
+    why = cannot(errno, "cannot look at the record", p, id);
   else if (!S_ISREG(st.st_mode))
-    *e = strange(id, "it is not a file");
+    why = strange(id, "it is not a file");
   else if (st.st_uid != geteuid() && st.st_uid != 0)
-    *e = strange(id, "it belongs to another user");
+    why = strange(id, "it belongs to another user");
   else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    *e = strange(id, "other users can write to it");
+    why = strange(id, "other users can write to it");
   else if (st.st_size > (off_t)RECORD_SIZE_MOST)
-    *e = strange(id, "it is too large");
-  if (*e != NULL) return NULL;
+    why = strange(id, "it is too large");
+  if (why != NULL) {
+    *e = why;
+    return NULL;
+  }
   size_t room = (size_t)st.st_size + 1; /* one more: it may grow */
   char *text = mem_alloc(room);
   if (text == NULL) {

@@ -97,8 +97,8 @@ static error *say_where(const value *record, value *list) {
 }
 
 
-/* All of them can be, and where they are is said: nothing fails for want of
-   memory after the first is broken. */
+/* First everything that can fail for a reason; where the disk fails us among
+   the removals, the rest of the set is still there to be broken. */
 static error *break_all(const places *p, const members *m, bool writable,
                         value *where) {
   error *e = NULL;
