@@ -195,10 +195,15 @@ error *place_plan(shadow *s, const char *sample) {
                           sample);
   file_system_id(fd, id);
   close(fd);
-  if (keep_put_path(s->keep, "place", s->place) &&
-      value_put(s->keep, "file_system", value_text(id)))
+  if (value_put(s->keep, "file_system", value_text(id)) &&
+      keep_put_path(s->keep, "place", s->place))
     return NULL;
   return error_no_memory();
+}
+
+
+bool place_planned(const value *keep) {
+  return value_get(keep, "place") != NULL;
 }
 
 
