@@ -328,11 +328,12 @@ end)
 describe("without anybody who turns the loop", function()
   it("a writer cannot answer, and what waits for it says so", function()
     local d <close> = shared.directory()
-    local _ <close>, log = shared.writer(1, { freeze_timeout = 0.3 })
+    local gate, prepared = helper.gate()
+    local _ <close>, log = shared.writer(1, { freeze_timeout = 0.3,
+      prepare_snapshot = function() gate:finish(0) end })
     local s <close> = shared.ready(d)
     local op = s:do_snapshot_set()
-    -- prepare_snapshot is answered; from then on nobody turns the loop.
-    shared.until_true(function() return joined(log):find "prepare_snapshot" end)
+    prepared:wait() -- from then on nobody turns the loop
     outside.eventually("it says so", function()
       return tostring(op):find("waits for writer 'app1' of this process "
         .. "(freeze); nobody turns its loop", 1, true)
