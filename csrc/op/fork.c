@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/devices.h"
@@ -68,14 +69,31 @@ int fd_own(int fd) {
   return fd;
 }
 
-int fd_pipe(int fds[2]) {
+/* No fork comes between the making and the registration. */
+static int make_two(int (*make)(int fds[2]), int fds[2]) {
   pthread_mutex_lock(&fds_lock);
-  int r = pipe2(fds, O_CLOEXEC);
+  int r = make(fds);
   for (int i = 0; r == 0 && i < 2; i++) fds[i] = own(fds[i]);
   int saved = errno;
   pthread_mutex_unlock(&fds_lock);
   errno = saved;
   return r;
+}
+
+static int make_pipe(int fds[2]) {
+  return pipe2(fds, O_CLOEXEC);
+}
+
+static int make_pair(int fds[2]) {
+  return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+}
+
+int fd_pipe(int fds[2]) {
+  return make_two(make_pipe, fds);
+}
+
+int fd_pair(int fds[2]) {
+  return make_two(make_pair, fds);
 }
 
 void fd_disown(int fd) {

@@ -23,6 +23,8 @@ int fd_own(int fd);
    the child would keep its other end open. 0, or -1 and errno; an end may be
    -1 all the same when no number above 2 was left. */
 int fd_pipe(int fds[2]);
+/* The same with two sockets that are connected. */
+int fd_pair(int fds[2]);
 /* Not ours any more, still open: given to somebody. */
 void fd_disown(int fd);
 /* Closes it if it is ours, and sets it to -1. */

@@ -25,6 +25,7 @@ void spawn_init(spawn *s) {
   memset(s, 0, sizeof *s);
   for (int i = 0; i < 3; i++) s->theirs[i] = s->ours[i] = -1;
   s->pidfd = -1;
+  s->line = LIFELINE_NONE;
 }
 
 static void words_free(char **words) {
@@ -56,6 +57,8 @@ void spawn_free(spawn *s) {
     fd_close(&s->ours[i]);
   }
   fd_close(&s->pidfd);
+  lifeline_given(&s->line);
+  lifeline_cut(&s->line);
   error_unref(s->why);
 }
 
@@ -261,6 +264,10 @@ static void hold_child(spawn *s) {
 void spawn_run(spawn *s) {
   const char *what;
   int r = make_ends(s, &what);
+  if (r == 0) {
+    what = "a socket";
+    r = lifeline_make(&s->line);
+  }
   if (r != 0) {
     s->why = failure(s, r, what);
   } else {
@@ -268,6 +275,7 @@ void spawn_run(spawn *s) {
     if (r != 0) s->why = start_failure(s, r);
   }
   for (int i = 0; i < 3; i++) fd_close(&s->theirs[i]);
+  lifeline_given(&s->line);
   if (s->pid != 0) hold_child(s);
   if (s->pid == 0) spawn_over(s);
 #ifdef SAROS_TEST
@@ -279,4 +287,5 @@ void spawn_run(spawn *s) {
 void spawn_over(spawn *s) {
   if (s->maker != NULL) pool_go(s->maker);
   s->maker = NULL;
+  lifeline_cut(&s->line);
 }

@@ -4,7 +4,8 @@
 ** descriptors) is copied when it is made; what may block (opening files,
 ** exec) happens in spawn_run, on a worker.
 **
-** A child does not outlive us, however we end: see spawn_child.c.
+** Neither a child (spawn_child.c) nor its group (lifeline.h) outlives us,
+** however we end.
 */
 #ifndef SAROS_OP_SPAWN_H
 #define SAROS_OP_SPAWN_H
@@ -13,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "op/lifeline.h"
 #include "op/pool.h"
 
 /* What a descriptor of the child is. */
@@ -34,6 +36,7 @@ typedef struct spawn {
   int pidfd;     /* -1: it was reaped before we could hold it */
   error *why;    /* why there is none */
   pool_staying *maker; /* its thread, which must not leave before it */
+  lifeline line;
 } spawn;
 
 void spawn_init(spawn *s);
@@ -48,7 +51,8 @@ int spawn_inherit(spawn *s, int to, int from);
 int spawn_pipe(spawn *s, int to);
 /* Starts it: on a worker, which then stays. Either pid or why is set then. */
 void spawn_run(spawn *s);
-/* The child is no more, and reaped: its worker may leave. */
+/* The child was reaped, by us or another: its worker may leave, and its group
+   dies, if we can. */
 void spawn_over(spawn *s);
 void spawn_free(spawn *s); /* closes what is still here */
 

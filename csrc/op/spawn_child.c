@@ -8,9 +8,12 @@
 **
 ** - The parent is the thread that made it, not the process. So a worker that
 **   has children stays (pool_stay), and threads of a host make none.
-** - It is the child's alone. What that has started itself does not inherit it.
+** - It is the child's alone: what that has started itself does not inherit it.
 ** - The kernel forgets it when the child becomes a set-uid program or one with
-**   capabilities, which no parent without them shall kill.
+**   capabilities.
+**
+** For those two there is the lifeline of its group. Who has left the group and
+** is not the child itself has chosen to outlive us.
 **
 ** The child lives in our memory until then, while our thread is suspended (the
 ** others are not), as that of posix_spawn does: it takes no lock, asks for no
@@ -36,11 +39,15 @@
 #define STACK ((size_t)64 << 10)
 #define SIGSET_SIZE ((size_t)_NSIG / 8) /* the kernel's */
 
-/* What a sanitizer notes down at a function's begin and end would be noted
-   in the state of the thread that waits, and it never ends. */
 #ifndef __has_attribute
 #define __has_attribute(name) 0
 #endif
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+
+/* What a sanitizer notes down at a function's begin and end would be noted
+   in the state of the thread that waits, and it never ends. */
 #if __has_attribute(disable_sanitizer_instrumentation)
 #define BARE                                         \
   __attribute__((noinline, no_sanitize("undefined"), \
@@ -49,6 +56,13 @@
 #define BARE                                                                 \
   __attribute__((noinline, no_sanitize("undefined"), no_sanitize("address"), \
                  no_sanitize("thread")))
+#endif
+
+/* ThreadSanitizer has a clone of its own, which takes every child for a fork
+   with a memory of its own and lets go of its locks in both. */
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+int __clone(int (*run)(void *), void *stack, int flags, void *argument, ...);
+#define clone __clone
 #endif
 
 typedef struct birth {
@@ -72,9 +86,13 @@ BARE static void unblock_signals(void) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_SIZE);
 }
 
-/* False when the host has died before this could bind us to it. */
+/* A group of its own, which dies with the host, and so does the child wherever
+   it goes. False when the host was faster. */
 BARE static bool depend(const birth *b) {
-  syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  syscall(SYS_setpgid, 0, 0);
+  if (b->s->line.theirs >= 0)
+    syscall(SYS_fcntl, b->s->line.theirs, F_SETOWN, -syscall(SYS_getpid));
+  syscall(SYS_prctl, PR_SET_PDEATHSIG, (long)SIGKILL, 0L, 0L, 0L);
   return syscall(SYS_getppid) == b->host;
 }
 
@@ -118,7 +136,6 @@ BARE static int become(const birth *b) {
 BARE static int child(void *argument) {
   birth *b = argument;
   default_signals();
-  syscall(SYS_setpgid, 0, 0);
   if (!depend(b)) {
     b->number = ESRCH; /* nobody reads it */
   } else if (place(b->s)) {
