@@ -27,6 +27,7 @@ static void forget_descriptors(process *p) {
   for (int i = 0; i < 3; i++)
     p->child.theirs[i] = p->child.ours[i] = p->outs[i].fd = -1;
   p->child.pidfd = p->stream = -1;
+  p->child.line = LIFELINE_NONE;
 }
 
 static void release(void *self) {

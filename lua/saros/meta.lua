@@ -125,9 +125,10 @@ function saros.sleep(seconds, options) end
 ---@field name? string
 
 --- A child process in a group of its own. Cancel sends TERM to the whole
---- group, then KILL; nothing of it is left when the wait is over. Result:
---- `{ status, stdout, stderr, … }`. A status other than 0 is a failure, unless
---- `any_status`.
+--- group, then KILL; nothing of it is left when the wait is over, nor when this
+--- program has ended, however that was. (Who has left the group, as a daemon
+--- does, is on his own.) Result: `{ status, stdout, stderr, … }`. A status other
+--- than 0 is a failure, unless `any_status`.
 ---
 --- ```lua
 --- local r = assert(saros.process { argv = { "hostname" } }:wait())
