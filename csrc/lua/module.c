@@ -39,13 +39,14 @@ static int run_group(lua_State *L, state *s, task *t, wait_mode mode) {
     task_discard(L, s, t);
     return luaL_error(L, "not enough memory");
   }
-  if (t->group != NULL) { /* it is this run that waits for it */
-    t->group->live--;
-    group_unref(t->group);
+  group **of = task_group(t);
+  if (*of != NULL) { /* it is this run that waits for it */
+    (*of)->live--;
+    group_unref(*of);
   }
   g->refs++;
   g->live++;
-  t->group = g;
+  *of = g;
   task_ready(s, t);
   goal to = {.reached = group_reached, .group = g};
   block_end r = dispatch_block(L, s, &to, -1, mode);
@@ -236,15 +237,15 @@ static int shutdown_function(lua_State *L) {
   if (s->depth > 0)
     return luaL_error(L, "saros.shutdown was called inside a task");
   if (s->port == NULL || s->generation != fork_generation) return 0;
-  for (task *t = s->tasks; t != NULL; t = t->next) {
+  for (task *t = task_first(s); t != NULL; t = task_next(t)) {
     op_try_cancel(task_op(t));
-    task_cancel_again(t);
+    task_cancel_again(s, t);
   }
   shut_goal to = {.g = {.reached = all_ended}, .s = s};
   uint64_t begun = engine_clock();
   block_end r = dispatch_block(L, s, &to.g, seconds, WAIT_LOOP);
   if (r == BLOCK_RAISED) return lua_error(L);
-  while (s->tasks != NULL) task_discard(L, s, s->tasks);
+  while (s->tasks != NULL) task_discard(L, s, task_first(s));
   double spent = (double)(engine_clock() - begun) / 1e9;
   double rest = seconds > spent ? (seconds - spent) * 1e3 : 0;
   port_leave_all(s->port, rest < 1e9 ? (uint32_t)rest : 1000000000u);

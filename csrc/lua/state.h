@@ -42,7 +42,7 @@ struct state {
   task *current;       /* the one that runs, innermost */
   unsigned depth;      /* dispatches inside each other */
   task *first, **last; /* ready to be resumed */
-  task *tasks;         /* all that have not ended */
+  saros_op *tasks;     /* all that have not ended */
   unsigned task_count;
   lua_Integer free_slot; /* in KEEP_THREADS: head of the free slots */
   lua_Integer slots;

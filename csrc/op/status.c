@@ -26,7 +26,7 @@ const char *saros_op_kind(saros_op *op) {
 }
 
 void *saros_op_self(saros_op *op) {
-  return op->self;
+  return op_self(op);
 }
 
 void op_observe(saros_op *op) {
