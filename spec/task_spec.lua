@@ -210,6 +210,35 @@ describe("a task fails", function()
     assert.is_false(ok)
     assert.match("yield without an operation", err)
   end)
+
+  it("when it yields: its own debug hook stays", function()
+    local function yields()
+      return pcall(function()
+        coroutine.yield()
+        return "never"
+      end)
+    end
+    task(function()
+      local lines, before = 0, nil
+      local function hook() lines = lines + 1 end
+      debug.sethook(hook, "l")
+      assert.is_false(yields())
+      before = lines
+      local now, mask, count = debug.gethook()
+      debug.sethook()
+      assert.same({ hook, "l", 0 }, { now, mask, count })
+      assert.is_true(lines > before)
+    end)
+    task(function()
+      debug.sethook(error, "", 1000000)
+      for _ = 1, 2 do assert.is_false(yields()) end
+      local now, mask, count = debug.gethook()
+      debug.sethook()
+      assert.same({ error, "", 1000000 }, { now, mask, count })
+      assert.is_false(yields())
+      assert.is_nil((debug.gethook()))
+    end)
+  end)
 end)
 
 describe("an error in a task", function()

@@ -125,11 +125,38 @@ static void failed(lua_State *co, task *t, uint32_t fallback) {
   "coroutine.wrap for generators"
 
 
+static void poison(lua_State *co, lua_Debug *ar);
+
+/* A hook of its own (a debugger's, a profiler's) is put back behind it; it is
+   lost only when there is no memory to keep it in. */
+static void give_poison(lua_State *co, task *t) {
+  lua_Hook own = lua_gethook(co);
+  bool keep = own != NULL && own != poison;
+  task_extra *x = keep ? task_extra_make(t) : NULL;
+  if (x != NULL) {
+    x->hook = own;
+    x->hook_mask = lua_gethookmask(co);
+    x->hook_count = lua_gethookcount(co);
+  }
+  task_flag(t, TASK_POISONED);
+  lua_sethook(co, poison, LUA_MASKCOUNT, 1);
+}
+
+static void antidote(lua_State *co, task *t) {
+  task_extra *x = task_is(t, TASK_EXTRA) ? t->extra : NULL;
+  task_unflag(t, TASK_POISONED);
+  if (lua_gethook(co) != poison) return; /* somebody has set another one */
+  if (x != NULL && x->hook != NULL)
+    lua_sethook(co, x->hook, x->hook_mask, x->hook_count);
+  else
+    lua_sethook(co, NULL, 0, 0);
+  if (x != NULL) x->hook = NULL;
+}
+
 /* The coroutine yielded on its own account: it raises at the yield. */
 static void poison(lua_State *co, lua_Debug *ar) {
   (void)ar;
-  lua_sethook(co, NULL, 0, 0);
-  task_unflag(state_get(co)->current, TASK_POISONED);
+  antidote(co, state_get(co)->current);
   luaL_where(co, 0); /* a hook in C is no level of its own */
   lua_pushliteral(co, YIELD_TEXT);
   lua_concat(co, 2);
@@ -145,7 +172,7 @@ static int body_end(lua_State *co, int status, lua_KContext context) {
     return 1;
   }
   if (task_is(t, TASK_POISONED)) { /* it was the last thing it did */
-    lua_sethook(co, NULL, 0, 0);
+    antidote(co, t);
     lua_settop(co, 1);
     lua_pushliteral(co, YIELD_TEXT);
     failed(co, t, SAROS_E_LUA);
@@ -443,8 +470,7 @@ void task_resume(lua_State *L, state *s, task *t) {
     end(L, s, t);
   } else if (!task_is(t, TASK_PARKED)) {
     lua_pop(co, nres);
-    task_flag(t, TASK_POISONED);
-    lua_sethook(co, poison, LUA_MASKCOUNT, 1);
+    give_poison(co, t);
     task_ready(s, t);
   } else if (task_is(t, TASK_CANCEL)) {
     task_ready(s, t); /* it was cancelled while it ran */

@@ -48,6 +48,8 @@ typedef struct task_extra {
   timer time;  /* of a wait with seconds */
   mover *on_mover;
   char *complaint; /* how it failed, with a traceback if there is one */
+  lua_Hook hook;   /* the coroutine's own, while a yield is poisoned */
+  int hook_mask, hook_count;
 } task_extra;
 
 /* Of the operation in front of it `owner` is the port (with a reference, for
