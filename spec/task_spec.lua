@@ -219,11 +219,11 @@ describe("a task fails", function()
       end)
     end
     task(function()
-      local lines, before = 0, nil
+      local lines = 0
       local function hook() lines = lines + 1 end
       debug.sethook(hook, "l")
       assert.is_false(yields())
-      before = lines
+      local before = lines
       local now, mask, count = debug.gethook()
       debug.sethook()
       assert.same({ hook, "l", 0 }, { now, mask, count })

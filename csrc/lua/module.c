@@ -70,13 +70,13 @@ static int run_hosted(lua_State *L, int status, lua_KContext context) {
   return run_group(L, state_here(L), op_trailing(op), WAIT_ONE);
 }
 
-/* run(f, …): f as a task, and the loop until it and all it spawned ended. In
-   a task or a host's coroutine somebody else turns the loop: spawn and wait. */
+/* run([options,] f, …): f as a task, and the loop until it and all it spawned
+   ended. In a task or a host's coroutine somebody else turns the loop: spawn
+   and wait. */
 int run_function(lua_State *L) {
   state *s = state_here(L);
-  callable_check(L, 1);
   wait_mode mode = dispatch_mode(L, s);
-  task *t = task_push(L, s, lua_gettop(L) - 1, NULL);
+  task *t = task_of_arguments(L, s, "saros.run");
   if (mode == WAIT_YIELD) {
     task_ready(s, t);
     return wait_and_raise(L);

@@ -283,22 +283,31 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
   uint32_t why;
   saros_op *op = op_create(&kind, NULL, sizeof(task), name, &why);
   if (op != NULL) {
+    /* By its name another thread may find and cancel it already. */
+    op->owner = p;
+    atomic_fetch_add(&p->refs, 1);
     why = op_begin(op, SAROS_QUEUED);
-    if (why != 0) saros_op_unref(op);
+    if (why != 0) {
+      op_finish_error(op, why, NULL);
+      op_forget_name(op);
+      saros_op_unref(op);
+    }
   }
   if (op == NULL || why != 0) {
     slot_give(L, s, slot);
-    failure_make(L, SAROS_FACADE_SAROS, why, 0, "a task could not be made");
+    failure_make(L, SAROS_FACADE_SAROS, why, 0,
+                 why == SAROS_E_BUSY_NAME
+                     ? "a pending operation has the name '%s' already"
+                     : "a task could not be made",
+                 name);
     lua_error(L);
     return NULL; /* never */
   }
   task *t = op_trailing(op);
   t->w.way = &task_way;
-  op->owner = p;
-  atomic_fetch_add(&p->refs, 1);
   t->co = co;
   t->slot = slot;
-  t->handles = 1;
+  t->handles++;
   t->group = s->current != NULL ? *task_group(s->current) : NULL;
   if (t->group != NULL) {
     t->group->refs++;

@@ -104,9 +104,12 @@ function operation:close(seconds) end
 ---@class saros
 local saros = {}
 
+---@class saros.task.options
+---@field name? string for `saros.get`; no other pending operation may have it
+
 --- An operation that ends by itself after a time.
 ---@param seconds number
----@param options? { name: string? }
+---@param options? saros.task.options
 ---@return saros.operation
 function saros.sleep(seconds, options) end
 
@@ -155,12 +158,20 @@ function saros.copy(options) end
 
 --- Runs f as a task and the loop until it and all it has spawned have ended.
 --- f's error is raised again. In a task: spawn and wait.
+---@overload fun(options: saros.task.options, f: function, ...: any): ...
 ---@param f function
 ---@param ... any its arguments
 ---@return any ... what f returns
 function saros.run(f, ...) end
 
 --- Makes f a task. It starts at the next dispatch, never inside spawn.
+---
+--- ```lua
+--- saros.spawn(serve, socket)
+--- saros.spawn({ name = "serve" }, serve, socket)
+--- saros.get("serve"):cancel()
+--- ```
+---@overload fun(options: saros.task.options, f: function, ...: any): saros.operation
 ---@param f function
 ---@param ... any its arguments
 ---@return saros.operation op its results are those of f
