@@ -53,6 +53,33 @@ describe("spawn", function()
   end)
 end)
 
+describe("the origin of a task", function()
+  local function here() return debug.getinfo(2, "l").currentline end
+
+  it("is where its function is written, until it has ended", function()
+    local _, g = gate()
+    local op = saros.spawn(function() g:wait() end)
+    local at = ("task_spec.lua:%d$"):format(here() - 1)
+    assert.match(at, op:status().origin)
+    helper.settle()
+    assert.match(at, op:status().origin)
+    local seen
+    saros.spawn(function() seen = op:status().origin end):wait()
+    assert.match(at, seen)
+    op:close()
+    op = saros.spawn(function() return 1 end)
+    op:wait()
+    assert.is_nil(op:status().origin)
+  end)
+
+  it("is nobody else's, nor that of a function in C", function()
+    assert.is_nil(select(2, gate()):status().origin)
+    local op = saros.spawn(print)
+    assert.is_nil(op:status().origin)
+    op:close()
+  end)
+end)
+
 describe("the results of a task", function()
   local function results(...)
     local values = table.pack(...)

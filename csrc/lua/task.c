@@ -525,31 +525,30 @@ int task_push_results(lua_State *L, int index, task *t) {
   return count;
 }
 
-/* "file.lua:12" of the function it runs; "" when that cannot be told. */
-static void origin(lua_State *co, task *t, char *text, size_t size) {
+bool task_origin(state *s, saros_op *op, char *text, size_t size) {
   lua_Debug ar;
   int level = 0;
-  text[0] = '\0';
+  task *t = task_of(s, op);
+  if (t == NULL) return false;
+  lua_State *co = t->co;
   if (!task_is(t, TASK_STARTED)) {
-    if (!lua_checkstack(co, 1) || !lua_isfunction(co, 3)) return;
+    if (!lua_checkstack(co, 1) || !lua_isfunction(co, 3)) return false;
     lua_pushvalue(co, 3); /* body, task, function */
     lua_getinfo(co, ">S", &ar);
   } else {
     /* At the bottom is `body`, above it the function. */
     while (lua_getstack(co, level, &ar)) level++;
-    if (level < 2 || !lua_getstack(co, level - 2, &ar)) return;
+    if (level < 2 || !lua_getstack(co, level - 2, &ar)) return false;
     lua_getinfo(co, "S", &ar);
   }
-  if (ar.linedefined > 0)
-    snprintf(text, size, "%s:%d", ar.short_src, ar.linedefined);
+  if (ar.linedefined <= 0) return false;
+  snprintf(text, size, "%s:%d", ar.short_src, ar.linedefined);
+  return true;
 }
 
 void task_describe(lua_State *L, state *s, saros_op *op, buffer *b) {
-  char where[LUA_IDSIZE + 16];
-  task *t = task_of(s, op);
+  char where[TASK_ORIGIN_SIZE];
   (void)L;
   op_describe(op, b);
-  if (t == NULL) return;
-  origin(t->co, t, where, sizeof where);
-  if (where[0] != '\0') buffer_format(b, " (%s)", where);
+  if (task_origin(s, op, where, sizeof where)) buffer_format(b, " (%s)", where);
 }

@@ -135,6 +135,10 @@ void task_node_taken(state *s, task *t, int type);
 /* A task that starts when an operation is over. */
 bool task_start_after(task *t, saros_op *op);
 
+#define TASK_ORIGIN_SIZE (LUA_IDSIZE + 16)
+/* "file.lua:12" of the function that a task of this state runs. False when it
+   has ended, or that cannot be told. */
+bool task_origin(state *s, saros_op *op, char *text, size_t size);
 /* Like op_describe, with where the task's function is written. */
 void task_describe(lua_State *L, state *s, saros_op *op, buffer *b);
 

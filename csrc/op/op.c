@@ -162,7 +162,6 @@ static void extra_free(op_extra *x) {
   value_free(x->cleanup);
   mem_free(x->phase_text);
   mem_free(x->name);
-  mem_free(x->origin);
   mem_free(x);
 }
 

@@ -82,7 +82,6 @@ struct op_extra {
   bool no_estimate;
   timer unwinding; /* the deadline of the step being undone */
   saros_op *op;    /* for that timer */
-  char *origin;    /* where a script started it, or NULL */
 };
 
 /* ------------------------------------------------------------------

@@ -86,6 +86,7 @@ function operation:close(seconds) end
 ---@field retries? integer
 ---@field cleanup? string[] what could not be undone
 ---@field label? string the name it was given
+---@field origin? string file:line of the function that a pending task runs
 
 ---@class saros.error
 ---@field code integer
