@@ -1,10 +1,10 @@
 /*
 ** lua: the only room that includes lua.h. state.c is what saros keeps for one
 ** Lua state; handle.c the operation as userdata; wait.c the one wait that is
-** right everywhere; task.c coroutines that are operations; dispatch.c what
-** runs them; failure.c every error object; convert.c values; starters.c and
-** module.c what `require "saros.core"` returns. No thread but the state's
-** own ever comes in here.
+** right everywhere; task.c and task_body.c coroutines that are operations;
+** dispatch.c what runs them; failure.c every error object; convert.c values;
+** starters.c and module.c what `require "saros.core"` returns. No thread but
+** the state's own ever comes in here.
 */
 #ifndef SAROS_LUA_STATE_H
 #define SAROS_LUA_STATE_H

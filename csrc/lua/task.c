@@ -4,9 +4,6 @@
 */
 #include "lua/task.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "lua/dispatch.h"
 #include "lua/handle.h"
 #include "op/fork.h"
@@ -69,6 +66,15 @@ task_extra *task_extra_make(task *t) {
   return x;
 }
 
+const char *task_complaint(const task *t) {
+  return task_is(t, TASK_EXTRA) ? t->extra->complaint : NULL;
+}
+
+void task_note_complaint(task *t, const char *text) {
+  task_extra *x = task_complaint(t) == NULL ? task_extra_make(t) : NULL;
+  if (x != NULL) x->complaint = mem_text(text);
+}
+
 /* Takes it out of its group, and the extra away. */
 static void extra_drop(task *t) {
   group *g = *task_group(t);
@@ -84,118 +90,6 @@ static void extra_drop(task *t) {
   group_unref(g);
 }
 
-
-/* ------------------------------------------------------------------
-** Inside the coroutine
-** ---------------------------------------------------------------- */
-
-static const char *complaint(const task *t) {
-  return task_is(t, TASK_EXTRA) ? t->extra->complaint : NULL;
-}
-
-/* The first one stays. Without memory there is none. */
-static void complain(task *t, const char *text) {
-  task_extra *x = complaint(t) == NULL ? task_extra_make(t) : NULL;
-  if (x != NULL) x->complaint = mem_text(text);
-}
-
-/* Message handler: the traceback is gone once the error has unwound. */
-static int on_error(lua_State *co) {
-  task *t = state_get(co)->current;
-  if (lua_type(co, 1) == LUA_TSTRING && complaint(t) == NULL) {
-    luaL_traceback(co, co, lua_tostring(co, 1), 1);
-    complain(t, lua_tostring(co, -1));
-  }
-  lua_settop(co, 1);
-  return 1;
-}
-
-/* The error at the top of the coroutine is how the task ends. */
-static void failed(lua_State *co, task *t, uint32_t fallback) {
-  task_flag(t, TASK_FAILED);
-  t->outcome = failure_code(co, -1, fallback);
-  failure_wrap(co, fallback);
-  if (complaint(t) != NULL) return;
-  complain(t, failure_text(co, -1));
-  lua_pop(co, 1);
-}
-
-#define YIELD_TEXT                                                          \
-  "yield without an operation: in a saros task only a wait may yield; use " \
-  "coroutine.wrap for generators"
-
-
-static void poison(lua_State *co, lua_Debug *ar);
-
-/* A hook of its own (a debugger's, a profiler's) is put back behind it; it is
-   lost only when there is no memory to keep it in. */
-static void give_poison(lua_State *co, task *t) {
-  lua_Hook own = lua_gethook(co);
-  bool keep = own != NULL && own != poison;
-  task_extra *x = keep ? task_extra_make(t) : NULL;
-  if (x != NULL) {
-    x->hook = own;
-    x->hook_mask = lua_gethookmask(co);
-    x->hook_count = lua_gethookcount(co);
-  }
-  task_flag(t, TASK_POISONED);
-  lua_sethook(co, poison, LUA_MASKCOUNT, 1);
-}
-
-static void antidote(lua_State *co, task *t) {
-  task_extra *x = task_is(t, TASK_EXTRA) ? t->extra : NULL;
-  task_unflag(t, TASK_POISONED);
-  if (lua_gethook(co) != poison) return; /* somebody has set another one */
-  if (x != NULL && x->hook != NULL)
-    lua_sethook(co, x->hook, x->hook_mask, x->hook_count);
-  else
-    lua_sethook(co, NULL, 0, 0);
-  if (x != NULL) x->hook = NULL;
-}
-
-/* The coroutine yielded on its own account: it raises at the yield. */
-static void poison(lua_State *co, lua_Debug *ar) {
-  (void)ar;
-  antidote(co, state_get(co)->current);
-  luaL_where(co, 0); /* a hook in C is no level of its own */
-  lua_pushliteral(co, YIELD_TEXT);
-  lua_concat(co, 2);
-  lua_error(co);
-}
-
-/* Stack: the message handler, then the results or the error. */
-static int body_end(lua_State *co, int status, lua_KContext context) {
-  task *t = (task *)context;
-  int count = lua_gettop(co) - 1;
-  if (status != LUA_OK && status != LUA_YIELD) {
-    failed(co, t, SAROS_E_LUA);
-    return 1;
-  }
-  if (task_is(t, TASK_POISONED)) { /* it was the last thing it did */
-    antidote(co, t);
-    lua_settop(co, 1);
-    lua_pushliteral(co, YIELD_TEXT);
-    failed(co, t, SAROS_E_LUA);
-    return 1;
-  }
-  if (count >= 2 && lua_isnil(co, 2) && !lua_isnil(co, 3)) {
-    lua_settop(co, 3); /* nil, err */
-    failed(co, t, SAROS_E_FAIL);
-    return 1;
-  }
-  return count;
-}
-
-/* Arguments: the task, the function, its arguments. The message handler has
-   no upvalue, because that would make it a closure for each task. */
-static int body(lua_State *co) {
-  task *t = lua_touserdata(co, 1);
-  lua_pushcfunction(co, on_error);
-  lua_replace(co, 1);
-  int r = lua_pcallk(co, lua_gettop(co) - 2, LUA_MULTRET, 1, (lua_KContext)t,
-                     body_end);
-  return body_end(co, r, (lua_KContext)t);
-}
 
 /* ------------------------------------------------------------------
 ** The life of a task
@@ -320,7 +214,7 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
     lua_rawset(L, -3);
     lua_pop(L, 1);
   }
-  lua_pushcfunction(co, body);
+  lua_pushcfunction(co, task_body);
   lua_pushlightuserdata(co, t);
   lua_rotate(L, function, 1); /* the handle goes below the function */
   lua_xmove(L, co, nargs + 1);
@@ -430,8 +324,9 @@ static void end(lua_State *L, state *s, task *t) {
   error *why = NULL;
   if (task_is(t, TASK_FAILED)) {
     code = t->outcome;
-    why = error_make(SAROS_FACADE_SAROS, code, "%s",
-                     complaint(t) != NULL ? complaint(t) : "a task failed");
+    why = error_make(
+        SAROS_FACADE_SAROS, code, "%s",
+        task_complaint(t) != NULL ? task_complaint(t) : "a task failed");
   }
   leave(L, s, t);
   extra_drop(t);
@@ -467,7 +362,8 @@ void task_resume(lua_State *L, state *s, task *t) {
     /* Memory, or the C stack, ran out where nothing could catch it. */
     task_flag(t, TASK_FAILED);
     t->outcome = status == LUA_ERRMEM ? SAROS_E_OUTOFMEMORY : SAROS_E_LUA;
-    if (lua_type(co, -1) == LUA_TSTRING) complain(t, lua_tostring(co, -1));
+    if (lua_type(co, -1) == LUA_TSTRING)
+      task_note_complaint(t, lua_tostring(co, -1));
     task_unpark(t); /* "C stack overflow" comes before it has run */
     lua_resetthread(co);
     lua_settop(co, 0);
@@ -479,7 +375,7 @@ void task_resume(lua_State *L, state *s, task *t) {
     end(L, s, t);
   } else if (!task_is(t, TASK_PARKED)) {
     lua_pop(co, nres);
-    give_poison(co, t);
+    task_poison(co, t);
     task_ready(s, t);
   } else if (task_is(t, TASK_CANCEL)) {
     task_ready(s, t); /* it was cancelled while it ran */
@@ -523,32 +419,4 @@ int task_push_results(lua_State *L, int index, task *t) {
   for (int i = 1; i <= count; i++) lua_pushvalue(co, i);
   lua_xmove(co, L, count);
   return count;
-}
-
-bool task_origin(state *s, saros_op *op, char *text, size_t size) {
-  lua_Debug ar;
-  int level = 0;
-  task *t = task_of(s, op);
-  if (t == NULL) return false;
-  lua_State *co = t->co;
-  if (!task_is(t, TASK_STARTED)) {
-    if (!lua_checkstack(co, 1) || !lua_isfunction(co, 3)) return false;
-    lua_pushvalue(co, 3); /* body, task, function */
-    lua_getinfo(co, ">S", &ar);
-  } else {
-    /* At the bottom is `body`, above it the function. */
-    while (lua_getstack(co, level, &ar)) level++;
-    if (level < 2 || !lua_getstack(co, level - 2, &ar)) return false;
-    lua_getinfo(co, "S", &ar);
-  }
-  if (ar.linedefined <= 0) return false;
-  snprintf(text, size, "%s:%d", ar.short_src, ar.linedefined);
-  return true;
-}
-
-void task_describe(lua_State *L, state *s, saros_op *op, buffer *b) {
-  char where[TASK_ORIGIN_SIZE];
-  (void)L;
-  op_describe(op, b);
-  if (task_origin(s, op, where, sizeof where)) buffer_format(b, " (%s)", where);
 }

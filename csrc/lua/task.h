@@ -135,6 +135,19 @@ void task_node_taken(state *s, task *t, int type);
 /* A task that starts when an operation is over. */
 bool task_start_after(task *t, saros_op *op);
 
+/* How it failed, as far as is known; the first that is noted stays. Without
+   memory there is none. */
+const char *task_complaint(const task *t);
+void task_note_complaint(task *t, const char *text);
+
+/* task_body.c: what a task's coroutine runs; its arguments are the task, the
+   function, and that one's arguments. */
+int task_body(lua_State *co);
+/* It yielded on its own account: when it goes on it raises at the yield. A
+   hook of its own (a debugger's, a profiler's) is put back behind that; it is
+   lost only when there is no memory to keep it in. */
+void task_poison(lua_State *co, task *t);
+
 #define TASK_ORIGIN_SIZE (LUA_IDSIZE + 16)
 /* "file.lua:12" of the function that a task of this state runs. False when it
    has ended, or that cannot be told. */
