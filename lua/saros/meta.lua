@@ -152,7 +152,8 @@ function saros.process(options) end
 
 --- Copies a file or a tree with all that belongs to it: holes, hard links,
 --- extended attributes, owners, times. The copy appears at once or not at
---- all; a cancelled one leaves nothing.
+--- all; a cancelled one leaves nothing. What one leaves whose process was
+--- killed is hidden beside its place, and the next one to there removes it.
 ---@param options saros.copy.options
 ---@return saros.operation op result: `{ files, directories, bytes, … }`
 function saros.copy(options) end
