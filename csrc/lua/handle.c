@@ -93,7 +93,11 @@ static int query(lua_State *L) {
 static int status(lua_State *L) {
   saros_op *op = handle_op(L, 1);
   if (op_is_over(op)) op_observe(op);
-  convert_push_and_free(L, op_status(op));
+  char where[TASK_ORIGIN_SIZE];
+  value *v = op_status(op);
+  if (v != NULL && task_origin(state_here(L), op, where, sizeof where))
+    value_put(v, "origin", value_text(where));
+  convert_push_and_free(L, v);
   return 1;
 }
 

@@ -74,7 +74,7 @@ static int sentinel(lua_State *L) {
   state *s = lua_touserdata(L, 1);
   bool ours = s->port != NULL && s->generation == fork_generation;
   if (ours)
-    while (s->tasks != NULL) task_discard(L, s, s->tasks);
+    while (s->tasks != NULL) task_discard(L, s, task_first(s));
   if (s->log != NULL) log_box_close(s->log);
   s->log = NULL;
   if (s->port == NULL) return 0;

@@ -55,9 +55,9 @@ bool op_is_process(const saros_op *op) {
 
 /* NULL for an operation of another kind, and after a fork: its lock may be
    held for ever then. */
-static process *ours(const saros_op *op) {
+static process *ours(saros_op *op) {
   bool can = op_is_process(op) && op->generation == fork_generation;
-  return can ? op->self : NULL;
+  return can ? op_self(op) : NULL;
 }
 
 int process_take_stream(saros_op *op) {
