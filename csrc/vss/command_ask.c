@@ -94,21 +94,17 @@ static void hold(writer_link *l, saros_op *op) {
 /* On any thread. Its reference keeps the ask until it has been woken. */
 static void child_over(watch *w) {
   ask *a = (ask *)((char *)w - offsetof(ask, w));
-  saros_op *op = a->m.op;
-  atomic_store(&a->over, true);
-  machine_wake(&a->m);
-  saros_op_unref(op);
+  machine_wake_flag(&a->m, &a->over);
 }
+
+static const watch_way child_way = {.after = child_over};
 
 /* Takes over the reference to `child`. */
 static void attend(ask *a, saros_op *child) {
   a->child = child;
-  a->w = (watch){.after = child_over};
+  a->w = (watch){.way = &child_way, .op = child};
   atomic_store(&a->over, false);
-  saros_op_ref(a->m.op);
-  if (watch_add(&a->w, child)) return;
-  atomic_store(&a->over, true);
-  saros_op_unref(a->m.op);
+  if (!watch_add(&a->w, child)) atomic_store(&a->over, true);
 }
 
 /* It is the link's from now on, or it is over. */

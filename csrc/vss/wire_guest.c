@@ -64,15 +64,12 @@ static writer *writer_of(const wire_guest *g) {
 ** Telling the writer
 ** ---------------------------------------------------------------- */
 
-/* On any thread. Its reference keeps the guest until it has been woken. */
 static void told_over(watch *w) {
   told *t = (told *)w;
-  machine *m = &t->g->m;
-  saros_op *op = m->op;
-  atomic_store(&t->over, true);
-  machine_wake(m);
-  saros_op_unref(op);
+  machine_wake_flag(&t->g->m, &t->over);
 }
+
+static const watch_way told_way = {.after = told_over};
 
 static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
                    const value *details, uint64_t ns) {
@@ -86,17 +83,13 @@ static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
       .event = event, .details = details, .deadline = engine_clock() + ns};
   saros_op *op = way->tell(g->writer, &call, &e);
   if (op == NULL) return e;
-  *t = (told){.w = {.after = told_over},
+  *t = (told){.w = {.way = &told_way, .op = op},
               .g = g,
               .op = op,
               .n = n,
               .event = event,
               .deadline = call.deadline};
-  saros_op_ref(g->m.op);
-  if (!watch_add(&t->w, op)) {
-    atomic_store(&t->over, true);
-    saros_op_unref(g->m.op);
-  }
+  if (!watch_add(&t->w, op)) atomic_store(&t->over, true);
   return NULL;
 }
 
