@@ -233,6 +233,7 @@ static error *set_up(process *p, const process_options *o) {
   if (!spawn_words(&p->child, o->argv, o->env, o->cwd))
     return error_no_memory();
   p->any_status = o->any_status;
+  p->child.outlives = o->outlives;
   if (o->timeout > 0) {
     p->timeout_seconds = o->timeout;
     p->timeout = nanoseconds(o->timeout);

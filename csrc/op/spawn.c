@@ -266,7 +266,7 @@ void spawn_run(spawn *s) {
   int r = make_ends(s, &what);
   if (r == 0) {
     what = "a socket";
-    r = lifeline_make(&s->line);
+    r = s->outlives ? 0 : lifeline_make(&s->line);
   }
   if (r != 0) {
     s->why = failure(s, r, what);

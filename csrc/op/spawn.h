@@ -27,8 +27,9 @@ typedef enum spawn_end {
 
 typedef struct spawn {
   char **argv, **env;
-  char *path; /* where programs are looked for */
-  char *cwd;  /* or NULL */
+  char *path;    /* where programs are looked for */
+  char *cwd;     /* or NULL */
+  bool outlives; /* neither it nor its group dies with us */
   spawn_end ends[3];
   int theirs[3]; /* the child's ends, while it has not begun; ours to close */
   int ours[3];   /* our ends of pipes, non-blocking */

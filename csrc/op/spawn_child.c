@@ -92,6 +92,7 @@ BARE static bool depend(const birth *b) {
   syscall(SYS_setpgid, 0, 0);
   if (b->s->line.theirs >= 0)
     syscall(SYS_fcntl, b->s->line.theirs, F_SETOWN, -syscall(SYS_getpid));
+  if (b->s->outlives) return true; /* it has something to undo */
   syscall(SYS_prctl, PR_SET_PDEATHSIG, (long)SIGKILL, 0L, 0L, 0L);
   return syscall(SYS_getppid) == b->host;
 }

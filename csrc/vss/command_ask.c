@@ -94,7 +94,10 @@ static void hold(writer_link *l, saros_op *op) {
 /* On any thread. Its reference keeps the ask until it has been woken. */
 static void child_over(watch *w) {
   ask *a = (ask *)((char *)w - offsetof(ask, w));
-  machine_wake_flag(&a->m, &a->over);
+  saros_op *op = a->m.op;
+  atomic_store(&a->over, true);
+  machine_wake(&a->m);
+  saros_op_unref(op);
 }
 
 static const watch_way child_way = {.after = child_over};
@@ -104,7 +107,10 @@ static void attend(ask *a, saros_op *child) {
   a->child = child;
   a->w = (watch){.way = &child_way, .op = child};
   atomic_store(&a->over, false);
-  if (!watch_add(&a->w, child)) atomic_store(&a->over, true);
+  saros_op_ref(a->m.op);
+  if (watch_add(&a->w, child)) return;
+  atomic_store(&a->over, true);
+  saros_op_unref(a->m.op);
 }
 
 /* It is the link's from now on, or it is over. */
@@ -132,7 +138,8 @@ static error *start(ask *a) {
                        .input_hold = freezes,
                        .out = freezes ? PROCESS_LINES : PROCESS_CAPTURE,
                        .limit = OUTPUT_MOST,
-                       .any_status = true};
+                       .any_status = true,
+                       .outlives = true}; /* to let go what it holds */
   error *e = NULL;
   saros_op *child = process_start(&o, &e);
   c->argv[c->verb] = NULL;

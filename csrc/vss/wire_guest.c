@@ -64,9 +64,14 @@ static writer *writer_of(const wire_guest *g) {
 ** Telling the writer
 ** ---------------------------------------------------------------- */
 
+/* On any thread. Its reference keeps the guest until it has been woken. */
 static void told_over(watch *w) {
   told *t = (told *)w;
-  machine_wake_flag(&t->g->m, &t->over);
+  machine *m = &t->g->m;
+  saros_op *op = m->op;
+  atomic_store(&t->over, true);
+  machine_wake(m);
+  saros_op_unref(op);
 }
 
 static const watch_way told_way = {.after = told_over};
@@ -89,7 +94,11 @@ static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
               .n = n,
               .event = event,
               .deadline = call.deadline};
-  if (!watch_add(&t->w, op)) atomic_store(&t->over, true);
+  saros_op_ref(g->m.op);
+  if (!watch_add(&t->w, op)) {
+    atomic_store(&t->over, true);
+    saros_op_unref(g->m.op);
+  }
   return NULL;
 }
 
