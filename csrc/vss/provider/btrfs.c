@@ -126,7 +126,7 @@ static error *btrfs_probe(const origin *from) {
 ** ---------------------------------------------------------------- */
 
 static error *btrfs_plan(shadow *s) {
-  struct btrfs_ioctl_get_subvol_info_args info;
+  struct btrfs_ioctl_get_subvol_info_args info = {0};
   char uuid[GUID_TEXT];
   int fd = open(s->from->subvolume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int failed = fd < 0 ? errno : btrfs_info(fd, &info);
