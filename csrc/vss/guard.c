@@ -27,7 +27,7 @@ struct guard {
   uint16_t generation; /* of the process: see fork.h */
   int pidfd, socket, records;
   size_t count;
-  char name[GUARD_NAME]; /* of the record; "": it is not written */
+  char name[GUARD_NAME]; /* of the record, with a dot before it */
   uint64_t acted;
 };
 
@@ -229,7 +229,7 @@ uint64_t guard_disarm(guard *g) {
               "the guard (process %ld) was gone before it was sent away",
               (long)g->pid);
   put_away(g, said);
-  unlinkat(g->records, g->name, 0);
+  unlinkat(g->records, g->name + 1, 0); /* the guard has, if it could */
   uint64_t acted = g->acted;
   let_go(g);
   return acted;

@@ -16,7 +16,8 @@ error *guard_run(const int *fds, size_t count, pid_t *pid, int *pidfd);
 /* The directory of records below `runtime`, made when missing: a descriptor of
    ours. -1 and *e when it may not be trusted. */
 int guard_records(const char *runtime, bool make, error **e);
-/* A new name, for guard_hello. */
+/* A new name, as in guard_hello: without its first byte, a dot, it is that of
+   a whole record. */
 bool guard_record_name(char name[GUARD_NAME]);
 error *guard_record_write(int records, const char *name, pid_t pid,
                           const guard_item *items, size_t count);

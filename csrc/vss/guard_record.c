@@ -130,8 +130,9 @@ int guard_records(const char *runtime, bool make, error **e) {
 bool guard_record_name(char name[GUARD_NAME]) {
   guid g;
   if (!guid_make(&g)) return false;
-  guid_format(&g, name);
-  strcpy(name + GUID_TEXT - 1, ".json");
+  name[0] = '.';
+  guid_format(&g, name + 1);
+  strcpy(name + GUID_TEXT, ".json");
   return true;
 }
 
@@ -200,10 +201,8 @@ static bool describe(buffer *b, pid_t pid, const guard_item *items,
 
 /* 0 or errno. Not synced: a freeze does not outlive the boot either. */
 static int put(int records, const char *name, const buffer *b) {
-  char temporary[GUARD_NAME + 2] = ".";
-  strcat(temporary, name);
   const int how = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  int fd = fd_own(openat(records, temporary, how, 0600));
+  int fd = fd_own(openat(records, name, how, 0600));
   if (fd < 0) return errno;
   size_t done = 0;
   int r = 0;
@@ -215,8 +214,8 @@ static int put(int records, const char *name, const buffer *b) {
       r = errno;
   }
   fd_close(&fd);
-  if (r == 0 && renameat(records, temporary, records, name) != 0) r = errno;
-  if (r != 0) unlinkat(records, temporary, 0);
+  if (r == 0 && renameat(records, name, records, name + 1) != 0) r = errno;
+  if (r != 0) unlinkat(records, name, 0);
   return r;
 }
 

@@ -269,8 +269,8 @@ static int begin_level(hold *h) {
 }
 
 static hold_result step_flushing(hold *h, error **e) {
-  if (!h->keeper_submitted) return fail_errno(h, e, EAGAIN);
   if (h->expired) return fail_late(h, e);
+  if (!h->keeper_submitted) return fail_errno(h, e, EAGAIN);
   for (size_t i = 0; i < h->count; i++)
     if (is_out(&h->stops[i].job, &h->stops[i].submitted)) return HOLD_WAIT;
   if (!keeper_is_ready(h)) return HOLD_WAIT;
@@ -357,9 +357,10 @@ static error *judge(const hold *h) {
     if (s->thawed_at != 0 && s->thaw_errno != 0 && s->thaw_errno != EINVAL)
       return not_thawed(s);
   }
+  if (!h->was_held) return NULL; /* it has failed already, and said why */
   for (size_t i = 0; i < h->count; i++)
     if (h->stops[i].thaw_errno == EINVAL) return guard_was_first(&h->stops[i]);
-  for (size_t i = 0; h->was_held && i < h->count; i++) {
+  for (size_t i = 0; i < h->count; i++) {
     const stop *s = &h->stops[i];
     if (h->expired || s->thawed_at - s->begun > h->limit) return too_long(h, s);
   }

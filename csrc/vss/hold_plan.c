@@ -20,6 +20,9 @@
 #define SECONDS 10.0       /* as the original holds writes */
 #define SECONDS_MOST 600.0 /* nobody wants that */
 
+/* The guard is for when we hang. As long as we do not, we are to be first. */
+#define GUARD_LATER 0.25
+
 
 /* ------------------------------------------------------------------
 ** What must not be held up
@@ -92,11 +95,12 @@ static error *protect_swap(protected *p) {
   return e;
 }
 
+/* What is said is the last one that fits. */
 static error *protect_all(protected *p, const hold_options *o) {
-  error *e = protect_path(p, "/", "the running system");
-  if (e == NULL) e = protect_path(p, o->state, "saros");
+  error *e = protect_swap(p);
   if (e == NULL) e = protect_path(p, o->runtime, "saros");
-  if (e == NULL) e = protect_swap(p);
+  if (e == NULL) e = protect_path(p, o->state, "saros");
+  if (e == NULL) e = protect_path(p, "/", "the running system");
   return e;
 }
 
@@ -236,12 +240,13 @@ static error *make_threads(const hold *h) {
 
 static error *arm(hold *h, const char *runtime) {
   guard_item items[VOLUMES_MOST];
+  double ms = (h->seconds + GUARD_LATER) * 1000.0;
   memset(items, 0, sizeof items);
   for (size_t i = 0; i < h->count; i++) {
     const stop *s = &h->stops[i];
     items[s->item] = (guard_item){.action = GUARD_THAW,
                                   .fd = s->fd,
-                                  .ms = (uint32_t)(h->seconds * 1000.0 + 0.5),
+                                  .ms = (uint32_t)(ms + 0.5),
                                   .path = s->path};
   }
   error *e = NULL;

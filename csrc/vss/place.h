@@ -25,6 +25,8 @@ error *place_plan(shadow *s, const char *sample);
    of what it lies in do not hold what is in it. */
 error *place_make(const shadow *s, bool subvolume, int *fd);
 
+/* Whether plan came so far; else nothing can have been made. */
+bool place_planned(const value *keep);
 /* The place that keep names. NULL and *fd == -1: it is gone, for its file
    system is there and it is not. An error when another file system, or none,
    is mounted there now. */

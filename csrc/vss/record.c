@@ -203,17 +203,21 @@ static error *strange(const char *id, const char *what) {
 static char *read_file(const places *p, int fd, const char *id, size_t *size,
                        error **e) {
   struct stat st;
+  error *why = NULL;
   if (fstat(fd, &st) != 0)
-    *e = cannot(errno, "cannot look at the record", p, id);
+    why = cannot(errno, "cannot look at the record", p, id);
   else if (!S_ISREG(st.st_mode))
-    *e = strange(id, "it is not a file");
+    why = strange(id, "it is not a file");
   else if (st.st_uid != geteuid() && st.st_uid != 0)
-    *e = strange(id, "it belongs to another user");
+    why = strange(id, "it belongs to another user");
   else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    *e = strange(id, "other users can write to it");
+    why = strange(id, "other users can write to it");
   else if (st.st_size > (off_t)RECORD_SIZE_MOST)
-    *e = strange(id, "it is too large");
-  if (*e != NULL) return NULL;
+    why = strange(id, "it is too large");
+  if (why != NULL) {
+    *e = why;
+    return NULL;
+  }
   size_t room = (size_t)st.st_size + 1; /* one more: it may grow */
   char *text = mem_alloc(room);
   if (text == NULL) {
@@ -357,7 +361,8 @@ value *record_list(const places *p, error **e) {
     why = error_of_errno(SAROS_FACADE_VSS, errno, "cannot read the records",
                          p->state);
   errno = 0;
-  for (struct dirent *f; why == NULL && (f = readdir(d)) != NULL; errno = 0) {
+  for (struct dirent *f; why == NULL && d != NULL && (f = readdir(d)) != NULL;
+       errno = 0) {
     char id[GUID_TEXT];
     if (names_record(f->d_name, id)) why = add(p, dir, id, list);
   }
@@ -366,7 +371,7 @@ value *record_list(const places *p, error **e) {
                          p->state);
   if (d != NULL) closedir(d);
   fd_close(&dir);
-  if (why == NULL) {
+  if (list != NULL && why == NULL) {
     if (list->count > 1)
       qsort(list->as.items, list->count, sizeof *list->as.items, earlier);
     return list;

@@ -56,8 +56,9 @@ bool shadows_stopped(saros_op *op, error **e);
 /* Unmounts what exposes it, if it does; with `force` also what is in use.
    Changes the record in memory alone. The caller has the claim. */
 error *exposure_end(value *record, bool force);
-/* Mounts again what was mounted before the machine was restarted. */
-error *exposure_again(const places *p, value *record);
+/* Mounts again what was mounted before the machine was restarted; *again: it
+   was that. */
+error *exposure_again(const places *p, value *record, bool *again);
 
 #ifdef SAROS_TEST
 extern const provider *const *shadows_test_providers; /* found first */

@@ -263,20 +263,20 @@ error *shadows_unexpose(const places *p, const char *id) {
 }
 
 
-error *exposure_again(const places *p, value *record) {
+error *exposure_again(const places *p, value *record, bool *again) {
   const char *at = record_text(record, "exposed");
   value *now = value_map();
-  if (*at == '\0' || now == NULL || !put_boot(now)) {
-    value_free(now);
-    return *at == '\0' ? NULL : error_no_memory();
-  }
-  bool same = strcmp(record_text(now, "exposed_boot"),
-                     record_text(record, "exposed_boot")) == 0;
+  *again = false;
+  bool good = now != NULL && put_boot(now);
+  bool same = good && strcmp(record_text(now, "exposed_boot"),
+                             record_text(record, "exposed_boot")) == 0;
   value_free(now);
-  if (same) return NULL; /* who unmounted it since knew what he did */
+  if (!good) return error_no_memory();
+  if (*at == '\0' || same) return NULL; /* who unmounted it knew why */
   error *e = record_verify(record);
-  char *copy = e == NULL ? mem_text(at) : NULL;
+  char *copy = e == NULL ? mem_text(at) : NULL; /* it changes the record */
   if (e == NULL) e = copy != NULL ? expose(p, record, copy) : error_no_memory();
+  *again = e == NULL;
   mem_free(copy);
   return e;
 }

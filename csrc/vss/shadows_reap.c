@@ -3,7 +3,6 @@
 ** they hold up everybody; then what was half made, what should have gone with
 ** its owner, and what somebody was deleting when he died.
 */
-#include <stdio.h>
 #include <string.h>
 
 #include "vss/guard.h"
@@ -65,43 +64,32 @@ static error *said(value *list, const value *record, const error *why) {
 }
 
 
-/* With the claim: looks again, because much may have happened. NULL goes on;
-   what could not be destroyed is reported and left for the next time. */
-static error *reap_claimed(reaping *r, const char *id) {
-  error *why = NULL, *e = NULL;
-  value *record = record_load(r->p, id, &why);
-  if (record == NULL) { /* somebody else was there first */
-    error_unref(why);
-    return NULL;
+/* With the claim: looks again, because much may have happened. NULL and no
+ *why: somebody else was there first. */
+static value *look_again(reaping *r, const value *seen, error **why) {
+  value *record = record_load(r->p, record_text(seen, "id"), why);
+  if (record == NULL && (*why)->code == VSS_E_OBJECT_NOT_FOUND) {
+    error_unref(*why);
+    *why = NULL;
   }
-  if (is_left(r, record)) {
-    why = exposure_end(record, true);
-    if (why == NULL) why = record_destroy(r->p, record, r->op);
-    if (why != NULL)
-      log_write(LOG_WARNING, "vss", "%s could not be taken away: %s", id,
-                why->message);
-    e = said(why == NULL ? r->shadows : r->failed, record, why);
-    error_unref(why);
-  }
-  value_free(record);
-  return e;
+  return record;
 }
 
 
-static error *restore_claimed(reaping *r, const char *id) {
+/* NULL goes on: what could not be destroyed is reported, and left for the next
+   time. */
+static error *reap_claimed(reaping *r, const value *seen) {
   error *why = NULL, *e = NULL;
-  value *record = record_load(r->p, id, &why);
-  if (record != NULL && record_is(record, "created")) {
-    bool was = *record_text(record, "exposed") != '\0';
-    const char *before = record_text(record, "exposed_boot");
-    char boot[64];
-    snprintf(boot, sizeof boot, "%s", before);
-    why = exposure_again(r->p, record);
-    if (why != NULL)
-      e = said(r->failed, record, why);
-    else if (was && strcmp(boot, record_text(record, "exposed_boot")) != 0 &&
-             !value_add(r->exposed, value_copy(value_get(record, "exposed"))))
-      e = error_no_memory();
+  value *record = look_again(r, seen, &why);
+  bool left = record != NULL && is_left(r, record);
+  if (left) why = exposure_end(record, true);
+  if (left && why == NULL) why = record_destroy(r->p, record, r->op);
+  if (why != NULL) {
+    log_write(LOG_WARNING, "vss", "%s could not be taken away: %s",
+              record_text(seen, "id"), why->message);
+    e = said(r->failed, seen, why);
+  } else if (left) {
+    e = said(r->shadows, seen, NULL);
   }
   error_unref(why);
   value_free(record);
@@ -109,18 +97,34 @@ static error *restore_claimed(reaping *r, const char *id) {
 }
 
 
+static error *restore_claimed(reaping *r, const value *seen) {
+  error *why = NULL, *e = NULL;
+  bool again = false;
+  value *record = look_again(r, seen, &why);
+  if (record != NULL && record_is(record, "created"))
+    why = exposure_again(r->p, record, &again);
+  if (why != NULL)
+    e = said(r->failed, seen, why);
+  else if (again &&
+           !value_add(r->exposed, value_copy(value_get(record, "exposed"))))
+    e = error_no_memory();
+  error_unref(why);
+  value_free(record);
+  return e;
+}
+
+
 static error *with_claim(reaping *r, const value *record,
-                         error *(*act)(reaping *, const char *)) {
-  const char *id = record_text(record, "id");
+                         error *(*act)(reaping *, const value *)) {
   error *e = NULL;
-  int claim = claim_take(r->p, id, &e);
+  int claim = claim_take(r->p, record_text(record, "id"), &e);
   if (claim < 0) { /* somebody is at it; all else is worth a word */
     bool busy = e->code == VSS_E_PROVIDER_IN_USE;
     error *bad = busy ? NULL : said(r->failed, record, e);
     error_unref(e);
     return bad;
   }
-  e = act(r, id);
+  e = act(r, record);
   claim_give(&claim);
   return e;
 }

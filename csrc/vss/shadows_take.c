@@ -40,7 +40,7 @@ static error *take_set(const places *p, const char *set, members *m) {
   *m = (members){.records = value_list()};
   value *all = m->records != NULL ? record_list(p, &e) : NULL;
   if (m->records == NULL) e = error_no_memory();
-  for (uint32_t i = 0; e == NULL && i < all->count; i++) {
+  for (uint32_t i = 0; e == NULL && all != NULL && i < all->count; i++) {
     const value *r = all->as.items[i];
     if (record_is(r, "created") && strcmp(record_text(r, "set"), set) == 0)
       e = take_member(p, m, record_text(r, "id"));
@@ -97,8 +97,8 @@ static error *say_where(const value *record, value *list) {
 }
 
 
-/* All of them can be, and where they are is said: nothing fails for want of
-   memory after the first is broken. */
+/* First everything that can fail for a reason; where the disk fails us among
+   the removals, the rest of the set is still there to be broken. */
 static error *break_all(const places *p, const members *m, bool writable,
                         value *where) {
   error *e = NULL;

@@ -22,6 +22,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -130,10 +131,10 @@ static inline int thaw(int fd) {
   return ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
 }
 
-/* To ask is to freeze, for a moment. */
+/* To ask is to freeze, for a moment (in which a guard may come by). */
 static inline bool is_frozen(int which) {
   int r = freeze(volumes[which].fd);
-  if (r == 0) CHECK_INT(thaw(volumes[which].fd), 0);
+  if (r == 0) thaw(volumes[which].fd);
   return r == EBUSY;
 }
 
@@ -158,7 +159,8 @@ static inline void remove_scratch(void) {
   if (system(command) != 0) printf("cannot remove %s\n", scratch);
 }
 
-/* Thaws until the tests are gone, and twice more. */
+/* Thaws until the tests are gone, and twice more; and takes back a swap file
+   that a test may have left. */
 static inline _Noreturn void watchdog(int gate) {
   struct pollfd p = {.fd = gate, .events = POLLIN};
   int r = poll(&p, 1, FREEZE_HANG * 1000);
@@ -166,6 +168,7 @@ static inline _Noreturn void watchdog(int gate) {
     thaw_all();
     r = poll(&p, 1, 200); /* end of file: they are gone */
   }
+  swapoff(in("ext4/swap file"));
   _exit(0);
 }
 
@@ -181,14 +184,17 @@ static inline int freeze_case(int argc, char **argv, void (*all)(void)) {
     if (unshare(CLONE_NEWNS) == 0)
       mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL);
     mount_volumes();
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* guards of the dead become ours */
     if (pipe2(gate, O_CLOEXEC) != 0) _exit(2);
-    if (fork() == 0) {
+    pid_t between = fork(); /* so that the watchdog is no child of the tests */
+    if (between == 0) {
       setsid();
       close(gate[1]);
-      watchdog(gate[0]);
+      if (fork() == 0) watchdog(gate[0]);
+      _exit(0);
     }
+    waitpid(between, NULL, 0);
     close(gate[0]);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* guards of the dead become ours */
     gate_begin(argc, argv);
     all();
     thaw_all();
@@ -237,10 +243,22 @@ static inline bool is_gone(pid_t pid) {
   return kill(pid, 0) != 0 && errno == ESRCH;
 }
 
-/* Names in a directory but . and .. and what begins with a dot. */
+/* Takes the status of those that have ended, orphans of the dead among them. */
+static inline bool no_children(void) {
+  int r;
+  do r = waitpid(-1, NULL, WNOHANG);
+  while (r > 0);
+  return r < 0 && errno == ECHILD;
+}
+
+/* Names in a directory but . and .. */
 static inline int names_in(const char *path) {
-  int n = gate_entries(path);
-  return n < 0 ? 0 : n;
+  DIR *d = opendir(path);
+  int n = 0;
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+    n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+  if (d != NULL) closedir(d);
+  return n;
 }
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "shadow_case.h"
 #include "test_base_sweep.h"
+#include "vss/provider/btrfs_parts.h"
 
 #define P(...) (snprintf(path, sizeof path, __VA_ARGS__), path)
 
@@ -439,6 +440,107 @@ TEST(not_mounted_now) {
 
 
 /* ------------------------------------------------------------------
+** Back to it
+** ---------------------------------------------------------------- */
+
+static error *revert(void) {
+  value *keep = case_keep(case_file);
+  error *e = provider_btrfs.revert(keep, NULL);
+  value_free(keep);
+  return e;
+}
+
+TEST(reverted) {
+  char path[900], log[500];
+  struct stat before, after;
+  if (!begin()) SKIP(volumes_missing);
+  snprintf(log, sizeof log, "%s/log", home);
+  shadow *s = case_shadow(&provider_btrfs, home);
+  for (int round = 0; round < 2; round++) {
+    case_put(P("%s/file", home), "changed");
+    case_put(log, "new");
+    CHECK(stat(home, &before) == 0);
+    int old = open(P("%s/file", home), O_RDONLY | O_CLOEXEC);
+    DONE(revert());
+    CHECK(stat(home, &after) == 0 && before.st_dev != after.st_dev);
+    CHECK_TEXT(case_get(P("%s/file", home)), "as it was");
+    CHECK_TEXT(case_get(P("%s/dir/inner", home)), "as it was inside");
+    CHECK(access(log, F_OK) != 0);
+    case_put(log, "it can be written to");
+    CHECK(unlink(log) == 0);
+    char text[8];
+    CHECK(read(old, text, 7) == 7 && memcmp(text, "changed", 7) == 0);
+    close(old);
+    DONE(case_verify(&provider_btrfs));
+    CHECK_INT(subvolumes(), 3); /* home, .saros-shadows, the shadow */
+  }
+  case_drop(s);
+  end();
+}
+
+TEST(not_reverted) {
+  char path[900], at[300], aside[500];
+  if (!begin()) SKIP(volumes_missing);
+  shadow *s = case_shadow(&provider_btrfs, home);
+  case_put(P("%s/file", home), "changed");
+  snprintf(at, sizeof at, "%s", volumes_in("at"));
+  mkdir(at, 0755);
+  CHECK(mount(P("%s/dir", home), at, NULL, MS_BIND, NULL) == 0);
+  CHECK(case_says(revert(), VSS_E_VOLUME_IN_USE, at));
+  umount2(at, 0);
+  CHECK(mount(disk->device, at, "btrfs", 0, "subvol=home") == 0);
+  CHECK(case_says(revert(), VSS_E_VOLUME_IN_USE, at));
+  umount2(at, 0);
+  rmdir(at);
+  CHECK(subvolume(P("%s/nested", home)));
+  CHECK(case_says(revert(), SAROS_E_REFUSED, "nested subvolumes"));
+  CHECK(unsubvolume(P("%s/nested", home)));
+  snprintf(aside, sizeof aside, "%s/aside", top);
+  CHECK(rename(home, aside) == 0);
+  CHECK(subvolume(home));
+  CHECK(case_says(revert(), VSS_E_OBJECT_NOT_FOUND, "another subvolume"));
+  CHECK(unsubvolume(home));
+  CHECK(rename(aside, home) == 0);
+  mkdir(P("%s/" BTRFS_REVERT, s->place), 0755);
+  CHECK(case_says(revert(), SAROS_E_REFUSED, "left alone"));
+  CHECK(
+      case_says(case_destroy(&provider_btrfs), SAROS_E_REFUSED, "left alone"));
+  CHECK(rmdir(P("%s/" BTRFS_REVERT, s->place)) == 0);
+  CHECK_TEXT(case_get(P("%s/file", home)), "changed");
+  CHECK_INT(subvolumes(), 3);
+  case_drop(s);
+  end();
+}
+
+static void do_revert(void) {
+  DONE(revert());
+}
+
+TEST(dies_while_it_is_reverted) {
+  char path[900];
+  int n = 1;
+  if (!begin()) SKIP(volumes_missing);
+  for (; n < 20; n++) {
+    shadow *s = case_shadow(&provider_btrfs, home);
+    case_put(P("%s/file", home), "changed");
+    bool whole = case_dies_at(n, do_revert);
+    const char *now = case_get(P("%s/file", home));
+    CHECK(now != NULL &&
+          (strcmp(now, "changed") == 0 || strcmp(now, "as it was") == 0));
+    if (n % 2 == 0) DONE(revert()); /* again, or only the end */
+    case_drop(s);
+    CHECK_INT(subvolumes(), 1);
+    case_put(P("%s/file", home), "as it was");
+    if (whole) break;
+  }
+#ifdef SAROS_TEST
+  CHECK(n >= 3);
+#endif
+  end();
+}
+
+
+/* ------------------------------------------------------------------
 ** Another user
 ** ---------------------------------------------------------------- */
 
@@ -577,6 +679,13 @@ TEST(memory_runs_out) {
 ** The register
 ** ---------------------------------------------------------------- */
 
+TEST(nothing_was_planned) {
+  value *keep = value_map();
+  for (size_t i = 0; providers[i] != NULL; i++)
+    DONE(providers[i]->destroy(keep, NULL));
+  value_free(keep);
+}
+
 TEST(by_name) {
   for (size_t i = 0; providers[i] != NULL; i++) {
     const provider *p = providers[i];
@@ -609,6 +718,7 @@ TEST(chosen) {
 
 static void all(void) {
   RUN(by_name);
+  RUN(nothing_was_planned);
   RUN(chosen);
   RUN(whole_subvolume);
   RUN(counterpart_of_what_was_given);
@@ -623,6 +733,9 @@ static void all(void) {
   RUN(what_took_its_name);
   RUN(changed_behind_our_back);
   RUN(not_mounted_now);
+  RUN(reverted);
+  RUN(not_reverted);
+  RUN(dies_while_it_is_reverted);
   RUN(not_the_owner);
   RUN(the_owner);
   RUN(dies_while_it_is_made);

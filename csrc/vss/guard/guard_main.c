@@ -346,13 +346,17 @@ static void finish_thaws(void) {
   }
 }
 
+/* Also the one that was not finished. */
+static void remove_record(void) {
+  if (hello.record[0] == '\0') return;
+  CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record, 0);
+  CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record + 1, 0);
+}
+
 static _Noreturn void end(bool all_is_free) {
-  if (sent_away) {
-    finish_thaws();
-    tell(TOLD_BYE);
-  } else if (all_is_free && hello.record[0] != '\0') {
-    CALL3(SYS_unlinkat, GUARD_RECORDS, hello.record, 0);
-  }
+  if (sent_away) finish_thaws();
+  if (sent_away || all_is_free) remove_record();
+  if (sent_away) tell(TOLD_BYE);
   leave(0);
 }
 

@@ -29,7 +29,8 @@ enum {
 /* Owner to guard, first. */
 typedef struct guard_hello {
   uint32_t version, count;
-  char record[GUARD_NAME]; /* to be unlinked when all was let go */
+  char record[GUARD_NAME]; /* with a dot before it while it is written; to be
+                              unlinked when all was let go */
   struct {
     uint32_t action, ms;
   } items[GUARD_MOST];

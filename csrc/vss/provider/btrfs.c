@@ -33,8 +33,6 @@
 #include "vss/provider.h"
 #include "vss/provider/btrfs_parts.h"
 
-static const char shadow_name[] = "shadow";
-
 typedef struct btrfs_self {
   int source; /* the subvolume */
   int place;
@@ -52,7 +50,7 @@ int btrfs_info(int fd, struct btrfs_ioctl_get_subvol_info_args *info) {
 }
 
 
-static void uuid_text(const uint8_t *bytes, char text[GUID_TEXT]) {
+void btrfs_uuid_text(const uint8_t *bytes, char text[GUID_TEXT]) {
   guid id;
   memcpy(id.bytes, bytes, sizeof id.bytes);
   guid_format(&id, text);
@@ -128,7 +126,7 @@ static error *btrfs_probe(const origin *from) {
 ** ---------------------------------------------------------------- */
 
 static error *btrfs_plan(shadow *s) {
-  struct btrfs_ioctl_get_subvol_info_args info;
+  struct btrfs_ioctl_get_subvol_info_args info = {0};
   char uuid[GUID_TEXT];
   int fd = open(s->from->subvolume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int failed = fd < 0 ? errno : btrfs_info(fd, &info);
@@ -139,7 +137,7 @@ static error *btrfs_plan(shadow *s) {
                           s->from->subvolume);
   error *e = place_plan(s, s->from->subvolume);
   if (e != NULL) return e;
-  uuid_text(info.uuid, uuid);
+  btrfs_uuid_text(info.uuid, uuid);
   if (keep_put_path(s->keep, "subvolume", s->from->subvolume) &&
       value_put(s->keep, "parent_uuid", value_text(uuid)) &&
       value_put(s->keep, "parent_generation",
@@ -230,7 +228,7 @@ static error *btrfs_commit(shadow *s) {
   const btrfs_self *self = s->self;
   struct btrfs_ioctl_vol_args_v2 args = {.fd = self->source,
                                          .flags = BTRFS_SUBVOL_RDONLY};
-  memcpy(args.name, shadow_name, sizeof shadow_name);
+  memcpy(args.name, BTRFS_SHADOW, sizeof BTRFS_SHADOW);
   provider_step();
   if (ioctl(self->place, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
     return commit_failed(s, errno);
@@ -251,10 +249,10 @@ static error *note_what_it_is(shadow *s, int fd) {
   if (failed != 0)
     return error_of_errno(SAROS_FACADE_VSS, failed,
                           "the snapshot cannot be asked what it is", s->path);
-  uuid_text(info.uuid, uuid);
+  btrfs_uuid_text(info.uuid, uuid);
   if (!value_put(s->keep, "id", value_int((int64_t)info.treeid)) ||
       !value_put(s->keep, "uuid", value_text(uuid)) ||
-      !value_put(s->keep, "generation", value_int((int64_t)info.generation)))
+      !value_put(s->keep, "changed", value_int((int64_t)info.ctransid)))
     return error_no_memory();
   return shadow_note(s);
 }
@@ -265,12 +263,12 @@ static error *btrfs_finish(shadow *s, saros_op *op) {
   (void)op; /* it is a matter of milliseconds */
   mem_free(s->device);
   mem_free(s->path);
-  s->device = path_join(s->place, shadow_name);
+  s->device = path_join(s->place, BTRFS_SHADOW);
   s->path = s->device == NULL          ? NULL
             : *s->from->within == '\0' ? mem_text(s->device)
                                        : path_join(s->device, s->from->within);
   if (s->path == NULL) return error_no_memory();
-  int fd = openat(self->place, shadow_name,
+  int fd = openat(self->place, BTRFS_SHADOW,
                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
     return error_of_errno(SAROS_FACADE_VSS, errno,
@@ -292,146 +290,6 @@ static void btrfs_forget(shadow *s) {
 }
 
 
-/* ------------------------------------------------------------------
-** Afterwards
-** ---------------------------------------------------------------- */
-
-/* Whether the subvolume is what we made; *why_not is a part of a sentence. */
-static bool is_ours(const value *keep,
-                    const struct btrfs_ioctl_get_subvol_info_args *info,
-                    const char **why_not) {
-  char uuid[GUID_TEXT], parent[GUID_TEXT];
-  uuid_text(info->uuid, uuid);
-  uuid_text(info->parent_uuid, parent);
-  const char *kept = value_chars(value_get(keep, "uuid"), NULL);
-  const char *source = value_chars(value_get(keep, "parent_uuid"), "");
-  int64_t id = value_integer(value_get(keep, "id"), -1);
-  int64_t since = value_integer(value_get(keep, "parent_generation"), 0);
-  *why_not = "is a snapshot of something else";
-  if (strcmp(parent, source) != 0) return false;
-  *why_not = "is older than the shadow copy";
-  if ((int64_t)info->otransid < since) return false;
-  *why_not = "is another snapshot than the one that was made";
-  return kept == NULL ||
-         (strcmp(kept, uuid) == 0 && id == (int64_t)info->treeid);
-}
-
-
-static error *not_ours(const char *path, const char *why) {
-  return error_at(
-      vss_error(SAROS_E_REFUSED,
-                "%s %s, and was left alone; look at it and take it away", path,
-                why),
-      path);
-}
-
-
-static error *destroy_failed(const char *path, int number) {
-  if (number == ENOTEMPTY)
-    return error_at(vss_error(VSS_E_VOLUME_IN_USE,
-                              "a subvolume was made in the snapshot %s; delete "
-                              "that first",
-                              path),
-                    path);
-  return error_of_errno(SAROS_FACADE_VSS, number,
-                        "the snapshot cannot be deleted", path);
-}
-
-
-/* `fd` is what is at the name; it is looked at, then deleted by its id, which
-   nobody can put something else in place of; where the kernel cannot do that,
-   or does not let us, by its name. */
-static error *delete_snapshot(const value *keep, int place, int fd,
-                              const char *path, saros_op *op) {
-  struct btrfs_ioctl_get_subvol_info_args info;
-  const char *why;
-  struct stat st;
-  if (fstat(fd, &st) != 0 || st.st_ino != SUBVOLUME_INODE)
-    return not_ours(path, "is no snapshot");
-  int failed = btrfs_info(fd, &info);
-  if (failed != 0) return destroy_failed(path, failed);
-  if (!is_ours(keep, &info, &why)) return not_ours(path, why);
-  provider_step();
-  struct btrfs_ioctl_vol_args_v2 by_id = {.flags = BTRFS_SUBVOL_SPEC_BY_ID,
-                                          .subvolid = info.treeid};
-  if (ioctl(place, BTRFS_IOC_SNAP_DESTROY_V2, &by_id) >= 0) return NULL;
-  if (errno == ENOTEMPTY || errno == ENOENT) return destroy_failed(path, errno);
-  struct btrfs_ioctl_vol_args by_name = {0};
-  memcpy(by_name.name, shadow_name, sizeof shadow_name);
-  if (ioctl(place, BTRFS_IOC_SNAP_DESTROY, &by_name) >= 0) return NULL;
-  /* Only who may not do it at all has to do it file by file: of others EPERM
-     means that it is being sent. */
-  if (errno == EPERM && !has_capability(CAP_SYS_ADMIN))
-    return btrfs_remove_slowly(place, shadow_name, fd, path, op);
-  return destroy_failed(path, errno);
-}
-
-
-static error *btrfs_destroy(const value *keep, saros_op *op) {
-  int place;
-  char *path = NULL;
-  error *e = place_open(keep, &place);
-  if (e == NULL) e = keep_path_in(keep, "place", shadow_name, &path);
-  int fd = e == NULL && place >= 0
-               ? openat(place, shadow_name,
-                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-               : -1;
-  if (fd >= 0)
-    e = delete_snapshot(keep, place, fd, path, op);
-  else if (e == NULL && place >= 0 && errno != ENOENT)
-    e = errno == ENOTDIR || errno == ELOOP ? not_ours(path, "is no snapshot")
-                                           : destroy_failed(path, errno);
-  if (fd >= 0) close(fd);
-  if (place >= 0) close(place);
-  mem_free(path);
-  provider_step();
-  return e != NULL ? e : place_remove(keep);
-}
-
-
-static error *changed(const char *path, const char *how) {
-  return error_at(
-      vss_error(VSS_E_OBJECT_NOT_FOUND, "the shadow copy %s %s", path, how),
-      path);
-}
-
-
-static error *check(const value *keep, int fd, const char *path) {
-  struct btrfs_ioctl_get_subvol_info_args info;
-  const char *why;
-  uint64_t flags = 0;
-  if (btrfs_info(fd, &info) != 0 || !is_ours(keep, &info, &why))
-    return changed(path, "was replaced by something else behind our back");
-  if (ioctl(fd, BTRFS_IOC_SUBVOL_GETFLAGS, &flags) < 0 ||
-      (flags & BTRFS_SUBVOL_RDONLY) == 0)
-    return changed(path, "was made writable behind our back");
-  if ((int64_t)info.generation !=
-      value_integer(value_get(keep, "generation"), -1))
-    return changed(path, "was changed behind our back");
-  return NULL;
-}
-
-
-static error *btrfs_verify(const value *keep) {
-  int place;
-  char *path = NULL;
-  error *e = place_open(keep, &place);
-  if (e == NULL) e = keep_path_in(keep, "place", shadow_name, &path);
-  if (e == NULL) {
-    int fd = place >= 0
-                 ? openat(place, shadow_name,
-                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                 : -1;
-    e = fd >= 0 ? check(keep, fd, path)
-                : changed(path, "was deleted behind our back");
-    if (fd >= 0) close(fd);
-  }
-  if (place >= 0) close(place);
-  mem_free(path);
-  return e;
-}
-
-
 const provider provider_btrfs = {
     .name = "btrfs",
     .id = "5b0f8c4e-5a0d-4b39-9c0b-2f7b6c1d9e41",
@@ -449,6 +307,6 @@ const provider provider_btrfs = {
     .destroy = btrfs_destroy,
     .forget = btrfs_forget,
     .verify = btrfs_verify,
-    .revert = NULL,
+    .revert = btrfs_revert,
     .place_of = btrfs_place_of,
 };

@@ -162,6 +162,7 @@ static error *take_away(const remains *r) {
 error *image_destroy(const value *keep, saros_op *op) {
   remains r;
   (void)op; /* nothing here takes long */
+  if (!place_planned(keep)) return NULL;
   error *e = look(keep, &r);
   if (e == NULL && r.place >= 0) e = take_away(&r);
   let_go(&r);
