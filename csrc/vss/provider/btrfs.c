@@ -3,8 +3,11 @@
 **
 ** btrfs commits a transaction and takes the snapshot in one step, by itself:
 ** nobody freezes it, and a freeze around it would make it wait for ever. What
-** was written and not synced is in the snapshot; what is in subvolumes nested
-** in this one is not.
+** was written before, also if it was not synced, is in the snapshot; what is in
+** subvolumes nested in this one is not. Of a file that somebody appends to at
+** that very moment the snapshot can have a size that is ahead of its data, so
+** that it ends in zeros (btrfs with no-holes): writers that hold still are
+** needed here too.
 **
 ** Where it lies: <place>/shadow. The place is below the mount's root when that
 ** is another subvolume and we may write there, else below the subvolume
