@@ -24,12 +24,10 @@ uint64_t tree_copied(const shadow *s) {
   return atomic_load(&t->copied);
 }
 
-static void at(tree *t, const char *where) {
+void tree_at(tree *t, const char *where) {
   void (*hook)(shadow *, const char *) = atomic_load(&tree_hook);
   if (hook != NULL) hook(t->s, where);
 }
-#else
-#define at(t, where) ((void)0)
 #endif
 
 static bool is_no_room(int number) {
@@ -141,7 +139,7 @@ static error *run_live(tree *t) {
     uint64_t begun = engine_clock();
     error *e = pass_run(t, false);
     if (e != NULL) return e;
-    at(t, "live");
+    tree_at(t, "live");
     bool took_long = engine_clock() - begun > LONG_NS;
     if (!t->strayed && (!took_long || atomic_load(&t->copied) == 0)) break;
   }
@@ -197,12 +195,12 @@ static error *check_single(tree *t) {
 
 error *tree_commit(shadow *s) {
   tree *t = s->self;
-  at(t, "commit");
+  tree_at(t, "commit");
   error *e = cancelled_error(t->op);
   if (e == NULL) e = check_source(t);
   if (e == NULL) e = pass_run(t, true);
   if (e == NULL) e = check_single(t);
-  at(t, "held");
+  tree_at(t, "held");
   return e;
 }
 

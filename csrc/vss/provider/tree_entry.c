@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vss/place.h"
 #include "vss/provider/tree_parts.h"
 
 /* One entry on its way through. */
@@ -84,6 +85,7 @@ static void missing(const entry *e, lack what, int number) {
 
 static void made(const entry *e, bool attributes) {
   tree *t = e->t;
+  provider_step();
   atomic_store(&e->d->touched, true);
   atomic_fetch_add(&t->copied, 1);
   bool plain = !attributes && copy_goes_on(&t->c);
@@ -166,6 +168,7 @@ static void file_done(copy *c, const file_end *end) {
     missing(&e, LACK_UNREAD, EMLINK);
     return;
   }
+  tree_at(t, "file");
   if (end->cloned) pieces_look(t, end);
   if (is_torn(t, end)) lack_add(t, LACK_TORN, e.d, e.name, 0);
   made(&e, end->attributes);

@@ -136,6 +136,13 @@ void pieces_look(tree *t, const file_end *end);
 extern _Atomic unsigned pieces_many; /* 0: as many as are many */
 #endif
 
+/* What a test does at this point. */
+#ifdef SAROS_TEST
+void tree_at(tree *t, const char *where);
+#else
+#define tree_at(t, where) ((void)0)
+#endif
+
 /* tree.c: why the pass did not go on. No room is no room. */
 error *tree_error(tree *t);
 
