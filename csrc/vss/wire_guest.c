@@ -150,12 +150,8 @@ static bool refuse(wire_guest *g, int64_t n, error *e) {
 }
 
 static bool consent(wire_guest *g, int64_t n, const value *metadata) {
-  value *v = value_map();
-  bool good = value_put(v, "n", value_int(n));
-  good = value_put(v, "ok", value_bool(true)) && good;
-  if (metadata != NULL)
-    good = value_put(v, "metadata", value_copy(metadata)) && good;
-  good = good && put_line(g, v);
+  value *v = wire_consent(n, metadata);
+  bool good = put_line(g, v);
   value_free(v);
   return good;
 }
@@ -471,13 +467,10 @@ static const saros_kind kind = {.size = sizeof(saros_kind),
 
 static bool put_hello(wire_guest *g) {
   const writer *w = writer_of(g);
-  value *v = value_map();
-  bool good = value_put(v, "saros", value_text("writer"));
-  good = value_put(v, "version", value_int(WIRE_VERSION)) && good;
-  good = value_put(v, "id", value_text(w->id)) && good;
-  good = value_put(v, "instance", value_text(w->instance)) && good;
-  good = value_put(v, "name", value_text(w->name)) && good;
-  good = good && put_line(g, v);
+  value *v = wire_hello("writer");
+  bool good = value_put(v, "id", value_text(w->id)) &&
+              value_put(v, "instance", value_text(w->instance)) &&
+              value_put(v, "name", value_text(w->name)) && put_line(g, v);
   value_free(v);
   return good;
 }
