@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lua/handle.h"
+#include "lua/writer.h"
 #include "op/fork.h"
 
 typedef struct blocked {
@@ -38,6 +39,7 @@ void dispatch_collect(state *s) {
           break;
         }
         case NODE_LOG: s->log_due = true; break;
+        case NODE_EVENT: event_node_taken(s, taken[i].node); break;
         default: break; /* NODE_BLOCKED: being awake is all */
       }
     }
@@ -62,6 +64,7 @@ static void take_out(state *s, task *t) {
 
 void dispatch_run(lua_State *L, state *s, unsigned budget) {
   if (s->log_due) log_box_deliver(L, s);
+  if (s->events_due > 0) events_begin(L, s);
   /* When one forks, the rest of the list is the parent's. */
   while (budget-- > 0 && s->first != NULL && s->generation == fork_generation) {
     task *t = take_first(s);
@@ -141,9 +144,27 @@ typedef struct need {
   state *s;
   bool ends_at_ready; /* else it goes on behind a ready task */
   task *found;        /* a ready task that would bring it on */
+  event *begin;       /* or an event that no task has begun yet */
 } need;
 
 #define GATHERS_DEEP 180 /* gathers of gathers; tasks may be in any number */
+
+static bool needs_running(need *n, saros_op *op, unsigned depth);
+
+/* Everything that writers of this state are told on behalf of `op` must end
+   before `op` can. */
+static bool event_needs_running(need *n, saros_op *op, unsigned depth) {
+  for (event *e = n->s->events; e != NULL; e = e->next) {
+    if (e->of != op) continue;
+    if (e->task != NULL) {
+      if (needs_running(n, e->task, depth + 1)) return true;
+    } else if (n->ends_at_ready && event_waits(e)) {
+      n->begin = e;
+    }
+    if (n->found != NULL || n->begin != NULL) return false;
+  }
+  return false;
+}
 
 /* Whether it cannot end because it needs a task that is on the stack of
    resumes: that one waits for it, itself or through others. */
@@ -176,11 +197,13 @@ static bool needs_running(need *n, saros_op *op, unsigned depth) {
     saros_op *m;
     for (size_t i = 0; (m = gather_member(at, i)) != NULL; i++) {
       bool does = !op_is_over(m) && needs_running(n, m, depth + 1);
-      if (n->found != NULL) return false;
+      if (n->found != NULL || n->begin != NULL) return false;
       each = each && does;
       some = some || does;
     }
     cycle = all ? some : each && some;
+  } else if (t == NULL && n->s->events != NULL && depth < GATHERS_DEEP) {
+    cycle = event_needs_running(n, at, depth);
   }
   /* A task that another branch comes upon again gives the same answer. */
   for (saros_op *o = op; !cycle && (t = task_of(n->s, o)) != NULL;) {
@@ -192,22 +215,36 @@ static bool needs_running(need *n, saros_op *op, unsigned depth) {
   return cycle;
 }
 
-/* A ready task that the goal needs, or NULL. */
-static task *look(state *s, const goal *g, bool *cycle) {
+/* A ready task that the goal needs, or an event to begin, or neither. */
+static need look(state *s, const goal *g, bool *cycle) {
   need n = {.s = s, .ends_at_ready = true};
   s->mark++;
   if (g->op != NULL) *cycle = needs_running(&n, g->op, 0);
   if (g->group != NULL)
-    for (task *t = task_first(s); t != NULL && n.found == NULL;
-         t = task_next(t))
+    for (task *t = task_first(s); t != NULL; t = task_next(t)) {
+      if (n.found != NULL || n.begin != NULL) break;
       if (*task_group(t) == g->group && needs_running(&n, task_op(t), 0))
         *cycle = true;
-  if (n.found != NULL) *cycle = false;
-  return n.found;
+    }
+  if (n.found != NULL || n.begin != NULL) *cycle = false;
+  return n;
+}
+
+event *dispatch_stalled(state *s, saros_op *op) {
+  task *t;
+  if (s->port == NULL || s->generation != fork_generation || s->depth > 0)
+    return NULL;
+  dispatch_collect(s);
+  while ((t = task_of(s, op)) != NULL && task_waits_for(t) != NULL)
+    op = task_waits_for(t);
+  event *e = s->events;
+  while (e != NULL && (e->of != op || (e->task == NULL && !event_waits(e))))
+    e = e->next;
+  return e;
 }
 
 bool dispatch_cycle(state *s, saros_op *op) {
-  if (!op_is_task(op) && !op_is_gather(op)) return false;
+  if (!op_is_task(op) && !op_is_gather(op) && s->events == NULL) return false;
   need n = {.s = s};
   s->mark++;
   return needs_running(&n, op, 0);
@@ -262,14 +299,18 @@ static bool look_out(port *p) {
 /* One turn without sleeping: true when something ran. */
 static bool turn(lua_State *L, state *s, goal *g, wait_mode mode, bool *cycle) {
   if (mode == WAIT_LOOP) {
-    if (s->first == NULL && !s->log_due) return false;
+    if (s->first == NULL && !s->log_due && s->events_due == 0) return false;
     dispatch_run(L, s, s->budget);
     return true;
   }
-  task *found = look(s, g, cycle);
-  if (found == NULL) return false;
-  take_out(s, found);
-  task_resume(L, s, found);
+  need n = look(s, g, cycle);
+  if (n.begin != NULL) {
+    event_begin(L, s, n.begin);
+    return true;
+  }
+  if (n.found == NULL) return false;
+  take_out(s, n.found);
+  task_resume(L, s, n.found);
   return true;
 }
 
@@ -361,7 +402,7 @@ block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
   }
   /* What is left for later: hosts look at the descriptor. */
   if (s->depth == 0 && p == s->port && s->generation == fork_generation &&
-      (port_doze(p) || s->first != NULL))
+      (port_doze(p) || s->first != NULL || s->events_due > 0))
     port_poke(p);
   port_unref(p);
   return failed != LUA_OK ? BLOCK_RAISED : r;
@@ -373,7 +414,7 @@ static int await_ready(lua_State *L, state *s, double max_seconds) {
   if (max_seconds > 0)
     until = engine_clock() +
             (uint64_t)((max_seconds < 9e9 ? max_seconds : 9e9) * 1e9);
-  while (s->first == NULL && !s->log_due &&
+  while (s->first == NULL && !s->log_due && s->events_due == 0 &&
          (max_seconds > 0 || s->task_count > 0)) {
     int64_t rest = rest_of(until);
     if (rest == 0) break;
@@ -393,11 +434,12 @@ static int await_ready(lua_State *L, state *s, double max_seconds) {
 int dispatch_step(lua_State *L, state *s, double max_seconds) {
   port *p = state_port(L, s);
   port_drain(p); /* a host's loop has seen it readable */
-  if (max_seconds == 0 && s->first == NULL && !port_signalled(p) && !s->log_due)
+  if (max_seconds == 0 && s->first == NULL && !port_signalled(p) &&
+      !s->log_due && s->events_due == 0)
     return 0;
   port_awake(p);
   dispatch_collect(s);
-  if (s->first == NULL && max_seconds != 0 &&
+  if (s->first == NULL && s->events_due == 0 && max_seconds != 0 &&
       await_ready(L, s, max_seconds) != LUA_OK) {
     port_doze(p);
     lua_error(L);

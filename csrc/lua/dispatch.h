@@ -8,7 +8,14 @@
 
 /* What a node in the port belongs to. A NODE_TASK_REF carries a reference,
    because a cancel from elsewhere may come after the task's end. */
-enum { NODE_TASK = 1, NODE_TASK_REF, NODE_MOVER, NODE_BLOCKED, NODE_LOG };
+enum {
+  NODE_TASK = 1,
+  NODE_TASK_REF,
+  NODE_MOVER,
+  NODE_BLOCKED,
+  NODE_LOG,
+  NODE_EVENT /* carries a reference, too */
+};
 
 /* Empties the port into the ready list. Runs no Lua, allocates nothing. */
 void dispatch_collect(state *s);
@@ -49,6 +56,9 @@ bool dispatch_advance(lua_State *L, state *s, saros_op *op);
 bool dispatch_cancelled(lua_State *L, state *s);
 /* Whether a wait of the running task for `op` would wait for itself. */
 bool dispatch_cycle(state *s, saros_op *op);
+/* What a pending operation waits for that only this state can bring on, when
+   nothing turns its loop just now: a writer's event, or NULL. */
+event *dispatch_stalled(state *s, saros_op *op);
 
 /* step(): 1 when more is ready now. */
 int dispatch_step(lua_State *L, state *s, double max_seconds);

@@ -148,6 +148,52 @@ void failure_wrap(lua_State *L, uint32_t code) {
   lua_pop(L, 1);
 }
 
+static saros_facade facade_named(const char *name) {
+  int f = SAROS_FACADES - 1;
+  while (f > 0 && strcmp(facade_name((saros_facade)f), name) != 0) f--;
+  return (saros_facade)f;
+}
+
+/* A field as text, which stays on the stack; NULL when it is none. */
+static const char *text_kept(lua_State *L, int index, const char *name) {
+  lua_pushstring(L, name);
+  lua_rawget(L, index);
+  return lua_tostring(L, -1);
+}
+
+#define CAUSES_MOST 20 /* a script can make a ring of them */
+
+static error *take(lua_State *L, int index, saros_facade f, uint32_t code,
+                   int depth) {
+  luaL_checkstack(L, 8, "an error has too many causes");
+  index = lua_absindex(L, index);
+  int top = lua_gettop(L);
+  if (!failure_is(L, index)) {
+    error *e = error_make(f, code, "%s", failure_text(L, index));
+    lua_settop(L, top);
+    return e;
+  }
+  const char *message = text_kept(L, index, "message");
+  const char *path = text_kept(L, index, "path");
+  const char *name = text_kept(L, index, "facade");
+  code = failure_code(L, index, code);
+  lua_pushliteral(L, "cause");
+  error *cause = NULL;
+  if (lua_rawget(L, index) != LUA_TNIL && depth < CAUSES_MOST)
+    cause = take(L, -1, f, code, depth + 1);
+  /* From here on nothing of Lua raises. */
+  error *e = error_make(name != NULL ? facade_named(name) : f, code, "%s",
+                        message != NULL ? message : "it says nothing more");
+  if (path != NULL) e = error_at(e, path);
+  if (cause != NULL) e = error_because(e, cause);
+  lua_settop(L, top);
+  return e;
+}
+
+error *failure_take(lua_State *L, int index, saros_facade f, uint32_t code) {
+  return take(L, index, f, code, 0);
+}
+
 static const char *text_field(lua_State *L, int index, const char *name) {
   lua_pushstring(L, name);
   lua_rawget(L, index);

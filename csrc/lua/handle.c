@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lua/dispatch.h"
+#include "lua/writer.h"
 
 handle *handle_check(lua_State *L, int index) {
   /* By the metatable in the upvalue: twice as quick as by its name. */
@@ -98,6 +99,12 @@ static int status(lua_State *L) {
   if (v != NULL && task_origin(state_here(L), op, where, sizeof where))
     value_put(v, "origin", value_text(where));
   convert_push_and_free(L, v);
+  const event *e = dispatch_stalled(state_here(L), op);
+  if (e == NULL) return 1;
+  buffer b = BUFFER_EMPTY;
+  event_describe(e, &b);
+  convert_push_and_free_buffer(L, &b);
+  lua_setfield(L, -2, "waits");
   return 1;
 }
 
@@ -185,7 +192,12 @@ static int to_string(lua_State *L) {
     return 1;
   }
   buffer b = BUFFER_EMPTY;
+  const event *e = dispatch_stalled(state_here(L), h->op);
   task_describe(L, state_here(L), h->op, &b);
+  if (e != NULL) {
+    buffer_text(&b, "; ");
+    event_describe(e, &b);
+  }
   convert_push_and_free_buffer(L, &b);
   return 1;
 }

@@ -56,6 +56,9 @@ void failure_unwrap(lua_State *L);
 const char *failure_text(lua_State *L, int index);
 bool failure_is(lua_State *L, int index);
 uint32_t failure_code(lua_State *L, int index, uint32_t fallback);
+/* The other way: an error (with its causes) of an error object, or of the
+   text of anything else. `code` is for what has none. May raise for memory. */
+error *failure_take(lua_State *L, int index, saros_facade f, uint32_t code);
 extern const luaL_Reg failure_meta[];
 
 /* convert.c */
@@ -64,6 +67,10 @@ void convert_push(lua_State *L, const value *v);
    raises. */
 void convert_push_and_free(lua_State *L, value *v);
 void convert_push_and_free_buffer(lua_State *L, buffer *b);
+/* The other way: the value at the index, as the caller's own. A table is a
+   list (keys 1 to n; an empty one too) or a map (names); what it cannot be
+   raises, saying where in `what` it is. Metamethods are not asked. */
+value *convert_take(lua_State *L, int index, const char *what);
 /* starters.c, module.c */
 extern const luaL_Reg starter_functions[];
 /* Makes a task of the arguments `[options,] f, …`; its handle is all that is

@@ -8,6 +8,7 @@
 #include "api.h"
 #include "lua/dispatch.h"
 #include "lua/handle.h"
+#include "lua/writer.h"
 #include "op/fork.h"
 
 /* The registry's key of the function table, for hosts and other modules. */
@@ -245,6 +246,7 @@ static int shutdown_function(lua_State *L) {
   uint64_t begun = engine_clock();
   block_end r = dispatch_block(L, s, &to.g, seconds, WAIT_LOOP);
   if (r == BLOCK_RAISED) return lua_error(L);
+  writers_close_all(s); /* nobody would answer what is told from here on */
   while (s->tasks != NULL) task_discard(L, s, task_first(s));
   double spent = (double)(engine_clock() - begun) / 1e9;
   double rest = seconds > spent ? (seconds - spent) * 1e3 : 0;
@@ -379,5 +381,7 @@ __attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {
   lua_newtable(L);
   state_functions(L, starter_functions);
   state_functions(L, module_functions);
+  state_functions(L, writer_functions);
+  state_functions(L, vss_functions);
   return 1;
 }

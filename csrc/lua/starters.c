@@ -304,7 +304,45 @@ static int spawn_function(lua_State *L) {
   return 1;
 }
 
+/* spawn_as(kind, name or nil, f, …): what a module writes in Lua and a script
+   sees as that module's operation. */
+static int spawn_as_function(lua_State *L) {
+  state *s = state_here(L);
+  const saros_kind *kind = task_kind(luaL_checkstring(L, 1));
+  luaL_argcheck(L, kind != NULL, 1, "no kind of task");
+  const char *name = luaL_optstring(L, 2, NULL);
+  if (!callable(L, 3)) luaL_typeerror(L, 3, "function");
+  task *t = task_push_as(L, s, kind, lua_gettop(L) - 3, name);
+  task_ready(s, t);
+  if (s->depth == 0) port_poke(s->port);
+  return 1;
+}
+
+/* report{ done =, total =, phase = }: of the task that calls it. */
+static int report_function(lua_State *L) {
+  static const char *const names[] = {"done", "total", "phase", NULL};
+  state *s = state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  check_names(L, 1, "saros.report", names);
+  const char *phase = text_option(L, 1, "phase", false);
+  double done = number_option(L, 1, "done");
+  double total = number_option(L, 1, "total");
+  if (s->current == NULL)
+    return luaL_error(L,
+                      "saros.report was called outside a task: there is no "
+                      "operation to report for");
+  saros_op *op = task_op(s->current);
+  const double most = 1e18;
+  if (phase != NULL) saros_op_phase(op, phase);
+  if (total > 0)
+    saros_op_progress(op, (uint64_t)(done < most ? done : most),
+                      (uint64_t)(total < most ? total : most));
+  return 0;
+}
+
 const luaL_Reg starter_functions[] = {
-    {"sleep", sleep_function}, {"process", process_function},
-    {"copy", copy_function},   {"gather", gather_function},
-    {"spawn", spawn_function}, {NULL, NULL}};
+    {"sleep", sleep_function},   {"process", process_function},
+    {"copy", copy_function},     {"gather", gather_function},
+    {"spawn", spawn_function},   {"spawn_as", spawn_as_function},
+    {"report", report_function}, {NULL, NULL}};

@@ -9,6 +9,7 @@
 
 #include "lua/dispatch.h"
 #include "lua/handle.h"
+#include "lua/writer.h"
 #include "op/fork.h"
 
 static const char key = 0; /* its address is the registry's key */
@@ -46,6 +47,7 @@ port *state_port(lua_State *L, state *s) {
   if (s->port != NULL && s->generation == fork_generation) return s->port;
   if (s->port != NULL) { /* we are the child of a fork */
     task_forget_all(L, s);
+    writers_forget(s);
     if (s->log != NULL) log_box_close(s->log);
     s->log = NULL;
     port_close(s->port);
@@ -73,8 +75,10 @@ port *state_port(lua_State *L, state *s) {
 static int sentinel(lua_State *L) {
   state *s = lua_touserdata(L, 1);
   bool ours = s->port != NULL && s->generation == fork_generation;
+  if (ours) writers_close_all(s);
   if (ours)
     while (s->tasks != NULL) task_discard(L, s, task_first(s));
+  if (!ours) writers_forget(s);
   if (s->log != NULL) log_box_close(s->log);
   s->log = NULL;
   if (s->port == NULL) return 0;
@@ -101,6 +105,7 @@ state *state_open(lua_State *L) {
   state *s = lua_newuserdatauv(L, sizeof *s, KEEP_COUNT);
   memset(s, 0, sizeof *s);
   s->last = &s->first;
+  s->events_last = &s->events;
   s->budget = BUDGET_DEFAULT;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   s->main = lua_tothread(L, -1);
@@ -117,6 +122,12 @@ state *state_open(lua_State *L) {
   lua_setiuservalue(L, -2, KEEP_THREADS);
   lua_newtable(L);
   lua_setiuservalue(L, -2, KEEP_NAMED);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_setiuservalue(L, -2, KEEP_WRITERS);
   luaL_loadstring(L, "return");
   lua_setiuservalue(L, -2, KEEP_NOTHING);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
@@ -139,6 +150,8 @@ state *state_open(lua_State *L) {
   state_functions(L, failure_meta);
   lua_pop(L, 1);
   progress_open(L);
+  writer_open(L);
+  vss_open(L);
   s->open = true;
   return s;
 }

@@ -3,8 +3,9 @@
 ** Lua state; handle.c the operation as userdata; wait.c the one wait that is
 ** right everywhere; task.c and task_body.c coroutines that are operations;
 ** dispatch.c what runs them; failure.c every error object; convert.c values;
-** starters.c and module.c what `require "saros.core"` returns. No thread but
-** the state's own ever comes in here.
+** writer.c the writers that are Lua functions; vss.c the session; starters.c
+** and module.c what `require "saros.core"` returns. No thread but the state's
+** own ever comes in here, but for the part of writer.c that says so.
 */
 #ifndef SAROS_LUA_STATE_H
 #define SAROS_LUA_STATE_H
@@ -21,6 +22,8 @@
 typedef struct task task;
 typedef struct state state;
 typedef struct log_box log_box;
+typedef struct lua_writer lua_writer;
+typedef struct event event;
 
 /* User values of the state's userdata: what Lua must keep for us. */
 enum {
@@ -31,7 +34,8 @@ enum {
   KEEP_LOG,     /* saros.config.log */
   KEEP_HOST,    /* how a host's own coroutine waits */
   KEEP_NOTHING, /* a Lua function that does nothing: lets hooks run */
-  KEEP_COUNT = KEEP_NOTHING
+  KEEP_WRITERS, /* [lua_writer] = its handle, weakly */
+  KEEP_COUNT = KEEP_WRITERS
 };
 
 struct state {
@@ -53,6 +57,9 @@ struct state {
   bool has_host, log_due;
   lua_CFunction harmless[4]; /* pcall, xpcall, dofile, pairs */
   log_box *log;
+  lua_writer *writers;          /* of this state, not closed */
+  event *events, **events_last; /* that writers were told and have not ended */
+  unsigned events_due;          /* that no task has begun yet */
 };
 
 #define BUDGET_DEFAULT 256

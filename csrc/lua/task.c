@@ -4,6 +4,8 @@
 */
 #include "lua/task.h"
 
+#include <string.h>
+
 #include "lua/dispatch.h"
 #include "lua/handle.h"
 #include "op/fork.h"
@@ -23,14 +25,27 @@ static void release(void *self) {
   if (p != NULL) port_unref(p);
 }
 
-static const saros_kind kind = {.size = sizeof(saros_kind),
-                                .name = "saros.task",
-                                .flags = SAROS_CANCELLABLE,
-                                .cancel = cancel,
-                                .release = release};
+#define TASK_KIND(name_, facade_)                                    \
+  {                                                                  \
+    .size = sizeof(saros_kind), .name = (name_), .facade = facade_,  \
+    .flags = SAROS_CANCELLABLE, .cancel = cancel, .release = release \
+  }
+
+/* What a script calls by another name speaks that service's vocabulary. */
+static const saros_kind kinds[] = {
+    TASK_KIND("saros.task", SAROS_FACADE_SAROS),
+    TASK_KIND("vss.shadow", SAROS_FACADE_VSS),
+};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+const saros_kind *task_kind(const char *name) {
+  for (size_t i = 0; i < KINDS; i++)
+    if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+  return NULL;
+}
 
 bool op_is_task(const saros_op *op) {
-  return op->kind == &kind;
+  return op->kind->cancel == cancel; /* of all these and of no other */
 }
 
 task *task_of(state *s, saros_op *op) {
@@ -152,6 +167,11 @@ static port *task_fire(watch *w) {
 static const watch_way task_way = {.fire = task_fire};
 
 task *task_push(lua_State *L, state *s, int nargs, const char *name) {
+  return task_push_as(L, s, &kinds[0], nargs, name);
+}
+
+task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
+                   const char *name) {
   port *p = state_port(L, s);
   luaL_checkstack(L, 8, "too many arguments");
   int function = lua_gettop(L) - nargs;
@@ -175,7 +195,7 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name) {
   }
   /* From here on nothing of Lua raises. */
   uint32_t why;
-  saros_op *op = op_create(&kind, NULL, sizeof(task), name, &why);
+  saros_op *op = op_create(kind, NULL, sizeof(task), name, &why);
   if (op != NULL) {
     /* By its name another thread may find and cancel it already. */
     op->owner = p;
@@ -325,7 +345,7 @@ static void end(lua_State *L, state *s, task *t) {
   if (task_is(t, TASK_FAILED)) {
     code = t->outcome;
     why = error_make(
-        SAROS_FACADE_SAROS, code, "%s",
+        op->kind->facade, code, "%s",
         task_complaint(t) != NULL ? task_complaint(t) : "a task failed");
   }
   leave(L, s, t);

@@ -109,6 +109,11 @@ task *task_of(state *s, saros_op *op);
 /* Makes a task of the function and the n arguments at the top, which it pops;
    leaves its handle there. Not started: task_ready does that. Raises. */
 task *task_push(lua_State *L, state *s, int nargs, const char *name);
+/* The same by another name: "vss.shadow" is a task to Lua and an operation of
+   that facade to everybody. */
+task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
+                   const char *name);
+const saros_kind *task_kind(const char *name); /* NULL: there is none */
 void task_ready(state *s, task *t);
 /* Runs it until it parks or ends. */
 void task_resume(lua_State *L, state *s, task *t);

@@ -271,5 +271,14 @@ void session_drop(session *s) {
   saros_op *op = used ? session_close(s, &e) : NULL;
   if (op != NULL) saros_op_unref(op);
   error_unref(e);
+  /* Nobody will ask for it again; whoever is left waiting for what he started
+     (op/port.h) must not take us for a holder. */
+  if (ours) {
+    pthread_mutex_lock(&s->lock);
+    op = s->closing;
+    s->closing = NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (op != NULL) saros_op_unref(op);
+  }
   session_unref(s);
 }

@@ -150,13 +150,19 @@ const char *seat_title(const seat *t) {
   return t->w->name != NULL ? t->w->name : t->w->id;
 }
 
+static bool has_components(const seat *t) {
+  const value *list = value_get(t->metadata, "components");
+  return list != NULL && list->count > 0;
+}
+
 /* Without component mode everybody who identified himself takes part; with it,
-   and in a restore, those of whom a component was chosen. */
+   and in a restore, those of whom a component was chosen. Of whom has none
+   none can be: he takes part unless he was left out by name. */
 bool session_takes_part(const session *s, const seat *t) {
   if (t->metadata == NULL) return false;
   if (s->did & DID_RESTORE) return t->selected;
   bool chosen = value_boolean(value_get(s->backup, "select_components"), false);
-  return chosen ? t->selected : true;
+  return chosen && has_components(t) ? t->selected : true;
 }
 
 value *session_details(const session *s, const char *reason) {

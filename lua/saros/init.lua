@@ -29,6 +29,7 @@ saros.get = core.get
 saros.fd = core.fd
 saros.step = core.step
 saros.shutdown = core.shutdown
+saros.report = core.report
 
 saros.all = combine.all
 saros.any = combine.any
@@ -58,6 +59,7 @@ end
 
 saros.code = require "saros.code"
 saros.config = require "saros.config"
+saros.vss = require "saros.vss"
 saros._VERSION = "saros scm"
 
 return saros

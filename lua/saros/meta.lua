@@ -87,6 +87,7 @@ function operation:close(seconds) end
 ---@field cleanup? string[] what could not be undone
 ---@field label? string the name it was given
 ---@field origin? string file:line of the function that a pending task runs
+---@field waits? string what it waits for that cannot go on now: a writer of this process, while nothing turns its loop
 
 ---@class saros.error
 ---@field code integer
@@ -208,6 +209,11 @@ function saros.step(max_seconds) end
 --- ```
 ---@param options saros.config
 function saros.config(options) end
+
+--- Says how far the task is that calls this: what `query`, `status` and
+--- `progress` of its operation show.
+---@param report { done: number?, total: number?, phase: string? }
+function saros.report(report) end
 
 --- Cancels everything that this state has started, waits until it is unwound,
 --- and stops the engine if nobody else uses it.

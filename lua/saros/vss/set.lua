@@ -1,0 +1,79 @@
+--- What `vss.shadow` results in: the shadows of some paths.
+---
+--- ```lua
+--- for path, p in pairs(set) do print(path, p.path, p.consistency) end
+--- ```
+
+local core = require "saros.core"
+
+---@class saros.vss.set: { [string]: saros.vss.snapshot }
+---@field id string
+---@field held number seconds that anybody had to hold still
+---@field skew { a: string, b: string, seconds: number }[] of each pair: 0 when both are of one instant
+---@field writers { id: string, name: string, state: integer, failure: integer }[] those that took part
+local set = {}
+
+-- What a script does not see: by set.
+local hidden = setmetatable({}, { __mode = "k" })
+
+--- The backup's document, for a restore or to import the shadows.
+---@return string
+function set:save()
+  return hidden[self].session:save()
+end
+
+--- Tells the writers that the backup is done, before `close`.
+---@param ok? boolean whether it went well (true)
+---@return saros.operation
+function set:backup_complete(ok)
+  local h = hidden[self]
+  if not h.tells then return core.sleep(0) end
+  for _, c in ipairs(h.components) do
+    h.session:set_backup_succeeded(c.writer, c.component, ok ~= false)
+  end
+  return h.session:backup_complete()
+end
+
+--- Lets the shadows go, if they were not meant to stay. A backup that was not
+--- said to be complete is aborted: its writers are told so. Also `__close`.
+---@param seconds? number wait at most so long
+---@return boolean? closed
+---@return saros.error? err
+function set:close(seconds)
+  return hidden[self].session:close(seconds)
+end
+
+local class = { __name = "saros.vss.set", __index = set }
+
+function class.__close(self) set.close(self) end
+
+function class.__tostring(self)
+  local lines = {
+    ("saros.vss.set: %s, held %.3f s"):format(self.id, self.held),
+  }
+  for _, path in ipairs(hidden[self].paths) do
+    lines[#lines + 1] = ("%s  %s (%s, %s)"):format(path, self[path].path,
+      self[path].provider, self[path].consistency)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- `for path, p in pairs(set)`, in the order in which they were given.
+function class.__pairs(self)
+  local i, paths = 0, hidden[self].paths
+  return function()
+    i = i + 1
+    return paths[i], paths[i] and self[paths[i]]
+  end
+end
+
+function set._new(session, outcome, o)
+  local made = { id = outcome.set, held = outcome.held, skew = outcome.skew,
+    writers = outcome.writers }
+  for i, path in ipairs(o.paths) do made[path] = outcome.snapshots[i] end
+  hidden[made] = { session = session, paths = o.paths, tells = o.tells,
+    components = o.components }
+  return setmetatable(made, class)
+end
+
+return set

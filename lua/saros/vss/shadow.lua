@@ -1,0 +1,122 @@
+---@private
+-- The task behind `vss.shadow`: everything from the session to the set.
+
+local core = require "saros.core"
+local set = require "saros.vss.set"
+require "saros.vss.session"
+
+-- ------------------------------------------------------------------
+-- Which writers
+-- ------------------------------------------------------------------
+
+local function clean(path)
+  path = path:gsub("/+", "/"):gsub("/%./", "/"):gsub("/%.?$", "")
+  return path .. "/"
+end
+
+-- Whether one lies in the other: of files below the path that is shadowed, and
+-- of a path below the directory that is the writer's.
+local function touch(a, b)
+  a, b = clean(a), clean(b)
+  return a:sub(1, #b) == b or b:sub(1, #a) == a
+end
+
+local function concerns(component, paths)
+  if #component.files == 0 then return true end
+  for _, file in ipairs(component.files) do
+    for _, path in ipairs(paths) do
+      if touch(file, path) then return true end
+    end
+  end
+  return false
+end
+
+local function named(list, writer)
+  for _, name in ipairs(list or {}) do
+    if name == writer.name or name:lower() == writer.id
+      or name:lower() == writer.instance
+    then
+      return true
+    end
+  end
+  return false
+end
+
+local function choose_components(session, o)
+  local chosen = {}
+  for _, writer in ipairs(session:writers()) do
+    local needed = named(o.writers.require, writer)
+    for _, c in ipairs(writer.components) do
+      if needed or concerns(c, o.paths) then
+        session:add_component(writer.instance, c.name)
+        chosen[#chosen + 1] = { writer = writer.instance, component = c.name }
+      end
+    end
+  end
+  return chosen
+end
+
+-- ------------------------------------------------------------------
+-- The task
+-- ------------------------------------------------------------------
+
+-- Waits for a step, whose progress is a part of ours.
+local function step(op, from, to, phase)
+  core.report { done = from, total = 100, phase = phase }
+  for s in op:progress() do
+    core.report { done = from + (to - from) * s.percent // 100, total = 100,
+      phase = s.phase or phase }
+  end
+  local result, err = op:wait()
+  if not result then error(err, 0) end
+  return result
+end
+
+local NO_WRITERS = 0x10
+local without_writers = { file_share_backup = true, nas_rollback = true,
+  client_accessible = true }
+
+local function tells_writers(context)
+  if type(context) == "number" then return context & NO_WRITERS == 0 end
+  return not without_writers[context]
+end
+
+local function make(session, o)
+  o.tells = tells_writers(o.context)
+  session:initialize_for_backup()
+  session:set_context(o.context)
+  session:set_backup_state { type = o.type, select_components = true }
+  o.components = {}
+  if o.tells then
+    step(session:gather_writer_metadata(o.writers), 1, 10, "writers")
+    o.components = choose_components(session, o)
+  end
+  core.report { done = 10, total = 100, phase = "paths" }
+  session:start_snapshot_set()
+  for _, path in ipairs(o.paths) do
+    local provider = o.provider
+    if type(provider) == "table" then provider = provider[path] end
+    session:add_to_snapshot_set(path, provider)
+  end
+  if o.tells then
+    step(session:prepare_for_backup(), 12, 25, "prepare_backup")
+  end
+  local outcome = step(session:do_snapshot_set(), 25, 99, "prepare")
+  return set._new(session, outcome, o)
+end
+
+-- Closed means: nothing of it is left. Somebody who is impatient may cancel
+-- the wait for that once more; then it goes on behind him.
+local function close(session)
+  if not pcall(session.close, session) then pcall(session.close, session) end
+end
+
+local function take(o)
+  local session = core.vss_session(o.session)
+  local ok, made = pcall(make, session, o)
+  if ok then return made end
+  close(session)
+  error(made, 0)
+end
+
+return { take = take }
