@@ -218,6 +218,8 @@ static void check_log(const char *name, unsigned least) {
     if (whole) n++;
   }
   if (f != NULL) fclose(f);
+  if (n < least)
+    printf("%u lines are whole, of %u that were written before\n", n, least);
   CHECK(f != NULL && n >= least);
   CHECK_INT(bad, 0);
 }
