@@ -43,6 +43,39 @@ describe("saros.copy", function()
     run("cmp", dir .. "/tree/big", dir .. "/big")
   end)
 
+  it("copies what has no size and yet is not empty, as in /proc", function()
+    local function content(path)
+      local file = assert(io.open(path))
+      local text = file:read "a"
+      file:close()
+      return text
+    end
+    for _, clone in ipairs { "auto", "never" } do
+      local to = dir .. "/version." .. clone
+      local r = assert(saros.copy {
+        from = "/proc/version", to = to, clone = clone
+      }:wait())
+      assert.equal(content "/proc/version", content(to))
+      assert.equal(#content(to), r.bytes)
+    end
+    -- Longer than one read gives: an environment.
+    local env = { A = ("a"):rep(100000), B = ("b"):rep(100000), C = ("c"):rep(100000) }
+    local sleeper = saros.process {
+      argv = { "sleep", "1000" }, env = env, clear_env = true
+    }
+    while not sleeper:status().pid do saros.sleep(0.001):wait() end
+    local from = ("/proc/%d/environ"):format(sleeper:status().pid)
+    while #content(from) < 300000 do saros.sleep(0.001):wait() end -- execs
+    local r = assert(saros.copy { from = from, to = dir .. "/environ" }:wait())
+    local text = content(dir .. "/environ")
+    assert.equal(300009, r.bytes)
+    assert.equal(300009, #text)
+    for name, value in pairs(env) do
+      assert.is_truthy(text:find(name .. "=" .. value .. "\0", 1, true))
+    end
+    sleeper:close()
+  end)
+
   it("tells how far it is", function()
     local done, states = 0, {}
     saros.run(function()

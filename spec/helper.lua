@@ -30,6 +30,24 @@ function helper.settle()
   while saros.step(0) do end
 end
 
+--- Calls f in a comparison of table.sort, where nothing can yield, and returns
+--- what it returned.
+function helper.in_sort(f)
+  local results
+  table.sort({ 2, 1 }, function(a, b)
+    results = results or table.pack(f())
+    return a < b
+  end)
+  return table.unpack(results, 1, results.n)
+end
+
+--- The same in a generator, where a yield is a value of the loop.
+function helper.in_generator(f)
+  local results
+  for _ in coroutine.wrap(function() results = table.pack(f()) end) do end
+  return table.unpack(results, 1, results.n)
+end
+
 --- What warn() was given while f ran (and everything became garbage).
 function helper.warnings(f)
   testmod.warnings()

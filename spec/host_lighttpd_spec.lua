@@ -36,8 +36,7 @@ function what.wait() return tostring(saros.sleep(0.001):wait()) end
 
 function what.task()
   if not saros.get "task" then
-    core = require "saros.core"
-    core.spawn_named("task", function()
+    saros.spawn({ name = "task" }, function()
       saros.sleep(0.001):wait()
       return "task"
     end)

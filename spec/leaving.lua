@@ -55,6 +55,9 @@ local kinds = {
     keep(saros.process { argv = { "sleep", "1000" } })
     saros.process { argv = { "sh", "-c", "sleep 1000 & echo x; wait" } }
     saros.process { argv = { "true" } }
+    local family = saros.process { argv = { "sh", "-c",
+      "trap '' HUP INT; (sleep 1000 & echo x; wait); wait" }, stdout = "lines" }
+    for _ in family:lines() do break end -- all of it is there
   end,
   function() -- copies
     keep(saros.copy { from = arg[0]:gsub("[^/]*$", "c"), to = directory .. "/copy" })
@@ -79,6 +82,11 @@ end })) end
 ways["failure"] = function() assert(nil, select(2, saros.sleep(1000):wait(0))) end
 ways["term"] = function()
   testmod.system.kill(testmod.system.pid(), 15)
+  while true do testmod.poll(-1, 1000) end
+end
+
+ways["kill"] = function()
+  testmod.system.kill(testmod.system.pid(), 9)
   while true do testmod.poll(-1, 1000) end
 end
 
@@ -157,7 +165,7 @@ end
 ways["shutdown"] = function()
   saros.shutdown(5)
 end
--- What cannot be undone in time is let go after two seconds.
+-- What does not heed TERM is killed after a second.
 ways["held"] = function()
   local op = saros.process { argv = { "sh", "-c",
     "trap '' TERM; echo ready; while :; do sleep 0.1; done" }, stdout = "lines" }

@@ -1,6 +1,6 @@
 -- saros.get, saros.list: operations by the name given when they were started.
 local helper = require "spec.helper"
-local saros, gate, core = helper.saros, helper.gate, helper.core
+local saros, gate = helper.saros, helper.gate
 
 describe("a name", function()
   it("finds a pending operation, and one that has ended", function()
@@ -44,7 +44,7 @@ describe("a name", function()
   end)
 
   it("of a task finds its results, too, when nobody holds it", function()
-    core.spawn_named("names.task", function() return "a result", 2 end)
+    saros.spawn({ name = "names.task" }, function() return "a result", 2 end)
     collectgarbage()
     helper.settle()
     collectgarbage()
@@ -54,13 +54,14 @@ describe("a name", function()
   end)
 
   it("of a task that is taken raises, and the first keeps its results", function()
-    core.spawn_named("names.first", function()
+    saros.spawn({ name = "names.first" }, function()
       saros.sleep(0):wait()
       return "first"
     end)
-    local ok, err = pcall(core.spawn_named, "names.first", function() return "second" end)
+    local ok, err = pcall(saros.spawn, { name = "names.first" }, function() return "second" end)
     assert.is_false(ok)
     assert.equal(saros.code.SAROS_E_BUSY_NAME, err.code)
+    assert.match("has the name 'names.first' already", err.message)
     assert.equal("first", saros.get("names.first"):wait())
     collectgarbage()
     assert.equal("first", saros.get("names.first"):wait())
@@ -68,14 +69,97 @@ describe("a name", function()
   end)
 
   it("of an old task does not take away the results of a new one", function()
-    local old = core.spawn_named("names.again", function() return "old" end)
+    local old = saros.spawn({ name = "names.again" }, function() return "old" end)
     old:wait()
-    core.spawn_named("names.again", function() return "new" end)
+    saros.spawn({ name = "names.again" }, function() return "new" end)
     old:close()
     helper.settle()
     collectgarbage()
     assert.equal("new", saros.get("names.again"):wait())
     saros.get("names.again"):close()
+  end)
+
+  it("is taken by everything that starts something", function()
+    local op
+    local function wait() return op:wait() end
+    local starters = {
+      spawn = function(o) return saros.spawn(o, wait) end,
+      timeout = function(o) return saros.timeout(op, 1000, o) end,
+      run = function(o)
+        return saros.spawn(function() saros.run(o, wait) end)
+      end,
+      scope = function(o)
+        return saros.spawn(function() saros.scope(o, wait) end)
+      end,
+      ["scope:spawn"] = function(o)
+        return saros.spawn(function()
+          saros.scope(function(scope) scope:spawn(o, wait) end)
+        end)
+      end,
+      sleep = function(o) return saros.sleep(1000, o) end,
+      all = function(o) return saros.all { op, name = o.name } end,
+      any = function(o) return saros.any { op, name = o.name } end,
+      retry = function(o) return saros.retry(o, wait) end,
+      process = function(o)
+        return saros.process { argv = { "sleep", "1000" }, name = o.name }
+      end,
+      copy = function(o)
+        return saros.copy { from = "/nowhere", to = "/nowhere/else", name = o.name }
+      end,
+    }
+    for what, start in pairs(starters) do
+      local name, _ = "names." .. what
+      _, op = gate()
+      local whole = start { name = name }
+      helper.settle()
+      local found = assert(saros.get(name), what)
+      assert.equal(name, found:status().label)
+      found:close()
+      whole:close()
+      op:close()
+    end
+  end)
+
+  it("of a task leaves its arguments and results as they are", function()
+    local options = { name = "names.exact" }
+    local function f(...) return select("#", ...), ... end
+    assert.same({ n = 4, 3, nil, 2, nil },
+      table.pack(saros.run(options, f, nil, 2, nil)))
+    assert.same({ n = 3, 2, nil, nil },
+      table.pack(saros.spawn(options, f, nil, nil):wait()))
+    assert.same({ n = 1, 0 }, table.pack(saros.spawn({}, f):wait()))
+    assert.equal("x", saros.scope(options, function() return "x" end))
+    saros.get("names.exact"):close()
+    assert.same({ name = "names.exact" }, options)
+  end)
+
+  it("is no name of what can be called: that is the task", function()
+    local f = setmetatable({ name = "names.callable" },
+      { __call = function(self, x) return self.name, x end })
+    assert.same({ "names.callable", 2 }, { saros.spawn(f, 2):wait() })
+    assert.same({ "names.callable", 2 }, { saros.run(f, 2) })
+    assert.is_nil(saros.get "names.callable")
+    local named = saros.spawn({ name = "names.callable" }, f, 2)
+    assert.same({ "names.callable", 2 }, { named:wait() })
+    named:close()
+  end)
+
+  it("that is none, and other options, are misuse", function()
+    local function f() end
+    local _, op = gate()
+    for _, wrong in ipairs { { name = 7 }, { nam = "x" }, { f }, { name = "a\0b" } } do
+      for _, start in ipairs { saros.spawn, saros.run, saros.scope } do
+        assert.has_error(function() start(wrong, f) end)
+      end
+      assert.has_error(function() saros.timeout(op, 1, wrong) end)
+    end
+    for _, start in ipairs { saros.spawn, saros.run, saros.scope } do
+      assert.has_error(function() start { name = "x" } end)
+      assert.has_error(function() start({ name = "x" }, 1) end)
+    end
+    local _, err = pcall(saros.spawn, { name = "x", f })
+    assert.match("saros.spawn has no option '1'", err)
+    op:close()
   end)
 
   it("may be any string without a NUL", function()

@@ -3,23 +3,6 @@ local helper = require "spec.helper"
 local saros, gate = helper.saros, helper.gate
 local CYCLE = saros.code.SAROS_E_CYCLE
 
-local function in_sort(f)
-  local results
-  table.sort({ 2, 1 }, function(a, b)
-    results = results or table.pack(f())
-    return a < b
-  end)
-  return table.unpack(results, 1, results.n)
-end
-
-local function in_generator(f)
-  local results
-  for _ in coroutine.wrap(function() results = table.pack(f()) end) do end
-  return table.unpack(results, 1, results.n)
-end
-
-local function plainly(f) return f() end
-
 -- Some of `ops` fail with a cycle; all end. The errors.
 local function cycles(ops)
   local found = {}
@@ -30,8 +13,11 @@ local function cycles(ops)
   return found
 end
 
-local ways = { ["a wait that yields"] = plainly, ["a sort"] = in_sort,
-  ["a generator"] = in_generator }
+local ways = {
+  ["a wait that yields"] = function(f) return f() end,
+  ["a sort"] = helper.in_sort,
+  ["a generator"] = helper.in_generator,
+}
 
 for name, way in pairs(ways) do
   describe("through " .. name .. ", a cycle", function()
@@ -40,7 +26,8 @@ for name, way in pairs(ways) do
         local ops = {}
         for i = 1, size do
           ops[i] = saros.spawn(function()
-            return way(function() return ops[i % size + 1]:wait() end)
+            local ok, err = way(function() return ops[i % size + 1]:wait() end)
+            return ok, err -- no tail call, which would hide this function
           end)
         end
         local found = cycles(ops)

@@ -1,16 +1,7 @@
 -- also under valgrind
 -- saros.run: f as a task, and the loop until f and all it spawned are done.
 local helper = require "spec.helper"
-local saros, gate = helper.saros, helper.gate
-
-local function in_sort(f)
-  local results
-  table.sort({ 2, 1 }, function(a, b)
-    results = results or table.pack(f())
-    return a < b
-  end)
-  return table.unpack(results, 1, results.n)
-end
+local saros, gate, in_sort = helper.saros, helper.gate, helper.in_sort
 
 local places = {
   ["on the main thread"] = function(f) return f() end,

@@ -53,6 +53,33 @@ describe("spawn", function()
   end)
 end)
 
+describe("the origin of a task", function()
+  local function here() return debug.getinfo(2, "l").currentline end
+
+  it("is where its function is written, until it has ended", function()
+    local _, g = gate()
+    local op = saros.spawn(function() g:wait() end)
+    local at = ("task_spec.lua:%d$"):format(here() - 1)
+    assert.match(at, op:status().origin)
+    helper.settle()
+    assert.match(at, op:status().origin)
+    local seen
+    saros.spawn(function() seen = op:status().origin end):wait()
+    assert.match(at, seen)
+    op:close()
+    op = saros.spawn(function() return 1 end)
+    op:wait()
+    assert.is_nil(op:status().origin)
+  end)
+
+  it("is nobody else's, nor that of a function in C", function()
+    assert.is_nil(select(2, gate()):status().origin)
+    local op = saros.spawn(print)
+    assert.is_nil(op:status().origin)
+    op:close()
+  end)
+end)
+
 describe("the results of a task", function()
   local function results(...)
     local values = table.pack(...)
@@ -209,6 +236,35 @@ describe("a task fails", function()
     local _, ok, err = op:wait()
     assert.is_false(ok)
     assert.match("yield without an operation", err)
+  end)
+
+  it("when it yields: its own debug hook stays", function()
+    local function yields()
+      return pcall(function()
+        coroutine.yield()
+        return "never"
+      end)
+    end
+    task(function()
+      local lines = 0
+      local function hook() lines = lines + 1 end
+      debug.sethook(hook, "l")
+      assert.is_false(yields())
+      local before = lines
+      local now, mask, count = debug.gethook()
+      debug.sethook()
+      assert.same({ hook, "l", 0 }, { now, mask, count })
+      assert.is_true(lines > before)
+    end)
+    task(function()
+      debug.sethook(error, "", 1000000)
+      for _ = 1, 2 do assert.is_false(yields()) end
+      local now, mask, count = debug.gethook()
+      debug.sethook()
+      assert.same({ error, "", 1000000 }, { now, mask, count })
+      assert.is_false(yields())
+      assert.is_nil((debug.gethook()))
+    end)
   end)
 end)
 

@@ -178,14 +178,7 @@ describe("wait in the main chunk", function()
 end)
 
 describe("waits inside waits", function()
-  local function blocking(f) -- calls f where nothing can yield
-    local results
-    table.sort({ 2, 1 }, function(a, b)
-      results = results or table.pack(f())
-      return a < b
-    end)
-    return table.unpack(results, 1, results.n)
-  end
+  local blocking = helper.in_sort -- nothing can yield in there
 
   it("nest twice, three times and ten times", function()
     local function nested(depth)

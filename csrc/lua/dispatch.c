@@ -50,7 +50,7 @@ static task *take_first(state *s) {
   task *t = s->first;
   s->first = t->ready_next;
   if (s->first == NULL) s->last = &s->first;
-  t->flags &= ~TASK_READY;
+  task_unflag(t, TASK_READY);
   return t;
 }
 
@@ -59,7 +59,7 @@ static void take_out(state *s, task *t) {
   while (*at != t) at = &(*at)->ready_next;
   *at = t->ready_next;
   if (*at == NULL) s->last = at;
-  t->flags &= ~TASK_READY;
+  task_unflag(t, TASK_READY);
 }
 
 void dispatch_run(lua_State *L, state *s, unsigned budget) {
@@ -120,7 +120,7 @@ static bool in_finalizer(lua_State *L) {
    to run now the error would be lost. */
 bool dispatch_cancelled(lua_State *L, state *s) {
   task *t = s->current;
-  return t != NULL && (t->flags & TASK_CANCEL) != 0 && !in_finalizer(L);
+  return t != NULL && task_is(t, TASK_CANCEL) && !in_finalizer(L);
 }
 
 wait_mode dispatch_mode(lua_State *L, state *s) {
@@ -175,21 +175,21 @@ static bool needs_running(need *n, saros_op *op, unsigned depth) {
   /* From task to task in a loop, because such a chain may be long. */
   while ((t = task_of(n->s, at)) != NULL) {
     if (t->mark == n->s->mark) { /* seen, or still being looked at */
-      cycle = (t->flags & TASK_NO_CYCLE) == 0;
+      cycle = !task_is(t, TASK_NO_CYCLE);
       break;
     }
     t->mark = n->s->mark;
-    t->flags &= ~TASK_NO_CYCLE;
-    if (t->flags & TASK_RUNNING) {
+    task_unflag(t, TASK_NO_CYCLE);
+    if (task_is(t, TASK_RUNNING)) {
       cycle = true;
       break;
     }
-    if (t->flags & TASK_READY) {
+    if (task_is(t, TASK_READY)) {
       if (n->ends_at_ready) n->found = t;
       break;
     }
-    if (t->waiting_on == NULL) break;
-    at = t->waiting_on;
+    if (task_waits_for(t) == NULL) break;
+    at = task_waits_for(t);
   }
   if (t == NULL && op_is_gather(at) && depth < GATHERS_DEEP) {
     bool all = gather_needs_all(at);
@@ -207,10 +207,10 @@ static bool needs_running(need *n, saros_op *op, unsigned depth) {
   }
   /* A task that another branch comes upon again gives the same answer. */
   for (saros_op *o = op; !cycle && (t = task_of(n->s, o)) != NULL;) {
-    if (t->flags & TASK_NO_CYCLE) break;
-    t->flags |= TASK_NO_CYCLE;
-    if (t->waiting_on == NULL) break;
-    o = t->waiting_on;
+    if (task_is(t, TASK_NO_CYCLE)) break;
+    task_flag(t, TASK_NO_CYCLE);
+    if (task_waits_for(t) == NULL) break;
+    o = task_waits_for(t);
   }
   return cycle;
 }
@@ -221,9 +221,9 @@ static need look(state *s, const goal *g, bool *cycle) {
   s->mark++;
   if (g->op != NULL) *cycle = needs_running(&n, g->op, 0);
   if (g->group != NULL)
-    for (task *t = s->tasks; t != NULL; t = t->next) {
+    for (task *t = task_first(s); t != NULL; t = task_next(t)) {
       if (n.found != NULL || n.begin != NULL) break;
-      if (t->group == g->group && needs_running(&n, task_op(t), 0))
+      if (*task_group(t) == g->group && needs_running(&n, task_op(t), 0))
         *cycle = true;
     }
   if (n.found != NULL || n.begin != NULL) *cycle = false;
@@ -235,8 +235,8 @@ event *dispatch_stalled(state *s, saros_op *op) {
   if (s->port == NULL || s->generation != fork_generation || s->depth > 0)
     return NULL;
   dispatch_collect(s);
-  while ((t = task_of(s, op)) != NULL && t->waiting_on != NULL)
-    op = t->waiting_on;
+  while ((t = task_of(s, op)) != NULL && task_waits_for(t) != NULL)
+    op = task_waits_for(t);
   event *e = s->events;
   while (e != NULL && (e->of != op || (e->task == NULL && !event_waits(e))))
     e = e->next;
@@ -259,6 +259,8 @@ static port *blocked_fire(watch *w) {
   blocked *b = (blocked *)w;
   return port_push(b->port, &b->node, NODE_BLOCKED, NULL);
 }
+
+static const watch_way blocked_way = {.fire = blocked_fire};
 
 /* Lets a pending hook (Ctrl-C of lua.c is one) run; it may raise. */
 static int let_hooks_run(lua_State *L) {
@@ -345,7 +347,7 @@ static port *blocked_port(lua_State *L, state *s, blocked *b, saros_op *op) {
 
 block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
                          wait_mode mode) {
-  blocked b = {.w.fire = blocked_fire};
+  blocked b = {.w.way = &blocked_way};
   uint64_t until = UINT64_MAX;
   block_end r = BLOCK_REACHED;
   int failed = LUA_OK;
@@ -355,9 +357,8 @@ block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
     until = engine_clock() + (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9);
   port *p = blocked_port(L, s, &b, g->op);
   task *waiter = s->current; /* it is on the stack of resumes: for cycles */
-  saros_op *outer = waiter != NULL ? waiter->waiting_on : NULL;
-  if (waiter != NULL)
-    waiter->waiting_on = g->op != NULL ? saros_op_ref(g->op) : NULL;
+  saros_op *outer = waiter != NULL ? waiter->w.op : NULL;
+  if (waiter != NULL) waiter->w.op = g->op != NULL ? saros_op_ref(g->op) : NULL;
   while (!g->reached(g)) {
     bool cycle = false;
     p = blocked_port(L, s, &b, g->op);
@@ -397,7 +398,7 @@ block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
   port_remove(p, &b.node);
   if (waiter != NULL) {
     if (g->op != NULL) saros_op_unref(g->op);
-    waiter->waiting_on = outer;
+    waiter->w.op = outer;
   }
   /* What is left for later: hosts look at the descriptor. */
   if (s->depth == 0 && p == s->port && s->generation == fork_generation &&

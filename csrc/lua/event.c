@@ -104,7 +104,6 @@ saros_op *event_tell(writer *w, const writer_call *call, error **e) {
     op = op_create(&kind, NULL, sizeof(event), NULL, &why);
   if (op != NULL) {
     event *ev = op_trailing(op);
-    op->self = ev;
     ev->w = writer_ref(w);
     ev->what = call->event;
     ev->deadline = call->deadline;
@@ -317,6 +316,8 @@ static void push_details(lua_State *L, const event *e) {
   lua_setfield(L, -2, "deadline");
 }
 
+static const watch_way task_way = {.after = task_over};
+
 /* The event; true when it needs no task or has one. */
 static int begin(lua_State *L) {
   event *e = lua_touserdata(L, 1);
@@ -342,7 +343,7 @@ static int begin(lua_State *L) {
     e->answered = true; /* only its count was wanted */
   } else {
     e->task = saros_op_ref(task_op(t));
-    e->over.after = task_over;
+    e->over.way = &task_way;
     watch_add(&e->over, e->task);
     task_ready(s, t);
   }

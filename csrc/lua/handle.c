@@ -94,7 +94,11 @@ static int query(lua_State *L) {
 static int status(lua_State *L) {
   saros_op *op = handle_op(L, 1);
   if (op_is_over(op)) op_observe(op);
-  convert_push_and_free(L, op_status(op));
+  char where[TASK_ORIGIN_SIZE];
+  value *v = op_status(op);
+  if (v != NULL && task_origin(state_here(L), op, where, sizeof where))
+    value_put(v, "origin", value_text(where));
+  convert_push_and_free(L, v);
   const event *e = dispatch_stalled(state_here(L), op);
   if (e == NULL) return 1;
   buffer b = BUFFER_EMPTY;

@@ -73,7 +73,9 @@ void convert_push_and_free_buffer(lua_State *L, buffer *b);
 value *convert_take(lua_State *L, int index, const char *what);
 /* starters.c, module.c */
 extern const luaL_Reg starter_functions[];
-void callable_check(lua_State *L, int index); /* raises */
+/* Makes a task of the arguments `[options,] f, …`; its handle is all that is
+   left. Raises. */
+task *task_of_arguments(lua_State *L, state *s, const char *what);
 /* Makes a handle, calls start, and owns what it started. */
 int luaopen_saros_core(lua_State *L);
 

@@ -40,13 +40,14 @@ static int run_group(lua_State *L, state *s, task *t, wait_mode mode) {
     task_discard(L, s, t);
     return luaL_error(L, "not enough memory");
   }
-  if (t->group != NULL) { /* it is this run that waits for it */
-    t->group->live--;
-    group_unref(t->group);
+  group **of = task_group(t);
+  if (*of != NULL) { /* it is this run that waits for it */
+    (*of)->live--;
+    group_unref(*of);
   }
   g->refs++;
   g->live++;
-  t->group = g;
+  *of = g;
   task_ready(s, t);
   goal to = {.reached = group_reached, .group = g};
   block_end r = dispatch_block(L, s, &to, -1, mode);
@@ -70,13 +71,13 @@ static int run_hosted(lua_State *L, int status, lua_KContext context) {
   return run_group(L, state_here(L), op_trailing(op), WAIT_ONE);
 }
 
-/* run(f, …): f as a task, and the loop until it and all it spawned ended. In
-   a task or a host's coroutine somebody else turns the loop: spawn and wait. */
+/* run([options,] f, …): f as a task, and the loop until it and all it spawned
+   ended. In a task or a host's coroutine somebody else turns the loop: spawn
+   and wait. */
 int run_function(lua_State *L) {
   state *s = state_here(L);
-  callable_check(L, 1);
   wait_mode mode = dispatch_mode(L, s);
-  task *t = task_push(L, s, lua_gettop(L) - 1, NULL);
+  task *t = task_of_arguments(L, s, "saros.run");
   if (mode == WAIT_YIELD) {
     task_ready(s, t);
     return wait_and_raise(L);
@@ -237,16 +238,16 @@ static int shutdown_function(lua_State *L) {
   if (s->depth > 0)
     return luaL_error(L, "saros.shutdown was called inside a task");
   if (s->port == NULL || s->generation != fork_generation) return 0;
-  for (task *t = s->tasks; t != NULL; t = t->next) {
+  for (task *t = task_first(s); t != NULL; t = task_next(t)) {
     op_try_cancel(task_op(t));
-    task_cancel_again(t);
+    task_cancel_again(s, t);
   }
   shut_goal to = {.g = {.reached = all_ended}, .s = s};
   uint64_t begun = engine_clock();
   block_end r = dispatch_block(L, s, &to.g, seconds, WAIT_LOOP);
   if (r == BLOCK_RAISED) return lua_error(L);
   writers_close_all(s); /* nobody would answer what is told from here on */
-  while (s->tasks != NULL) task_discard(L, s, s->tasks);
+  while (s->tasks != NULL) task_discard(L, s, task_first(s));
   double spent = (double)(engine_clock() - begun) / 1e9;
   double rest = seconds > spent ? (seconds - spent) * 1e3 : 0;
   port_leave_all(s->port, rest < 1e9 ? (uint32_t)rest : 1000000000u);

@@ -23,13 +23,16 @@ static port *mover_fire(watch *w) {
   return port_push(m->port, &m->node, NODE_MOVER, NULL);
 }
 
-static void detach(iterator *it) {
+static const watch_way mover_way = {.fire = mover_fire, .progress = true};
+
+static void detach(lua_State *L, iterator *it) {
   if (it->m.port != NULL) {
     watch_remove(&it->m.w);
     port_remove(it->m.port, &it->m.node);
-    if (it->m.waiter != NULL) { /* closed by somebody else: it ends there */
-      it->m.waiter->on_mover = NULL;
-      task_ready(it->m.waiter->s, it->m.waiter);
+    task *waiter = it->m.waiter;
+    if (waiter != NULL) { /* closed by somebody else: it ends there */
+      waiter->extra->on_mover = NULL;
+      task_ready(state_get(L), waiter);
     }
     it->m.waiter = NULL;
     port_unref(it->m.port);
@@ -40,7 +43,7 @@ static void detach(iterator *it) {
 }
 
 static int iterator_gc(lua_State *L) {
-  detach(lua_touserdata(L, 1));
+  detach(L, lua_touserdata(L, 1));
   return 0;
 }
 
@@ -67,10 +70,12 @@ static int await(lua_State *L, state *s, iterator *it) {
     task *t = s->current;
     if (it->m.waiter != NULL)
       return luaL_error(L, "another task waits for this iterator");
-    t->on_mover = &it->m;
+    task_extra *x = task_extra_make(t);
+    if (x == NULL) return luaL_error(L, "not enough memory");
+    x->on_mover = &it->m;
     it->m.waiter = t;
     task_wait_for(t, it->op);
-    t->flags |= TASK_PARKED;
+    task_flag(t, TASK_PARKED);
     return lua_yieldk(L, 0, 0, next_after);
   }
   goal g = {.reached = moved, .op = it->op, .mover = &it->m};
@@ -93,7 +98,7 @@ static int next_after(lua_State *L, int status, lua_KContext context) {
   state *s = state_here(L);
   task *t = s->current;
   task_unpark(t);
-  if (t->flags & TASK_CANCEL) task_raise_cancel(L, t);
+  if (task_is(t, TASK_CANCEL)) task_raise_cancel(L, t);
   return next_step(L, s, lua_touserdata(L, 1));
 }
 
@@ -104,7 +109,7 @@ static int next_status(lua_State *L, state *s, iterator *it) {
   if (over) op_observe(it->op);
   value *v = op_status(it->op);
   if (v == NULL) return luaL_error(L, "not enough memory");
-  if (over) detach(it);
+  if (over) detach(L, it);
   convert_push_and_free(L, v);
   return 1;
 }
@@ -114,7 +119,7 @@ static int next_line(lua_State *L, state *s, iterator *it) {
   it->m.moved = false;
   switch (process_line(it->op, it->which, &b)) {
     case LINE_LATER: return await(L, s, it);
-    case LINE_END: detach(it); return 0;
+    case LINE_END: detach(L, it); return 0;
     case LINE_READY: break;
   }
   /* A string may not be had: then the line is lost with the error. */
@@ -141,8 +146,7 @@ static int push_iterator(lua_State *L, state *s, saros_op *op, int which) {
   memset(it, 0, sizeof *it);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
   lua_setmetatable(L, -2);
-  it->m.w.fire = mover_fire;
-  it->m.w.progress = true;
+  it->m.w.way = &mover_way;
   it->m.port = p;
   atomic_fetch_add(&p->refs, 1);
   it->op = saros_op_ref(op);

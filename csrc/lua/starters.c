@@ -18,11 +18,11 @@ static void check_names(lua_State *L, int index, const char *what,
   lua_pushnil(L);
   while (lua_next(L, index) != 0) {
     lua_pop(L, 1);
-    const char *name =
-        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-    int i = 0;
-    while (names[i] != NULL && strcmp(names[i], name) != 0) i++;
-    if (names[i] == NULL) luaL_error(L, "%s has no option '%s'", what, name);
+    bool known = false;
+    for (int i = 0; lua_type(L, -1) == LUA_TSTRING && names[i] != NULL; i++)
+      known = known || strcmp(names[i], lua_tostring(L, -1)) == 0;
+    if (!known)
+      luaL_error(L, "%s has no option '%s'", what, luaL_tolstring(L, -1, NULL));
   }
 }
 
@@ -275,29 +275,30 @@ static int gather_function(lua_State *L) {
   return started(L, s, h, op, e);
 }
 
-void callable_check(lua_State *L, int index) {
-  if (lua_isfunction(L, index)) return;
-  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL)
-    luaL_typeerror(L, index, "function");
+static bool callable(lua_State *L, int index) {
+  if (lua_isfunction(L, index)) return true;
+  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) return false;
   lua_pop(L, 1);
+  return true;
 }
 
-/* spawn(f, …) */
+task *task_of_arguments(lua_State *L, state *s, const char *what) {
+  static const char *const names[] = {"name", NULL};
+  if (callable(L, 1)) return task_push(L, s, lua_gettop(L) - 1, NULL);
+  if (!lua_istable(L, 1)) luaL_typeerror(L, 1, "function");
+  check_names(L, 1, what, names);
+  const char *name = text_option(L, 1, "name", false);
+  lua_replace(L, 1); /* the name, which stays there, or nil */
+  if (!callable(L, 2)) luaL_typeerror(L, 2, "function");
+  task *t = task_push(L, s, lua_gettop(L) - 2, name);
+  lua_remove(L, 1);
+  return t;
+}
+
+/* spawn([options,] f, …) */
 static int spawn_function(lua_State *L) {
   state *s = state_here(L);
-  callable_check(L, 1);
-  task *t = task_push(L, s, lua_gettop(L) - 1, NULL);
-  task_ready(s, t);
-  if (s->depth == 0) port_poke(s->port);
-  return 1;
-}
-
-/* spawn_named(name or nil, f, …) */
-static int spawn_named_function(lua_State *L) {
-  state *s = state_here(L);
-  const char *name = luaL_optstring(L, 1, NULL);
-  callable_check(L, 2);
-  task *t = task_push(L, s, lua_gettop(L) - 2, name);
+  task *t = task_of_arguments(L, s, "saros.spawn");
   task_ready(s, t);
   if (s->depth == 0) port_poke(s->port);
   return 1;
@@ -310,7 +311,7 @@ static int spawn_as_function(lua_State *L) {
   const saros_kind *kind = task_kind(luaL_checkstring(L, 1));
   luaL_argcheck(L, kind != NULL, 1, "no kind of task");
   const char *name = luaL_optstring(L, 2, NULL);
-  callable_check(L, 3);
+  if (!callable(L, 3)) luaL_typeerror(L, 3, "function");
   task *t = task_push_as(L, s, kind, lua_gettop(L) - 3, name);
   task_ready(s, t);
   if (s->depth == 0) port_poke(s->port);
@@ -340,12 +341,8 @@ static int report_function(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg starter_functions[] = {{"sleep", sleep_function},
-                                      {"process", process_function},
-                                      {"copy", copy_function},
-                                      {"gather", gather_function},
-                                      {"spawn", spawn_function},
-                                      {"spawn_named", spawn_named_function},
-                                      {"spawn_as", spawn_as_function},
-                                      {"report", report_function},
-                                      {NULL, NULL}};
+const luaL_Reg starter_functions[] = {
+    {"sleep", sleep_function},   {"process", process_function},
+    {"copy", copy_function},     {"gather", gather_function},
+    {"spawn", spawn_function},   {"spawn_as", spawn_as_function},
+    {"report", report_function}, {NULL, NULL}};

@@ -77,7 +77,7 @@ static int sentinel(lua_State *L) {
   bool ours = s->port != NULL && s->generation == fork_generation;
   if (ours) writers_close_all(s);
   if (ours)
-    while (s->tasks != NULL) task_discard(L, s, s->tasks);
+    while (s->tasks != NULL) task_discard(L, s, task_first(s));
   if (!ours) writers_forget(s);
   if (s->log != NULL) log_box_close(s->log);
   s->log = NULL;

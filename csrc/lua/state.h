@@ -1,11 +1,11 @@
 /*
 ** lua: the only room that includes lua.h. state.c is what saros keeps for one
 ** Lua state; handle.c the operation as userdata; wait.c the one wait that is
-** right everywhere; task.c coroutines that are operations; dispatch.c what
-** runs them; failure.c every error object; convert.c values; writer.c the
-** writers that are Lua functions; vss.c the session; starters.c and module.c
-** what `require "saros.core"` returns. No thread but the state's own ever
-** comes in here, but for the part of writer.c that says so.
+** right everywhere; task.c and task_body.c coroutines that are operations;
+** dispatch.c what runs them; failure.c every error object; convert.c values;
+** writer.c the writers that are Lua functions; vss.c the session; starters.c
+** and module.c what `require "saros.core"` returns. No thread but the state's
+** own ever comes in here, but for the part of writer.c that says so.
 */
 #ifndef SAROS_LUA_STATE_H
 #define SAROS_LUA_STATE_H
@@ -46,7 +46,7 @@ struct state {
   task *current;       /* the one that runs, innermost */
   unsigned depth;      /* dispatches inside each other */
   task *first, **last; /* ready to be resumed */
-  task *tasks;         /* all that have not ended */
+  saros_op *tasks;     /* all that have not ended */
   unsigned task_count;
   lua_Integer free_slot; /* in KEEP_THREADS: head of the free slots */
   lua_Integer slots;

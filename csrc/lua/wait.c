@@ -119,9 +119,11 @@ int cycle_error(lua_State *L, state *s, saros_op *op) {
 ** ---------------------------------------------------------------- */
 
 static void time_fire(timer *t) {
-  task *owner = ((wait_timer *)t)->owner;
+  task_extra *x =
+      (task_extra *)(void *)((char *)t - offsetof(task_extra, time));
+  task *owner = x->owner;
   atomic_fetch_or(&owner->events, WOKE_TIME);
-  port *p = port_push(owner->port, &owner->node, NODE_TASK, NULL);
+  port *p = port_push(task_port(owner), &owner->node, NODE_TASK, NULL);
   if (p != NULL) port_wake(p); /* a write under the engine's lock: rare */
 }
 
@@ -131,13 +133,12 @@ static int park(lua_State *L, state *s, task *t, saros_op *op, double seconds,
                 const way *w) {
   if (dispatch_cycle(s, op)) return cycle_error(L, s, op);
   if (seconds >= 0) {
-    wait_timer *time = mem_zero(sizeof *time);
-    if (time == NULL) return luaL_error(L, "not enough memory");
-    time->owner = t;
-    time->t.fire = time_fire;
-    t->time = time;
+    task_extra *x = task_extra_make(t);
+    if (x == NULL) return luaL_error(L, "not enough memory");
+    x->time = (timer){.fire = time_fire};
+    task_flag(t, TASK_TIMED);
     timer_set_locked(
-        &time->t,
+        &x->time,
         engine_clock() + (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9));
   }
   task_wait_for(t, op);
@@ -145,7 +146,7 @@ static int park(lua_State *L, state *s, task *t, saros_op *op, double seconds,
     task_unpark(t);
     return w->over(L, s, op);
   }
-  t->flags |= TASK_PARKED;
+  task_flag(t, TASK_PARKED);
   /* A continuation, because what wakes the task decides what the wait does:
      return results, say that time is up, or raise. */
   return lua_yieldk(L, 0, (lua_KContext)w, resumed);
@@ -158,7 +159,7 @@ static int resumed(lua_State *L, int status, lua_KContext context) {
   task *t = s->current;
   saros_op *op = ((handle *)lua_touserdata(L, 1))->op;
   bool time_up = (atomic_load(&t->events) & WOKE_TIME) != 0;
-  if (t->flags & TASK_CANCEL) {
+  if (task_is(t, TASK_CANCEL)) {
     task_unpark(t);
     task_raise_cancel(L, t);
   }
@@ -172,7 +173,7 @@ static int resumed(lua_State *L, int status, lua_KContext context) {
       task_unpark(t);
       return cycle_error(L, s, op);
     }
-    t->flags |= TASK_PARKED;
+    task_flag(t, TASK_PARKED);
     return lua_yieldk(L, 0, context, resumed);
   }
   task_unpark(t);

@@ -274,7 +274,8 @@ static bool finish(copy *c) {
 }
 
 static bool do_copy(copy *c) {
-  if (!place_source(c) || !place_target(c) || !count(c)) return false;
+  if (!place_source(c) || !place_target(c) || !count(c) || !claim_make(c))
+    return false;
   op_phase_literal(c->op, "copying");
   saros_op_progress(c->op, 0, atomic_load(&c->total));
   return (is_tree(c) ? tree_copy(c) : single_copy(c)) && finish(c);
@@ -335,7 +336,7 @@ static copy *copy_new(const copy_options *o) {
   copy *c = mem_zero(sizeof *c);
   if (c == NULL) return NULL;
   pthread_mutex_init(&c->lock, NULL);
-  c->source_dir = c->parent = -1;
+  c->source_dir = c->parent = c->claim = c->file = -1;
   atomic_init(&c->farm, -1);
   c->replace = o->replace;
   c->one_system = o->one_system;

@@ -145,6 +145,29 @@ static bool move(file_work *f, worker *me, off_t at, off_t end) {
   return true;
 }
 
+/* A size of nothing is also what files have whose content is made when they are
+   read: in /proc, and on some file systems of FUSE. They are read to their end,
+   from the front, because not all of them can seek. It is opened without
+   blocking: what would be waited for is not there. */
+static bool move_unsized(file_work *f, worker *me) {
+  char *bytes = worker_scratch(me);
+  if (bytes == NULL) {
+    copy_fail(f->c, error_no_memory());
+    return false;
+  }
+  for (off_t at = 0; copy_goes_on(f->c);) {
+    ssize_t n = read(f->from, bytes, COPY_SCRATCH);
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0 || (n < 0 && errno == EAGAIN)) return true;
+    if (n < 0) return failed(f, errno, "cannot read", COPY_SOURCE);
+    if (!write_all(f, bytes, (size_t)n, at)) return false;
+    at += n;
+    atomic_fetch_add(&f->c->n.bytes, (uint64_t)n);
+    copy_progress(f->c, (uint64_t)n, f->d, f->name);
+  }
+  return false;
+}
+
 /* Bytes at..end but what is in holes. lseek is used only for its answers, so
    that several may ask. */
 static bool move_data(file_work *f, worker *me, off_t at, off_t end) {
@@ -339,7 +362,10 @@ void file_copy(crew *w, worker *me, walk_dir *d, const char *name, int from,
   bool shares = false;
   if (try_clone(f) && !f->cloned && make_room(f)) {
     shares = st->st_size > SHARED_FROM && is_worth_sharing(to);
-    if (!shares) move_data(f, me, 0, st->st_size);
+    if (st->st_size == 0)
+      move_unsized(f, me);
+    else if (!shares)
+      move_data(f, me, 0, st->st_size);
   }
   if (shares)
     crew_share(w, me, &f->s);

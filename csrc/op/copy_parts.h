@@ -4,7 +4,8 @@
 ** of a shadow (csrc/vss/provider/tree*.c), by a manner of their own.
 **
 **   copy.c         the operation: in which order things are done and undone
-**   copy_place.c   where it is made, and how it appears there
+**   copy_place.c   where it shall be, and how it appears there
+**   copy_claim.c   the temporary it is made in
 **   copy_crew.c    who works: the coordinator, his helpers, their queue
 **   copy_walk.c    a walk over a tree of any size and depth
 **   copy_tree.c    what is done with what the walk finds: count and copy
@@ -100,6 +101,8 @@ struct copy {
   char *base; /* the target's name in it */
   char temp[64];
   char farm_name[72];
+  int claim;     /* holds the lock on what is under the temporary name, or -1 */
+  int file;      /* the file there, until it is written, or -1 */
   bool made;     /* there is something under the temporary name */
   identity root; /* of the temporary tree */
   device_hold *hold;
@@ -155,6 +158,16 @@ bool place_target(copy *c); /* opens where it goes; refuses what must be */
    under the temporary name now, that must be removed. */
 bool place_appear(copy *c, bool *old);
 void place_close(copy *c);
+
+/* ------------------------------------------------------------------
+** copy_claim.c
+** ---------------------------------------------------------------- */
+
+/* Chooses the temporary name and makes what a directory or a file is copied
+   into; takes away what a copy to the same place has left that was killed. */
+bool claim_make(copy *c);
+/* The lock goes, and the descriptor that has it. */
+void claim_let_go(copy *c);
 
 /* ------------------------------------------------------------------
 ** copy_crew.c

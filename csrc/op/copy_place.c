@@ -1,14 +1,13 @@
 /*
-** Where a copy is made, and how it appears there: beside its place, under a
-** name that nobody has, and then by one rename. The directory of the target
-** is opened first, and all goes relative to that.
+** Where a copy shall be, and how it appears there: it is made beside its
+** place (see copy_claim.c), and then comes there by one rename. The directory
+** of the target is opened first, and all goes relative to that.
 */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "op/copy_parts.h"
@@ -168,15 +167,6 @@ static bool refuse_existing(copy *c) {
                 "another target");
 }
 
-static void choose_names(copy *c) {
-  uint64_t random;
-  if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-    random = (uint64_t)(uintptr_t)c ^ (uint64_t)time(NULL); /* still O_EXCL */
-  snprintf(c->temp, sizeof c->temp, ".saros-copy-%ld-%016llx", (long)getpid(),
-           (unsigned long long)random);
-  snprintf(c->farm_name, sizeof c->farm_name, "%s.links", c->temp);
-}
-
 bool place_target(copy *c) {
   c->base = base_of(c->to);
   if (c->base == NULL) return no_memory(c);
@@ -193,7 +183,6 @@ bool place_target(copy *c) {
     return copy_failed(c, errno, "cannot open the directory of", NULL, NULL,
                        COPY_TARGET);
   if (!refuse_existing(c) || !refuse_overlap(c)) return false;
-  choose_names(c);
   c->hold = device_hold_fd(c->parent, "a copy", c->to);
   return c->hold != NULL ||
          copy_failed(c, errno, "cannot register", NULL, NULL, COPY_TARGET);
@@ -204,6 +193,9 @@ void place_close(copy *c) {
   if (c->parent >= 0) close(c->parent);
   int farm = atomic_exchange(&c->farm, -1);
   if (farm >= 0) close(farm);
+  if (c->file >= 0) close(c->file);
+  c->file = -1;
+  claim_let_go(c);
   c->source_dir = c->parent = -1;
   if (c->hold != NULL) device_release(c->hold);
   c->hold = NULL;
@@ -280,6 +272,8 @@ static int appear_over(copy *c, bool *old) {
 bool place_appear(copy *c, bool *old) {
   *old = false;
   int r = c->replace ? appear_over(c, old) : appear_new(c);
+  /* At once: from here on it is somebody else's, who may lock it. */
+  if (r == 0) claim_let_go(c);
   if (r == 0) {
     c->made = *old;
     return true;

@@ -193,12 +193,6 @@ static bool has_links(copy *c, const walk_dir *d, const struct stat *st) {
 ** Copying
 ** ---------------------------------------------------------------- */
 
-/* In the tree everything is private until it appears, so what may be seen in
-   the end may be seen at once; a file alone lies where others look. */
-static mode_t first_mode(const walk_dir *d, const struct stat *st) {
-  return d->alone ? 0600 : (st->st_mode & 0777) | 0600;
-}
-
 static void copy_regular(crew *w, worker *me, walk_dir *d, const char *name,
                          const char *to_name) {
   copy *c = w->c;
@@ -221,8 +215,13 @@ static void copy_regular(crew *w, worker *me, walk_dir *d, const char *name,
   if (linked) link = link_again(c, d, to_name, &st);
   int to = -1;
   if (goes_on && (link == LINK_NONE || link == LINK_FIRST)) {
-    to = openat(d->to, to_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-                first_mode(d, &st));
+    if (d->alone) { /* it was made with the claim */
+      to = c->file;
+      c->file = -1;
+    } else {
+      to = openat(d->to, to_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+                  (st.st_mode & 0777) | 0600);
+    }
     if (to < 0) {
       copy_failed(c, errno, "cannot create", d, name, COPY_TARGET);
     } else if (link == LINK_FIRST) {
@@ -354,14 +353,9 @@ static const walk_kind copying = {.open = open_dir,
                                   .leave = copy_leave,
                                   .lost = copy_lost};
 
-/* Makes and opens the root of what is made; -1 when it failed. */
-static int make_root(copy *c) {
+/* Opens the root of what is made; -1 when it failed. */
+static int root_of(copy *c) {
   struct stat st;
-  if (mkdirat(c->parent, c->temp, 0700) != 0) {
-    copy_failed(c, errno, "cannot make the directory", NULL, NULL, COPY_TARGET);
-    return -1;
-  }
-  c->made = true;
   int to =
       copy_open(c, c->parent, c->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (to < 0 || fstat(to, &st) != 0) {
@@ -405,7 +399,7 @@ bool tree_copy(copy *c) {
     if (from >= 0) close(from);
     return false;
   }
-  int to = make_root(c);
+  int to = root_of(c);
   crew_open(&w, c, &copying);
   if (to >= 0) copy_below(&w, from, to, &st);
   crew_work_until(&w, READY_FINISHED, NULL);

@@ -69,9 +69,10 @@ int fd_own(int fd) {
   return fd;
 }
 
-static int make_two(int fds[2], int (*make)(int fds[2])) {
+/* No fork comes between the making and the registration. */
+static int make_two(int (*make)(int type, int fds[2]), int type, int fds[2]) {
   pthread_mutex_lock(&fds_lock);
-  int r = make(fds);
+  int r = make(type, fds);
   for (int i = 0; r == 0 && i < 2; i++) fds[i] = own(fds[i]);
   int saved = errno;
   pthread_mutex_unlock(&fds_lock);
@@ -79,20 +80,21 @@ static int make_two(int fds[2], int (*make)(int fds[2])) {
   return r;
 }
 
-static int make_pipe(int fds[2]) {
+static int make_pipe(int unused, int fds[2]) {
+  (void)unused;
   return pipe2(fds, O_CLOEXEC);
 }
 
-static int make_pair(int fds[2]) {
-  return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
+static int make_pair(int type, int fds[2]) {
+  return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds);
 }
 
 int fd_pipe(int fds[2]) {
-  return make_two(fds, make_pipe);
+  return make_two(make_pipe, 0, fds);
 }
 
-int fd_pair(int fds[2]) {
-  return make_two(fds, make_pair);
+int fd_pair(int type, int fds[2]) {
+  return make_two(make_pair, type, fds);
 }
 
 int fd_socket(int domain, int type) {

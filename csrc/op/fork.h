@@ -23,8 +23,8 @@ int fd_own(int fd);
    the child would keep its other end open. 0, or -1 and errno; an end may be
    -1 all the same when no number above 2 was left. */
 int fd_pipe(int fds[2]);
-/* The same with a pair of sockets (AF_UNIX) that keeps messages apart. */
-int fd_pair(int fds[2]);
+/* The same with two sockets (AF_UNIX) that are connected. */
+int fd_pair(int type, int fds[2]);
 /* A socket of ours, and one accepted from it, close-on-exec and not blocking,
    likewise. -1 and errno. */
 int fd_socket(int domain, int type);

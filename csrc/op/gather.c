@@ -87,6 +87,8 @@ static void member_over(watch *w) {
   let_go(g);
 }
 
+static const watch_way member_way = {.after = member_over};
+
 static void cancel(saros_op *op, void *self) {
   gather *g = self;
   if (!decide(g)) return; /* it is ending by itself */
@@ -125,7 +127,7 @@ saros_op *gather_start(saros_op *const *ops, size_t count, gather_mode mode,
   for (size_t i = 0; i < count; i++) {
     member *m = &g->members[i];
     m->g = g;
-    m->w.after = member_over;
+    m->w.way = &member_way;
     m->w.op = ops[i]; /* before anybody may want to take it out */
     m->op = saros_op_ref(ops[i]);
   }
@@ -151,14 +153,14 @@ bool op_is_gather(const saros_op *op) {
 }
 
 bool gather_needs_all(saros_op *op) {
-  return ((gather *)op->self)->mode != GATHER_FIRST;
+  return ((gather *)op_self(op))->mode != GATHER_FIRST;
 }
 
 long gather_index(saros_op *op) {
-  return atomic_load(&((gather *)op->self)->index);
+  return atomic_load(&((gather *)op_self(op))->index);
 }
 
 saros_op *gather_member(saros_op *op, size_t index) {
-  gather *g = op->self;
+  gather *g = op_self(op);
   return index < g->count ? g->members[index].op : NULL;
 }

@@ -109,8 +109,16 @@ static void discard(saros_op *op) {
   mem_free(op);
 }
 
-saros_op *op_create(const saros_kind *kind, void *self, size_t trailing,
-                    const char *name, uint32_t *why) {
+#define SELF_IS_TRAILING UINT16_MAX
+
+void *op_self(saros_op *op) {
+  if (op->self_at == SELF_IS_TRAILING) return op_trailing(op);
+  return *(void **)(void *)((char *)op + op->self_at);
+}
+
+/* `with_self`: as its own pointer behind it all, also when that is NULL. */
+static saros_op *create(const saros_kind *kind, void *self, bool with_self,
+                        size_t trailing, const char *name, uint32_t *why) {
   uint32_t ignored;
   if (why == NULL) why = &ignored;
   pthread_once(&once, init);
@@ -119,18 +127,26 @@ saros_op *op_create(const saros_kind *kind, void *self, size_t trailing,
     *why = code_of_errno(prepared);
     return NULL;
   }
-  saros_op *op = mem_zero(sizeof *op + trailing);
+  size_t self_at = sizeof(saros_op) + (trailing + 7) / 8 * 8;
+  saros_op *op =
+      mem_zero(with_self ? self_at + sizeof self : sizeof *op + trailing);
   *why = SAROS_E_OUTOFMEMORY;
   if (op == NULL) return NULL;
   atomic_init(&op->refs, 1);
   op->generation = fork_generation;
   op->kind = kind;
-  op->self = self;
+  op->self_at = with_self ? (uint16_t)self_at : SELF_IS_TRAILING;
+  if (with_self) *(void **)(void *)((char *)op + self_at) = self;
   op->begun = engine_clock();
   *why = name == NULL ? 0 : set_name(op, name);
   if (*why == 0) return op;
   discard(op);
   return NULL;
+}
+
+saros_op *op_create(const saros_kind *kind, void *self, size_t trailing,
+                    const char *name, uint32_t *why) {
+  return create(kind, self, self != NULL, trailing, name, why);
 }
 
 saros_op *saros_op_ref(saros_op *op) {
@@ -146,7 +162,6 @@ static void extra_free(op_extra *x) {
   value_free(x->cleanup);
   mem_free(x->phase_text);
   mem_free(x->name);
-  mem_free(x->origin);
   mem_free(x);
 }
 
@@ -154,7 +169,7 @@ void saros_op_unref(saros_op *op) {
   /* Not release and a fence: ThreadSanitizer does not understand fences. */
   if (atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel) != 1)
     return;
-  if (op->kind->release != NULL) op->kind->release(op->self);
+  if (op->kind->release != NULL) op->kind->release(op_self(op));
   extra_free(op_extra_get(op));
   mem_free(op);
 }
@@ -194,7 +209,7 @@ static void run_job(job *j) {
   saros_op *op = op_of_trailing(j);
   uint32_t code = SAROS_E_CANCELLED;
   if (saros_op_running(op) || saros_op_checkpoint(op))
-    code = op->kind->run(op, op->self);
+    code = op->kind->run(op, op_self(op));
   op_finish_error(op, code, NULL);
 }
 
@@ -204,7 +219,7 @@ static pool_lane lane_of(const saros_kind *kind) {
 
 saros_op *saros_op_new(const saros_kind *kind, void *self, const char *name) {
   size_t trailing = kind->run != NULL ? sizeof(job) : 0;
-  saros_op *op = op_create(kind, self, trailing, NULL, NULL);
+  saros_op *op = create(kind, self, true, trailing, NULL, NULL);
   if (op == NULL) return NULL;
   /* Before anybody finds it by its name: a cancel may want its job back
      before it was submitted. */

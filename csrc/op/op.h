@@ -43,19 +43,24 @@ typedef struct op_extra op_extra;
 #define OP_ABANDONED 0x40u    /* unwinding ran out of time */
 #define OP_HAS_WATCHES 0x80u  /* progress watches: a hint */
 
+/* There may be a hundred thousand of these: nothing is in here that only few
+   of them need, and nothing is wider than it must be. */
 struct saros_op {
   _Atomic uint32_t refs;
+  _Atomic uint32_t code; /* how it ended: written before the state */
   _Atomic uint8_t state; /* saros_state */
   _Atomic uint8_t flags;
-  uint16_t generation;      /* of the process: see fork.h */
-  _Atomic uint32_t code;    /* how it ended: written before the state */
-  _Atomic uint32_t percent; /* 0..99, never goes back */
+  _Atomic uint8_t percent; /* 0..99, never goes back */
+  bool owned;              /* on the list of `owner`: under its lock */
+  uint16_t generation;     /* of the process: see fork.h */
+  uint16_t self_at;        /* where behind it `self` is: see op_self */
   const saros_kind *kind;
-  void *self;
   op_extra *_Atomic extra; /* what most operations never need */
   watch *watches;
-  port *owner;          /* the port it was started from, while it works */
-  saros_op *owned_next; /* under the port's lock */
+  /* The port it was started from, while it works, and that one's list, under
+     the port's lock. Of a kind that no port owns they are the kind's own. */
+  port *owner;
+  saros_op *owned_next;
   saros_op **owned_link;
   uint64_t begun; /* monotonic nanoseconds */
 };
@@ -77,7 +82,6 @@ struct op_extra {
   bool no_estimate;
   timer unwinding; /* the deadline of the step being undone */
   saros_op *op;    /* for that timer */
-  char *origin;    /* where a script started it, or NULL */
 };
 
 /* ------------------------------------------------------------------
@@ -85,11 +89,14 @@ struct op_extra {
 ** ---------------------------------------------------------------- */
 
 /* Like saros_op_new, with `trailing` bytes behind the operation, zeroed, at
-   op_trailing. *why says why NULL was returned; may be NULL. */
+   op_trailing; with no `self` these are it. *why says why NULL was returned;
+   may be NULL. */
 saros_op *op_create(const saros_kind *kind, void *self, size_t trailing,
                     const char *name, uint32_t *why);
 #define op_trailing(op) ((void *)((saros_op *)(op) + 1))
 #define op_of_trailing(memory) (((saros_op *)(void *)(memory)) - 1)
+/* What its kind's callbacks get. */
+void *op_self(saros_op *op);
 
 /* The work begins: takes the work's own reference and the engine. 0, or the
    reason why not (nothing has happened then). Ends with op_finish_error. */

@@ -23,7 +23,7 @@ void aftermath_do(aftermath *a) {
   while (a->calls != NULL) {
     watch *w = a->calls;
     a->calls = w->next;
-    w->after(w);
+    w->way->after(w);
   }
 }
 
@@ -37,11 +37,11 @@ static void unwound(saros_op *op, aftermath *a) {
     op->watches = w->next;
     if (w->next != NULL) w->next->link = &op->watches;
     w->link = NULL;
-    if (w->after != NULL) {
+    if (w->way->after != NULL) {
       w->next = a->calls;
       a->calls = w;
     } else {
-      aftermath_add(a, w->fire(w));
+      aftermath_add(a, w->way->fire(w));
     }
   }
   port_disown(op);
@@ -260,7 +260,7 @@ cancel_result op_try_cancel(saros_op *op) {
     op_finish_error(op, SAROS_E_CANCELLED, NULL);
   } else {
     saros_op_ref(op); /* the callback may end it */
-    if (kind->cancel != NULL) kind->cancel(op, op->self);
+    if (kind->cancel != NULL) kind->cancel(op, op_self(op));
     if (!flagged(op, OP_ENDED)) arm_unwinding(op);
     saros_op_unref(op);
   }

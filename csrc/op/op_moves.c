@@ -70,7 +70,7 @@ int saros_op_pause(saros_op *op) {
                 SAROS_PAUSED);
   bool held = can && op_hold_engine(op);
   op_unlock(op);
-  if (can && op->kind->pause != NULL) op->kind->pause(op, op->self);
+  if (can && op->kind->pause != NULL) op->kind->pause(op, op_self(op));
   if (held) engine_release();
   return can;
 }
@@ -81,7 +81,7 @@ int saros_op_resume(saros_op *op) {
   if (can) op_stir(op);
   bool held = can && op_hold_engine(op);
   op_unlock(op);
-  if (can && op->kind->resume != NULL) op->kind->resume(op, op->self);
+  if (can && op->kind->resume != NULL) op->kind->resume(op, op_self(op));
   if (held) engine_release();
   return can;
 }
@@ -112,7 +112,7 @@ int saros_op_point_of_no_return(saros_op *op) {
 static void tell_progress(saros_op *op, aftermath *a) {
   if (!flagged(op, OP_HAS_WATCHES)) return;
   for (watch *w = op->watches; w != NULL; w = w->next)
-    if (w->progress) aftermath_add(a, w->fire(w));
+    if (w->way->progress) aftermath_add(a, w->way->fire(w));
 }
 
 void op_tell(saros_op *op) {
@@ -141,7 +141,7 @@ void saros_op_progress(saros_op *op, uint64_t done, uint64_t total) {
     if ((op->kind->flags & SAROS_NO_ESTIMATE) == 0)
       percent = percent_of(x->done, total);
     if (percent > 99) percent = 99;
-    if (percent > op->percent) atomic_store(&op->percent, percent);
+    if (percent > op->percent) atomic_store(&op->percent, (uint8_t)percent);
     tell_progress(op, &a);
   }
   op_unlock(op);

@@ -37,6 +37,11 @@ static lane lanes[POOL_LANES];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Thread_local bool is_worker;
 static _Thread_local bool deferring, deferred; /* see pool_defer */
+static _Thread_local pool_staying staying;
+
+#ifdef SAROS_TEST
+_Atomic unsigned pool_idle_ms = POOL_IDLE_SECONDS * 1000;
+#endif
 
 static void lane_init(lane *l, unsigned keep, unsigned most) {
   pthread_mutex_init(&l->lock, NULL);
@@ -120,14 +125,36 @@ static void spin(lane *l) {
   l->spinning = 0;
 }
 
+pool_staying *pool_stay(void) {
+  atomic_fetch_add(&staying, 1);
+  return &staying;
+}
+
+/* The thread may leave, and its counter with it, at any time after this. */
+void pool_go(pool_staying *of) {
+  atomic_fetch_sub(of, 1);
+}
+
+/* Idle threads leave after this. */
+static struct timespec idle_end(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+#ifdef SAROS_TEST
+  until.tv_sec += pool_idle_ms / 1000;
+  until.tv_nsec += (long)(pool_idle_ms % 1000) * 1000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+#else
+  until.tv_sec += POOL_IDLE_SECONDS;
+#endif
+  return until;
+}
+
 /* Sleeps until there is work; false when this thread is to leave. A thread
    of the CPU lane stays as long as the engine. */
 static bool await_work(lane *l) {
   struct timespec until = {0, 0};
-  if (!l->lazy) {
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += POOL_IDLE_SECONDS;
-  }
+  if (!l->lazy) until = idle_end();
   while (l->queued == 0) {
     if (l->stop) return false;
     l->idle++;
@@ -136,8 +163,8 @@ static bool await_work(lane *l) {
     l->idle--;
     if (l->called > 0) l->called--;
     if (r == ETIMEDOUT && l->queued == 0 && !l->stop) {
-      if (l->threads > l->keep) return false;
-      until.tv_sec += POOL_IDLE_SECONDS;
+      if (l->threads > l->keep && atomic_load(&staying) == 0) return false;
+      until = idle_end();
     }
   }
   return true;

@@ -46,6 +46,13 @@ void pool_dismiss(pool_lane lane);
 unsigned pool_cores(void);
 unsigned pool_threads(pool_lane lane);
 
+/* This worker does not leave, however long it is idle, until pool_go was called
+   as often, by anybody: the kernel kills children with the thread that made
+   them. All must be gone before the engine stops. */
+typedef _Atomic unsigned pool_staying;
+pool_staying *pool_stay(void);
+void pool_go(pool_staying *staying);
+
 /* One turn of a short busy wait. */
 #if defined(__x86_64__) || defined(__i386__)
 #define pool_relax() __builtin_ia32_pause()
@@ -60,5 +67,9 @@ void pool_guard_set(void);
 bool pool_guard(void);
 void pool_stop(void); /* joins every thread: the queues must be empty */
 bool pool_is_worker(void);
+
+#ifdef SAROS_TEST
+extern _Atomic unsigned pool_idle_ms; /* instead of POOL_IDLE_SECONDS */
+#endif
 
 #endif

@@ -187,7 +187,8 @@ void port_own(port *p, saros_op *op) {
   op_lock(op);
   pthread_mutex_lock(&p->lock);
   /* It may have ended already: then there is nothing to let go of. */
-  if (op->owner == NULL && (op_flags_now(op) & OP_WORKING) != 0) {
+  if (!op->owned && (op_flags_now(op) & OP_WORKING) != 0) {
+    op->owned = true;
     op->owner = p;
     op->owned_next = p->owned;
     op->owned_link = &p->owned;
@@ -199,12 +200,13 @@ void port_own(port *p, saros_op *op) {
 }
 
 void port_disown(saros_op *op) {
+  if (!op->owned) return;
   port *p = op->owner; /* it stays while this operation is on its list */
-  if (p == NULL) return;
   pthread_mutex_lock(&p->lock);
   *op->owned_link = op->owned_next;
   if (op->owned_next != NULL) op->owned_next->owned_link = op->owned_link;
   pthread_mutex_unlock(&p->lock);
+  op->owned = false;
   op->owner = NULL;
 }
 
@@ -217,7 +219,7 @@ static saros_op *take_owned(port *p) {
     pthread_mutex_unlock(&p->lock);
     if (op == NULL) return NULL;
     op_lock(op);
-    bool still = op->owner == p;
+    bool still = op->owned && op->owner == p;
     if (still) port_disown(op);
     op_unlock(op);
     if (still) return op;

@@ -27,6 +27,7 @@ static void forget_descriptors(process *p) {
   for (int i = 0; i < 3; i++)
     p->child.theirs[i] = p->child.ours[i] = p->outs[i].fd = -1;
   p->child.pidfd = p->stream = -1;
+  p->child.line = LIFELINE_NONE;
 }
 
 static void release(void *self) {
@@ -54,9 +55,9 @@ bool op_is_process(const saros_op *op) {
 
 /* NULL for an operation of another kind, and after a fork: its lock may be
    held for ever then. */
-static process *ours(const saros_op *op) {
+static process *ours(saros_op *op) {
   bool can = op_is_process(op) && op->generation == fork_generation;
-  return can ? op->self : NULL;
+  return can ? op_self(op) : NULL;
 }
 
 int process_take_stream(saros_op *op) {
@@ -232,6 +233,7 @@ static error *set_up(process *p, const process_options *o) {
   if (!spawn_words(&p->child, o->argv, o->env, o->cwd))
     return error_no_memory();
   p->any_status = o->any_status;
+  p->child.outlives = o->outlives;
   if (o->timeout > 0) {
     p->timeout_seconds = o->timeout;
     p->timeout = nanoseconds(o->timeout);

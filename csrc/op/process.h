@@ -32,6 +32,8 @@ typedef struct process_options {
   double grace;    /* between TERM and KILL; 0: 5 s */
   size_t limit;    /* bytes kept of each output; 0: 1 MiB */
   bool any_status; /* a status other than 0 is a success too */
+  bool outlives;   /* it may end after us, by itself: it has something to undo
+                      when its standard input ends */
   const char *name;
 } process_options;
 

@@ -306,6 +306,7 @@ static step_result see_out(process *p) {
   p->stage = DRAINING;
   ear_drop(&p->child_ear);
   if (p->child.pidfd >= 0) kill_and_reap(p);
+  spawn_over(&p->child);
   close_input(p);
   pthread_mutex_lock(&p->lock);
   for (int i = 1; i < 3; i++) p->outs[i].lines.slack = LINES_SLACK;

@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "op/fork.h"
+#include "op/spawn_parts.h"
 
 #ifdef SAROS_TEST
 _Atomic int spawn_lost;
@@ -25,6 +25,7 @@ void spawn_init(spawn *s) {
   memset(s, 0, sizeof *s);
   for (int i = 0; i < 3; i++) s->theirs[i] = s->ours[i] = -1;
   s->pidfd = -1;
+  s->line = LIFELINE_NONE;
 }
 
 static void words_free(char **words) {
@@ -56,6 +57,8 @@ void spawn_free(spawn *s) {
     fd_close(&s->ours[i]);
   }
   fd_close(&s->pidfd);
+  lifeline_given(&s->line);
+  lifeline_cut(&s->line);
   error_unref(s->why);
 }
 
@@ -205,87 +208,33 @@ static error *start_failure(const spawn *s, int number) {
 ** Starting
 ** ---------------------------------------------------------------- */
 
-/* Every signal is as it was when the machine was new: what the host ignores
-   (SIGPIPE, often) a program does not expect to be ignored. Not sigfillset:
-   it leaves out two that are glibc's own, and its posix_spawn ignores those
-   in the child. */
-static int set_attributes(posix_spawnattr_t *a) {
-  sigset_t none, all;
-  sigemptyset(&none);
-  memset(&all, 0xFF, sizeof all);
-  int r = posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK |
-                                          POSIX_SPAWN_SETSIGDEF |
-                                          POSIX_SPAWN_SETPGROUP);
-  if (r == 0) r = posix_spawnattr_setsigmask(a, &none);
-  if (r == 0) r = posix_spawnattr_setsigdefault(a, &all);
-  if (r == 0) r = posix_spawnattr_setpgroup(a, 0);
-  return r;
-}
-
-static int set_actions(posix_spawn_file_actions_t *a, const spawn *s) {
-  int r = 0;
-  for (int i = 0; i < 3 && r == 0; i++) {
-    int from = s->ends[i] == SPAWN_SAME ? STDOUT_FILENO : s->theirs[i];
-    r = posix_spawn_file_actions_adddup2(a, from, i);
-  }
-  if (r == 0 && s->cwd != NULL)
-    r = posix_spawn_file_actions_addchdir_np(a, s->cwd);
-  if (r == 0) r = posix_spawn_file_actions_addclosefrom_np(a, 3);
-  return r;
-}
-
-/* What execvp takes as "not here, look further". */
-static bool look_further(int number) {
-  return number == ENOENT || number == ENOTDIR || number == EACCES ||
-         number == ESTALE || number == ENODEV || number == ETIMEDOUT;
-}
-
-/* Spares a fork for every directory it is not in. */
-static bool surely_missing(const char *file) {
-  return file[0] == '/' && access(file, F_OK) != 0 && errno == ENOENT;
-}
-
-/* posix_spawnp, with the PATH that was copied. */
-static int search(spawn *s, const posix_spawn_file_actions_t *actions,
-                  const posix_spawnattr_t *attributes) {
+/* The names to try, as spawn_child wants them: with the PATH that was copied.
+   An empty part of it is the directory the child runs in. 0 or errno. */
+static int list_files(const spawn *s, buffer *files) {
   const char *name = s->argv[0];
   if (name[0] == '\0') return ENOENT;
-  if (strchr(name, '/') != NULL)
-    return posix_spawn(&s->pid, name, actions, attributes, s->argv, s->env);
-  int r = ENOENT;
-  bool denied = false;
-  buffer file = BUFFER_EMPTY;
-  for (const char *at = s->path;; at++) {
+  bool given = strchr(name, '/') != NULL;
+  for (const char *at = given ? "" : s->path;; at++) {
     size_t size = strcspn(at, ":");
-    buffer_clear(&file);
-    buffer_put(&file, at, size);
-    if (size > 0) buffer_byte(&file, '/'); /* an empty one is the cwd */
-    buffer_text(&file, name);
-    r = file.failed ? ENOMEM : ENOENT;
-    if (r != ENOMEM && !surely_missing(file.data))
-      r = posix_spawn(&s->pid, file.data, actions, attributes, s->argv, s->env);
-    denied |= r == EACCES;
+    buffer_put(files, at, size);
+    if (size > 0) buffer_byte(files, '/');
+    buffer_put(files, name, strlen(name) + 1);
     at += size;
-    if (!look_further(r) || *at == '\0') break;
+    if (*at == '\0') break;
   }
-  buffer_free(&file);
-  return denied && look_further(r) ? EACCES : r;
+  buffer_byte(files, '\0');
+  return files->failed ? ENOMEM : 0;
 }
 
+/* A child dies with the thread that made it. */
 static int start(spawn *s) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  int r = posix_spawn_file_actions_init(&actions);
-  if (r != 0) return r;
-  r = posix_spawnattr_init(&attributes);
+  buffer files = BUFFER_EMPTY;
+  int r = list_files(s, &files);
   if (r == 0) {
-    r = set_attributes(&attributes);
-    if (r == 0) r = set_actions(&actions, s);
-    if (r == 0) r = search(s, &actions, &attributes);
-    posix_spawnattr_destroy(&attributes);
+    s->maker = pool_stay();
+    r = spawn_child(s, files.data, &s->pid);
   }
-  posix_spawn_file_actions_destroy(&actions);
-  if (r != 0) s->pid = 0;
+  buffer_free(&files);
   return r;
 }
 
@@ -315,6 +264,10 @@ static void hold_child(spawn *s) {
 void spawn_run(spawn *s) {
   const char *what;
   int r = make_ends(s, &what);
+  if (r == 0) {
+    what = "a socket";
+    r = s->outlives ? 0 : lifeline_make(&s->line);
+  }
   if (r != 0) {
     s->why = failure(s, r, what);
   } else {
@@ -322,9 +275,17 @@ void spawn_run(spawn *s) {
     if (r != 0) s->why = start_failure(s, r);
   }
   for (int i = 0; i < 3; i++) fd_close(&s->theirs[i]);
+  lifeline_given(&s->line);
   if (s->pid != 0) hold_child(s);
+  if (s->pid == 0) spawn_over(s);
 #ifdef SAROS_TEST
   void (*hook)(const spawn *) = spawn_hook;
   if (hook != NULL) hook(s);
 #endif
+}
+
+void spawn_over(spawn *s) {
+  if (s->maker != NULL) pool_go(s->maker);
+  s->maker = NULL;
+  lifeline_cut(&s->line);
 }

@@ -3,6 +3,9 @@
 ** What belongs to the caller's moment (environment, PATH, inherited
 ** descriptors) is copied when it is made; what may block (opening files,
 ** exec) happens in spawn_run, on a worker.
+**
+** Neither a child (spawn_child.c) nor its group (lifeline.h) outlives us,
+** however we end.
 */
 #ifndef SAROS_OP_SPAWN_H
 #define SAROS_OP_SPAWN_H
@@ -11,6 +14,8 @@
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "op/lifeline.h"
+#include "op/pool.h"
 
 /* What a descriptor of the child is. */
 typedef enum spawn_end {
@@ -22,14 +27,17 @@ typedef enum spawn_end {
 
 typedef struct spawn {
   char **argv, **env;
-  char *path; /* where programs are looked for */
-  char *cwd;  /* or NULL */
+  char *path;    /* where programs are looked for */
+  char *cwd;     /* or NULL */
+  bool outlives; /* neither it nor its group dies with us */
   spawn_end ends[3];
   int theirs[3]; /* the child's ends, while it has not begun; ours to close */
   int ours[3];   /* our ends of pipes, non-blocking */
   pid_t pid;     /* 0: none */
   int pidfd;     /* -1: it was reaped before we could hold it */
   error *why;    /* why there is none */
+  pool_staying *maker; /* its thread, which must not leave before it */
+  lifeline line;
 } spawn;
 
 void spawn_init(spawn *s);
@@ -42,8 +50,11 @@ int spawn_inherit(spawn *s, int to, int from);
 /* The child's descriptor `to` is one end of a pipe; returns the other one,
    blocking and ours, or -1 (errno says). */
 int spawn_pipe(spawn *s, int to);
-/* Starts it: on a worker. Either pid or why is set then. */
+/* Starts it: on a worker, which then stays. Either pid or why is set then. */
 void spawn_run(spawn *s);
+/* The child was reaped, by us or another: its worker may leave, and its group
+   dies, if we can. */
+void spawn_over(spawn *s);
 void spawn_free(spawn *s); /* closes what is still here */
 
 #ifdef SAROS_TEST

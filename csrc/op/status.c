@@ -26,7 +26,7 @@ const char *saros_op_kind(saros_op *op) {
 }
 
 void *saros_op_self(saros_op *op) {
-  return op->self;
+  return op_self(op);
 }
 
 void op_observe(saros_op *op) {
@@ -83,7 +83,6 @@ static void put_extra(value *map, op_extra *x, bool unwinding) {
   if (x->total != 0) value_put(map, "total", value_int((int64_t)x->total));
   if (x->retries != 0) value_put(map, "retries", value_int(x->retries));
   if (x->cleanup != NULL) value_put(map, "cleanup", value_copy(x->cleanup));
-  if (x->origin != NULL) value_put(map, "origin", value_text(x->origin));
   const value *more = x->details;
   for (uint32_t i = 0; more != NULL && i < more->count; i++) {
     const value_field *f = &more->as.fields[i];

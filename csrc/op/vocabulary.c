@@ -15,7 +15,7 @@ const facade *facade_of(const saros_op *op) {
 }
 
 uint32_t facade_access(saros_op *op) {
-  return op->kind->access != NULL ? op->kind->access(op, op->self) : 0;
+  return op->kind->access != NULL ? op->kind->access(op, op_self(op)) : 0;
 }
 
 bool facade_fault(saros_op *op, const char *where) {

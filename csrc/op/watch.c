@@ -14,7 +14,7 @@ bool watch_add(watch *w, saros_op *op) {
     if (w->next != NULL) w->next->link = &w->next;
     w->link = &op->watches;
     op->watches = w;
-    if (w->progress)
+    if (w->way->progress)
       atomic_fetch_or_explicit(&op->flags, OP_HAS_WATCHES,
                                memory_order_relaxed);
   }

@@ -7,10 +7,8 @@
 
 #include "op/op.h"
 
-struct watch {
-  watch *next;
-  watch **link; /* NULL when it hangs nowhere */
-  saros_op *op;
+/* How a watch of one sort tells its owner. */
+typedef struct watch_way {
   /* Fires with the operation's lock held: puts a node into a port, no more.
      Returns the port that must be woken (a reference comes with it). */
   port *(*fire)(watch *w);
@@ -18,6 +16,13 @@ struct watch {
      again. Then watch_remove may come too late, and says so. */
   void (*after)(watch *w);
   bool progress; /* fires also when the operation moves, and stays */
+} watch_way;
+
+struct watch {
+  watch *next;
+  watch **link; /* NULL when it hangs nowhere */
+  saros_op *op;
+  const watch_way *way;
 };
 
 /* False when the operation is over already: the watch does not fire. */

@@ -5,7 +5,6 @@
 ** does, and the end of its standard input is its thaw; so that whatever kills
 ** us lets go of it. What it is told is a machine around the child's operation.
 */
-#include <stdio.h>
 #include <string.h>
 
 #include "op/fork.h"
@@ -15,13 +14,6 @@
 #include "vss/command_parts.h"
 
 #define SECOND 1000000000ull
-
-enum {
-  STATUS_UNKNOWN_VERB = 64, /* EX_USAGE: that is consent */
-  STATUS_TRY_AGAIN = 75,    /* EX_TEMPFAIL: a veto that may pass */
-  OUTPUT_MOST = 131072,     /* bytes of metadata that are read */
-  REASON_MOST = 1024        /* bytes of standard error in a veto */
-};
 
 /* How long a child has to end by itself, once its input is closed. */
 #ifdef SAROS_TEST
@@ -100,10 +92,12 @@ static void child_over(watch *w) {
   saros_op_unref(op);
 }
 
+static const watch_way child_way = {.after = child_over};
+
 /* Takes over the reference to `child`. */
 static void attend(ask *a, saros_op *child) {
   a->child = child;
-  a->w = (watch){.after = child_over};
+  a->w = (watch){.way = &child_way, .op = child};
   atomic_store(&a->over, false);
   saros_op_ref(a->m.op);
   if (watch_add(&a->w, child)) return;
@@ -135,8 +129,9 @@ static error *start(ask *a) {
                        .input_size = strlen(a->input),
                        .input_hold = freezes,
                        .out = freezes ? PROCESS_LINES : PROCESS_CAPTURE,
-                       .limit = OUTPUT_MOST,
-                       .any_status = true};
+                       .limit = COMMAND_OUTPUT_MOST,
+                       .any_status = true,
+                       .outlives = true}; /* to let go what it holds */
   error *e = NULL;
   saros_op *child = process_start(&o, &e);
   c->argv[c->verb] = NULL;
@@ -151,109 +146,6 @@ static error *start(ask *a) {
 
 
 /* ------------------------------------------------------------------
-** How it went
-** ---------------------------------------------------------------- */
-
-static bool is_blank(char c) {
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* The end of what it complained of. */
-static void put_reason(buffer *b, const value *said) {
-  if (said == NULL || said->type != VALUE_STRING) return;
-  const char *text = said->as.string.data;
-  size_t end = said->as.string.size;
-  while (end > 0 && is_blank(text[end - 1])) end--;
-  size_t begin = end > REASON_MOST ? end - REASON_MOST : 0;
-  while (begin < end &&
-         (is_blank(text[begin]) || ((unsigned char)text[begin] & 0xC0) == 0x80))
-    begin++;
-  if (begin == end) return;
-  buffer_text(b, ": ");
-  text_escape(b, text + begin, end - begin);
-}
-
-static error *veto(const ask *a, uint32_t code, const char *what,
-                   const value *output) {
-  buffer b = BUFFER_EMPTY;
-  const char *program = command_of(a->link)->argv[0];
-  text_escape(&b, program, strlen(program));
-  buffer_format(&b, " (%s) %s", writer_event_name(a->event), what);
-  put_reason(&b, value_get(output, "stderr"));
-  error *e = b.failed ? error_no_memory() : vss_error(code, "%s", b.data);
-  buffer_free(&b);
-  return e;
-}
-
-static error *veto_status(const ask *a, const value *output) {
-  char what[64];
-  int64_t signal = value_integer(value_get(output, "signal"), 0);
-  int64_t status = value_integer(value_get(output, "status"), 0);
-  if (signal != 0)
-    snprintf(what, sizeof what, "was killed by signal %d", (int)signal);
-  else
-    snprintf(what, sizeof what, "exited with status %d", (int)status);
-  return veto(a,
-              signal == 0 && status == STATUS_TRY_AGAIN
-                  ? VSS_E_WRITERERROR_RETRYABLE
-                  : VSS_E_WRITERERROR_NONRETRYABLE,
-              what, output);
-}
-
-static error *take_metadata(ask *a, const value *output) {
-  const json_limits limits = {
-      .depth = 24, .size = OUTPUT_MOST, .values = 16384};
-  const value *said = value_get(output, "stdout");
-  error *e = NULL;
-  value *m = NULL;
-  if (value_boolean(value_get(output, "stdout_truncated"), false))
-    return veto(a, VSS_E_UNEXPECTED_WRITER_ERROR,
-                "printed more than 128 KiB of metadata", NULL);
-  value *v = said == NULL ? NULL
-                          : json_read(said->as.string.data,
-                                      said->as.string.size, &limits, &e);
-  if (v != NULL) m = writer_metadata(v, a->link->w->id, &e);
-  value_free(v);
-  if (m == NULL) {
-    if (e != NULL && e->code == SAROS_E_OUTOFMEMORY) return e;
-    error *f = veto(a, VSS_E_UNEXPECTED_WRITER_ERROR,
-                    "printed what are no metadata", NULL);
-    return e != NULL ? error_because(f, e) : f;
-  }
-  op_set_output(a->m.op, m);
-  return NULL;
-}
-
-/* Of a child that is over. */
-static error *judge(ask *a) {
-  if (saros_op_state(a->child) != SAROS_SUCCEEDED) {
-    error *cause = op_error(a->child);
-    if (cause == NULL || cause->code == SAROS_E_OUTOFMEMORY)
-      return cause != NULL ? cause : error_no_memory();
-    return error_because(vss_error(VSS_E_UNEXPECTED_WRITER_ERROR, "%s: %s",
-                                   writer_event_name(a->event), cause->message),
-                         cause);
-  }
-  const value *output = op_output(a->child);
-  int64_t status = value_integer(value_get(output, "status"), -1);
-  if (a->was_gone)
-    return veto(a, VSS_E_WRITERERROR_NONRETRYABLE,
-                "ended by itself before its thaw: what it held may have "
-                "changed",
-                output);
-  if (status == STATUS_UNKNOWN_VERB && a->event == EVENT_IDENTIFY)
-    return veto(a, VSS_E_UNEXPECTED_WRITER_ERROR,
-                "does not know identify, and no metadata were given", NULL);
-  if (status == STATUS_UNKNOWN_VERB && a->event != EVENT_THAW) return NULL;
-  if (status != 0) return veto_status(a, output);
-  if (a->event == EVENT_FREEZE)
-    return veto(a, VSS_E_WRITERERROR_NONRETRYABLE,
-                "ended without having printed \"frozen\"", output);
-  return a->event == EVENT_IDENTIFY ? take_metadata(a, output) : NULL;
-}
-
-
-/* ------------------------------------------------------------------
 ** The machine
 ** ---------------------------------------------------------------- */
 
@@ -262,6 +154,15 @@ static step_result finish(ask *a, error *e) {
   if (a->child != NULL) turn_away(a);
   machine_finish(&a->m, e != NULL ? e->code : SAROS_S_OK, e);
   return STEP_END;
+}
+
+/* Of a child that is over. */
+static error *judge(ask *a) {
+  value *metadata = NULL;
+  error *e =
+      command_judge(a->link->w, a->event, a->child, a->was_gone, &metadata);
+  if (metadata != NULL) op_set_output(a->m.op, metadata);
+  return e;
 }
 
 static bool says_frozen(ask *a) {

@@ -1,5 +1,6 @@
 /*
-** What command.c (what a command is) and command_ask.c (how it is told) share.
+** What command.c (what a command is), command_ask.c (how it is told) and
+** command_judge.c (what came of it) share.
 */
 #ifndef SAROS_VSS_COMMAND_PARTS_H
 #define SAROS_VSS_COMMAND_PARTS_H
@@ -16,5 +17,12 @@ typedef struct command {
 
 extern const writer_way command_way;
 void command_release(writer *w);
+
+enum { COMMAND_OUTPUT_MOST = 131072 }; /* bytes of metadata that are read */
+
+/* Of a child that is over: NULL for consent, and of identify *metadata.
+   `was_gone`: it had ended before it was told to. */
+error *command_judge(const writer *w, writer_event event, saros_op *child,
+                     bool was_gone, value **metadata);
 
 #endif

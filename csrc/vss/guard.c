@@ -141,7 +141,7 @@ static error *arm(guard *g, const guard_item *items, const char *runtime) {
   int pair[2];
   g->records = guard_records(runtime, true, &e);
   if (e != NULL) return e;
-  if (!guard_record_name(g->name) || fd_pair(pair) != 0)
+  if (!guard_record_name(g->name) || fd_pair(SOCK_SEQPACKET, pair) != 0)
     return no_descriptors();
   g->socket = pair[0];
   if (pair[0] < 0 || pair[1] < 0)

@@ -132,7 +132,7 @@ bool guard_record_name(char name[GUARD_NAME]) {
   if (!guid_make(&g)) return false;
   name[0] = '.';
   guid_format(&g, name + 1);
-  strcpy(name + GUID_TEXT, ".json");
+  memcpy(name + GUID_TEXT, ".json", sizeof ".json");
   return true;
 }
 

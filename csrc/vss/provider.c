@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* The highest rank first. */
-const provider *const providers[] = {&provider_btrfs,   &provider_image,
-                                     &provider_reflink, &provider_copy,
-                                     &provider_live,    NULL};
+const provider *const providers[] = {
+    &provider_btrfs, &provider_image, &provider_lvm, &provider_reflink,
+    &provider_copy,  &provider_live,  NULL};
 
 
 const char *provider_atomic_name(provider_atomic atomic) {

@@ -361,7 +361,8 @@ value *record_list(const places *p, error **e) {
     why = error_of_errno(SAROS_FACADE_VSS, errno, "cannot read the records",
                          p->state);
   errno = 0;
-  for (struct dirent *f; why == NULL && (f = readdir(d)) != NULL; errno = 0) {
+  for (struct dirent *f; why == NULL && d != NULL && (f = readdir(d)) != NULL;
+       errno = 0) {
     char id[GUID_TEXT];
     if (names_record(f->d_name, id)) why = add(p, dir, id, list);
   }
@@ -370,7 +371,7 @@ value *record_list(const places *p, error **e) {
                          p->state);
   if (d != NULL) closedir(d);
   fd_close(&dir);
-  if (why == NULL) {
+  if (list != NULL && why == NULL) {
     if (list->count > 1)
       qsort(list->as.items, list->count, sizeof *list->as.items, earlier);
     return list;

@@ -79,6 +79,7 @@ static const struct {
     {"machine", "originating_machine"},
     {"exposed", "exposed_path"},
     {"consistency", NULL},
+    {"worth", NULL},
     {"held", NULL},
     {"skew", NULL},
     {"warnings", NULL},

@@ -40,7 +40,7 @@ static error *take_set(const places *p, const char *set, members *m) {
   *m = (members){.records = value_list()};
   value *all = m->records != NULL ? record_list(p, &e) : NULL;
   if (m->records == NULL) e = error_no_memory();
-  for (uint32_t i = 0; e == NULL && i < all->count; i++) {
+  for (uint32_t i = 0; e == NULL && all != NULL && i < all->count; i++) {
     const value *r = all->as.items[i];
     if (record_is(r, "created") && strcmp(record_text(r, "set"), set) == 0)
       e = take_member(p, m, record_text(r, "id"));

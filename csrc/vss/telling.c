@@ -31,6 +31,8 @@ static void ask_over(watch *w) {
   machine_wake_flag(a->r->m, &a->over);
 }
 
+static const watch_way ask_way = {.after = ask_over};
+
 static void ask_late(timer *t) {
   ask *a = (ask *)((char *)t - offsetof(ask, t));
   a->late = true; /* on the engine thread, like every step */
@@ -188,7 +190,7 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
     a->over = true;
     return;
   }
-  a->w.after = ask_over;
+  a->w.way = &ask_way;
   a->w.op = a->op;
   if (!watch_add(&a->w, a->op)) {
     a->over = true;

@@ -6,10 +6,8 @@
 ** after that, in which it may still say that it is done.
 */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "op/fork.h"
 #include "vss/wire_parts.h"
@@ -170,21 +168,6 @@ static void look_after(writer_link *l) {
 ** Connecting
 ** ---------------------------------------------------------------- */
 
-/* 0 or errno. A path that is too long goes by way of its directory. */
-static int connect_to(const target *t, int fd) {
-  struct sockaddr_un to;
-  wire_place place = {t->directory, -1};
-  int r = wire_address(&place, t->name, &to);
-  if (r == ENAMETOOLONG) {
-    place.fd = fd_own(open(t->directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
-    r = place.fd < 0 ? errno : wire_address(&place, t->name, &to);
-  }
-  if (r == 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
-    r = errno;
-  fd_close(&place.fd);
-  return r;
-}
-
 static error *cannot_connect(const writer_link *l, int number) {
   bool gone = number == ECONNREFUSED || number == ENOENT;
   error *e = error_of_errno(SAROS_FACADE_VSS, number,
@@ -208,11 +191,9 @@ static error *check_peer(const writer_link *l) {
 
 static bool put_hello(writer_link *l) {
   buffer line = BUFFER_EMPTY;
-  value *v = value_map();
-  bool good = value_put(v, "saros", value_text("requester"));
-  good = value_put(v, "version", value_int(WIRE_VERSION)) && good;
-  good = value_put(v, "session", value_text(l->session)) && good;
-  good = good && wire_format(&line, v) && wire_put(&l->stream, &line);
+  value *v = wire_hello("requester");
+  bool good = value_put(v, "session", value_text(l->session)) &&
+              wire_format(&line, v) && wire_put(&l->stream, &line);
   value_free(v);
   buffer_free(&line);
   return good;
@@ -222,7 +203,9 @@ static void try_connect(writer_link *l) {
   uint64_t now = engine_clock();
   if (now < l->again) return;
   int fd = fd_socket(AF_UNIX, SOCK_STREAM);
-  int r = fd < 0 ? errno : connect_to(target_of(l), fd);
+  int r = fd < 0
+              ? errno
+              : wire_connect(target_of(l)->directory, target_of(l)->name, fd);
   wire_open(&l->stream, fd);
   if (r == EAGAIN) {
     wire_shut(&l->stream);
@@ -457,23 +440,8 @@ static writer_link *way_connect(writer *w, const char *session, error **e) {
   return NULL;
 }
 
-/* With what is left of its time, because that is what counts there. */
-static value *message_of(const call *c, const writer_call *given) {
-  value *v = given->details != NULL ? value_copy(given->details) : value_map();
-  bool good = value_put(v, "n", value_int(c->n));
-  good = value_put(v, "event", value_text(writer_event_name(c->event))) && good;
-  if (c->deadline != 0) {
-    uint64_t now = engine_clock();
-    uint64_t left = c->deadline > now ? c->deadline - now : 0;
-    good = value_put(v, "deadline", value_real((double)left / 1e9)) && good;
-  }
-  if (good) return v;
-  value_free(v);
-  return NULL;
-}
-
 static error *prepare(call *c, const writer_call *given) {
-  value *v = message_of(c, given);
+  value *v = wire_event(c->n, given);
   bool good = wire_format(&c->line, v);
   bool memory = v == NULL || c->line.failed;
   value_free(v);

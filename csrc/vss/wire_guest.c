@@ -74,6 +74,8 @@ static void told_over(watch *w) {
   saros_op_unref(op);
 }
 
+static const watch_way told_way = {.after = told_over};
+
 static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
                    const value *details, uint64_t ns) {
   error *e = NULL;
@@ -86,7 +88,7 @@ static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
       .event = event, .details = details, .deadline = engine_clock() + ns};
   saros_op *op = way->tell(g->writer, &call, &e);
   if (op == NULL) return e;
-  *t = (told){.w = {.after = told_over},
+  *t = (told){.w = {.way = &told_way, .op = op},
               .g = g,
               .op = op,
               .n = n,
@@ -148,12 +150,8 @@ static bool refuse(wire_guest *g, int64_t n, error *e) {
 }
 
 static bool consent(wire_guest *g, int64_t n, const value *metadata) {
-  value *v = value_map();
-  bool good = value_put(v, "n", value_int(n));
-  good = value_put(v, "ok", value_bool(true)) && good;
-  if (metadata != NULL)
-    good = value_put(v, "metadata", value_copy(metadata)) && good;
-  good = good && put_line(g, v);
+  value *v = wire_consent(n, metadata);
+  bool good = put_line(g, v);
   value_free(v);
   return good;
 }
@@ -469,13 +467,10 @@ static const saros_kind kind = {.size = sizeof(saros_kind),
 
 static bool put_hello(wire_guest *g) {
   const writer *w = writer_of(g);
-  value *v = value_map();
-  bool good = value_put(v, "saros", value_text("writer"));
-  good = value_put(v, "version", value_int(WIRE_VERSION)) && good;
-  good = value_put(v, "id", value_text(w->id)) && good;
-  good = value_put(v, "instance", value_text(w->instance)) && good;
-  good = value_put(v, "name", value_text(w->name)) && good;
-  good = good && put_line(g, v);
+  value *v = wire_hello("writer");
+  bool good = value_put(v, "id", value_text(w->id)) &&
+              value_put(v, "instance", value_text(w->instance)) &&
+              value_put(v, "name", value_text(w->name)) && put_line(g, v);
   value_free(v);
   return good;
 }

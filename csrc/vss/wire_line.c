@@ -119,6 +119,42 @@ error *wire_veto(const value *answer) {
   return e;
 }
 
+value *wire_hello(const char *role) {
+  value *v = value_map();
+  bool good = value_put(v, "saros", value_text(role));
+  good = value_put(v, "version", value_int(WIRE_VERSION)) && good;
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
+/* With what is left of its time, because that is what counts there. */
+value *wire_event(int64_t n, const writer_call *call) {
+  const char *name = writer_event_name(call->event);
+  value *v = call->details != NULL ? value_copy(call->details) : value_map();
+  bool good = value_put(v, "n", value_int(n));
+  good = value_put(v, "event", value_text(name)) && good;
+  if (call->deadline != 0) {
+    uint64_t now = engine_clock();
+    uint64_t left = call->deadline > now ? call->deadline - now : 0;
+    good = value_put(v, "deadline", value_real((double)left / 1e9)) && good;
+  }
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
+value *wire_consent(int64_t n, const value *metadata) {
+  value *v = value_map();
+  bool good = value_put(v, "n", value_int(n));
+  good = value_put(v, "ok", value_bool(true)) && good;
+  if (metadata != NULL)
+    good = value_put(v, "metadata", value_copy(metadata)) && good;
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
 value *wire_refusal(int64_t n, const error *e) {
   value *v = value_map();
   bool good = value_put(v, "n", value_int(n));
@@ -217,33 +253,34 @@ error *wire_turn(wire_stream *s) {
   return e;
 }
 
-/* There is one more look after each line; a line has at most the whole. */
+/* Nothing is kept for a connection that is idle. */
+static void rest(wire_stream *s) {
+  buffer_free(&s->in);
+  s->start = s->scanned = 0;
+}
+
 bool wire_line(wire_stream *s, const char **line, size_t *size, error **e) {
-  size_t have = s->in.size - s->start;
   *e = NULL;
-  const char *from = have > 0 ? s->in.data + s->start : NULL;
-  const char *newline = have > s->scanned
-                            ? memchr(from + s->scanned, '\n', have - s->scanned)
-                            : NULL;
+  if (s->in.size == s->start) {
+    rest(s);
+    return false;
+  }
+  size_t have = s->in.size - s->start;
+  const char *from = s->in.data + s->start;
+  const char *newline = memchr(from + s->scanned, '\n', have - s->scanned);
   size_t used = newline != NULL ? (size_t)(newline - from) + 1 : have;
+  s->scanned = newline != NULL ? 0 : have;
   if (used > WIRE_LINE_MOST) {
     *e = broken("a line is longer than 128 KiB");
     return false;
   }
   if (newline == NULL) {
-    s->scanned = have;
-    if (have == 0) { /* nothing is kept for a connection that is idle */
-      buffer_free(&s->in);
-      s->start = 0;
-    } else if (s->ended) {
-      *e = broken("the end came in the middle of a line");
-    }
+    if (s->ended) *e = broken("the end came in the middle of a line");
     return false;
   }
   *line = from;
   *size = used - 1;
   s->start += used;
-  s->scanned = 0;
   return true;
 }
 

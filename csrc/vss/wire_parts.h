@@ -77,7 +77,10 @@ int wire_arm(wire_stream *s, machine *m);
 bool wire_format(buffer *line, const value *v);
 /* The reason in an answer that says no, as an error of ours. */
 error *wire_veto(const value *answer);
-/* {"n":n,"ok":false,…} of an error. */
+/* Messages; NULL without memory. A hello still lacks who says it. */
+value *wire_hello(const char *role);
+value *wire_event(int64_t n, const writer_call *call);
+value *wire_consent(int64_t n, const value *metadata); /* which may be NULL */
 value *wire_refusal(int64_t n, const error *e);
 
 /* ------------------------------------------------------------------
@@ -97,9 +100,11 @@ void wire_place_close(wire_place *place);
 #define WIRE_NAME 80 /* GUID.GUID.sock and its NUL */
 
 /* Where a socket is, for connect and bind. A path that is too long for that
-   goes by way of the directory's descriptor. 0 or errno. */
-int wire_address(const wire_place *place, const char *name,
+   goes by way of the directory's descriptor, when there is one. 0 or errno. */
+int wire_address(const char *directory, int fd, const char *name,
                  struct sockaddr_un *address);
+/* 0 or errno; EAGAIN when it has too many that it has not accepted yet. */
+int wire_connect(const char *directory, const char *name, int fd);
 /* Nobody has this socket open any more: known from the kernel. */
 bool wire_is_dead(const wire_place *place, const char *name);
 /* Takes away a dead socket of ours; false when it turned out to live. */

@@ -63,15 +63,29 @@ void wire_place_close(wire_place *place) {
   place->directory = NULL;
 }
 
-int wire_address(const wire_place *place, const char *name,
+int wire_address(const char *directory, int fd, const char *name,
                  struct sockaddr_un *address) {
   *address = (struct sockaddr_un){.sun_family = AF_UNIX};
   size_t size = sizeof address->sun_path;
-  int n = snprintf(address->sun_path, size, "%s/%s", place->directory, name);
+  int n = snprintf(address->sun_path, size, "%s/%s", directory, name);
   if (n >= 0 && (size_t)n < size) return 0;
-  if (place->fd < 0) return ENAMETOOLONG;
-  n = snprintf(address->sun_path, size, "/proc/self/fd/%d/%s", place->fd, name);
+  if (fd < 0) return ENAMETOOLONG;
+  n = snprintf(address->sun_path, size, "/proc/self/fd/%d/%s", fd, name);
   return n >= 0 && (size_t)n < size ? 0 : ENAMETOOLONG;
+}
+
+int wire_connect(const char *directory, const char *name, int fd) {
+  struct sockaddr_un to;
+  int at = -1;
+  int r = wire_address(directory, at, name, &to);
+  if (r == ENAMETOOLONG) {
+    at = fd_own(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    r = at < 0 ? errno : wire_address(directory, at, name, &to);
+  }
+  if (r == 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
+    r = errno;
+  fd_close(&at);
+  return r;
 }
 
 int wire_peer(int fd, uid_t *uid, pid_t *pid) {
@@ -93,7 +107,7 @@ int wire_peer(int fd, uid_t *uid, pid_t *pid) {
    where nobody has it any more does it say ECONNREFUSED. */
 static int knock(const wire_place *place, const char *name) {
   struct sockaddr_un to;
-  int r = wire_address(place, name, &to);
+  int r = wire_address(place->directory, place->fd, name, &to);
   if (r != 0) return r;
   int fd = fd_socket(AF_UNIX, SOCK_DGRAM);
   if (fd < 0) return errno;

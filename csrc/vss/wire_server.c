@@ -165,7 +165,7 @@ static int bind_aside(wire_server *s, char aside[WIRE_NAME]) {
   struct stat is;
   snprintf(aside, WIRE_NAME, ".%ld+%u", (long)getpid(),
            atomic_fetch_add(&turn, 1));
-  int r = wire_address(&s->place, aside, &at);
+  int r = wire_address(s->place.directory, s->place.fd, aside, &at);
   if (r != 0) return r;
   unlinkat(s->place.fd, aside, 0); /* of a process that had our number */
   if (bind(s->fd, (const struct sockaddr *)&at, sizeof at) != 0) return errno;

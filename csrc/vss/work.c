@@ -177,9 +177,11 @@ static void child_ended(watch *c) {
   machine_wake_flag(&w->m, &w->child_over);
 }
 
+static const watch_way child_way = {.after = child_ended};
+
 bool work_await(work *w, saros_op *op) {
   w->child_op = saros_op_ref(op);
-  w->child.after = child_ended;
+  w->child.way = &child_way;
   w->child.op = op;
   atomic_store(&w->child_over, false);
   if (watch_add(&w->child, op)) return true;

@@ -84,7 +84,9 @@ struct writer {
      restore_method and what else it likes to say (kept, at most 64 KiB),
      components = { { type ("database", "filegroup"), name, logical_path?,
                       caption?, files = { path, … }, exclude = { … }? }, … }
-   Returns a clean copy, or NULL and *e that says what is wrong with it. */
+   Returns a clean copy (GUIDs in lower case, level and freeze_timeout filled
+   in, components and their files lists), or NULL and *e (SAROS_E_INVALIDARG)
+   that says what is wrong with it. Without an id in it `id` is put there. */
 value *writer_metadata(const value *said, const char *id, error **e);
 
 /* A new one with one reference; `id` and `instance` (NULL: a new GUID) are
@@ -94,8 +96,9 @@ writer *writer_make(const writer_way *way, const char *id, const char *instance,
 writer *writer_ref(writer *w);
 void writer_unref(writer *w);
 
-/* The register of this process. A class may have several instances; the same
-   instance twice is VSS_E_WRITER_ALREADY_SUBSCRIBED. */
+/* The register of this process; it holds a reference of its own. A class may
+   have several instances; the same instance twice is
+   VSS_E_WRITER_ALREADY_SUBSCRIBED. */
 error *writer_subscribe(writer *w);
 void writer_unsubscribe(writer *w); /* harmless when it is not in it */
 /* All of them, each with a reference, in *list (freed by writer_list_free). */

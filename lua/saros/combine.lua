@@ -26,12 +26,14 @@ local function check_operations(ops, what)
   end
 end
 
+-- `known` has a first element when the list part is somebody else's to check.
 local function check_names(options, what, known)
   if type(options) ~= "table" then
     error(("%s: table expected, got %s"):format(what, type(options)), 3)
   end
   for name in pairs(options) do
-    if not known[name] and math.type(name) ~= "integer" then
+    local listed = known[1] and math.type(name) == "integer"
+    if not known[name] and not listed then
       error(("%s has no option '%s'"):format(what, tostring(name)), 3)
     end
   end
@@ -75,10 +77,10 @@ end
 ---@return saros.operation op its result: a table of first results, in order
 function saros.all(ops)
   check_operations(ops, "saros.all")
-  check_names(ops, "saros.all", { name = true })
+  check_names(ops, "saros.all", { true, name = true })
   local name = ops.name
   ops = { unpack(ops) }
-  return core.spawn_named(name, function()
+  return core.spawn({ name = name }, function()
     return guarded(ops, function()
       local first = decisive(ops, "failure")
       if first > 0 then
@@ -99,11 +101,11 @@ end
 ---@return saros.operation op its result: the index, then that one's results
 function saros.any(ops)
   check_operations(ops, "saros.any")
-  check_names(ops, "saros.any", { name = true, cancel = true })
+  check_names(ops, "saros.any", { true, name = true, cancel = true })
   if #ops == 0 then error("saros.any: the table is empty", 2) end
   local name, cancel = ops.name, ops.cancel
   ops = { unpack(ops) }
-  return core.spawn_named(name, function()
+  return core.spawn({ name = name }, function()
     return guarded(cancel and ops or {}, function()
       local index = decisive(ops, "first")
       local results = pack(ops[index]:wait())
@@ -118,15 +120,18 @@ end
 --- the error has `timeout`. (`op:wait(seconds)` never cancels.)
 ---@param op saros.operation
 ---@param seconds number
+---@param options? saros.task.options
 ---@return saros.operation op its results: those of `op`
-function saros.timeout(op, seconds)
+function saros.timeout(op, seconds, options)
   if not is_operation(op) then
     error("saros.timeout: operation expected, got " .. type(op), 2)
   end
   if type(seconds) ~= "number" or seconds ~= seconds then
     error("saros.timeout: seconds expected", 2)
   end
-  return core.spawn(function()
+  options = options or {}
+  check_names(options, "saros.timeout", { name = true })
+  return core.spawn({ name = options.name }, function()
     return guarded({ op }, function()
       local result, why = op:wait(seconds)
       if not op:done() then
@@ -208,7 +213,7 @@ function saros.retry(options, f)
   local tries, delay = o.tries or 5, o.delay or 1
   local factor, jitter, most = o.factor or 2, o.jitter or 0.1, o.most or 300
   if tries < 1 then error("saros.retry: 'tries' must be 1 or more", 2) end
-  return core.spawn_named(o.name, function()
+  return core.spawn({ name = o.name }, function()
     for try = 1, tries do
       local results = pack(attempt(f, try))
       if results[1] then return unpack(results, 2, results.n) end
@@ -229,7 +234,9 @@ end
 local scope = {}
 scope.__index = scope
 
---- Starts a task that belongs to the scope.
+--- Starts a task that belongs to the scope; with options in front as for
+--- `saros.spawn`.
+---@overload fun(self: saros.scope, options: saros.task.options, f: function, ...: any): saros.operation
 ---@param f function
 ---@param ... any its arguments
 ---@return saros.operation
@@ -283,22 +290,12 @@ local function put_down_all(s)
   s.closed = true
 end
 
---- Runs f(scope) and leaves only when everything that was started in the
---- scope (`scope:spawn`, `scope:add`) has ended. When f raises, is cancelled,
---- or a member fails, the rest is cancelled and unwound first.
----
---- ```lua
---- saros.scope(function(scope)
----   scope:spawn(dump, "a")
----   scope:add(saros.copy { from = "/srv", to = "/backup/srv" })
---- end)
---- ```
----@param f fun(scope: saros.scope): ...
----@return any ... what f returns; its error, or that of the member that failed, is raised
-function saros.scope(f)
+local function run_scope(options, f)
+  if type(options) ~= "table" then options, f = {}, options end
+  check_names(options, "saros.scope", { name = true })
   if type(f) ~= "function" then error("saros.scope: function expected", 2) end
   local s = setmetatable({ ops = {} }, scope)
-  local whole = core.spawn(function()
+  local whole = core.spawn({ name = options.name }, function()
     local body = core.spawn(f, s)
     s.ops[1] = body
     local ok, failed = pcall(first_failure, s)
@@ -317,5 +314,21 @@ function saros.scope(f)
   if type(why) == "table" and why.value ~= nil then why = why.value end
   error(why, 0)
 end
+
+--- Runs f(scope) and leaves only when everything that was started in the
+--- scope (`scope:spawn`, `scope:add`) has ended. When f raises, is cancelled,
+--- or a member fails, the rest is cancelled and unwound first. With a name
+--- in front others find the whole, and can cancel it.
+---
+--- ```lua
+--- saros.scope(function(scope)
+---   scope:spawn(dump, "a")
+---   scope:add(saros.copy { from = "/srv", to = "/backup/srv" })
+--- end)
+--- ```
+---@overload fun(options: saros.task.options, f: fun(scope: saros.scope): ...): ...
+---@param f fun(scope: saros.scope): ...
+---@return any ... what f returns; its error, or that of the member that failed, is raised
+saros.scope = run_scope
 
 return saros

@@ -86,6 +86,7 @@ function operation:close(seconds) end
 ---@field retries? integer
 ---@field cleanup? string[] what could not be undone
 ---@field label? string the name it was given
+---@field origin? string file:line of the function that a pending task runs
 ---@field waits? string what it waits for that cannot go on now: a writer of this process, while nothing turns its loop
 
 ---@class saros.error
@@ -105,9 +106,12 @@ function operation:close(seconds) end
 ---@class saros
 local saros = {}
 
+---@class saros.task.options
+---@field name? string for `saros.get`; no other pending operation may have it
+
 --- An operation that ends by itself after a time.
 ---@param seconds number
----@param options? { name: string? }
+---@param options? saros.task.options
 ---@return saros.operation
 function saros.sleep(seconds, options) end
 
@@ -126,9 +130,10 @@ function saros.sleep(seconds, options) end
 ---@field name? string
 
 --- A child process in a group of its own. Cancel sends TERM to the whole
---- group, then KILL; nothing of it is left when the wait is over. Result:
---- `{ status, stdout, stderr, … }`. A status other than 0 is a failure, unless
---- `any_status`.
+--- group, then KILL; nothing of it is left when the wait is over, nor when this
+--- program has ended, however that was. (Who has left the group, as a daemon
+--- does, is on his own.) Result: `{ status, stdout, stderr, … }`. A status other
+--- than 0 is a failure, unless `any_status`.
 ---
 --- ```lua
 --- local r = assert(saros.process { argv = { "hostname" } }:wait())
@@ -149,19 +154,28 @@ function saros.process(options) end
 
 --- Copies a file or a tree with all that belongs to it: holes, hard links,
 --- extended attributes, owners, times. The copy appears at once or not at
---- all; a cancelled one leaves nothing.
+--- all; a cancelled one leaves nothing. What one leaves whose process was
+--- killed is hidden beside its place, and the next one to there removes it.
 ---@param options saros.copy.options
 ---@return saros.operation op result: `{ files, directories, bytes, … }`
 function saros.copy(options) end
 
 --- Runs f as a task and the loop until it and all it has spawned have ended.
 --- f's error is raised again. In a task: spawn and wait.
+---@overload fun(options: saros.task.options, f: function, ...: any): ...
 ---@param f function
 ---@param ... any its arguments
 ---@return any ... what f returns
 function saros.run(f, ...) end
 
 --- Makes f a task. It starts at the next dispatch, never inside spawn.
+---
+--- ```lua
+--- saros.spawn(serve, socket)
+--- saros.spawn({ name = "serve" }, serve, socket)
+--- saros.get("serve"):cancel()
+--- ```
+---@overload fun(options: saros.task.options, f: function, ...: any): saros.operation
 ---@param f function
 ---@param ... any its arguments
 ---@return saros.operation op its results are those of f

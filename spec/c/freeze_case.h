@@ -115,7 +115,11 @@ static inline bool mount_volume(volume *v, const char *image, const char *at) {
 }
 
 static inline void mount_volumes(void) {
-  if (getuid() != 0)
+  int fd = pidfd_open(getpid(), 0);
+  if (fd >= 0) close(fd);
+  if (fd < 0)
+    no_volumes = "no pidfd_open here (valgrind, or a kernel before 5.3)";
+  else if (getuid() != 0)
     no_volumes = "only root can mount and freeze file systems";
   else if (!mount_volume(&volumes[EXT4], in("ext4.img"), in("ext4")) ||
            !mount_volume(&volumes[XFS], in("xfs.img"), in("xfs")) ||

@@ -183,7 +183,7 @@ static void is_inert(saros_op *op) {
   op_describe(op, &b);
   IN_CHILD(b.data != NULL && strstr(b.data, "parent") != NULL);
   buffer_free(&b);
-  watch w = {.after = NULL};
+  watch w = {.way = NULL};
   IN_CHILD(!watch_add(&w, op));
 }
 

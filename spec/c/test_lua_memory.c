@@ -693,7 +693,7 @@ TEST(a_task_of_another_state) {
   for (int round = 0; round < 20; round++) {
     runner r[2] = {
         {.text = "local core = require 'saros.core'\n"
-                 "local t = core.spawn_named('memory.task', function()\n"
+                 "local t = saros.spawn({ name = 'memory.task' }, function()\n"
                  "  saros.sleep(1000):wait()\n"
                  "end)\n"
                  "local no, err = t:wait()\n"

@@ -63,6 +63,8 @@ static void heard(watch *w) {
   machine_wake(m);
 }
 
+static const watch_way heard_way = {.after = heard};
+
 static void late(timer *timer_) {
   telling *t = (telling *)((char *)timer_ - offsetof(telling, late));
   atomic_store(&t->fired, true);
@@ -87,7 +89,7 @@ static void begin(telling *t) {
     ask *a = &t->asks[t->count++];
     error *e = NULL;
     a->t = t;
-    a->w.after = heard;
+    a->w.way = &heard_way;
     a->op = ways[i]->tell(links[i], &call, &e);
     error_unref(e);
     if (a->op == NULL || !watch_add(&a->w, a->op))

@@ -388,10 +388,12 @@ static port *tell(watch *w) {
   return NULL;
 }
 
+static const watch_way telling = {.fire = tell, .progress = true};
+
 /* Nobody polls: who waits is told of each line, and of the end. */
 WHOLE(who_waits_for_lines_is_told) {
   uint64_t times;
-  told t = {.w = {.fire = tell, .progress = true},
+  told t = {.w = {.way = &telling},
             .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   struct pollfd p = {.fd = t.fd, .events = POLLIN};
   CHECK_INT(mkfifo(scratch_file("go"), 0600), 0);

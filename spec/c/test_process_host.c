@@ -81,14 +81,25 @@ WHOLE(a_host_that_waits_for_everything) {
   CHECK(!is_running(other));
 }
 
-/* There the group has but its number, which may be another's now: it is not
-   killed, and that is said. */
-WHOLE(what_was_stolen_on_an_old_kernel_is_left_alone) {
+/* There the group has its number, which may be another's now, and its
+   lifeline, which is nobody else's. */
+WHOLE(what_was_stolen_on_an_old_kernel_dies_by_its_lifeline) {
   group_old_kernel = 1;
   saros_op *op;
   long other = steal(&op);
   CHECK_INT(end_of(op), SAROS_E_STOLEN);
   group_old_kernel = 0;
+  CHECK(!is_running(other));
+  stolen_is_said(op);
+}
+
+/* Where it has but the number it is not killed, and that is said. */
+WHOLE(what_was_stolen_on_an_old_kernel_is_left_alone) {
+  group_old_kernel = lifeline_refused = 1;
+  saros_op *op;
+  long other = steal(&op);
+  CHECK_INT(end_of(op), SAROS_E_STOLEN);
+  group_old_kernel = lifeline_refused = 0;
   CHECK(is_running(other));
   value *status = op_status(op);
   const value *cleanup = value_get(status, "cleanup");
@@ -286,6 +297,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_DFL);
   GATE_RUN(a_host_that_ignores_sigchld);
   GATE_RUN(a_host_that_waits_for_everything);
+  GATE_RUN(what_was_stolen_on_an_old_kernel_dies_by_its_lifeline);
   GATE_RUN(what_was_stolen_on_an_old_kernel_is_left_alone);
   GATE_RUN(a_forked_host_does_not_keep_the_input_open);
   GATE_RUN(two_hundred_at_once);

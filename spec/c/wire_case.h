@@ -136,7 +136,8 @@ static inline void place_gone(void) {
 
 static inline void raw_address(struct sockaddr_un *at, const char *name) {
   *at = (struct sockaddr_un){.sun_family = AF_UNIX};
-  snprintf(at->sun_path, sizeof at->sun_path, "%s/%s", place(), name);
+  int n = snprintf(at->sun_path, sizeof at->sun_path, "%s/%s", place(), name);
+  CHECK(n > 0 && (size_t)n < sizeof at->sun_path);
 }
 
 /* ------------------------------------------------------------------

@@ -1,0 +1,144 @@
+/*
+** What whoever comes later does with a snapshot of LVM: he has the record
+** alone, and its maker may have died at any point, with lvcreate still running.
+** A volume is removed only when it has the name and the tag of this shadow.
+*/
+#include "vss/provider/lvm_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WAIT_SECONDS 60
+#define REMOVE_SECONDS 60
+
+static const char *text_of(const value *keep, const char *name) {
+  return value_chars(value_get(keep, name), "");
+}
+
+/* Names go into an expression and become arguments. */
+static bool is_plain(const char *name) {
+  static const char good[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-";
+  return *name != '\0' && *name != '-' && strlen(name) < 128 &&
+         name[strspn(name, good)] == '\0';
+}
+
+static error *check_names(const value *keep) {
+  if (is_plain(text_of(keep, "group")) && is_plain(text_of(keep, "name")) &&
+      is_plain(text_of(keep, "tag")))
+    return NULL;
+  return vss_error(SAROS_E_DAMAGED,
+                   "the record of the snapshot names no volume that LVM could "
+                   "have");
+}
+
+static bool has_tag(const char *tags, const char *tag) {
+  size_t n = strlen(tag);
+  for (const char *at = tags; (at = strstr(at, tag)) != NULL; at += n)
+    if ((at == tags || at[-1] == ',') && (at[n] == ',' || at[n] == '\0'))
+      return true;
+  return false;
+}
+
+/* NULL and v->answer NULL: it is gone. */
+static error *find(const value *keep, saros_op *op, lvm_volume *v) {
+  char select[300];
+  *v = (lvm_volume){0};
+  error *e = check_names(keep);
+  if (e != NULL) return e;
+  snprintf(select, sizeof select, "lv_name=\"%s\"", text_of(keep, "name"));
+  e = lvm_ask(text_of(keep, "group"), select, op, v);
+  if (e != NULL || v->answer == NULL) return e;
+  if (has_tag(v->tags, text_of(keep, "tag"))) return NULL;
+  e = vss_error(SAROS_E_REFUSED,
+                "the volume %s/%s has the name of the shadow copy and not its "
+                "tag: it is somebody else's; look at it and rename it",
+                v->vg, v->lv);
+  value_free(v->answer);
+  v->answer = NULL;
+  return e;
+}
+
+/* Of a maker and of those after him, in whatever order they were killed. */
+static error *unmount(const char *root) {
+  struct statx sx;
+  while (statx(AT_FDCWD, root, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &sx) ==
+             0 &&
+         (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0)
+    if (umount2(root, UMOUNT_NOFOLLOW) != 0 &&
+        umount2(root, UMOUNT_NOFOLLOW | MNT_DETACH) != 0)
+      return error_of_errno(SAROS_FACADE_VSS, errno,
+                            "cannot unmount the snapshot", root);
+  return NULL;
+}
+
+static error *remove_volume(const value *keep, int lock, saros_op *op) {
+  lvm_volume v;
+  char name[300];
+  error *e = find(keep, NULL, &v);
+  if (e != NULL || v.answer == NULL) return e;
+  snprintf(name, sizeof name, "%s/%s", v.vg, v.lv);
+  const char *argv[] = {"lvremove", "--yes", "--force", "--quiet", name, NULL};
+  tool_call call = {.argv = argv, .lock = lock, .seconds = REMOVE_SECONDS};
+  (void)op; /* it is the undoing: a cancel does not stop it */
+  e = tool_run(&call, NULL);
+  value_free(v.answer);
+  return e;
+}
+
+static error *remove_entries(int place, const char *root) {
+  if (unlinkat(place, LVM_ROOT, AT_REMOVEDIR) != 0 && errno != ENOENT)
+    return error_of_errno(SAROS_FACADE_VSS, errno, "cannot remove", root);
+  provider_step();
+  if (unlinkat(place, LVM_LOCK, 0) != 0 && errno != ENOENT)
+    return error_of_errno(SAROS_FACADE_VSS, errno, "cannot remove the lock of",
+                          root);
+  return NULL;
+}
+
+error *lvm_destroy(const value *keep, saros_op *op) {
+  int place, lock = -1;
+  char *root;
+  error *e = place_open(keep, &place);
+  if (e != NULL) return e;
+  e = keep_path_in(keep, "place", LVM_ROOT, &root);
+  /* An lvcreate that its maker left behind ends first. */
+  if (e == NULL && place >= 0)
+    e = tool_lock(place, LVM_LOCK, WAIT_SECONDS, &lock);
+  if (e == NULL) e = unmount(root);
+  provider_step();
+  if (e == NULL) e = remove_volume(keep, lock, op);
+  provider_step();
+  if (e == NULL && place >= 0) e = remove_entries(place, root);
+  if (lock >= 0) close(lock);
+  if (place >= 0) close(place);
+  mem_free(root);
+  return e != NULL ? e : place_remove(keep);
+}
+
+error *lvm_verify(const value *keep) {
+  lvm_volume v;
+  error *e = find(keep, NULL, &v);
+  if (e != NULL) return e;
+  const char *name = text_of(keep, "name");
+  const char *uuid = text_of(keep, "uuid");
+  if (v.answer == NULL)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
+                  "LVM has no volume %s any more: the snapshot was removed",
+                  name);
+  else if (*uuid != '\0' && strcmp(v.uuid, uuid) != 0)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
+                  "the volume %s is another one than was made", name);
+  else if (strlen(v.attr) > 4 && strchr("ISFX", v.attr[4]) != NULL)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
+                  "the snapshot %s is not valid any more: so much has changed "
+                  "in the original that it was full",
+                  name);
+  value_free(v.answer);
+  return e;
+}

@@ -1,0 +1,408 @@
+/*
+** The provider `lvm`, in a guest that has a device mapper (spec/vm): there this
+** program is run again, with SAROS_GUEST set, and its tests are counted here
+** as one. What it runs other programs with is tested anywhere.
+*/
+#include <sys/prctl.h>
+
+#include "shadow_case.h"
+#include "vss/provider/lvm_parts.h"
+#include "vss/provider/tool.h"
+
+static saros_op *running;
+
+static void cancelled(saros_op *op, void *self) {
+  (void)self;
+  saros_op_finish(op, SAROS_E_CANCELLED, NULL);
+}
+
+static const saros_kind op_kind = {.size = sizeof(saros_kind),
+                                   .name = "test.tool",
+                                   .facade = SAROS_FACADE_VSS,
+                                   .flags = SAROS_CANCELLABLE,
+                                   .cancel = cancelled};
+
+
+/* ------------------------------------------------------------------
+** Programs
+** ---------------------------------------------------------------- */
+
+static error *run_shell(const char *script, unsigned seconds, saros_op *op,
+                        char **out) {
+  const char *argv[] = {"sh", "-c", script, NULL};
+  tool_call call = {.argv = argv, .lock = -1, .seconds = seconds, .op = op};
+  return tool_run(&call, out);
+}
+
+TEST(what_a_program_says) {
+  char *out;
+  DONE(run_shell("echo one; echo two; cat", 60, NULL, &out));
+  CHECK_TEXT(out, "one\ntwo\n"); /* and nothing to read */
+  mem_free(out);
+  DONE(run_shell("yes | head -c 200000", 60, NULL, &out));
+  CHECK(out != NULL && strlen(out) == 200000);
+  mem_free(out);
+  DONE(run_shell("echo $LC_ALL; locale >/dev/null 2>&1; trap", 60, NULL, &out));
+  CHECK_TEXT(out, "C\n");
+  mem_free(out);
+  error *e =
+      run_shell("echo no; echo why >&2; echo more >&2; exit 5", 60, NULL, &out);
+  CHECK(out == NULL);
+  CHECK(case_says(e, SAROS_E_EXIT, "failed with 5: why;more"));
+  CHECK(case_says(run_shell("kill -9 $$", 60, NULL, NULL), SAROS_E_SIGNAL,
+                  "signal 9"));
+  const char *argv[] = {"no-such-program-here", NULL};
+  tool_call call = {.argv = argv, .lock = -1, .seconds = 60};
+  CHECK(case_says(tool_run(&call, NULL), VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER,
+                  "no-such-program-here"));
+  CHECK(tool_is_there("sh") && !tool_is_there("no-such-program-here"));
+}
+
+/* What it left running does not hold us up. */
+TEST(a_program_that_leaves_one) {
+  char *out;
+  DONE(run_shell("sleep 300 & echo $!", 60, NULL, &out));
+  pid_t left = out != NULL ? (pid_t)strtol(out, NULL, 10) : 0;
+  CHECK(left > 1);
+  if (left > 1) kill(left, SIGKILL);
+  mem_free(out);
+}
+
+TEST(a_program_that_takes_too_long) {
+  CHECK(case_says(run_shell("exec sleep 300", 0, NULL, NULL), SAROS_E_TIMEOUT,
+                  "took longer"));
+}
+
+static void *cancel_when_there(void *file) {
+  while (access(file, F_OK) != 0) usleep(1000);
+  saros_op_cancel(running);
+  return NULL;
+}
+
+TEST(a_program_that_is_cancelled) {
+  pthread_t thread;
+  char script[800], file[700];
+  engine_acquire();
+  snprintf(file, sizeof file, "%s", volumes_in("begun"));
+  snprintf(script, sizeof script, "touch '%s'; exec sleep 300", file);
+  running = saros_op_new(&op_kind, NULL, NULL);
+  CHECK_INT(saros_op_start(running), 0);
+  pthread_create(&thread, NULL, cancel_when_there, file);
+  error *e = run_shell(script, 600, running, NULL);
+  CHECK_INT(case_end(e, SAROS_E_CANCELLED), SAROS_E_CANCELLED);
+  pthread_join(thread, NULL);
+  saros_op_unref(running);
+  engine_release();
+}
+
+/* Whoever made it is killed, it goes on, and who comes after waits for it. */
+TEST(a_program_that_outlives_its_maker) {
+  char script[2500], go[700], begun[700], ended[700];
+  snprintf(go, sizeof go, "%s", volumes_in("go"));
+  snprintf(begun, sizeof begun, "%s", volumes_in("it-began"));
+  snprintf(ended, sizeof ended, "%s", volumes_in("it-ended"));
+  CHECK_INT(mkfifo(go, 0600), 0);
+  snprintf(script, sizeof script, "touch '%s'; read line <'%s'; touch '%s'",
+           begun, go, ended);
+  int place = open(volumes_scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  fflush(stdout);
+  pid_t maker = fork();
+  if (maker == 0) {
+    int lock;
+    if (tool_lock(place, "lock", 1, &lock) != NULL) _exit(1);
+    const char *argv[] = {"sh", "-c", script, NULL};
+    tool_call call = {.argv = argv, .lock = lock, .seconds = 600};
+    tool_run(&call, NULL);
+    _exit(0);
+  }
+  while (access(begun, F_OK) != 0) usleep(1000);
+  kill(maker, SIGKILL);
+  CHECK_INT(waitpid(maker, NULL, 0), maker);
+  int lock = -1;
+  CHECK(case_says(tool_lock(place, "lock", 0, &lock), SAROS_E_LOCKED,
+                  "still runs"));
+  CHECK(access(ended, F_OK) != 0);
+  int fd = open(go, O_WRONLY | O_CLOEXEC);
+  CHECK_INT(write(fd, "go\n", 3), 3);
+  close(fd);
+  DONE(tool_lock(place, "lock", 60, &lock));
+  CHECK(access(ended, F_OK) == 0);
+  close(lock);
+  close(place);
+}
+
+TEST(not_on_a_logical_volume) {
+  error *e = NULL;
+  CHECK(case_plan(&provider_lvm, volumes_scratch, &e) == NULL);
+  CHECK(case_says(e, VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER,
+                  "not on a logical volume"));
+}
+
+
+/* ------------------------------------------------------------------
+** In the guest: /dev/vdb is an empty disk
+** ---------------------------------------------------------------- */
+
+static char mounted[300]; /* where the original of the running test is */
+
+/* A volume with a file system, mounted; false when it was not made. */
+static bool make_volume(bool thin, const char *type) {
+  static unsigned number;
+  number++;
+  snprintf(mounted, sizeof mounted, "%s", volumes_in("lv%u", number));
+  mkdir(mounted, 0755);
+  int r = thin ? volumes_run(
+                     "lvcreate -q -y -V 400M -T vg/pool -n lv%u "
+                     ">/dev/null",
+                     number)
+               : volumes_run("lvcreate -q -y -L 340M vg -n lv%u >/dev/null",
+                             number);
+  if (r == 0)
+    r = volumes_run("mkfs.%s -q /dev/vg/lv%u && mount /dev/vg/lv%u '%s'", type,
+                    number, number, mounted);
+  CHECK_INT(r, 0);
+  return r == 0;
+}
+
+static void drop_volume(void) {
+  volumes_run("umount '%s'; lvremove -q -y vg/%s >/dev/null", mounted,
+              strrchr(mounted, '/') + 1);
+}
+
+static bool any_left(void) {
+  return volumes_run("lvs --noheadings -o lv_name vg | grep -q saros_") == 0;
+}
+
+static void make_data(void) {
+  char p[700];
+  snprintf(p, sizeof p, "%s/app", mounted);
+  mkdir(p, 0755);
+  snprintf(p, sizeof p, "%s/app/before", mounted);
+  case_put(p, "not written out"); /* the snapshot has it all the same */
+}
+
+static void one_kind(bool thin, const char *type) {
+  char p[1000], place[700];
+  if (!make_volume(thin, type)) return;
+  make_data();
+  snprintf(p, sizeof p, "%s/app", mounted);
+  shadow *s = case_shadow(&provider_lvm, p);
+  CHECK(s != NULL);
+  if (s == NULL) return;
+  snprintf(place, sizeof place, "%s", s->place);
+  snprintf(p, sizeof p, "%s/app/after", mounted);
+  case_put(p, "after");
+  snprintf(p, sizeof p, "%s/app/before", mounted);
+  case_put(p, "changed since");
+  snprintf(p, sizeof p, "%s/before", s->path);
+  CHECK_TEXT(case_get(p), "not written out");
+  snprintf(p, sizeof p, "%s/after", s->path);
+  CHECK(access(p, F_OK) != 0);
+  CHECK(open(p, O_CREAT | O_WRONLY, 0600) < 0);
+  CHECK_INT(errno, EROFS);
+  CHECK_INT(s->warnings->count, thin ? 0 : 1);
+  CHECK_INT(value_boolean(value_get(s->keep, "thin"), !thin), thin);
+  DONE(case_verify(&provider_lvm));
+  case_drop(s);
+  CHECK_INT(case_entries(place), -1);
+  CHECK(!any_left());
+  drop_volume();
+}
+
+TEST(thin_ext4) {
+  one_kind(true, "ext4");
+}
+
+TEST(thin_xfs) {
+  one_kind(true, "xfs");
+}
+
+TEST(classic_ext4) {
+  one_kind(false, "ext4");
+}
+
+TEST(classic_xfs) {
+  one_kind(false, "xfs");
+}
+
+static void take_and_drop(void) {
+  engine_acquire();
+  case_drop(case_shadow(&provider_lvm, mounted));
+  engine_release();
+}
+
+TEST(killed_at_any_point) {
+  if (!make_volume(true, "ext4")) return;
+  make_data();
+  bool ended = false;
+  int n = 0;
+  unlink(volumes_in("record.json"));
+  int before = case_entries(volumes_scratch);
+  while (!ended && n < 60) {
+    snprintf(case_file, sizeof case_file, "%s", volumes_in("record.json"));
+    ended = case_dies_at(++n, take_and_drop);
+    DONE(case_destroy(&provider_lvm));
+    DONE(case_destroy(&provider_lvm)); /* and again */
+    unlink(case_file);
+    CHECK_INT(case_entries(volumes_scratch), before);
+    CHECK(!any_left());
+  }
+  CHECK(ended && n > 10);
+  drop_volume();
+}
+
+TEST(somebody_elses_volume) {
+  error *e = NULL;
+  if (!make_volume(true, "ext4")) return;
+  shadow *s = case_plan(&provider_lvm, mounted, &e);
+  DONE(e);
+  /* It has the name and not the tag. */
+  CHECK_INT(volumes_run("lvcreate -q -y -V 20M -T vg/pool -n saros_%s "
+                        ">/dev/null",
+                        s->id),
+            0);
+  DONE(s->provider->prepare(s, NULL));
+  CHECK(case_says(s->provider->commit(s), VSS_E_UNEXPECTED_PROVIDER_ERROR,
+                  "already exists"));
+  s->provider->forget(s);
+  CHECK(case_says(case_destroy(&provider_lvm), SAROS_E_REFUSED,
+                  "somebody else's"));
+  CHECK(any_left());
+  CHECK_INT(volumes_run("lvremove -q -y vg/saros_%s >/dev/null", s->id), 0);
+  DONE(case_destroy(&provider_lvm));
+  shadow_free(s);
+  drop_volume();
+}
+
+TEST(removed_behind_our_back) {
+  if (!make_volume(true, "ext4")) return;
+  shadow *s = case_shadow(&provider_lvm, mounted);
+  CHECK_INT(volumes_run("umount '%s/root'; lvremove -q -y vg/saros_%s "
+                        ">/dev/null",
+                        s->place, s->id),
+            0);
+  CHECK(case_says(case_verify(&provider_lvm), VSS_E_OBJECT_NOT_FOUND,
+                  "was removed"));
+  case_drop(s);
+  drop_volume();
+}
+
+TEST(more_changed_than_fits) {
+  if (!make_volume(false, "ext4")) return;
+  char p[700];
+  snprintf(p, sizeof p, "%s/fill", mounted);
+  CHECK_INT(volumes_run("head -c 200M /dev/urandom >'%s'; sync", p), 0);
+  shadow *s = case_shadow(&provider_lvm, mounted);
+  CHECK_INT(volumes_run("head -c 200M /dev/urandom | dd of='%s' bs=1M "
+                        "conv=notrunc,fsync iflag=fullblock 2>/dev/null",
+                        p),
+            0);
+  CHECK(case_says(case_verify(&provider_lvm), VSS_E_OBJECT_NOT_FOUND,
+                  "it was full"));
+  case_drop(s);
+  CHECK(!any_left());
+  drop_volume();
+}
+
+TEST(no_room_in_the_group) {
+  error *e = NULL;
+  if (!make_volume(false, "ext4")) return;
+  CHECK_INT(volumes_run("lvcreate -q -y -l 100%%FREE vg -n rest >/dev/null"),
+            0);
+  CHECK(case_plan(&provider_lvm, mounted, &e) == NULL);
+  CHECK(case_says(e, VSS_E_INSUFFICIENT_STORAGE, "vg has 0 MiB free"));
+  volumes_run("lvremove -q -y vg/rest >/dev/null");
+  drop_volume();
+}
+
+static void as_user(void) {
+  error *e = NULL;
+  CHECK(case_plan(&provider_lvm, mounted, &e) == NULL);
+  CHECK(case_says(e, SAROS_E_ACCESSDENIED, "CAP_SYS_ADMIN"));
+}
+
+TEST(for_a_user) {
+  if (!make_volume(true, "ext4")) return;
+  chmod(volumes_scratch, 0711);
+  case_as_user(65534, as_user);
+  drop_volume();
+}
+
+static void guest(void) {
+  CHECK_INT(volumes_run("vgcreate -q vg /dev/vdb >/dev/null && "
+                        "lvcreate -q -y -L 1500M -T vg/pool >/dev/null 2>&1"),
+            0);
+  engine_acquire();
+  RUN(thin_ext4);
+  RUN(thin_xfs);
+  RUN(classic_ext4);
+  RUN(classic_xfs);
+  RUN(somebody_elses_volume);
+  RUN(removed_behind_our_back);
+  RUN(more_changed_than_fits);
+  RUN(no_room_in_the_group);
+  engine_release(); /* these fork */
+  RUN(killed_at_any_point);
+  RUN(for_a_user);
+}
+
+
+/* ------------------------------------------------------------------
+** On the host
+** ---------------------------------------------------------------- */
+
+static char last_line[500];
+
+/* Its output is ours, each line marked; its status. */
+static int run_and_show(const char *command) {
+  char line[500];
+  FILE *f = popen(command, "r");
+  while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+    line[strcspn(line, "\n")] = 0;
+    printf("  guest: %s\n", line);
+    snprintf(last_line, sizeof last_line, "%s", line);
+  }
+  int status = f != NULL ? pclose(f) : -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+TEST(in_a_guest) {
+  static char reason[600];
+  char command[1500], self[500];
+  const char *build = getenv("SAROS_BUILD");
+  if (getenv("SAROS_LONG") == NULL)
+    SKIP("LVM needs a guest, which takes minutes: make test-long");
+  if (getenv("SAROS_SANITIZER") != NULL)
+    SKIP("under a sanitizer or valgrind no guest is started");
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  self[n > 0 ? n : 0] = 0;
+  snprintf(command, sizeof command, "spec/vm/build '%s/vm' 2>&1",
+           build != NULL ? build : "build");
+  int r = run_and_show(command);
+  if (r == 0) {
+    snprintf(command, sizeof command,
+             "spec/vm/run -d 4G -e SAROS_GUEST=1 -t 900 '%s/vm' '%s' 2>&1",
+             build != NULL ? build : "build", self);
+    r = run_and_show(command);
+  }
+  if (r == 77) {
+    snprintf(reason, sizeof reason, "no guest here: %s", last_line);
+    SKIP(reason);
+  }
+  CHECK_INT(r, 0);
+  CHECK(strstr(last_line, " passed, 0 failed, 0 skipped") != NULL);
+}
+
+static void host(void) {
+  RUN(what_a_program_says);
+  RUN(a_program_that_leaves_one);
+  RUN(a_program_that_takes_too_long);
+  RUN(a_program_that_is_cancelled);
+  RUN(a_program_that_outlives_its_maker);
+  RUN(not_on_a_logical_volume);
+  RUN(in_a_guest);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, getenv("SAROS_GUEST") != NULL ? guest : host);
+}
