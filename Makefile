@@ -263,7 +263,9 @@ test:  ## install what the tests need, build, run every suite
 	@$(MAKE) try
 
 test-long: export SAROS_LONG = 1
-test-long: test  ## the same with the long storms (SAROS_LONG=1)
+test-long: deps-vm test  ## the same with long storms and a guest (SAROS_LONG=1)
+deps-vm:
+	@spec/deps build -- vm
 
 test-build:  ## only build what the tests run, with -DSAROS_TEST
 	@$(MAKE) BUILD=$(BUILD)/test TEST=1 all programs
