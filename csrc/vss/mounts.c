@@ -110,7 +110,8 @@ static int parse_line(char *line, mount_entry *m) {
 
 void mount_table_free(mount_table *t) {
   if (t == NULL) return;
-  for (size_t i = 0; i < t->count; i++) free_entry(&t->items[i]);
+  for (size_t i = 0; t->items != NULL && i < t->count; i++)
+    free_entry(&t->items[i]);
   mem_free(t->items);
   mem_free(t);
 }

@@ -79,10 +79,10 @@ error *keep_path(const value *keep, const char *name, char **path) {
 
 error *keep_path_in(const value *keep, const char *name, const char *file,
                     char **path) {
-  char *directory;
+  char *directory = NULL;
   error *e = keep_path(keep, name, &directory);
   *path = NULL;
-  if (e != NULL) return e;
+  if (e != NULL || directory == NULL) return e;
   *path = path_join(directory, file);
   mem_free(directory);
   return *path != NULL ? NULL : error_no_memory();
@@ -285,11 +285,11 @@ error *place_make(const shadow *s, bool subvolume, int *fd) {
 
 
 error *place_open(const value *keep, int *fd) {
-  char *path, id[GUID_TEXT];
+  char *path = NULL, id[GUID_TEXT];
   const char *wanted = value_chars(value_get(keep, "file_system"), "");
   error *e = keep_path(keep, "place", &path);
   *fd = -1;
-  if (e != NULL) return e;
+  if (e != NULL || path == NULL) return e;
   int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   bool there = dir >= 0;
   if (!there && errno == ENOENT) dir = open_above(path);
@@ -311,9 +311,9 @@ error *place_open(const value *keep, int *fd) {
 
 
 error *place_remove(const value *keep) {
-  char *path;
+  char *path = NULL;
   error *e = keep_path(keep, "place", &path);
-  if (e != NULL) return e;
+  if (e != NULL || path == NULL) return e;
   if (rmdir(path) != 0 && errno != ENOENT) {
     bool full = errno == ENOTEMPTY || errno == EEXIST;
     e = full ? error_at(vss_error(SAROS_E_REFUSED,

@@ -297,13 +297,14 @@ TEST(in_pieces) {
 ** Under a writer
 ** ---------------------------------------------------------------- */
 
-static atomic_int writing;
+static atomic_int writing; /* lines that are written, and one */
+static atomic_bool stop;
 
 static void *append(void *context) {
   int fd =
       open(context, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
   char line[64], name[900];
-  for (unsigned i = 0; writing > 0; i++) {
+  for (unsigned i = 0; !stop; i++) {
     snprintf(line, sizeof line, "%08u\n", i);
     if (write(fd, line, 9) != 9) break;
     snprintf(name, sizeof name, "%s.%u", (const char *)context, i % 50);
@@ -311,7 +312,7 @@ static void *append(void *context) {
       case_put(name, line);
     else
       unlink(name);
-    writing = writing > 0 ? (int)i + 2 : 0;
+    writing = (int)i + 2;
   }
   close(fd);
   return NULL;
@@ -337,6 +338,7 @@ TEST(under_a_writer) {
     if (!begin_on(i)) SKIP(volumes_missing);
     snprintf(file, sizeof file, "%s/log", disk->path);
     writing = 1;
+    stop = false;
     CHECK(pthread_create(&thread, NULL, append, file) == 0);
     while (writing < 100) sched_yield();
     for (int round = 0; round < 3; round++) {
@@ -363,7 +365,7 @@ TEST(under_a_writer) {
       DONE(case_verify(&provider_image));
       case_drop(s);
     }
-    writing = 0;
+    stop = true;
     pthread_join(thread, NULL);
     volumes_run("rm -f '%s' '%s'.*", file, file);
     nothing_left();

@@ -2,9 +2,13 @@
 ** provider btrfs: a read-only snapshot of the subvolume that holds the path.
 **
 ** btrfs commits a transaction and takes the snapshot in one step, by itself:
-** nobody freezes it, and a freeze around it would make it wait for ever. What
-** was written and not synced is in the snapshot; what is in subvolumes nested
-** in this one is not.
+** nobody freezes it, and a freeze around it would make it wait for ever. With a
+** syncfs just before (without it the end of a busy file was seen missing) what
+** was written before, also if it was not synced, is in the snapshot; what is in
+** subvolumes nested in this one is not. Of a file that somebody appends to at
+** that very moment the snapshot can have a size that is ahead of its data, so
+** that it ends in zeros (btrfs with no-holes): writers that hold still are
+** needed here too.
 **
 ** Where it lies: <place>/shadow. The place is below the mount's root when that
 ** is another subvolume and we may write there, else below the subvolume
@@ -126,7 +130,7 @@ static error *btrfs_probe(const origin *from) {
 ** ---------------------------------------------------------------- */
 
 static error *btrfs_plan(shadow *s) {
-  struct btrfs_ioctl_get_subvol_info_args info;
+  struct btrfs_ioctl_get_subvol_info_args info = {0};
   char uuid[GUID_TEXT];
   int fd = open(s->from->subvolume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int failed = fd < 0 ? errno : btrfs_info(fd, &info);
@@ -230,6 +234,9 @@ static error *btrfs_commit(shadow *s) {
                                          .flags = BTRFS_SUBVOL_RDONLY};
   memcpy(args.name, BTRFS_SHADOW, sizeof BTRFS_SHADOW);
   provider_step();
+  /* The snapshot waits for what it has begun to write out itself, but can miss
+     what another thread of the kernel is just about to. */
+  if (syncfs(self->source) != 0) return commit_failed(s, errno);
   if (ioctl(self->place, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
     return commit_failed(s, errno);
   provider_step();
