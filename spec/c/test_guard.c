@@ -2,6 +2,8 @@
 ** The guard, against the real kernel: owners that are killed, that hang, that
 ** leave children behind; guards that are killed themselves; records of the
 ** dead, and of liars.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -1,5 +1,7 @@
 /*
 ** provider btrfs, on a real one.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/btrfs.h>
 #include <sys/swap.h>

@@ -1,6 +1,8 @@
 /*
 ** provider image: ext4 and XFS in images on XFS and btrfs, frozen by the test
 ** as the coordinator would.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/blkpg.h>
 #include <sys/statvfs.h>
