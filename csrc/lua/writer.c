@@ -79,8 +79,11 @@ static void way_release(writer *w) {
   lua_writer_free(w->self, w->generation == fork_generation);
 }
 
-static const writer_way way = {"lua", way_connect, way_tell, way_hang_up,
-                               way_release};
+static const writer_way way = {.name = "lua",
+                               .connect = way_connect,
+                               .tell = way_tell,
+                               .hang_up = way_hang_up,
+                               .release = way_release};
 
 
 /* ------------------------------------------------------------------

@@ -14,6 +14,8 @@
 #ifndef SAROS_VSS_PROVIDER_H
 #define SAROS_VSS_PROVIDER_H
 
+#include <time.h>
+
 #include "vss/origin.h"
 #include "vss/vss.h"
 
@@ -54,6 +56,7 @@ struct shadow {
   void *note_self;
   /* Measured by the coordinator: monotonic nanoseconds; 0: did not happen. */
   uint64_t frozen_at, commit_begin, commit_end, thawed_at;
+  struct timespec made; /* by the calendar */
 };
 
 struct provider {

@@ -90,6 +90,9 @@ error *shadows_unexpose(const places *p, const char *id);
    a list of { id, original, path, device }. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
+/* Rolls the original of a persistent one back to it; meanwhile nobody else can
+   delete or change that. SAROS_E_NOTIMPL when its provider cannot. */
+error *shadows_revert(const places *p, const char *id, saros_op *op);
 /* Takes a set over from its saved document (as record_list gives its records):
    once; the owner becomes this process. *code: 0, or
    VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED. What has no record here any more is taken

@@ -168,6 +168,7 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
   if (r->event == EVENT_PREPARE_BACKUP) s->told_prepare = true;
   if (r->event == EVENT_PREPARE_SNAPSHOT) s->told_snapshot = true;
   if (r->event == EVENT_FREEZE) s->window_end = deadline;
+  if (r->event == EVENT_ABORT) s->unheard = false;
   value *details = details_of(r, s, base, seconds);
   writer_call call = {.event = r->event,
                       .of = r->m->op,
@@ -184,6 +185,7 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
     if (e == NULL)
       e = vss_error(VSS_E_WRITER_NOT_RESPONDING,
                     "the writer \"%s\" could not be told", seat_name(s));
+    s->unheard = r->event == EVENT_ABORT && e->code == SAROS_E_OUTOFMEMORY;
     seat_fails(r, s, e->code, e);
     a->over = true;
     return;
