@@ -204,6 +204,14 @@ $(BUILD)/spec/floor: spec/bench/floor.c Makefile $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $<
 
+# What a shadow copy costs without a library, and real file systems for it.
+$(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
+    spec/c/check.h Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
+	  $(LDFLAGS) -o $@ $<
+
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
 LUA_LIB = -llua$(LUA_ABI)
@@ -354,11 +362,13 @@ docs:  ## the reference, as one page: build/docs/index.html
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) spec/docs.lua -o $(BUILD)/docs/index.html lua/saros
 
+BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
+  LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
-	@$(MAKE) all extras $(BUILD)/spec/floor
-	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
-	  LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;' \
-	  SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
+	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor
+	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
+	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
+	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build

@@ -88,7 +88,9 @@ static error *save_created(member_job *j) {
   shooting *g = j->w->more;
   value *record = member_record(j->w->s, j->m, "created");
   if (record == NULL) return error_no_memory();
-  error *e = record_save(g->at, record);
+  bool stays = (j->m->attributes & VSS_ATTR_PERSISTENT) != 0;
+  error *e =
+      stays ? record_save(g->at, record) : record_save_loose(g->at, record);
   value_free(record);
   return e;
 }

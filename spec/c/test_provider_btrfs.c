@@ -246,6 +246,7 @@ TEST(under_a_writer) {
     int written = writing;
     DONE(provider_btrfs.commit(s));
     DONE(provider_btrfs.finish(s, NULL));
+    DONE(shadow_note(s));
     check_log(P("%s/log", s->path), (unsigned)written - 1);
     DONE(case_verify(&provider_btrfs));
     case_drop(s);

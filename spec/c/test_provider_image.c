@@ -358,6 +358,7 @@ TEST(under_a_writer) {
         usleep(1000);
       CHECK(writing > then + 1);
       DONE(provider_image.finish(s, NULL));
+      DONE(shadow_note(s));
       CHECK(stat(P("%s/log", s->path), &shadowed) == 0);
       CHECK_INT(shadowed.st_size, frozen.st_size);
       CHECK(shadowed.st_mtim.tv_sec == frozen.st_mtim.tv_sec &&
