@@ -203,11 +203,19 @@ static bool put_time(value *v) {
          value_put(v, "created_100ns", value_int(windows_time(&t)));
 }
 
+/* Whether there were writers, and each of them held still. */
+static bool all_held(const session *s) {
+  bool any = false;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    if (!s->seats[i]->selected) continue;
+    if (!s->seats[i]->held) return false;
+    any = true;
+  }
+  return any;
+}
+
 /* What a person should think of it. */
 static const char *consistency(const session *s, const shadow *m) {
-  bool held = false;
-  for (size_t i = 0; i < s->seat_count; i++)
-    if (s->seats[i]->told_freeze) held = true;
   switch (m->provider->atomic) {
     case ATOMIC_VOLUME:
     case ATOMIC_SUBVOLUME: return "atomic";
@@ -215,7 +223,7 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
-  return held ? "held" : "fuzzy";
+  return all_held(s) ? "held" : "fuzzy";
 }
 
 value *member_record(const session *s, const shadow *m, const char *state) {
