@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A program that knows nothing of shadow copies.
 
-    bank.py write DATABASE    commits rows as fast as it can, and says the
+    bank.py write DATABASE    commits row after row, and says the
                               number of each on a line when it is committed
     bank.py check DATABASE    says whether all is well with it, and how many"""
 import sqlite3
 import sys
+import time
 
 what, path = sys.argv[1:]
 db = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -24,3 +25,4 @@ while True:
     n += 1
     db.execute("INSERT INTO row VALUES (?, ?)", (n, f"customer {n * 7919 % 997}"))
     print(n, flush=True)
+    time.sleep(0.001)  # SQLite's lock knows no queue: others have to find it

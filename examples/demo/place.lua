@@ -8,7 +8,8 @@ local place = {}
 
 --- Runs a program and returns what it printed, without the last newline.
 function place.run(...)
-  return (assert(saros.process { argv = { ... } }:wait()).stdout:gsub("\n$", ""))
+  local result = assert(saros.process { argv = { ... } }:wait())
+  return (result.stdout:gsub("\n$", ""))
 end
 
 --- The directory of the script that runs, for the files beside it.

@@ -144,17 +144,17 @@ local REQUESTER = [[
     state_dir = %q }:wait()):close()]]
 
 local function show_murder(d, bank, ledger)
-  screen.head "The same, and the requester gets SIGKILL while the disks are frozen"
+  screen.head "The same, and the requester is killed while they are frozen"
   ledger.frozen = function() end
   local before, moves = bank.said, ledger.moves()
   local shot = place.run("python3", place.examples .. "/demo/shooter.py",
     d.bank .. "/heart", d.state .. "/run/frozen", arg[-1], "-e",
     REQUESTER:format(d.bank, d.ledger, d.provider, d.state))
   local tries, silence, after = shot:match "^(%d+) (%S+) (%S+)$"
-  screen.fact(true, "hit it", "at attempt %s, %s ms after the last write", tries,
-    silence)
-  screen.fact(true, "thawed by the guard", "the next write came %s ms after "
-    .. "the kill", after)
+  screen.fact(true, "hit it", "at attempt %s, %s ms after the last write",
+    tries, silence)
+  screen.fact(true, "thawed by the guard",
+    "the next write came %s ms after the kill", after)
   bank.more(10)
   local word, rows = check(bank.database)
   screen.fact(word == "ok" and rows >= bank.said - 1, "the bank goes on",
@@ -162,8 +162,8 @@ local function show_murder(d, bank, ledger)
   screen.fact(ledger.moves() > moves, "the ledger was let go",
     "%d moves more", ledger.moves() - moves)
   local left = assert(vss.reap { state_dir = d.state }:wait())
-  screen.fact(#left.failed == 0, "vss.reap() took away", "%d half-made shadow%s",
-    #left.shadows, #left.shadows == 1 and "" or "s")
+  screen.fact(#left.failed == 0, "vss.reap() took away",
+    "%d half-made shadow%s", #left.shadows, #left.shadows == 1 and "" or "s")
   assert(word == "ok" and #left.failed == 0, "something was lost")
 end
 
@@ -206,13 +206,13 @@ end
 return function(dir, why)
   local scratch <close> = not dir and place.scratch() or nil
   local d = dir and with_disks(dir) or without_disks(scratch.path)
-  screen.say "A bank in Python commits rows into SQLite as fast as it can;"
+  screen.say "A bank in Python commits row after row into SQLite;"
   screen.say "a ledger in Lua moves money, and holds still when it is told to.\n"
   local bank <close> = open_bank(d.bank .. "/bank.db")
   bank.more(1)
-  local holder <close> = not dir and open_holder(d) or nil
-  local ledger <close> = open_ledger(d.ledger, { id = LEDGER, name = "ledger",
-    listen = true, state_dir = d.state, components = {
+  local _ <close> = not dir and open_holder(d) or nil
+  local ledger <close> = open_ledger(d.ledger, { id = LEDGER,
+    name = "ledger", listen = true, state_dir = d.state, components = {
       { type = "filegroup", name = "accounts", files = { d.ledger } } } })
   bank.more(200)
   show_shadow(d, bank, ledger)
