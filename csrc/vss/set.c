@@ -251,7 +251,8 @@ value *member_record(const session *s, const shadow *m, const char *state) {
     good = value_put(v, "device", value_text(m->device));
   if (good && m->warnings != NULL)
     good = value_put(v, "warnings", value_copy(m->warnings));
-  uint64_t held = m->thawed_at > m->frozen_at ? m->thawed_at - m->frozen_at : 0;
+  uint64_t held =
+      m->thawed_at > m->stalled_at ? m->thawed_at - m->stalled_at : 0;
   if (good) good = value_put(v, "held", value_real((double)held / 1e9));
   if (good) return v;
   value_free(v);
