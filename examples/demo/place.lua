@@ -15,15 +15,23 @@ end
 --- The directory of the script that runs, for the files beside it.
 place.examples = arg[0]:match "^(.*)/" or "."
 
---- The interpreter of this script and its arguments, as they were given.
-function place.again()
-  local words, first = {}, 0
-  while arg[first - 1] do first = first - 1 end
-  for i = first, #arg do
-    words[#words + 1] = "'" .. arg[i]:gsub("'", "'\\''") .. "'"
+local first = 0
+while arg[first - 1] do first = first - 1 end
+
+--- The interpreter that runs this script.
+place.lua = arg[first]
+
+--- Words as one line of a shell.
+function place.line(words, from)
+  local quoted = {}
+  for i = from or 1, #words do
+    quoted[#quoted + 1] = "'" .. words[i]:gsub("'", "'\\''") .. "'"
   end
-  return table.concat(words, " ")
+  return table.concat(quoted, " ")
 end
+
+--- The line that starts this script as it was started.
+function place.again() return place.line(arg, first) end
 
 local SETUP = [[
   for d in /mnt /media /srv; do

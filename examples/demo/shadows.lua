@@ -148,7 +148,7 @@ local function show_murder(d, bank, ledger)
   ledger.frozen = function() end
   local before, moves = bank.said, ledger.moves()
   local shot = place.run("python3", place.examples .. "/demo/shooter.py",
-    d.bank .. "/heart", d.state .. "/run/frozen", arg[-1], "-e",
+    d.bank .. "/heart", d.state .. "/run/frozen", place.lua, "-e",
     REQUESTER:format(d.bank, d.ledger, d.provider, d.state))
   local tries, silence, after = shot:match "^(%d+) (%S+) (%S+)$"
   screen.fact(true, "hit it", "at attempt %s, %s ms after the last write",
@@ -207,7 +207,7 @@ return function(dir, why)
   local scratch <close> = not dir and place.scratch() or nil
   local d = dir and with_disks(dir) or without_disks(scratch.path)
   screen.say "A bank in Python commits row after row into SQLite;"
-  screen.say "a ledger in Lua moves money, and holds still when it is told to.\n"
+  screen.say "a ledger in Lua moves money, and holds still when it is told.\n"
   local bank <close> = open_bank(d.bank .. "/bank.db")
   bank.more(1)
   local _ <close> = not dir and open_holder(d) or nil
@@ -218,7 +218,7 @@ return function(dir, why)
   show_shadow(d, bank, ledger)
   if dir then return show_murder(d, bank, ledger) end
   print()
-  screen.say("(%s. As root this shows two disks that are frozen and cloned at "
-    .. "one instant, and what happens when the requester is killed just then.)",
-    why)
+  screen.say("As root this shows two disks that are frozen at one instant, "
+    .. "and what happens when")
+  screen.say("the requester is killed just then. (Here: %s.)", why)
 end
