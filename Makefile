@@ -361,7 +361,7 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	  SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 
 demo:  ## install what it needs, build, and show what saros does
-	@spec/deps build
+	@spec/deps build -- demo
 	@$(MAKE) all
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) examples/demo.lua

@@ -192,7 +192,8 @@ describe("a program as a writer", function()
       local saros = require "saros"
       local vss = saros.vss
       w = vss.command_writer { id = %q, name = "tape", command = { %q },
-        env = { PLACE = %q, MODE = "good" }, level = "front_end" }
+        env = { PLACE = %q, MODE = "good" }, components = {
+          { type = "filegroup", name = "all" } } }
       v = vss.writer { id = %q, name = "last", level = "system",
         freeze = function()
           print "frozen"
