@@ -193,6 +193,37 @@ BLOCK(is_volume_supported) {
 ** Records
 ** ---------------------------------------------------------------- */
 
+<<<<<<< HEAD
+=======
+/* 100 ns since 1601. */
+static int64_t windows_time(const struct timespec *t) {
+  return ((int64_t)t->tv_sec + 11644473600) * 10000000 + t->tv_nsec / 100;
+}
+
+static bool put_time(value *v) {
+  struct timespec t;
+  struct tm at;
+  char text[48];
+  clock_gettime(CLOCK_REALTIME, &t);
+  gmtime_r(&t.tv_sec, &at);
+  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &at);
+  snprintf(text + n, sizeof text - n, ".%06ld+00:00", t.tv_nsec / 1000);
+  return value_put(v, "created", value_text(text)) &&
+         value_put(v, "created_100ns", value_int(windows_time(&t)));
+}
+
+/* Whether there were writers, and each of them held still. */
+static bool all_held(const session *s) {
+  bool any = false;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    if (!s->seats[i]->selected) continue;
+    if (!s->seats[i]->held) return false;
+    any = true;
+  }
+  return any;
+}
+
+>>>>>>> vssdemo
 /* What a person should think of it. */
 static const char *consistency(const session *s, const shadow *m) {
   switch (m->provider->atomic) {
@@ -202,7 +233,11 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
+<<<<<<< HEAD
   return s->held ? "held" : "fuzzy";
+=======
+  return all_held(s) ? "held" : "fuzzy";
+>>>>>>> vssdemo
 }
 
 value *member_record(const session *s, const shadow *m, const char *state) {
@@ -231,7 +266,8 @@ value *member_record(const session *s, const shadow *m, const char *state) {
     good = value_put(v, "device", value_text(m->device));
   if (good && m->warnings != NULL)
     good = value_put(v, "warnings", value_copy(m->warnings));
-  uint64_t held = m->thawed_at > m->frozen_at ? m->thawed_at - m->frozen_at : 0;
+  uint64_t held =
+      m->thawed_at > m->stalled_at ? m->thawed_at - m->stalled_at : 0;
   if (good) good = value_put(v, "held", value_real((double)held / 1e9));
   if (good) return v;
   value_free(v);
