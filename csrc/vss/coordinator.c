@@ -176,8 +176,6 @@ static step_result to(work *w, int stage, const char *phase, unsigned percent) {
    until they are let go. */
 static step_result freeze_disks(work *w) {
   shooting *g = w->more;
-  for (size_t i = 0; i < w->s->seat_count; i++)
-    if (w->s->seats[i]->told_freeze) w->s->held = true;
   g->freezing = true;
   hold_freeze(g->hold, &w->m);
   return to(w, HOLDING, "hold", 60);

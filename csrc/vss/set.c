@@ -76,8 +76,9 @@ BLOCK(start_snapshot_set) {
   if (*result == NULL) { /* nothing was begun */
     set_lock_give(l);
     return good ? error_no_memory()
-                : vss_error(VSS_E_UNEXPECTED, "the kernel has no random "
-                                              "numbers");
+                : vss_error(VSS_E_UNEXPECTED,
+                            "the kernel has no random "
+                            "numbers");
   }
   pthread_mutex_lock(&s->lock);
   s->creating = l;
@@ -193,25 +194,6 @@ BLOCK(is_volume_supported) {
 ** Records
 ** ---------------------------------------------------------------- */
 
-<<<<<<< HEAD
-=======
-/* 100 ns since 1601. */
-static int64_t windows_time(const struct timespec *t) {
-  return ((int64_t)t->tv_sec + 11644473600) * 10000000 + t->tv_nsec / 100;
-}
-
-static bool put_time(value *v) {
-  struct timespec t;
-  struct tm at;
-  char text[48];
-  clock_gettime(CLOCK_REALTIME, &t);
-  gmtime_r(&t.tv_sec, &at);
-  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &at);
-  snprintf(text + n, sizeof text - n, ".%06ld+00:00", t.tv_nsec / 1000);
-  return value_put(v, "created", value_text(text)) &&
-         value_put(v, "created_100ns", value_int(windows_time(&t)));
-}
-
 /* Whether there were writers, and each of them held still. */
 static bool all_held(const session *s) {
   bool any = false;
@@ -223,7 +205,6 @@ static bool all_held(const session *s) {
   return any;
 }
 
->>>>>>> vssdemo
 /* What a person should think of it. */
 static const char *consistency(const session *s, const shadow *m) {
   switch (m->provider->atomic) {
@@ -233,11 +214,7 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
-<<<<<<< HEAD
-  return s->held ? "held" : "fuzzy";
-=======
   return all_held(s) ? "held" : "fuzzy";
->>>>>>> vssdemo
 }
 
 value *member_record(const session *s, const shadow *m, const char *state) {
