@@ -300,7 +300,7 @@ tsan:  ## the C suites with their storms under ThreadSanitizer
 	@spec/deps build tsan
 	@$(MAKE) BUILD=$(BUILD)/tsan TEST=1 CC=clang \
 	  CFLAGS='$(SANITIZED) -fsanitize=thread' c-programs
-	@TSAN_OPTIONS='second_deadlock_stack=1 die_after_fork=0' \
+	@TSAN_OPTIONS='second_deadlock_stack=1 die_after_fork=0 report_thread_leaks=0' \
 	  SAROS_SANITIZER=thread $(RUN) -b $(BUILD)/tsan -t 5 \
 	  -w "setarch $$(uname -m) -R" c
 

@@ -5,6 +5,8 @@
 ** round everything must be gone: blocks of both kinds, descriptors, threads.
 **
 ** Under SAROS_QUICK every seventh n is tried.
+**
+** not under thread: every sweep is one thread's, and takes minutes; ASan runs it
 */
 #include <dirent.h>
 #include <lauxlib.h>
