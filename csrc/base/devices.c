@@ -223,6 +223,13 @@ bool device_is_held(dev_t device, char **why) {
 }
 
 
+bool device_hold_has(const device_hold *hold, dev_t device) {
+  for (size_t i = 0; i < hold->count; i++)
+    if (hold->stack[i].device == device) return true;
+  return false;
+}
+
+
 static value *describe(const device_hold *hold) {
   value *map = value_map();
   char name[32];

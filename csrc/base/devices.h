@@ -27,6 +27,8 @@ void device_release(device_hold *hold);
    device is held too: the file of a loop device, the disk of a partition,
    the parts of a logical volume. */
 bool device_is_held(dev_t device, char **why);
+/* The same of one hold alone. */
+bool device_hold_has(const device_hold *hold, dev_t device);
 /* All of them as a list of maps { device = "8:1", why, path }. */
 value *device_list(void);
 /* After a fork, in the child: the holds are the parent's. */

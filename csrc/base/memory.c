@@ -60,6 +60,11 @@ void mem_fail_at(long n) {
 }
 
 
+long mem_fail_left(void) {
+  return atomic_load(&fail_in);
+}
+
+
 long mem_blocks(void) {
   return atomic_load(&blocks);
 }

@@ -17,6 +17,8 @@ void mem_free(void *block);
 
 /* The n-th request from now fails, once; 0 disarms. */
 void mem_fail_at(long n);
+/* How many requests that one is away; 0: it has failed, or none was to. */
+long mem_fail_left(void);
 /* Blocks that are allocated and not yet freed. */
 long mem_blocks(void);
 

@@ -23,6 +23,8 @@
 /* The guard is for when we hang. As long as we do not, we are to be first. */
 #define GUARD_LATER 0.25
 
+#define DEPTH_MOST 16 /* loop devices in files on loop devices … */
+
 
 /* ------------------------------------------------------------------
 ** What must not be held up
@@ -130,6 +132,90 @@ static error *check_all(const hold *h, const hold_options *o,
       e = refuse(&h->stops[h->stop_of[i]], why);
   }
   while (p.count > 0) device_release(p.holds[--p.count]);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** What this set itself writes to
+** ---------------------------------------------------------------- */
+
+/* Its own directory is there once it is prepared; before, the one above. */
+static origin *find_place(const shadow *m, error **e) {
+  error *why = NULL;
+  origin *o = origin_find(m->place, &why);
+  if (o == NULL && why->code == VSS_E_OBJECT_NOT_FOUND) {
+    char *above = path_parent(m->place);
+    error_unref(why);
+    why = error_no_memory();
+    if (above != NULL) o = origin_find(above, &why);
+    mem_free(above);
+  }
+  if (o == NULL) *e = why;
+  return o;
+}
+
+/* Whether what is written to `device` reaches the file system. */
+static error *reaches(dev_t device, const origin *from, bool *does) {
+  if (device == 0) return NULL;
+  device_hold *held = device_hold_dev(device, "saros", from->path);
+  if (held == NULL) return error_no_memory();
+  *does = *does || device_hold_has(held, from->dev) ||
+          (from->disk != 0 && device_hold_has(held, from->disk));
+  device_release(held);
+  return NULL;
+}
+
+static error *refuse_nested(const stop *s, const shadow *m) {
+  return error_at(
+      vss_error(SAROS_E_REFUSED,
+                "%s cannot be frozen while the shadow copy of %s is made, for "
+                "that is made in %s, which lies on it and would wait for its "
+                "thaw; make two sets of them, or take another provider for one "
+                "of them (\"copy\", say)",
+                s->path, m->given, m->place),
+      s->path);
+}
+
+/* Whether what is made at `o` would wait for one that is frozen. */
+static error *check_level(const hold *h, const shadow *m, const origin *o) {
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < h->shadow_count; i++) {
+    if (h->stop_of[i] == h->count) continue;
+    const origin *from = h->shadows[i]->from;
+    bool does = false;
+    e = reaches(o->dev, from, &does);
+    if (e == NULL && o->disk != o->dev) e = reaches(o->disk, from, &does);
+    if (e == NULL && does) e = refuse_nested(&h->stops[h->stop_of[i]], m);
+  }
+  return e;
+}
+
+/* No insisting helps here: the one would wait for the other until time is up.
+   Below a file system there may be the file of its loop device, and below that
+   a btrfs, of which only its own path leads on. */
+static error *check_place(const hold *h, const shadow *m) {
+  error *e = NULL;
+  if (m->place == NULL) return NULL;
+  origin *o = find_place(m, &e);
+  for (int depth = 0; o != NULL && e == NULL && depth < DEPTH_MOST; depth++) {
+    error *unseen = NULL;
+    e = check_level(h, m, o);
+    origin *below = NULL;
+    if (e == NULL && o->loop_file != NULL)
+      below = origin_find(o->loop_file, &unseen);
+    error_unref(unseen); /* not ours to see: then it is none of the set's */
+    origin_free(o);
+    o = below;
+  }
+  origin_free(o);
+  return e;
+}
+
+static error *check_places(const hold *h) {
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < h->shadow_count; i++)
+    e = check_place(h, h->shadows[i]);
   return e;
 }
 
@@ -266,6 +352,7 @@ static error *plan(hold *h, shadow *const *shadows, const hold_options *o) {
                      "(%d); make several sets",
                      h->count, VOLUMES_MOST);
   e = check_all(h, o, shadows);
+  if (e == NULL) e = check_places(h);
   if (e == NULL) e = open_all(h);
   if (e == NULL) e = make_threads(h);
   if (e == NULL) e = arm(h, o->runtime);

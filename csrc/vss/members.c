@@ -102,6 +102,17 @@ void job_finish(machine_job *mj) {
   j->e = e;
 }
 
+/* Whoever comes next goes on with it: of one that is being made he would
+   believe that we still make it. */
+static void leave_to_others(member_job *j) {
+  shooting *g = j->w->more;
+  value *record = member_record(j->w->s, j->m, "deleting");
+  const value *owner = value_get(record, "owner");
+  if (record != NULL && value_put(record, "deleter", value_copy(owner)))
+    error_unref(record_save(g->at, record));
+  value_free(record);
+}
+
 /* The record stays when something stays: the next session tries again. */
 void job_destroy(machine_job *mj) {
   member_job *j = (member_job *)mj;
@@ -111,6 +122,7 @@ void job_destroy(machine_job *mj) {
   m->self = NULL;
   if (m->place == NULL) return; /* nothing was planned */
   error *e = m->provider->destroy(m->keep, NULL);
+  if (e != NULL) leave_to_others(j);
   if (e == NULL) e = record_remove(g->at, m->id);
   if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
     saros_op_cleanup_failed(j->w->m.op, e->message);

@@ -55,8 +55,8 @@ typedef struct writer_way {
      and of EVENT_IDENTIFY its output is the metadata (see below); or fails: a
      veto, and its error is the writer's. Cancelled: we gave up, it is over
      when nothing of the handler runs that could still change something. At
-     most one is pending on a link, except that EVENT_ABORT may come beside
-     one that was cancelled. */
+     most one is pending on a link, except that what ends a backup (EVENT_ABORT,
+     EVENT_BACKUP_SHUTDOWN) may come beside one that was cancelled. */
   saros_op *(*tell)(writer_link *link, const writer_call *call, error **e);
   /* The session needs it no more. What it still holds frozen it lets go by
      itself: that is what end-of-file means on a socket or a pipe. */

@@ -10,13 +10,21 @@
 #include <sys/stat.h>
 
 #include "gate.h"
+#include "op/thread.h"
 #include "vss/session.h"
 
 /* ------------------------------------------------------------------
 ** The trace
 ** ---------------------------------------------------------------- */
 
-typedef enum mischief { NO_HARM, FAIL, CANCEL, SILENCE } mischief;
+typedef enum mischief {
+  NO_HARM,
+  FAIL,
+  CANCEL,
+  SILENCE, /* until it is given up */
+  LATE,    /* the same, and it answers only a while after that */
+  TWICE    /* it answers, and later once more */
+} mischief;
 
 static struct {
   pthread_mutex_t lock;
@@ -26,6 +34,10 @@ static struct {
   mischief what;
   bool done;    /* it has */
   saros_op *op; /* what CANCEL cancels */
+  mischief (*pick)(int line); /* or it says which steps go wrong */
+  char gone[32][24];          /* writers that were hung up on */
+  int gone_count;
+  char broken[100]; /* what a writer may not be asked, and was */
 } trace = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void trace_begin(int at, mischief what) {
@@ -35,6 +47,9 @@ static inline void trace_begin(int at, mischief what) {
   trace.what = what;
   trace.done = false;
   trace.op = NULL;
+  trace.pick = NULL;
+  trace.gone_count = 0;
+  trace.broken[0] = '\0';
   pthread_mutex_unlock(&trace.lock);
 }
 
@@ -45,8 +60,9 @@ static inline mischief step(const char *who, const char *what) {
   pthread_mutex_lock(&trace.lock);
   if (trace.count < 512)
     snprintf(trace.lines[trace.count++], 96, "%s %s", who, what);
-  if (trace.count == trace.at) {
-    m = trace.what;
+  if (trace.pick != NULL) m = trace.pick(trace.count);
+  if (trace.count == trace.at) m = trace.what;
+  if (m != NO_HARM) {
     trace.done = true;
     op = trace.op;
   }
@@ -72,6 +88,12 @@ static inline int last_of(const char *text) {
   return 0;
 }
 
+static inline bool is_gone(const char *name) {
+  for (int i = 0; i < trace.gone_count; i++)
+    if (strcmp(trace.gone[i], name) == 0) return true;
+  return false;
+}
+
 static inline void print_trace(void) {
   for (int i = 0; i < trace.count; i++)
     printf("    %d %s\n", i + 1, trace.lines[i]);
@@ -83,12 +105,103 @@ static inline void print_trace(void) {
 ** ---------------------------------------------------------------- */
 
 typedef struct told {
-  bool silent;
+  bool late;
 } told;
 
+/* Who answers too late, or again: a thread of its own, some time later. */
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t moved;
+  saros_op *ops[64];
+  int count;
+  bool stop;
+  pthread_t thread;
+} latecomer = {.lock = PTHREAD_MUTEX_INITIALIZER,
+               .moved = PTHREAD_COND_INITIALIZER};
+
+static inline void *latecomer_main(void *unused) {
+  pthread_mutex_lock(&latecomer.lock);
+  for (;;) {
+    while (latecomer.count == 0 && !latecomer.stop)
+      pthread_cond_wait(&latecomer.moved, &latecomer.lock);
+    if (latecomer.count == 0) break;
+    pthread_mutex_unlock(&latecomer.lock);
+    gate_nap();
+    pthread_mutex_lock(&latecomer.lock);
+    saros_op *op = latecomer.ops[--latecomer.count];
+    pthread_mutex_unlock(&latecomer.lock);
+    saros_op_finish(op, SAROS_S_OK, NULL);
+    saros_op_unref(op);
+    pthread_mutex_lock(&latecomer.lock);
+  }
+  pthread_mutex_unlock(&latecomer.lock);
+  return unused;
+}
+
+static inline void latecomer_open(void) {
+  latecomer.stop = false;
+  CHECK_INT(pthread_create(&latecomer.thread, NULL, latecomer_main, NULL), 0);
+}
+
+static inline void latecomer_close(void) {
+  pthread_mutex_lock(&latecomer.lock);
+  latecomer.stop = true;
+  pthread_cond_broadcast(&latecomer.moved);
+  pthread_mutex_unlock(&latecomer.lock);
+  pthread_join(latecomer.thread, NULL);
+}
+
+/* False: there is no room (or nobody to do it). */
+static inline bool answer_later(saros_op *op) {
+  pthread_mutex_lock(&latecomer.lock);
+  bool can = latecomer.thread != 0 && !latecomer.stop && latecomer.count < 64;
+  if (can) latecomer.ops[latecomer.count++] = saros_op_ref(op);
+  pthread_cond_broadcast(&latecomer.moved);
+  pthread_mutex_unlock(&latecomer.lock);
+  return can;
+}
+
 static inline void told_cancel(saros_op *op, void *self) {
-  (void)self;
+  if (((told *)self)->late && answer_later(op)) return;
   saros_op_finish(op, SAROS_E_CANCELLED, NULL);
+}
+
+/* The engine's own thread has gone with the last operation. */
+static inline void shoot_end(void) {
+  GATE_UNTIL(engine_users() == 0);
+  GATE_UNTIL(gate_entries("/proc/self/task") <= 2 + GATE_TSAN);
+  thread_join_left();
+}
+
+/* What each writer was asked last: the next comes when that is over, but for
+   what ends a backup beside what was given up. */
+static struct {
+  const writer *w;
+  saros_op *op;
+} asked[16];
+
+static inline void asked_forget(void) {
+  for (int i = 0; i < 16; i++) {
+    if (asked[i].op != NULL) saros_op_unref(asked[i].op);
+    asked[i].op = NULL;
+    asked[i].w = NULL;
+  }
+}
+
+/* Engine thread, or when nothing runs. */
+static inline void asked_note(const writer *w, saros_op *op,
+                              writer_event event) {
+  int i = 0;
+  while (i < 15 && asked[i].w != NULL && asked[i].w != w) i++;
+  saros_op *last = asked[i].op;
+  bool ends = event == EVENT_ABORT || event == EVENT_BACKUP_SHUTDOWN;
+  if (asked[i].w == w && last != NULL && !op_is_over(last) &&
+      !(ends && saros_op_cancelled(last)))
+    snprintf(trace.broken, sizeof trace.broken, "%s: %s beside another",
+             w->name, writer_event_name(event));
+  if (last != NULL) saros_op_unref(last);
+  asked[i].w = w;
+  asked[i].op = saros_op_ref(op);
 }
 
 static inline void told_release(void *self) {
@@ -126,21 +239,34 @@ static inline saros_op *test_tell(writer_link *link, const writer_call *call,
   writer *w = (writer *)link;
   mischief m = step(w->name, writer_event_name(call->event));
   told *t = calloc(1, sizeof *t);
+  t->late = m == LATE;
   saros_op *op = saros_op_new(&told_kind, t, NULL);
   if (op == NULL) {
+    free(t);
     *e = error_no_memory();
     return NULL;
   }
-  saros_op_start(op);
-  if (m == SILENCE) return op; /* until it is given up */
+  uint32_t why = saros_op_start(op);
+  if (why != 0) {
+    saros_op_unref(op);
+    *e = vss_error(why, "no writer without an engine");
+    return NULL;
+  }
+  asked_note(w, op, call->event);
+  if (m == SILENCE || m == LATE) return op; /* until it is given up */
   if (call->event == EVENT_IDENTIFY) op_set_output(op, test_metadata(w));
+  if (m == TWICE) answer_later(op);
   saros_op_finish(op, m == FAIL ? SAROS_E_FAIL : SAROS_S_OK,
                   m == FAIL ? "no, says the writer" : NULL);
   return op;
 }
 
 static inline void test_hang_up(writer_link *link) {
-  (void)link;
+  const writer *w = (const writer *)link;
+  pthread_mutex_lock(&trace.lock);
+  if (trace.gone_count < 32)
+    snprintf(trace.gone[trace.gone_count++], 24, "%.23s", w->name);
+  pthread_mutex_unlock(&trace.lock);
 }
 
 static inline void test_release(writer *w) {
@@ -191,8 +317,9 @@ static inline error *test_probe(const origin *from) {
 }
 
 static inline error *test_plan(shadow *s) {
-  value_put(s->keep, "id", value_text(s->id));
-  return provide(s->id, "plan");
+  error *e = provide(s->id, "plan");
+  if (e != NULL) return e;
+  return value_put(s->keep, "id", value_text(s->id)) ? NULL : error_no_memory();
 }
 
 static inline error *test_prepare(shadow *s, saros_op *op) {
@@ -208,7 +335,8 @@ static inline error *test_commit(shadow *s) {
 static inline error *test_finish(shadow *s, saros_op *op) {
   (void)op;
   s->path = mem_text(s->given);
-  return provide(s->id, "finish");
+  error *e = provide(s->id, "finish");
+  return e == NULL && s->path == NULL ? error_no_memory() : e;
 }
 
 static inline error *test_destroy(const value *keep, saros_op *op) {
@@ -219,7 +347,7 @@ static inline error *test_destroy(const value *keep, saros_op *op) {
 static inline void test_forget(shadow *s) {
   free(s->self);
   s->self = NULL;
-  provide(s->id, "forget");
+  error_unref(provide(s->id, "forget"));
 }
 
 static const provider traced = {.name = "traced",
@@ -323,6 +451,11 @@ static inline uint32_t call(session *s, const char *name, value *args) {
       pthread_mutex_unlock(&trace.lock);
       CHECK(saros_op_wait(op, GATE_BOUND_MS));
       code = saros_op_code(op);
+      if (code != 0 && getenv("V") != NULL && (e = op_error(op)) != NULL) {
+        printf("%s: %s\n", name, e->message);
+        error_unref(e);
+        e = NULL;
+      }
       pthread_mutex_lock(&trace.lock);
       trace.op = NULL;
       pthread_mutex_unlock(&trace.lock);
