@@ -4,17 +4,12 @@
 
 package.path = (arg[0]:match "^(.*)/" or ".") .. "/?.lua;" .. package.path
 
-local saros = require "saros"
 local place = require "demo.place"
 
 -- As root this script is run once more, where what it mounts is its own.
 local dir, why = place.private()
 
-local ok, err = pcall(saros.run, function()
-  require "demo.side_by_side"()
+place.main(function()
+  require "demo.side_by_side"(dir)
   require "demo.shadows"(dir, why)
 end)
-if not ok then
-  io.stderr:write("\n", tostring(err), "\n")
-  os.exit(1, true)
-end

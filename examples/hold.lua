@@ -89,10 +89,10 @@ end
 
 local paths, command = split(arg)
 if #arg == 0 then
-  saros.run(show)
+  place.main(show)
 elseif #paths == 0 or not command or #command == 0 then
   complain "hold.lua PATH… -- COMMAND ARGUMENT…"
   os.exit(2, true)
 else
-  os.exit(saros.run(hold, paths, command), true)
+  place.main(hold, paths, command)
 end

@@ -71,7 +71,7 @@ local function sum(directory)
   return total
 end
 
-saros.run(function()
+place.main(function()
   local scratch <close> = place.scratch()
   bank.directory = scratch.path .. "/accounts"
   place.run("mkdir", bank.directory)

@@ -13,7 +13,7 @@ if not os.execute "python3 -c 'import sqlite3' 2>/dev/null" then
   os.exit(77)
 end
 
-saros.run(function()
+place.main(function()
   local scratch <close> = place.scratch()
   local data, state = scratch.path .. "/data", scratch.path .. "/state"
   local sockets = state .. "/run/writers" -- of the system: /run/saros/writers

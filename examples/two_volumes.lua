@@ -21,7 +21,7 @@ local JUGGLE = [[
     echo $n >left/ball; rm right/ball
   done]]
 
-saros.run(function()
+place.main(function()
   local scratch <close> = not dir and place.scratch() or nil
   local at = dir or scratch.path
   if dir then

@@ -4,7 +4,6 @@
 
 package.path = (arg[0]:match "^(.*)/" or ".") .. "/?.lua;" .. package.path
 
-local saros = require "saros"
 local vss = require "saros.vss"
 local place = require "demo.place"
 
@@ -29,7 +28,7 @@ end
 
 if place.run("id", "-u") == "0" then become_nobody() end
 
-saros.run(function()
+place.main(function()
   local scratch <close> = place.scratch()
   local data, state = scratch.path .. "/data", scratch.path .. "/state"
   place.run("mkdir", data)

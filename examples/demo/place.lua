@@ -72,13 +72,33 @@ function place.private()
   run_privately(place.again())
 end
 
+local scratches = {}
+
+--- Runs f as a task and ends with what it returns. Also after an error or a
+--- Ctrl-C nothing of it runs any more then, and no directory of it is left.
+function place.main(f, ...)
+  local results = table.pack(pcall(saros.run, f, ...))
+  saros.shutdown(20)
+  for path in pairs(scratches) do
+    os.execute("rm -rf " .. place.line { path })
+  end
+  if results[1] then os.exit(results[2] or 0, true) end
+  io.stderr:write("\n", tostring(results[2]), "\n")
+  os.exit(1, true)
+end
+
 --- A directory for those that have none of their own; it is removed when the
 --- variable that holds it is closed: `local dir <close> = place.scratch()`.
+---@param within? string where
 ---@return { path: string }
-function place.scratch()
-  local path = place.run("mktemp", "-d", "-t", "saros-example.XXXXXX")
+function place.scratch(within)
+  local path = place.run("mktemp", "-d", "-p",
+    within or os.getenv "TMPDIR" or "/tmp", "saros-example.XXXXXX")
+  scratches[path] = true
   return setmetatable({ path = path }, { __close = function()
-    saros.process { argv = { "rm", "-rf", path } }:wait()
+    if saros.process { argv = { "rm", "-rf", path } }:wait() then
+      scratches[path] = nil
+    end
   end })
 end
 

@@ -8,11 +8,12 @@ local screen = require "demo.screen"
 local function make_trees(dir)
   place.run("sh", "-c", ([[cd '%s' && mkdir many big &&
     head -c 15000000 /dev/urandom | split -a 4 -b 10000 - many/file- &&
-    head -c 120000000 /dev/urandom > big/disk.img]]):format(dir))
+    head -c 80000000 /dev/urandom > big/disk.img]]):format(dir))
 end
 
-return function()
-  local scratch <close> = place.scratch()
+--- `within`: the directory to do it in, or nil.
+return function(within)
+  local scratch <close> = place.scratch(within)
   local dir = scratch.path
   screen.head "Four operations side by side, one thread of Lua"
   make_trees(dir)
