@@ -179,7 +179,7 @@ static int new_writer(lua_State *L) {
     e = error_no_memory();
     value_free(metadata);
   }
-  if (e != NULL) {
+  if (lw == NULL || e != NULL) {
     failure_push(L, e, 0);
     return lua_error(L);
   }

@@ -32,7 +32,7 @@ static error *id_argument(const value *args, const char *name,
                           const char **text) {
   guid g;
   error *e = text_argument(args, name, text);
-  if (e != NULL) return e;
+  if (e != NULL || *text == NULL) return e;
   if (strlen(*text) == GUID_TEXT - 1 && guid_parse(*text, &g)) return NULL;
   return vss_error(SAROS_E_INVALIDARG, "\"%s\" is no GUID: \"%.60s\"", name,
                    *text);

@@ -251,6 +251,7 @@ static error *check_owner(const value *keep, int place, const char *path) {
 error *tree_destroy(const value *keep, saros_op *op) {
   char *path, *root = NULL;
   int place;
+  if (!place_planned(keep)) return NULL;
   error *e = place_open(keep, &place);
   if (e != NULL) return e;
   e = keep_path(keep, "place", &path);
