@@ -104,10 +104,12 @@ static void rehearse(machine_job *mj) {
     return;
   }
   s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
-  if (s->freeze_errno == 0)
+  if (s->freeze_errno == 0) {
+    moment(s, MOMENT_REHEARSED);
     thaw_now(s);
-  else
+  } else {
     guard_mark(s->h->guard, s->item, false);
+  }
 }
 
 /* In reverse, one after the other. One that is not frozen yet is the business

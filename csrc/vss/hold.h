@@ -56,12 +56,14 @@ void hold_free(hold *h);
 void hold_forked(hold *h); /* in a forked child: frees, touches nothing */
 
 #ifdef SAROS_TEST
-/* Called on the thread that does it; FROZEN before the engine knows. */
+/* Called on the thread that does it; FROZEN before the engine knows, REHEARSED
+   while it is frozen for that. */
 typedef enum hold_moment {
   MOMENT_FLUSH,
   MOMENT_FREEZE,
   MOMENT_FROZEN,
-  MOMENT_THAW
+  MOMENT_THAW,
+  MOMENT_REHEARSED
 } hold_moment;
 extern void (*_Atomic hold_hook)(const char *path, hold_moment moment);
 #endif
