@@ -44,9 +44,8 @@ static void moment(const stop *s, hold_moment now) {
 ** ---------------------------------------------------------------- */
 
 /* EINVAL: somebody was first. Anything else is no answer. */
-static void thaw(stop *s) {
+static void thaw_now(stop *s) {
   int r = 0;
-  moment(s, MOMENT_THAW);
   for (int i = 0; i < THAW_TRIES; i++) {
     r = ioctl(s->fd, FITHAW, 0) == 0 ? 0 : errno;
     if (r == 0 || r == EINVAL) break;
@@ -58,6 +57,11 @@ static void thaw(stop *s) {
   /* What could not be thawed is left to the guard. */
   if (r == 0 || r == EINVAL) guard_mark(s->h->guard, s->item, false);
   atomic_store(&s->state, STOP_THAWED);
+}
+
+static void thaw(stop *s) {
+  moment(s, MOMENT_THAW);
+  thaw_now(s);
 }
 
 /* What is dirty is written before writers have to wait for it. That it fails
@@ -87,6 +91,25 @@ static void freeze(machine_job *mj) {
   int expected = STOP_FREEZING;
   if (!atomic_compare_exchange_strong(&s->state, &expected, STOP_FROZEN))
     thaw(s); /* too late */
+}
+
+/* Whoever gives up meanwhile has nothing to do: it is thawed here in any
+   case. */
+static void rehearse(machine_job *mj) {
+  stop *s = (stop *)mj;
+  if (atomic_load(&s->state) != STOP_FREEZING) return; /* given up */
+  syncfs(s->fd);
+  if (!guard_mark(s->h->guard, s->item, true)) {
+    s->guard_gone = true;
+    return;
+  }
+  s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
+  if (s->freeze_errno == 0) {
+    moment(s, MOMENT_REHEARSED);
+    thaw_now(s);
+  } else {
+    guard_mark(s->h->guard, s->item, false);
+  }
 }
 
 /* In reverse, one after the other. One that is not frozen yet is the business
@@ -197,6 +220,13 @@ static error *why_not(const stop *s) {
   }
 }
 
+static error *not_thawed(const stop *s) {
+  return error_of_errno(SAROS_FACADE_VSS, s->thaw_errno,
+                        "cannot be thawed; its guard goes on trying, and "
+                        "fsfreeze --unfreeze may help",
+                        s->path);
+}
+
 static hold_result fail(hold *h, error **e, error *why) {
   h->phase = HOLD_BROKEN;
   *e = why;
@@ -231,6 +261,48 @@ static hold_result fail_late(hold *h, error **e) {
                                  "time (timeouts.hold)",
                                  path, h->seconds),
                        path));
+}
+
+
+/* ------------------------------------------------------------------
+** Rehearsing
+** ---------------------------------------------------------------- */
+
+void hold_rehearse(hold *h, machine *m) {
+  h->m = m;
+  h->phase = HOLD_REHEARSING;
+  if (h->count == 0) return;
+  limit(h);
+  for (size_t i = 0; i < h->count; i++) {
+    atomic_store(&h->stops[i].state, STOP_FREEZING);
+    int r = send(h, &h->stops[i], rehearse);
+    if (r != 0) h->stops[i].freeze_errno = r;
+  }
+}
+
+hold_result hold_rehearse_step(hold *h, error **e) {
+  bool out = false;
+  *e = NULL;
+  for (size_t i = 0; i < h->count; i++)
+    out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
+  if (h->phase == HOLD_BROKEN) return HOLD_FAILED;
+  if (h->expired) return fail_late(h, e);
+  if (out) return HOLD_WAIT;
+  timer_cancel(&h->t); /* on the engine thread: exact */
+  for (size_t i = 0; i < h->count; i++) {
+    stop *s = &h->stops[i];
+    if (s->guard_gone || s->freeze_errno != 0) return fail_at(h, e, s);
+    if (s->thaw_errno != 0 && s->thaw_errno != EINVAL)
+      return fail(h, e, not_thawed(s));
+  }
+  for (size_t i = 0; i < h->count; i++) {
+    stop *s = &h->stops[i];
+    atomic_store(&s->state, STOP_FREE);
+    s->thaw_errno = 0;
+    s->thawed_at = 0;
+  }
+  h->phase = HOLD_PLANNED;
+  return HOLD_DONE;
 }
 
 
@@ -321,13 +393,6 @@ void hold_release(hold *h) {
   if (h->count == 0 || h->m == NULL) return;
   timer_cancel(&h->t);
   give_up(h);
-}
-
-static error *not_thawed(const stop *s) {
-  return error_of_errno(SAROS_FACADE_VSS, s->thaw_errno,
-                        "cannot be thawed; its guard goes on trying, and "
-                        "fsfreeze --unfreeze may help",
-                        s->path);
 }
 
 static error *guard_was_first(const stop *s) {

@@ -38,6 +38,7 @@ typedef struct stop {
 
 typedef enum hold_phase {
   HOLD_PLANNED,
+  HOLD_REHEARSING,
   HOLD_FLUSHING,
   HOLD_FREEZING,
   HOLD_HELD,

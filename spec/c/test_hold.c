@@ -81,9 +81,17 @@ typedef struct driver {
   error *why_not, *why_void;
 } driver;
 
+static bool rehearsing; /* before it freezes */
+
 static step_result step(machine *m) {
   driver *d = (driver *)m;
   switch (d->phase) {
+    case -2: hold_rehearse(d->h, m); d->phase = -1; /* fall through */
+    case -1:
+      if (saros_op_cancelled(m->op)) break;
+      d->frozen = hold_rehearse_step(d->h, &d->why_not);
+      if (d->frozen == HOLD_WAIT) return STEP_WAIT;
+      if (d->frozen == HOLD_FAILED) break;      /* fall through */
     case 0: hold_freeze(d->h, m); d->phase = 1; /* fall through */
     case 1:
       if (saros_op_cancelled(m->op)) break;
@@ -121,6 +129,7 @@ static void drive(driver *d, hold *h) {
   memset(d, 0, sizeof *d);
   d->h = h;
   d->m.step = step;
+  d->phase = rehearsing ? -2 : 0;
   CHECK_INT(engine_acquire(), 0);
   d->m.op = saros_op_new(&kind, d, NULL);
   CHECK(d->m.op != NULL);
@@ -182,6 +191,7 @@ static void finish_well(driver *d) {
     gate_counts before = gate_count();                      \
     whole_##name();                                         \
     hold_hook = NO_HOOK;                                    \
+    rehearsing = false;                                     \
     for (int i = 0; i < VOLUMES; i++) CHECK(!is_frozen(i)); \
     CHECK(gate_back_to(before));                            \
     thread_join_left();                                     \
@@ -560,6 +570,52 @@ WHOLE(thawed_by_another) {
   end_scene(&s);
 }
 
+/* It must not be thawed by a rehearsal either. */
+WHOLE(frozen_by_somebody_else_when_rehearsed) {
+  scene s = {.count = 0};
+  driver d;
+  rehearsing = true;
+  add(&s, volumes[XFS].path, &by_caller);
+  add(&s, volumes[EXT4].path, &by_caller);
+  CHECK_INT(freeze(volumes[EXT4].fd), 0);
+  drive(&d, plan(&s, LONG));
+  outcome o = finish(&d, false);
+  CHECK_INT(o.freeze, VSS_E_VOLUME_IN_USE);
+  CHECK(says(o.said, "by somebody else"));
+  CHECK_INT(o.release, 0);
+  CHECK(is_frozen(EXT4));
+  CHECK(!is_frozen(XFS));
+  CHECK_INT(thaw(volumes[EXT4].fd), 0);
+  CHECK(s.shadows[0].frozen_at == 0);
+  end_scene(&s);
+}
+
+static _Atomic int rehearsed;
+
+static void count_rehearsals(const char *path, hold_moment moment) {
+  (void)path;
+  if (moment == MOMENT_REHEARSED) rehearsed++;
+}
+
+/* An image and what it lies on, too. */
+WHOLE(rehearsed_and_held) {
+  scene s = {.count = 0};
+  driver d;
+  rehearsing = true;
+  rehearsed = 0;
+  hold_hook = count_rehearsals;
+  for (int i = 0; i < VOLUMES; i++) add(&s, volumes[i].path, &by_caller);
+  drive(&d, plan(&s, LONG));
+  until_held(&d);
+  CHECK_INT(rehearsed, VOLUMES);
+  for (int i = 0; i < VOLUMES; i++) CHECK(is_frozen(i));
+  finish_well(&d);
+  for (int i = 0; i < VOLUMES; i++)
+    CHECK(s.shadows[i].frozen_at > 0 &&
+          s.shadows[i].thawed_at >= s.shadows[i].frozen_at);
+  end_scene(&s);
+}
+
 /* The lane's thread is held up at this moment until the gate is opened. */
 static gated late;
 static hold_moment late_moment;
@@ -624,6 +680,16 @@ WHOLE(cancelled_while_it_freezes) {
   too_late_at(MOMENT_FROZEN, true);
 }
 
+WHOLE(a_rehearsal_that_takes_too_long) {
+  rehearsing = true;
+  too_late_at(MOMENT_REHEARSED, false);
+}
+
+WHOLE(cancelled_while_it_rehearses) {
+  rehearsing = true;
+  too_late_at(MOMENT_REHEARSED, true);
+}
+
 WHOLE(cancelled_while_it_holds) {
   scene s = {.count = 0};
   driver d;
@@ -666,10 +732,11 @@ WHOLE(a_disk_that_does_not_answer) {
 ** Guards, forks, kills, memory
 ** ---------------------------------------------------------------- */
 
-WHOLE(without_its_guard_nothing_is_frozen) {
+static void without_guard(bool rehearsal) {
   scene s = {.count = 0};
   driver d;
   CHECK_INT(engine_acquire(), 0);
+  rehearsing = rehearsal;
   add(&s, volumes[EXT4].path, &by_caller);
   hold *h = plan(&s, LONG);
   int fd = pidfd_open(guard_pid(h->guard), 0);
@@ -684,6 +751,14 @@ WHOLE(without_its_guard_nothing_is_frozen) {
   CHECK(s.shadows[0].frozen_at == 0);
   engine_release();
   end_scene(&s);
+}
+
+WHOLE(without_its_guard_nothing_is_frozen) {
+  without_guard(false);
+}
+
+WHOLE(without_its_guard_nothing_is_rehearsed) {
+  without_guard(true);
 }
 
 /* It hangs as a whole: now it is the guard that thaws. */
@@ -766,8 +841,9 @@ static void await_no_records(void) {
 }
 
 WHOLE(killed_at_every_moment) {
+  rehearsing = true;
   for (int which = 0; which < VOLUMES; which++) {
-    for (int moment = MOMENT_FLUSH; moment <= MOMENT_THAW; moment++) {
+    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSED; moment++) {
       fatal_volume = which;
       fatal_moment = (hold_moment)moment;
       CHECK_INT(in_child(hold_till_death), SIGKILL);
@@ -798,6 +874,7 @@ static int hold_for_ever(void) {
 }
 
 WHOLE(killed_at_any_time) {
+  rehearsing = true;
   uint64_t seed = gate_seed("killed_at_any_time");
   for (long i = gate_loops(20); i > 0; i--) {
     fflush(stdout);
@@ -864,6 +941,10 @@ static void all(void) {
   GATE_RUN(what_is_registered_is_refused);
   GATE_RUN(what_is_swapped_to_is_refused);
   GATE_RUN(frozen_by_somebody_else_stays_so);
+  GATE_RUN(frozen_by_somebody_else_when_rehearsed);
+  GATE_RUN(rehearsed_and_held);
+  GATE_RUN(a_rehearsal_that_takes_too_long);
+  GATE_RUN(cancelled_while_it_rehearses);
   GATE_RUN(one_that_cannot_freeze);
   GATE_RUN(one_who_may_not);
   GATE_RUN(one_that_is_not_there_any_more);
@@ -877,6 +958,7 @@ static void all(void) {
   GATE_RUN(cancelled_while_it_holds);
   GATE_RUN(a_disk_that_does_not_answer);
   GATE_RUN(without_its_guard_nothing_is_frozen);
+  GATE_RUN(without_its_guard_nothing_is_rehearsed);
   GATE_RUN(the_whole_process_hangs);
   GATE_RUN(in_a_forked_child_it_is_the_parents);
   GATE_RUN(killed_at_every_moment);
