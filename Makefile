@@ -48,7 +48,8 @@ WARN = \
 # The language, and what the sources ask of libc (pidfd, memfd, …).
 STD = -std=c11 -D_GNU_SOURCE
 # Inside the house saros_* are ordinary functions, not calls through a table.
-HOUSE = -DSAROS_STATIC -Icsrc
+STATIC = -DSAROS_STATIC
+HOUSE = $(STATIC) -Icsrc
 # Nothing is exported that does not say so.
 HIDE = -fvisibility=hidden
 
@@ -85,7 +86,22 @@ object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 C_OBJECTS := $(call object,$(C_SOURCES))
 LUA_C_OBJECTS := $(call object,$(LUA_C_SOURCES))
 
+# The clients are modules of their own, which have the engine through saros.h.
+# A library that is missing leaves out its module, not the build.
+SQLITE := $(shell printf '\043include <sqlite3.h>\n' | \
+  $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+SQLITE_SOURCES = csrc/client/sqlite.c csrc/client/sqlite_carry.c \
+  csrc/client/sqlite_perform.c
+SQLITE_OBJECTS := $(call object,$(SQLITE_SOURCES))
+SQLITE_LUA := $(call object,csrc/lua/client/sqlite.c)
+SQLITE_HOLD_OBJECT := $(call object,csrc/client/sqlite_hold.c)
+CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c)
+CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c)
+
 MODULE = $(BUILD)/saros/core.so
+SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
+SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
+CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -93,7 +109,9 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE)
+module: $(MODULE) $(CLIENTS)
+	$(if $(SQLITE),,@echo "  LEFT OUT: saros.client.sqlite, there is no \
+	sqlite3.h here (Debian: libsqlite3-dev)")
 
 # What only `make test` needs: C programs, the module they test with, hosts.
 programs: c-programs fuzz-programs
@@ -154,6 +172,21 @@ $(MODULE): $(C_OBJECTS) $(LUA_C_OBJECTS) $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^)
+
+# The clients see the engine as strangers do: through its table.
+$(SQLITE_OBJECTS) $(SQLITE_LUA): private STATIC =
+$(SQLITE_LUA): private ROOM = -isystem $(LUA_INCDIR)
+
+$(SQLITE_MODULE): $(SQLITE_OBJECTS) $(SQLITE_LUA)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) -lsqlite3
+
+# Holds databases still, in a process of its own.
+$(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lsqlite3
 
 # One relocatable object in which only saros_* is global: a host's own `json_`
 # or `buffer_` cannot collide with ours, and no part of it can be left out (the
