@@ -256,7 +256,7 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # What the products promise
 # ---------------------------------------------------------------------
 
-check: check-symbols check-needed  ## the exports and needs of what was built
+check: check-symbols check-needed $(if $(SQLITE),check-sqlite)  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -283,6 +283,24 @@ check-needed: $(MODULE)
 	readelf -d $(MODULE) | grep -q NODELETE || \
 	  { echo "$(MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "needed: libc alone"
+
+# The same of a client: its library and libc, and of its host only Lua and the
+# library's names.
+check-sqlite: $(SQLITE_MODULE) $(SQLITE_HOLD)
+	@names=$$(nm -D --defined-only $(SQLITE_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_client_sqlite || \
+	  { echo "$(SQLITE_MODULE) exports: $$names" >&2; exit 1; }
+	@names=$$(nm -D --undefined-only $(SQLITE_MODULE) | awk '$$1 == "U" && \
+	  $$2 !~ /@GLIBC_/ && $$2 !~ /^(luaL?|sqlite3)_/ {print $$2}'); \
+	test -z "$$names" || \
+	  { echo "$(SQLITE_MODULE) asks its host for: $$names" >&2; exit 1; }
+	@for f in $^; do \
+	  others=$$(readelf -d $$f | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	    grep -vxE 'libc\.so\.6|ld-linux.*|libsqlite3\.so\.0' || :); \
+	  test -z "$$others" || { echo "$$f needs: $$others" >&2; exit 1; }; done; \
+	readelf -d $(SQLITE_MODULE) | grep -q NODELETE || \
+	  { echo "$(SQLITE_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.client.sqlite: only luaopen_…, libc and libsqlite3 alone"
 
 
 # ---------------------------------------------------------------------
@@ -376,8 +394,14 @@ analyse:  ## cppcheck and clang-tidy
 	@cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
 	  --enable=warning,performance,portability \
 	  -DSAROS_STATIC -D_GNU_SOURCE $(C_SOURCES) $(LUA_C_SOURCES)
+	@$(if $(SQLITE),cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
+	  -Icsrc --enable=warning,performance,portability -D_GNU_SOURCE \
+	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@clang-tidy --quiet --warnings-as-errors='*' \
 	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)
+	@$(if $(SQLITE),clang-tidy --quiet --warnings-as-errors='*' \
+	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES) -- \
+	  $(filter-out $(STATIC),$(ANALYSED)))
 	@echo "analyse: clean"
 
 docs:  ## the reference, as one page: build/docs/index.html
@@ -411,8 +435,10 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
 
 # What LuaRocks wants of it: no C host, no header.
-install-lua: $(MODULE)
+install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
+	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
+	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
 	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
 
@@ -420,6 +446,8 @@ install-lua: $(MODULE)
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
+	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
 	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
 	@for d in $(DESTDIR)$(LIBDIR)/saros $(DESTDIR)$(LUADIR)/saros; do \
 	  test ! -d $$d || find $$d -depth -type d -empty -delete; done
@@ -432,7 +460,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed test test-long \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite test test-long \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

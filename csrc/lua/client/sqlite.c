@@ -171,10 +171,11 @@ static int path(lua_State *L) {
 ** ---------------------------------------------------------------- */
 
 static int closed(lua_State *L, int status, lua_KContext context) {
-  (void)L;
   (void)status;
   (void)context;
-  return 2;
+  if (lua_isnil(L, -2)) return 2; /* not in time */
+  lua_pop(L, 1);
+  return 1;
 }
 
 /* Waits by the one rule for all waits: at most the seconds at 2, if any. */
@@ -194,7 +195,7 @@ static int close_and_wait(lua_State *L) {
   lua_insert(L, -2);
   lua_pushvalue(L, 2);
   lua_callk(L, 2, 2, 0, closed);
-  return 2;
+  return closed(L, LUA_OK, 0);
 }
 
 static int close_method(lua_State *L) {
