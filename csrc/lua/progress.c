@@ -133,8 +133,11 @@ static int next_step(lua_State *L, state *s, iterator *it) {
   return it->which == 0 ? next_status(L, s, it) : next_line(L, s, it);
 }
 
+/* The iterator is an upvalue, too: a script may call this by hand, or with
+   something else. */
 static int next(lua_State *L) {
-  lua_settop(L, 1);
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(3));
   return next_step(L, state_here(L), lua_touserdata(L, 1));
 }
 
@@ -155,7 +158,8 @@ static int push_iterator(lua_State *L, state *s, saros_op *op, int which) {
   watch_add(&it->m.w, op);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushvalue(L, lua_upvalueindex(2));
-  lua_pushcclosure(L, next, 2);
+  lua_pushvalue(L, -3);
+  lua_pushcclosure(L, next, 3);
   lua_insert(L, -2);
   lua_pushnil(L);
   lua_pushvalue(L, -2);
