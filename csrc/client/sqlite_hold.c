@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,16 +61,21 @@ static int hold(const char *path, sqlite3 **db) {
   int r = sqlite3_open_v2(path, db, flags, NULL);
   if (r != SQLITE_OK) return r;
   sqlite3_busy_handler(*db, busy, NULL);
-  return sqlite3_exec(*db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  r = sqlite3_exec(*db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if (r != SQLITE_OK) return r;
+  /* What may not be written to was opened for reading, and this has begun to
+     read: which keeps nobody from anything. */
+  return sqlite3_db_readonly(*db, "main") ? SQLITE_READONLY : SQLITE_OK;
 }
 
 static int run(char **paths, int count, int64_t hold_ms, sqlite3 **list) {
   for (int i = 0; i < count; i++) {
     int r = hold(paths[i], &list[i]);
     if (r == SQLITE_OK) continue;
+    bool said = list[i] != NULL && sqlite3_errcode(list[i]) != SQLITE_OK;
     printf("failed %d %d %d %s\n", r & 0xFF,
-           list[i] != NULL ? sqlite3_system_errno(list[i]) : 0, i + 1,
-           list[i] != NULL ? sqlite3_errmsg(list[i]) : sqlite3_errstr(r));
+           said ? sqlite3_system_errno(list[i]) : 0, i + 1,
+           said ? sqlite3_errmsg(list[i]) : sqlite3_errstr(r));
     let_go(list, i + 1);
     return 1;
   }

@@ -91,7 +91,8 @@ end
 
 -- The holder's first line; nil when it ended without one.
 local function answer(holder)
-  for line in holder:lines() do return line end
+  local next_line = holder:lines()
+  return next_line()
 end
 
 local function hold(holder, databases, seconds)
@@ -263,7 +264,15 @@ end
 -- The check
 -- ------------------------------------------------------------------
 
-local function run(...) return saros.process { argv = { ... } }:wait() end
+-- What is waited for ends with the wait, also when that is cancelled.
+local function finish(op)
+  local _ <close> = op
+  local result, err = op:wait()
+  if result == nil then error(err, 0) end
+  return result
+end
+
+local function run(...) return finish(saros.process { argv = { ... } }) end
 
 -- A directory of its own, and what takes it away again: also when this is
 -- cancelled while it is being made.
@@ -273,7 +282,9 @@ local function scratch(directory)
   local mine = true
   return place, setmetatable({}, {
     __call = function()
-      local ok, err = run("mkdir", "-m", "700", "--", place)
+      local mkdir <close> = saros.process {
+        argv = { "mkdir", "-m", "700", "--", place } }
+      local ok, err = mkdir:wait()
       mine = ok ~= nil
       if not ok then error(err, 0) end
     end,
@@ -295,23 +306,23 @@ local function check(path, options)
     -- Its shared memory is made anew.
     if suffix ~= "-shm" and (suffix == "" or exists(path .. suffix)) then
       core.report { phase = "copying" }
-      assert(saros.copy { from = path .. suffix,
-        to = place .. "/check.db" .. suffix }:wait())
+      finish(saros.copy { from = path .. suffix,
+        to = place .. "/check.db" .. suffix })
     end
   end
   core.report { phase = "checking" }
   local db <close> = client.open { path = place .. "/check.db" }
   local rows, err = db:query "PRAGMA integrity_check":wait()
-  if not rows then
-    error(core.failure("saros", err.code, path .. ": "
-      .. err.message:gsub("^" .. place:gsub("%p", "%%%0") .. "/check.db: ", "")),
-      0)
-  end
   local problems = {}
-  for i, row in ipairs(rows) do problems[i] = row.integrity_check end
+  for i, row in ipairs(rows or {}) do problems[i] = row.integrity_check end
   if #problems == 1 and problems[1] == "ok" then return { path = path } end
-  local failure = core.failure("saros", E.SAROS_E_DAMAGED,
-    ("%s is damaged: %s%s"):format(path, problems[1],
+  if not rows then
+    -- It speaks of the copy.
+    problems[1] = err.message:sub(1, #place) == place
+      and err.message:match "^[^:]*: (.*)" or err.message
+  end
+  local failure = core.failure("saros", rows and E.SAROS_E_DAMAGED or err.code,
+    ("%s: the check found: %s%s"):format(path, problems[1],
       #problems > 1 and (" (and %d more)"):format(#problems - 1) or ""))
   failure.problems = problems
   error(failure, 0)
