@@ -212,6 +212,16 @@ $(BUILD)/spec/test_lua_%: $(BUILD)/obj/spec/c/test_lua_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(LUA_LIB)
 
+# Those that are about a client have its objects, and its library.
+$(BUILD)/obj/spec/c/test_client_%.o: private ROOM = \
+  $(if $(SQLITE),-DHAS_SQLITE)
+$(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
+    $(C_OBJECTS) $(if $(SQLITE),$(SQLITE_OBJECTS)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(if $(SQLITE),-lsqlite3)
+
 # A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
 FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)

@@ -253,8 +253,9 @@ saros_op *sqlite_close(sqlite *c, bool cancel) {
   bool closed = c->closing;
   c->closing = true;
   pthread_mutex_unlock(&c->lock);
+  if (closed) return NULL;
   if (cancel) cancel_all(c);
-  item *it = closed ? NULL : calloc(1, sizeof *it);
+  item *it = calloc(1, sizeof *it);
   if (it == NULL) return NULL;
   it->closes = true;
   saros_op *op = item_begin(c, it, &close_kind);

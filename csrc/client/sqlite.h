@@ -65,8 +65,8 @@ typedef struct question {
 saros_op *sqlite_ask(sqlite *c, const question *q);
 /* Nothing can be asked any more; the operation ends when the file is closed,
    which is after all that is queued, or, if that is to be cancelled, soon. A
-   transaction that is open is rolled back. NULL: no memory; then the last
-   reference closes it. */
+   transaction that is open is rolled back. NULL: it is closed already, or no
+   memory; then the last reference closes it. */
 saros_op *sqlite_close(sqlite *c, bool cancel);
 
 #endif
