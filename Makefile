@@ -247,6 +247,14 @@ $(BUILD)/spec/floor: spec/bench/floor.c Makefile $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $<
 
+# What a shadow copy costs without a library, and real file systems for it.
+$(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
+    spec/c/check.h Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
+	  $(LDFLAGS) -o $@ $<
+
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
 LUA_LIB = -llua$(LUA_ABI)
@@ -324,7 +332,9 @@ test:  ## install what the tests need, build, run every suite
 	@$(MAKE) try
 
 test-long: export SAROS_LONG = 1
-test-long: test  ## the same with the long storms (SAROS_LONG=1)
+test-long: deps-vm test  ## the same with long storms and a guest (SAROS_LONG=1)
+deps-vm:
+	@spec/deps build -- vm
 
 test-build:  ## only build what the tests run, with -DSAROS_TEST
 	@$(MAKE) BUILD=$(BUILD)/test TEST=1 all programs
@@ -419,11 +429,13 @@ docs:  ## the reference, as one page: build/docs/index.html
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) spec/docs.lua -o $(BUILD)/docs/index.html lua/saros
 
+BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
+  LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
-	@$(MAKE) all extras $(BUILD)/spec/floor
-	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
-	  LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;' \
-	  SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
+	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor
+	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
+	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
+	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build
@@ -470,7 +482,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite test test-long \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

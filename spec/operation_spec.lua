@@ -11,7 +11,7 @@ describe("require 'saros'", function()
       if type(v) == "function" then names[#names + 1] = name end
     end
     table.sort(names)
-    assert.same({ "all", "any", "copy", "fd", "get", "list", "process", "retry",
+    assert.same({ "all", "any", "copy", "fd", "get", "list", "process", "report", "retry",
       "run", "scope", "shutdown", "sleep", "spawn", "step", "timeout" }, names)
   end)
 

@@ -79,8 +79,11 @@ static void way_release(writer *w) {
   lua_writer_free(w->self, w->generation == fork_generation);
 }
 
-static const writer_way way = {"lua", way_connect, way_tell, way_hang_up,
-                               way_release};
+static const writer_way way = {.name = "lua",
+                               .connect = way_connect,
+                               .tell = way_tell,
+                               .hang_up = way_hang_up,
+                               .release = way_release};
 
 
 /* ------------------------------------------------------------------
@@ -179,7 +182,7 @@ static int new_writer(lua_State *L) {
     e = error_no_memory();
     value_free(metadata);
   }
-  if (e != NULL) {
+  if (lw == NULL || e != NULL) {
     failure_push(L, e, 0);
     return lua_error(L);
   }

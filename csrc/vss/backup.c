@@ -338,12 +338,12 @@ NOW(add_component) {
 
 error *session_mark(session *s, const char *who, const value *args,
                     const char *field, value *what, seat **of) {
-  value *mark;
+  value *mark = NULL;
   seat *ignored;
   error *e = what == NULL
                  ? error_no_memory()
                  : mark_of(s, who, args, &mark, of != NULL ? of : &ignored);
-  if (e != NULL) {
+  if (e != NULL || mark == NULL) {
     value_free(what);
     return e;
   }

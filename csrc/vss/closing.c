@@ -4,8 +4,11 @@
 ** were to go with the session go.
 */
 #include <string.h>
+#include <time.h>
 
 #include "vss/session_parts.h"
+
+enum { DELETE_TRIES = 200, DELETE_PAUSE = 50000000 /* nanoseconds */ };
 
 enum { STOP, STOPPING, ABORT, ABORTING, SHUT, SHUTTING, DELETE, DELETING, OUT };
 
@@ -13,13 +16,16 @@ static bool due(const seat *t) {
   return t->due;
 }
 
-/* Whoever was told of a backup that never became complete. */
+/* Whoever was told of a backup that never became complete, also when he was
+   the only one who heard of it. */
 static bool abort_is_due(session *s) {
-  bool is =
-      (s->did & DID_PREPARE) != 0 && (s->did & (DID_COMPLETE | DID_ABORT)) == 0;
-  for (size_t i = 0; i < s->seat_count; i++)
-    s->seats[i]->due = is && s->seats[i]->selected;
-  return is;
+  bool any = false, over = (s->did & (DID_COMPLETE | DID_ABORT)) != 0;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    seat *t = s->seats[i];
+    t->due = !over && (t->told_prepare || t->told_snapshot);
+    any = any || t->due;
+  }
+  return any;
 }
 
 static void shutdown_is_due(session *s) {
@@ -27,19 +33,45 @@ static void shutdown_is_due(session *s) {
     s->seats[i]->due = (s->did & DID_BACKUP) && s->seats[i]->told_prepare;
 }
 
-/* What runs (but for us) is cancelled; work_child says when it is over. */
+static bool takes_over(saros_op *op) {
+  return ((const work *)op_self(op))->method->takes_over;
+}
+
+/* What ran when this one was begun is cancelled, but for an abort, which does
+   what is wanted here; work_child says when it is over. */
 static void stop_running(work *w) {
   session *s = w->s;
-  pthread_mutex_lock(&s->lock);
-  saros_op *op = s->running != NULL ? saros_op_ref(s->running) : NULL;
+  pthread_mutex_lock(&s->lock); /* whoever begins us sets `before` with it */
+  saros_op *op = w->before;
   pthread_mutex_unlock(&s->lock);
-  if (op == NULL || op == w->m.op || op_is_over(op)) {
+  if (op == NULL || op_is_over(op)) {
     atomic_store(&w->child_over, true);
   } else {
-    op_try_cancel(op);
+    if (!takes_over(op)) op_try_cancel(op);
     work_await(w, op);
   }
-  if (op != NULL) saros_op_unref(op);
+}
+
+/* It was given up, and may still be in the middle of something. */
+static bool still_runs(const work *w) {
+  return w->before != NULL && (op_flags_now(w->before) & OP_ENDED) == 0;
+}
+
+/* When somebody else is deleting it just now, he may still fail. */
+static error *delete_one(const places *at, const char *id) {
+  error *e = NULL;
+  for (int tries = 0; tries < DELETE_TRIES; tries++) {
+    unsigned deleted;
+    char left[37];
+    e = shadows_delete(at, id, false, true, NULL, &deleted, left);
+    if (e == NULL || e->code != VSS_E_PROVIDER_IN_USE) break;
+    if (tries + 1 == DELETE_TRIES) break;
+    error_unref(e);
+    e = NULL;
+    struct timespec pause = {.tv_nsec = DELETE_PAUSE};
+    nanosleep(&pause, NULL);
+  }
+  return e;
 }
 
 /* Auto-release: what was not made to persist goes with the session. That one
@@ -50,10 +82,7 @@ static void delete_job(machine_job *mj) {
   error *e = NULL;
   places *at = session_places(s, &e);
   for (size_t i = 0; at != NULL && i < s->member_count; i++) {
-    unsigned deleted;
-    char left[37];
-    e = shadows_delete(at, s->members[i]->id, false, true, NULL, &deleted,
-                       left);
+    e = delete_one(at, s->members[i]->id);
     if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)
       saros_op_cleanup_failed(w->m.op, e->message);
     error_unref(e);
@@ -69,8 +98,11 @@ static bool delete_is_due(const session *s) {
          (s->context & VSS_ATTR_PERSISTENT) == 0;
 }
 
-/* The creation is over, if it was still open. */
-static void unlock(session *s) {
+/* The creation is over, if it was still open. One that hangs gives the lock
+   back itself, or the end of the process does. */
+static void unlock(work *w) {
+  session *s = w->s;
+  if (still_runs(w)) return;
   pthread_mutex_lock(&s->lock);
   set_lock *l = s->creating;
   s->creating = NULL;
@@ -111,10 +143,23 @@ STEP(abort_backup) {
     default: break;
   }
   if (!work_told(w)) return STEP_WAIT;
-  if (w->drain_count > 0) return work_end(w);
-  unlock(w->s);
-  did_abort(w->s);
+  if (w->stage == ABORTING) {
+    unlock(w);
+    did_abort(w->s);
+    error_unref(w->why); /* nor can a writer that says no to it change it */
+    w->why = NULL;
+    w->stage = OUT;
+  }
   return work_end(w);
+}
+
+/* The session refers to its last operation, and that to the session. */
+static void let_go_of_running(session *s) {
+  pthread_mutex_lock(&s->lock);
+  saros_op *op = s->running;
+  s->running = NULL;
+  pthread_mutex_unlock(&s->lock);
+  if (op != NULL) saros_op_unref(op);
 }
 
 /* Each case says what comes next. Nothing here can fail the closing: what
@@ -164,10 +209,12 @@ STEP(close) {
       return STEP_AGAIN;
     default: break;
   }
-  if (w->drain_count > 0) return work_end(w);
-  unlock(s);
-  hang_up(s);
-  error_unref(w->why); /* that a writer said no to the end changes nothing */
-  w->why = NULL;
+  if (!w->ending) {
+    unlock(w);
+    hang_up(s);
+    error_unref(w->why); /* that a writer said no to the end changes nothing */
+    w->why = NULL;
+    let_go_of_running(s);
+  }
   return work_end(w);
 }

@@ -30,7 +30,8 @@ enum {
   UNDO,          /* what was asked is given up; the file systems are let go:
                     UNDO_RELEASE */
   UNDO_RELEASE,  /* they are: Abort is told: UNDO_ASKED */
-  UNDO_ASKED,    /* all have heard; jobs that still run come back: UNDO_JOBS */
+  UNDO_ASKED,    /* all have heard (who could not be told: once more);
+                    jobs that still run come back: UNDO_JOBS */
   UNDO_JOBS,     /* they are: what was made is taken away: UNDO_DESTROY */
   UNDO_DESTROY,  /* it is: END */
   END
@@ -39,6 +40,9 @@ enum {
 static const writer_level levels[] = {LEVEL_FRONT_END, LEVEL_BACK_END,
                                       LEVEL_SYSTEM, LEVEL_SYSTEM_RM};
 #define LEVELS 4
+
+#define ABORT_TRIES 20
+#define ABORT_PAUSE 100000000 /* nanoseconds */
 
 
 /* ------------------------------------------------------------------
@@ -70,17 +74,15 @@ static void pick_partners(session *s) {
   }
 }
 
-/* Those who must hear Abort: all that were told of this set, or of them only
-   those who failed. */
-static bool pick_abort(session *s, bool failed_only) {
-  bool any = false;
+/* Those who must hear Abort: all that were told of this backup, or only those
+   who failed at the set. */
+static void pick_abort(session *s, bool failed_only) {
   for (size_t i = 0; i < s->seat_count; i++) {
     seat *t = s->seats[i];
-    t->due = t->told_snapshot && (!failed_only || t->failure != 0);
-    any = any || t->due;
+    t->due = t->told_snapshot || (t->told_prepare && !failed_only);
+    if (failed_only && t->failure == 0) t->due = false;
     if (t->due) t->told_snapshot = t->told_freeze = false;
   }
-  return any;
 }
 
 static error *veto(const session *s) {
@@ -174,6 +176,9 @@ static step_result to(work *w, int stage, const char *phase, unsigned percent) {
    until they are let go. */
 static step_result freeze_disks(work *w) {
   shooting *g = w->more;
+  for (size_t i = 0; i < w->s->seat_count; i++)
+    if (w->s->seats[i]->told_freeze) w->s->held = true;
+  g->freezing = true;
   hold_freeze(g->hold, &w->m);
   return to(w, HOLDING, "hold", 60);
 }
@@ -249,7 +254,6 @@ static step_result leave(work *w) {
   }
   pthread_mutex_lock(&s->lock);
   s->did |= DID_SHOOT;
-  s->outcome = value_copy(w->output);
   set_lock *l = s->creating;
   s->creating = NULL;
   pthread_mutex_unlock(&s->lock);
@@ -262,36 +266,98 @@ static step_result leave(work *w) {
    when all is undone. */
 static void decide(work *w) {
   if (w->why == NULL) return;
-  w->why = starter_error(w, w->why);
+  w->why = starter_error(w->method, w->why);
   op_end_error(w->m.op, w->why->code, error_ref(w->why));
 }
 
+/* There is no set any more: whoever comes next may begin one. */
+static void give_up_set(session *s, uint32_t bits) {
+  pthread_mutex_lock(&s->lock);
+  set_lock *l = s->creating;
+  s->creating = NULL;
+  s->did |= bits;
+  members_free(s);
+  pthread_mutex_unlock(&s->lock);
+  if (l != NULL) set_lock_give(l);
+}
+
+/* Of the hold it touches only what it has begun itself: before that and after
+   the release it may be a job's. */
 static step_result undo(work *w) {
   shooting *g = w->more;
   decide(w);
-  if (g == NULL) return to(w, END, NULL, 0);
+  if (g == NULL) { /* nobody has heard of it: Abort comes with the closing */
+    give_up_set(w->s, 0);
+    return to(w, END, NULL, 0);
+  }
   window_drop(g);
   if (w->asking != NULL) telling_cancel(w->asking);
   work_told(w);
   saros_op_unwinding(w->m.op, "thaw");
-  if (g->hold != NULL && !g->releasing) hold_release(g->hold);
-  g->releasing = true;
+  if (g->freezing && !g->releasing) {
+    hold_release(g->hold);
+    g->releasing = true;
+  }
   w->stage = UNDO_RELEASE;
   return STEP_AGAIN;
+}
+
+static void tell_abort(work *w) {
+  shooting *g = w->more;
+  g->told++;
+  work_tell(w, EVENT_ABORT, due, "abort", w->s->times.post);
+  if (w->asking != NULL) return;
+  for (size_t i = 0; i < w->s->seat_count; i++)
+    w->s->seats[i]->unheard = w->s->seats[i]->due;
 }
 
 static step_result undo_release(work *w) {
   shooting *g = w->more;
   error *e = NULL;
-  if (g->hold != NULL && hold_release_step(g->hold, &e) == HOLD_WAIT)
+  if (g->freezing && !g->released &&
+      hold_release_step(g->hold, &e) == HOLD_WAIT)
     return STEP_WAIT;
+  g->released = true;
   error_unref(e); /* that the set is void is known already */
   if (g->held_to == 0) g->held_to = engine_clock();
   saros_op_unwinding(w->m.op, "abort");
   pick_abort(w->s, false);
-  work_tell(w, EVENT_ABORT, due, "abort", w->s->times.post);
+  tell_abort(w);
   w->stage = UNDO_ASKED;
   return STEP_AGAIN;
+}
+
+static void told_again(timer *t) {
+  shooting *g = (shooting *)((char *)t - offsetof(shooting, again));
+  g->waits = false;
+  machine_wake(&g->w->m);
+}
+
+/* A writer that holds still must hear of the end, also when there is no memory
+   to tell him: a little later there may be. In the end he is hung up on. */
+static step_result undo_asked(work *w) {
+  shooting *g = w->more;
+  bool any = false;
+  if (g->waits || !work_told(w)) return STEP_WAIT;
+  for (size_t i = 0; i < w->s->seat_count; i++) {
+    seat *t = w->s->seats[i];
+    t->due = t->unheard;
+    any = any || t->due;
+    if (!t->due || g->told < ABORT_TRIES) continue;
+    t->unheard = t->due = false;
+    if (t->link != NULL) t->w->way->hang_up(t->link);
+    t->link = NULL;
+  }
+  if (!any || g->told >= ABORT_TRIES) {
+    w->stage = UNDO_JOBS;
+    return STEP_AGAIN;
+  }
+  tell_abort(w);
+  g->w = w;
+  g->waits = true;
+  g->again.fire = told_again;
+  timer_set(&g->again, engine_clock() + ABORT_PAUSE);
+  return STEP_WAIT;
 }
 
 static step_result undo_jobs(work *w) {
@@ -308,13 +374,7 @@ static step_result undo_destroy(work *w) {
   session *s = w->s;
   shooting *g = w->more;
   if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
-  pthread_mutex_lock(&s->lock);
-  set_lock *l = s->creating;
-  s->creating = NULL;
-  s->did |= DID_ABORT; /* they have heard it */
-  members_free(s);
-  pthread_mutex_unlock(&s->lock);
-  if (l != NULL) set_lock_give(l);
+  give_up_set(s, DID_ABORT); /* they have heard it */
   if (g->at != NULL) places_unref(g->at);
   value_free(w->output);
   w->output = NULL;
@@ -368,6 +428,7 @@ static step_result forward(work *w) {
     case RELEASING: {
       hold_result r = hold_release_step(g->hold, &e);
       if (r == HOLD_WAIT) return STEP_WAIT;
+      g->released = true;
       hold_times(g->hold);
       if (r == HOLD_FAILED) work_fails(w, e);
       return to(w, THAW, NULL, 0);
@@ -402,10 +463,7 @@ STEP(do_snapshot_set) {
   switch (w->stage) {
     case UNDO: return undo(w);
     case UNDO_RELEASE: return undo_release(w);
-    case UNDO_ASKED:
-      if (!work_told(w)) return STEP_WAIT;
-      w->stage = UNDO_JOBS;
-      return STEP_AGAIN;
+    case UNDO_ASKED: return undo_asked(w);
     case UNDO_JOBS: return undo_jobs(w);
     case UNDO_DESTROY: return undo_destroy(w);
     case END: return work_end(w);

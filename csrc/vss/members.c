@@ -4,6 +4,7 @@
 */
 #include <errno.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "vss/shooting.h"
 
@@ -80,13 +81,16 @@ void job_commit(machine_job *mj) {
   j->m->commit_begin = engine_clock();
   j->e = j->m->provider->commit(j->m);
   j->m->commit_end = engine_clock();
+  clock_gettime(CLOCK_REALTIME, &j->m->made);
 }
 
 static error *save_created(member_job *j) {
   shooting *g = j->w->more;
   value *record = member_record(j->w->s, j->m, "created");
   if (record == NULL) return error_no_memory();
-  error *e = record_save(g->at, record);
+  bool stays = (j->m->attributes & VSS_ATTR_PERSISTENT) != 0;
+  error *e =
+      stays ? record_save(g->at, record) : record_save_loose(g->at, record);
   value_free(record);
   return e;
 }
@@ -121,7 +125,8 @@ void job_plan(machine_job *mj) {
   if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
   if (e == NULL)
     g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
-  work_fails(w, e);
+  if (g->hold == NULL) pool_dismiss(POOL_HELD);
+  job_fails(w, e);
 }
 
 void job_places(machine_job *mj) {
@@ -136,7 +141,7 @@ void job_places(machine_job *mj) {
       e = error_of_errno(SAROS_FACADE_VSS, errno, "cannot make", data);
     mem_free(data);
   }
-  work_fails(w, e);
+  job_fails(w, e);
 }
 
 /* The guard goes when it is not needed any more, and takes its time. */

@@ -40,10 +40,10 @@
       .release = work_release                                          \
     }                                                                  \
   }
-#define STEPPED(n, how_, needs_, any_, never_, running)                        \
+#define STEPPED(n, how_, needs_, any_, never_, over)                           \
   {                                                                            \
     .name = #n, .how = (how_), .needs = (needs_), .any = (any_),               \
-    .never = (never_), .while_running = (running), .step = step_##n, .kind = { \
+    .never = (never_), .takes_over = (over), .step = step_##n, .kind = {       \
       .size = sizeof(saros_kind),                                              \
       .name = "vss." #n,                                                       \
       .facade = SAROS_FACADE_VSS,                                              \
@@ -166,6 +166,21 @@ static error *bad_state(const method *m, const char *why) {
   return vss_error(VSS_E_BAD_STATE, "%s is not allowed now: %s", m->name, why);
 }
 
+/* With the lock held. One whose unwinding took too long is over for whoever
+   waits, but it has not let go of the session. */
+static bool is_busy(const session *s) {
+  if (s->running == NULL) return false;
+  if (!op_is_over(s->running)) return true;
+  return !s->quiet && (op_flags_now(s->running) & OP_ENDED) == 0;
+}
+
+/* Of a lock that somebody held at a fork the child must keep away. */
+static error *forked(const session *s) {
+  if (s->generation == fork_generation) return NULL;
+  return vss_error(SAROS_E_FORKED,
+                   "the session belongs to the process that forked");
+}
+
 /* With the lock held. */
 static error *allowed(session *s, const method *m) {
   uint32_t did = s->did;
@@ -174,9 +189,6 @@ static error *allowed(session *s, const method *m) {
   const char *why = NULL;
   uint32_t never = m->never | DID_CLOSE;
   uint32_t missing = m->needs & ~did;
-  if (s->generation != fork_generation)
-    return vss_error(SAROS_E_FORKED,
-                     "the session belongs to the process that forked");
   if (m->any != 0 && (m->any & did) == 0)
     why = m->any == INIT ? steps[2].missing
                          : "there is nothing yet to ask the writers about";
@@ -189,8 +201,7 @@ static error *allowed(session *s, const method *m) {
   }
   if (why == NULL && ((never & did) != 0 || missing != 0))
     why = "it comes out of order";
-  if (why == NULL && !m->while_running && s->running != NULL &&
-      !op_is_over(s->running))
+  if (why == NULL && !m->while_running && !m->takes_over && is_busy(s))
     return vss_error(VSS_E_BAD_STATE,
                      "%s is not allowed while %s is running: wait for it",
                      m->name, saros_op_kind(s->running));
@@ -210,8 +221,10 @@ error *session_now(session *s, const char *name, const value *args,
   const method *m = find(name);
   *result = NULL;
   if (m == NULL || m->how != METHOD_NOW) return unknown(name);
+  error *e = forked(s);
+  if (e != NULL) return e;
   pthread_mutex_lock(&s->lock);
-  error *e = allowed(s, m);
+  e = allowed(s, m);
   if (e == NULL) e = m->now(s, args, result);
   pthread_mutex_unlock(&s->lock);
   return e;
@@ -220,12 +233,19 @@ error *session_now(session *s, const char *name, const value *args,
 /* It is the one that runs from here on, before anybody else may begin. */
 static saros_op *begin(session *s, const method *m, const value *args,
                        error **e) {
+  *e = forked(s);
+  if (*e != NULL) return NULL;
   pthread_mutex_lock(&s->lock);
   *e = allowed(s, m);
   saros_op *before = s->running;
   saros_op *op = *e == NULL ? work_begin(s, m, args, e) : NULL;
   if (op != NULL && !m->while_running) {
     s->running = saros_op_ref(op);
+    s->quiet = false;
+    if (m->takes_over) { /* it sees to that one */
+      ((work *)op_self(op))->before = before;
+      before = NULL;
+    }
   } else {
     before = NULL;
   }
@@ -244,15 +264,15 @@ saros_op *session_begin(session *s, const char *name, const value *args,
 }
 
 saros_op *session_close(session *s, error **e) {
-  *e = NULL;
-  if (s->generation != fork_generation) {
-    *e = vss_error(SAROS_E_FORKED,
-                   "the session belongs to the process that forked");
-    return NULL;
-  }
+  *e = forked(s);
+  if (*e != NULL) return NULL;
   pthread_mutex_lock(&s->lock);
-  if (s->closing == NULL) s->closing = work_begin(s, &closing, NULL, e);
-  if (s->closing != NULL) s->did |= DID_CLOSE;
+  if (s->closing == NULL) {
+    s->closing = work_begin(s, &closing, NULL, e);
+    if (s->closing != NULL && s->running != NULL)
+      ((work *)op_self(s->closing))->before = saros_op_ref(s->running);
+    if (s->closing != NULL) s->did |= DID_CLOSE;
+  }
   saros_op *op = s->closing != NULL ? saros_op_ref(s->closing) : NULL;
   pthread_mutex_unlock(&s->lock);
   return op;
@@ -273,12 +293,14 @@ void session_drop(session *s) {
   error_unref(e);
   /* Nobody will ask for it again; whoever is left waiting for what he started
      (op/port.h) must not take us for a holder. */
-  if (ours) {
-    pthread_mutex_lock(&s->lock);
-    op = s->closing;
-    s->closing = NULL;
-    pthread_mutex_unlock(&s->lock);
-    if (op != NULL) saros_op_unref(op);
-  }
+  if (ours) pthread_mutex_lock(&s->lock);
+  saros_op *last = s->running;
+  bool closes = s->closing != NULL; /* then it lets go of that one */
+  op = s->closing;
+  s->closing = NULL;
+  if (!closes || !ours) s->running = NULL;
+  if (ours) pthread_mutex_unlock(&s->lock);
+  if (op != NULL) saros_op_unref(op);
+  if ((!closes || !ours) && last != NULL) saros_op_unref(last);
   session_unref(s);
 }

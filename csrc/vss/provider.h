@@ -14,6 +14,8 @@
 #ifndef SAROS_VSS_PROVIDER_H
 #define SAROS_VSS_PROVIDER_H
 
+#include <time.h>
+
 #include "vss/origin.h"
 #include "vss/vss.h"
 
@@ -45,7 +47,8 @@ struct shadow {
                    a directory of our own, 0700, on the file system it asked
                    for in place_of; does not exist before prepare */
   value *keep;  /* a map: all that destroy needs. Filled by plan; what prepare
-                   and finish add is put on disk by shadow_note before the act */
+                   and finish add is put on disk by shadow_note before an act
+                   that needs it, and by the caller after finish */
   char *path;   /* the counterpart of `given`, readable; set by finish */
   char *device; /* the device or directory of the shadow, for a person */
   value *warnings; /* a list of sentences: nested subvolumes, fragments, … */
@@ -54,6 +57,7 @@ struct shadow {
   void *note_self;
   /* Measured by the coordinator: monotonic nanoseconds; 0: did not happen. */
   uint64_t frozen_at, commit_begin, commit_end, thawed_at;
+  struct timespec made; /* by the calendar */
 };
 
 struct provider {

@@ -104,7 +104,7 @@ static int make_temporary(int dir, const char *id, char temporary[NAME_ROOM]) {
 
 
 static error *replace(const places *p, const char *id, const char *text,
-                      size_t size) {
+                      size_t size, bool loose) {
   char temporary[NAME_ROOM], file[NAME_ROOM];
   error *e = NULL;
   int dir = places_shadows(p, &e);
@@ -124,7 +124,7 @@ static error *replace(const places *p, const char *id, const char *text,
   }
   if (number != 0) {
     unlinkat(dir, temporary, 0);
-  } else if (fsync(dir) != 0) {
+  } else if (!loose && fsync(dir) != 0) {
     number = errno;
     what = "cannot bring the record's directory to the disk";
   }
@@ -134,7 +134,7 @@ static error *replace(const places *p, const char *id, const char *text,
 }
 
 
-error *record_save(const places *p, const value *record) {
+static error *save(const places *p, const value *record, bool loose) {
   buffer why = BUFFER_EMPTY, text = BUFFER_EMPTY;
   error *e = NULL;
   fork_prepare();
@@ -159,7 +159,7 @@ error *record_save(const places *p, const value *record) {
     value_free(again);
   }
   if (e == NULL)
-    e = replace(p, record_text(record, "id"), text.data, text.size);
+    e = replace(p, record_text(record, "id"), text.data, text.size, loose);
   if (outside != record) value_free((value *)(uintptr_t)outside);
   buffer_free(&why);
   buffer_free(&text);
@@ -167,7 +167,17 @@ error *record_save(const places *p, const value *record) {
 }
 
 
-error *record_remove(const places *p, const char *given) {
+error *record_save(const places *p, const value *record) {
+  return save(p, record, false);
+}
+
+
+error *record_save_loose(const places *p, const value *record) {
+  return save(p, record, true);
+}
+
+
+static error *remove_file(const places *p, const char *given, bool loose) {
   char id[GUID_TEXT], file[NAME_ROOM];
   error *e = NULL;
   fork_prepare();
@@ -179,10 +189,20 @@ error *record_remove(const places *p, const char *given) {
     e = errno == ENOENT ? vss_error(VSS_E_OBJECT_NOT_FOUND,
                                     "there is no shadow copy %s (any more)", id)
                         : cannot(errno, "cannot take the record away", p, id);
-  else if (fsync(dir) != 0)
+  else if (!loose && fsync(dir) != 0)
     e = cannot(errno, "cannot bring the record's directory to the disk", p, id);
   fd_close(&dir);
   return e;
+}
+
+
+error *record_remove(const places *p, const char *given) {
+  return remove_file(p, given, false);
+}
+
+
+error *record_remove_loose(const places *p, const char *given) {
+  return remove_file(p, given, true);
 }
 
 

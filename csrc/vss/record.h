@@ -50,6 +50,10 @@ value *record_load(const places *p, const char *id, error **e);
    a log line (renamed *.damaged) and do not stop the rest. */
 value *record_list(const places *p, error **e);
 error *record_remove(const places *p, const char *id);
+/* The same for the record of what goes with its owner: after a crash of the
+   machine the one before may still be there, whole, and is reaped just so. */
+error *record_save_loose(const places *p, const value *record);
+error *record_remove_loose(const places *p, const char *id);
 
 /* The one creation at a time: held by a process, gone with it, also when it
    forked. NULL and VSS_E_SNAPSHOT_SET_IN_PROGRESS, naming who holds it. */
@@ -90,6 +94,9 @@ error *shadows_unexpose(const places *p, const char *id);
    a list of { id, original, path, device }. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
+/* Rolls the original of a persistent one back to it; meanwhile nobody else can
+   delete or change that. SAROS_E_NOTIMPL when its provider cannot. */
+error *shadows_revert(const places *p, const char *id, saros_op *op);
 /* Takes a set over from its saved document (as record_list gives its records):
    once; the owner becomes this process. *code: 0, or
    VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED. What has no record here any more is taken

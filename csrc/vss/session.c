@@ -89,20 +89,22 @@ session *session_ref(session *s) {
   return s;
 }
 
+/* In a forked child too: every way knows what is its own there. */
+void seat_free(session *s, size_t i) {
+  seat *t = s->seats[i];
+  s->seats[i] = s->seats[--s->seat_count];
+  if (t->link != NULL) t->w->way->hang_up(t->link);
+  value_free(t->metadata);
+  value_free(t->components);
+  error_unref(t->why);
+  writer_unref(t->w);
+  mem_free(t);
+}
+
 void seats_free(session *s) {
-  bool ours = s->generation == fork_generation;
-  for (size_t i = 0; i < s->seat_count; i++) {
-    seat *t = s->seats[i];
-    if (ours && t->link != NULL) t->w->way->hang_up(t->link);
-    value_free(t->metadata);
-    value_free(t->components);
-    error_unref(t->why);
-    if (ours) writer_unref(t->w);
-    mem_free(t);
-  }
+  while (s->seat_count > 0) seat_free(s, s->seat_count - 1);
   mem_free(s->seats);
   s->seats = NULL;
-  s->seat_count = 0;
 }
 
 void members_free(session *s) {
@@ -123,11 +125,11 @@ void session_unref(session *s) {
   value_free(s->restore);
   value_free(s->filters);
   value_free(s->marks);
-  value_free(s->outcome);
   mem_free(s->state_dir);
   if (s->running != NULL) saros_op_unref(s->running);
   if (s->closing != NULL) saros_op_unref(s->closing);
-  pthread_mutex_destroy(&s->lock);
+  /* In a child of a fork somebody else may have had it. */
+  if (s->generation == fork_generation) pthread_mutex_destroy(&s->lock);
   mem_free(s);
 }
 
@@ -157,10 +159,12 @@ static bool has_components(const seat *t) {
 
 /* Without component mode everybody who identified himself takes part; with it,
    and in a restore, those of whom a component was chosen. Of whom has none
-   none can be: he takes part unless he was left out by name. */
+   none can be: he takes part unless he was left out by name. A context without
+   writers has none, also when they were asked who they are. */
 bool session_takes_part(const session *s, const seat *t) {
   if (t->metadata == NULL) return false;
   if (s->did & DID_RESTORE) return t->selected;
+  if (s->context & VSS_ATTR_NO_WRITERS) return false;
   bool chosen = value_boolean(value_get(s->backup, "select_components"), false);
   return chosen && has_components(t) ? t->selected : true;
 }

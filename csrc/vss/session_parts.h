@@ -42,14 +42,14 @@ struct session {
   _Atomic uint32_t refs;
   uint16_t generation;
   /* Of all below; above every lock of op. While `running` works, what it works
-     on is its own. */
+     on is its own; of `did` it may be told by who closes meanwhile. */
   pthread_mutex_t lock;
   char id[37];
   timeouts times;
   bool ignore_vetoes, force;
   char *state_dir; /* or NULL */
   places *at;      /* opened by the first who needs it, on a worker */
-  uint32_t did;
+  _Atomic uint32_t did;
   uint32_t context;
   value *document; /* as it was loaded, or NULL */
   value *backup;   /* the backup state */
@@ -62,8 +62,11 @@ struct session {
   set_lock *creating;
   shadow **members;
   size_t member_count;
-  value *outcome; /* of do_snapshot_set */
+  bool held; /* writers held still when the shadows were taken */
+  /* The last one begun that is not `while_running`. It refers to the session:
+     whoever closes that lets go of it. */
   saros_op *running;
+  bool quiet; /* it touches the session no more, though it is not over yet */
   saros_op *closing;
 };
 
@@ -72,6 +75,7 @@ void session_unref(session *s);
 /* On a worker: opens it when that was not done. A reference. */
 places *session_places(session *s, error **e);
 void seats_free(session *s);
+void seat_free(session *s, size_t i); /* the last one takes its place */
 void members_free(session *s);
 bool session_takes_part(const session *s, const seat *t);
 /* Told by who: the text of a seat for a person. */
@@ -91,6 +95,7 @@ typedef struct method {
   uint32_t any;       /* and one of these, if there are any */
   uint32_t never;     /* and none of these */
   bool while_running; /* also while another one works */
+  bool takes_over;    /* and that one is cancelled and waited for */
   /* Of the three one. */
   error *(*now)(session *s, const value *args, value **result);
   error *(*block)(session *s, const value *args, saros_op *op, value **result);
@@ -108,11 +113,16 @@ struct work {
   const method *method;
   value *args;
   int stage;
-  telling *asking;     /* the one whose answers count */
-  telling *drains[16]; /* given up, may still run */
+  bool ending; /* work_end was called: its outcome is decided */
+  telling *asking; /* the one whose answers count */
+  /* Given up, may still run. The most are do_snapshot_set's: prepare, four
+     levels of freeze and of thaw, abort for some, post, abort for all. */
+  telling *drains[16];
   size_t drain_count;
   machine_job job;
-  bool job_out; /* it was submitted and is not back */
+  bool job_out;     /* it was submitted and is not back */
+  error *job_why;   /* what went wrong in it: its own until it is back */
+  saros_op *before; /* which ran when this one took over, or NULL */
   watch child;
   saros_op *child_op;
   _Atomic bool child_over;
@@ -126,26 +136,31 @@ saros_op *work_begin(session *s, const method *m, const value *args, error **e);
 void work_cancel(saros_op *op, void *self);
 void work_release(void *self);
 uint32_t work_run(saros_op *op, void *self);
-/* The first failure counts; takes over `e`. */
+/* The first failure counts; takes over `e`. Engine thread only. */
 void work_fails(work *w, error *e);
 #define work_cancelled(w) saros_op_cancelled((w)->m.op)
-/* A job on the lane: at the next steps work_job_back says when it is back. */
+/* A job on the lane: at the next steps work_job_back says when it is back. In
+   it job_fails says what went wrong. */
 void work_submit(work *w, void (*run)(machine_job *mj));
+void job_fails(work *w, error *e);
 bool work_job_back(work *w);
 /* Tells the seats that `wants` picks. */
 void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
                const char *reason, double seconds);
 /* True when all have answered or were given up. */
 bool work_told(work *w);
-/* The end; waits for what drains. What step returns. */
+/* The end: nothing touches the session after it. The outcome is decided at
+   once; what was given up and still runs is waited for, as long as unwinding
+   may take. What step returns. */
 step_result work_end(work *w);
 /* Waits for another operation. False: it is over already. */
 bool work_await(work *w, saros_op *op);
 
 /* What writers are told beside their own: { session, set, reason, … }. */
 value *session_details(const session *s, const char *reason);
-/* An error that a starter may end with (its documented list), made of any. */
-error *starter_error(const work *w, error *e);
+/* An error that the method may end with (its documented list), made of any;
+   takes it over. Those that hand out no operation may end with any. */
+error *starter_error(const method *m, error *e);
 
 /* backup.c, restore.c, set.c, tell.c, closing.c: the methods. */
 #define NOW(name) \

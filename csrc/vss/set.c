@@ -5,7 +5,6 @@
 */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/guid.h"
@@ -32,7 +31,7 @@ static error *id_argument(const value *args, const char *name,
                           const char **text) {
   guid g;
   error *e = text_argument(args, name, text);
-  if (e != NULL) return e;
+  if (e != NULL || *text == NULL) return e;
   if (strlen(*text) == GUID_TEXT - 1 && guid_parse(*text, &g)) return NULL;
   return vss_error(SAROS_E_INVALIDARG, "\"%s\" is no GUID: \"%.60s\"", name,
                    *text);
@@ -68,17 +67,24 @@ BLOCK(start_snapshot_set) {
   }
   clear_up(at, op);
   places_unref(at);
-  if (!guid_make(&g)) {
+  char id[GUID_TEXT];
+  bool good = guid_make(&g);
+  if (good) {
+    guid_format(&g, id);
+    *result = value_text(id);
+  }
+  if (*result == NULL) { /* nothing was begun */
     set_lock_give(l);
-    return vss_error(VSS_E_UNEXPECTED, "the kernel has no random numbers");
+    return good ? error_no_memory()
+                : vss_error(VSS_E_UNEXPECTED, "the kernel has no random "
+                                              "numbers");
   }
   pthread_mutex_lock(&s->lock);
   s->creating = l;
-  guid_format(&g, s->set);
+  memcpy(s->set, id, sizeof s->set);
   s->did |= DID_SET;
   pthread_mutex_unlock(&s->lock);
-  *result = value_text(s->set);
-  return *result != NULL ? NULL : error_no_memory();
+  return NULL;
 }
 
 /* By name, or the best of those that can. */
@@ -155,8 +161,9 @@ BLOCK(add_to_snapshot_set) {
   if (m == NULL) return error_no_memory();
   m->attributes = s->context;
   *result = value_text(m->id);
-  e = add_member(s, m);
-  return e == NULL && *result == NULL ? error_no_memory() : e;
+  if (*result != NULL) return add_member(s, m);
+  shadow_free(m);
+  return error_no_memory();
 }
 
 BLOCK(is_volume_supported) {
@@ -186,28 +193,8 @@ BLOCK(is_volume_supported) {
 ** Records
 ** ---------------------------------------------------------------- */
 
-/* 100 ns since 1601. */
-static int64_t windows_time(const struct timespec *t) {
-  return ((int64_t)t->tv_sec + 11644473600) * 10000000 + t->tv_nsec / 100;
-}
-
-static bool put_time(value *v) {
-  struct timespec t;
-  struct tm at;
-  char text[48];
-  clock_gettime(CLOCK_REALTIME, &t);
-  gmtime_r(&t.tv_sec, &at);
-  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &at);
-  snprintf(text + n, sizeof text - n, ".%06ld+00:00", t.tv_nsec / 1000);
-  return value_put(v, "created", value_text(text)) &&
-         value_put(v, "created_100ns", value_int(windows_time(&t)));
-}
-
 /* What a person should think of it. */
 static const char *consistency(const session *s, const shadow *m) {
-  bool held = false;
-  for (size_t i = 0; i < s->seat_count; i++)
-    if (s->seats[i]->told_freeze) held = true;
   switch (m->provider->atomic) {
     case ATOMIC_VOLUME:
     case ATOMIC_SUBVOLUME: return "atomic";
@@ -215,7 +202,7 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
-  return held ? "held" : "fuzzy";
+  return s->held ? "held" : "fuzzy";
 }
 
 value *member_record(const session *s, const shadow *m, const char *state) {
@@ -233,7 +220,8 @@ value *member_record(const session *s, const shadow *m, const char *state) {
               value_put(v, "attributes", value_int((int64_t)m->attributes)) &&
               value_put(v, "original", value_text(m->given)) &&
               value_put(v, "original_volume", value_text(m->from->root)) &&
-              value_put(v, "machine", value_text(host)) && put_time(v) &&
+              value_put(v, "machine", value_text(host)) &&
+              record_stamp(v, m->made.tv_sec != 0 ? &m->made : NULL) &&
               owner_put(v) &&
               value_put(v, "persistent", value_bool(persistent)) &&
               value_put(v, "consistency", value_text(consistency(s, m))) &&
@@ -375,6 +363,10 @@ BLOCK(import_snapshots) {
   places *at = session_places(s, &e);
   if (at == NULL) return e;
   const value *records = value_get(s->document, "snapshots");
+  if (!saros_op_point_of_no_return(op)) { /* from here on they are ours */
+    places_unref(at);
+    return vss_error(SAROS_E_CANCELLED, "the import was cancelled");
+  }
   e = shadows_import(at, records, &code);
   places_unref(at);
   if (e != NULL) return e;
@@ -391,21 +383,7 @@ BLOCK(revert_to_snapshot) {
   error *e = id_argument(args, "id", &id);
   places *at = e == NULL ? session_places(s, &e) : NULL;
   if (at == NULL) return e;
-  value *record = record_load(at, id, &e);
+  e = shadows_revert(at, id, op);
   places_unref(at);
-  if (record == NULL) return e;
-  const char *name = value_chars(value_get(record, "provider"), "");
-  const provider *p = provider_named(name);
-  if (!value_boolean(value_get(record, "persistent"), false))
-    e = vss_error(VSS_E_UNSUPPORTED_CONTEXT,
-                  "only to a persistent shadow copy can a volume be reverted");
-  else if (p == NULL || p->revert == NULL)
-    e = vss_error(SAROS_E_NOTIMPL,
-                  "the provider \"%s\" cannot revert; restore from the shadow "
-                  "copy instead",
-                  name);
-  else
-    e = p->revert(value_get(record, "keep"), op);
-  value_free(record);
   return e;
 }

@@ -17,6 +17,11 @@ static bool is_full(const error *e) {
 }
 
 
+static bool stays(const value *record) {
+  return value_boolean(value_get(record, "persistent"), false);
+}
+
+
 static error *mark(const places *p, value *record) {
   value *us = value_map();
   const value *owner = NULL;
@@ -26,7 +31,8 @@ static error *mark(const places *p, value *record) {
          record_put_text(record, "state", "deleting");
   value_free(us);
   if (!good) return error_no_memory();
-  error *e = record_save(p, record);
+  error *e =
+      stays(record) ? record_save(p, record) : record_save_loose(p, record);
   if (e != NULL && is_full(e)) {
     log_write(LOG_WARNING, "vss",
               "%s is deleted although that could not be written down first: %s",
@@ -44,7 +50,9 @@ error *record_destroy(const places *p, value *record, saros_op *op) {
   if (by == NULL) return e;
   e = mark(p, record);
   if (e == NULL) e = by->destroy(value_get(record, "keep"), op);
-  if (e == NULL) e = record_remove(p, record_text(record, "id"));
+  const char *id = record_text(record, "id");
+  if (e == NULL)
+    e = stays(record) ? record_remove(p, id) : record_remove_loose(p, id);
   return e;
 }
 

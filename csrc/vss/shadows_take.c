@@ -139,6 +139,47 @@ error *shadows_break(const places *p, const char *given, bool writable,
 
 
 /* ------------------------------------------------------------------
+** Revert
+** ---------------------------------------------------------------- */
+
+static error *revert_claimed(const places *p, const char *id, saros_op *op) {
+  error *e = NULL;
+  value *record = record_load(p, id, &e);
+  if (record == NULL) return e;
+  const provider *by = record_provider(record, &e);
+  if (by == NULL) {
+    value_free(record);
+    return e;
+  }
+  if (!record_is(record, "created"))
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
+                  "the shadow copy %s is not complete (any more)", id);
+  else if (!value_boolean(value_get(record, "persistent"), false))
+    e = vss_error(VSS_E_UNSUPPORTED_CONTEXT,
+                  "only to a persistent shadow copy can a volume be reverted");
+  else if (by->revert == NULL)
+    e = vss_error(SAROS_E_NOTIMPL,
+                  "the provider \"%s\" cannot revert; restore from the shadow "
+                  "copy instead",
+                  by->name);
+  else
+    e = by->revert(value_get(record, "keep"), op);
+  value_free(record);
+  return e;
+}
+
+
+error *shadows_revert(const places *p, const char *id, saros_op *op) {
+  error *e = NULL;
+  int claim = claim_take(p, id, &e);
+  if (claim < 0) return e;
+  e = revert_claimed(p, id, op);
+  claim_give(&claim);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
 ** Import
 ** ---------------------------------------------------------------- */
 

@@ -24,9 +24,14 @@ typedef struct shooting {
   size_t job_count;
   unsigned level;     /* index into `levels` */
   timer window;       /* the first writer's freeze that runs out */
-  work *w;            /* for that timer */
+  timer again;        /* when Abort is told again */
+  work *w;            /* for the timers */
   bool windowed;      /* it is set */
-  bool releasing;     /* hold_release was called */
+  bool waits;         /* for the other one */
+  unsigned told;      /* how often Abort was */
+  bool freezing;      /* hold_freeze was called */
+  bool releasing;     /* hold_release was */
+  bool released;      /* and it is done: the hold is a job's from here on */
   uint64_t held_from; /* the first writer was told to freeze */
   uint64_t held_to;   /* the first was told to thaw, or all file systems were */
 } shooting;

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "vss/session_parts.h"
 
-enum { FIND, FINDING, ASK, ASKING, LEAVE };
+enum { FIND, FINDING, ASK, ASKING, LEAVE, LEFT };
 
 static bool everybody(const seat *t) {
   (void)t;
@@ -38,10 +38,13 @@ static error *veto(const session *s, const char *when) {
   return NULL;
 }
 
-static void now_did(session *s, uint32_t bits) {
-  pthread_mutex_lock(&s->lock);
-  s->did |= bits;
-  pthread_mutex_unlock(&s->lock);
+/* It has succeeded, and cannot be cancelled any more. False: it has not. */
+static bool did_it(work *w, uint32_t bits) {
+  if (w->why != NULL || !saros_op_point_of_no_return(w->m.op)) return false;
+  pthread_mutex_lock(&w->s->lock);
+  w->s->did |= bits;
+  pthread_mutex_unlock(&w->s->lock);
+  return true;
 }
 
 
@@ -60,7 +63,7 @@ static void find_job(machine_job *mj) {
   places *at = session_places(w->s, &e);
   if (at != NULL) e = wire_find(at->writers, &f->list);
   if (at != NULL) places_unref(at);
-  work_fails(w, e);
+  job_fails(w, e);
 }
 
 static bool listed(const value *list, const char *id) {
@@ -145,17 +148,6 @@ static bool excluded(const work *w, const seat *t) {
   return false;
 }
 
-static void seat_remove(session *s, size_t i) {
-  seat *t = s->seats[i];
-  if (t->link != NULL) t->w->way->hang_up(t->link);
-  value_free(t->metadata);
-  value_free(t->components);
-  error_unref(t->why);
-  writer_unref(t->w);
-  mem_free(t);
-  s->seats[i] = s->seats[--s->seat_count];
-}
-
 /* Whoever could not say who he is, is not there. */
 static void keep_the_known(work *w) {
   session *s = w->s;
@@ -169,7 +161,7 @@ static void keep_the_known(work *w) {
     if (t->failure != 0)
       log_write(LOG_WARNING, "vss", "the writer %s is left out: %s",
                 seat_title(t), t->why != NULL ? t->why->message : "no answer");
-    seat_remove(s, i);
+    seat_free(s, i);
   }
 }
 
@@ -187,6 +179,14 @@ static void look_for_required(work *w) {
                               "found; the log says who was left out and why",
                               name));
   }
+}
+
+/* What was given up and still runs looks at no seat any more. */
+static void settle(work *w) {
+  if (w->more != NULL) writer_list_free(&((found *)w->more)->list);
+  if (w->why == NULL && !work_cancelled(w)) keep_the_known(w);
+  if (w->why == NULL && !work_cancelled(w)) look_for_required(w);
+  if (!did_it(w, DID_IDENTIFY)) seats_free(w->s);
 }
 
 STEP(gather_writer_metadata) {
@@ -217,17 +217,12 @@ STEP(gather_writer_metadata) {
       if (!work_told(w)) return STEP_WAIT;
       w->stage = LEAVE;
       return STEP_AGAIN;
+    case LEAVE: /* those who did not stay away: LEFT */
+      settle(w);
+      w->stage = LEFT;
+      return STEP_AGAIN;
     default: break;
   }
-  /* What was given up may still run in its seat. */
-  if (w->drain_count > 0) return work_end(w);
-  if (w->more != NULL) writer_list_free(&((found *)w->more)->list);
-  if (w->why == NULL && !work_cancelled(w)) keep_the_known(w);
-  if (w->why == NULL && !work_cancelled(w)) look_for_required(w);
-  if (w->why == NULL && !work_cancelled(w))
-    now_did(w->s, DID_IDENTIFY);
-  else
-    seats_free(w->s);
   return work_end(w);
 }
 
@@ -251,13 +246,12 @@ static step_result plain(machine *m, writer_event event, const char *phase,
     case ASKING:
       if (work_cancelled(w) && w->asking != NULL) telling_cancel(w->asking);
       if (!work_told(w)) return STEP_WAIT;
-      w->stage = LEAVE;
+      if (vetoes && w->why == NULL) work_fails(w, veto(w->s, phase));
+      did_it(w, bit);
+      w->stage = LEFT;
       return STEP_AGAIN;
     default: break;
   }
-  if (w->drain_count > 0) return work_end(w);
-  if (vetoes && w->why == NULL) work_fails(w, veto(w->s, phase));
-  if (w->why == NULL && !work_cancelled(w)) now_did(w->s, bit);
   return work_end(w);
 }
 
@@ -286,11 +280,26 @@ STEP(post_restore) {
                DID_POST, false);
 }
 
-/* What became of a writer is known here: it was told, and has answered. */
+/* Whose connection has broken since he last answered does not know how the
+   backup goes on; what had become of him before explains more. */
+static void look_whether_alive(seat *t) {
+  const writer_way *way = t->w->way;
+  if (t->failure != 0 || t->link == NULL || way->alive == NULL) return;
+  error *e = way->alive(t->link);
+  if (e == NULL) return;
+  t->failure = VSS_E_WRITER_NOT_RESPONDING;
+  t->state = WRITER_UNKNOWN;
+  t->why = e;
+}
+
+/* What became of a writer is known here: it was told, and has answered; or is
+   there no more. */
 STEP(gather_writer_status) {
   work *w = (work *)m;
   op_phase_literal(m->op, "status");
-  if (!work_cancelled(w)) now_did(w->s, DID_STATUS);
+  for (size_t i = 0; i < w->s->seat_count; i++)
+    look_whether_alive(w->s->seats[i]);
+  did_it(w, DID_STATUS);
   return work_end(w);
 }
 

@@ -168,24 +168,24 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
   if (r->event == EVENT_PREPARE_BACKUP) s->told_prepare = true;
   if (r->event == EVENT_PREPARE_SNAPSHOT) s->told_snapshot = true;
   if (r->event == EVENT_FREEZE) s->window_end = deadline;
+  if (r->event == EVENT_ABORT) s->unheard = false;
   value *details = details_of(r, s, base, seconds);
+  writer_call call = {.event = r->event,
+                      .of = r->m->op,
+                      .details = details,
+                      .deadline = deadline};
   if (details == NULL) e = error_no_memory();
   if (e == NULL && s->link == NULL) {
     const value *session = value_get(details, "session");
     s->link = s->w->way->connect(s->w, value_chars(session, ""), &e);
   }
-  if (e == NULL) {
-    writer_call call = {.event = r->event,
-                        .of = r->m->op,
-                        .details = details,
-                        .deadline = deadline};
-    a->op = s->w->way->tell(s->link, &call, &e);
-  }
+  if (e == NULL) a->op = s->w->way->tell(s->link, &call, &e);
   value_free(details);
   if (a->op == NULL) {
     if (e == NULL)
       e = vss_error(VSS_E_WRITER_NOT_RESPONDING,
                     "the writer \"%s\" could not be told", seat_name(s));
+    s->unheard = r->event == EVENT_ABORT && e->code == SAROS_E_OUTOFMEMORY;
     seat_fails(r, s, e->code, e);
     a->over = true;
     return;

@@ -523,6 +523,10 @@ static void way_hang_up(writer_link *l) {
   saros_op_unref(op);
 }
 
+static error *way_alive(writer_link *l) {
+  return l->stage == BROKEN ? error_ref(l->broken) : NULL;
+}
+
 static void way_release(writer *w) {
   target *t = w->self;
   mem_free(t->directory);
@@ -533,7 +537,8 @@ static const writer_way way = {.name = "socket",
                                .connect = way_connect,
                                .tell = way_tell,
                                .hang_up = way_hang_up,
-                               .release = way_release};
+                               .release = way_release,
+                               .alive = way_alive};
 
 writer *wire_writer(const char *directory, const char *name, const char *id,
                     const char *instance, error **e) {

@@ -2,6 +2,7 @@
 ** An operation of a session: a machine that tells writers and has jobs done,
 ** or a blocking function on the lane.
 */
+#include <errno.h>
 #include <string.h>
 
 #include "vss/session_parts.h"
@@ -11,6 +12,8 @@ void work_release(void *self) {
   value_free(w->args);
   value_free(w->output);
   error_unref(w->why);
+  error_unref(w->job_why);
+  if (w->before != NULL) saros_op_unref(w->before);
   if (w->child_op != NULL) saros_op_unref(w->child_op);
   mem_free(w->more);
   session_unref(w->s);
@@ -71,6 +74,7 @@ uint32_t work_run(saros_op *op, void *self) {
     return code;
   }
   value_free(result);
+  e = starter_error(w->method, e);
   uint32_t code = e->code;
   op_end_error(op, code, e);
   return code;
@@ -101,7 +105,17 @@ void work_submit(work *w, void (*run)(machine_job *mj)) {
 bool work_job_back(work *w) {
   if (w->job_out && !atomic_load(&w->job.back)) return false;
   w->job_out = false;
+  error *e = w->job_why;
+  w->job_why = NULL;
+  work_fails(w, e);
   return true;
+}
+
+void job_fails(work *w, error *e) {
+  if (w->job_why == NULL)
+    w->job_why = e;
+  else
+    error_unref(e);
 }
 
 
@@ -155,14 +169,34 @@ static bool all_drained(work *w) {
   return w->drain_count == 0;
 }
 
-step_result work_end(work *w) {
-  if (!all_drained(w)) return STEP_WAIT;
-  error *why = w->why;
-  w->why = NULL;
-  if (why == NULL && w->output != NULL) {
+/* The session may be used again when this operation is over, also when that
+   is so only because its unwinding took too long. */
+static void leave_session(work *w) {
+  session *s = w->s;
+  pthread_mutex_lock(&s->lock);
+  if (s->running == w->m.op) s->quiet = true;
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void decide(work *w) {
+  w->ending = true;
+  if (w->why != NULL) w->why = starter_error(w->method, w->why);
+  if (w->why == NULL && w->output != NULL) {
     op_set_output(w->m.op, w->output);
     w->output = NULL;
   }
+  leave_session(w);
+  if (all_drained(w)) return;
+  op_end_error(w->m.op, w->why != NULL ? w->why->code : SAROS_S_OK,
+               error_ref(w->why));
+  saros_op_unwinding(w->m.op, "writers");
+}
+
+step_result work_end(work *w) {
+  if (!w->ending) decide(w);
+  if (!all_drained(w)) return STEP_WAIT;
+  error *why = w->why;
+  w->why = NULL;
   machine_finish(&w->m, why != NULL ? why->code : SAROS_S_OK, why);
   return STEP_END;
 }
@@ -194,15 +228,16 @@ bool work_await(work *w, saros_op *op) {
 ** What a starter may end with
 ** ---------------------------------------------------------------- */
 
-/* Of do_snapshot_set: the list of the original, and our own addition. */
-static bool listed(uint32_t code) {
+/* What all of them may. */
+static bool common(uint32_t code) {
+  return code == SAROS_E_INVALIDARG || code == SAROS_E_OUTOFMEMORY ||
+         code == SAROS_E_CANCELLED || code == VSS_E_BAD_STATE ||
+         code == VSS_E_UNEXPECTED;
+}
+
+static bool listed_of_set(uint32_t code) {
   switch (code) {
     case SAROS_E_ACCESSDENIED:
-    case SAROS_E_INVALIDARG:
-    case SAROS_E_OUTOFMEMORY:
-    case SAROS_E_CANCELLED:
-    case VSS_E_BAD_STATE:
-    case VSS_E_UNEXPECTED:
     case VSS_E_FLUSH_WRITES_TIMEOUT:
     case VSS_E_HOLD_WRITES_TIMEOUT:
     case VSS_E_NESTED_VOLUME_LIMIT:
@@ -214,15 +249,51 @@ static bool listed(uint32_t code) {
   }
 }
 
+/* A refusal that says why is a provider's veto; of anything else it is at
+   fault. */
+static uint32_t code_of_set(const error *e) {
+  switch (e->code) {
+    case SAROS_E_REFUSED:
+    case SAROS_E_CHANGED:
+    case VSS_E_OBJECT_NOT_FOUND:
+    case VSS_E_VOLUME_IN_USE:
+    case VSS_E_VOLUME_NOT_SUPPORTED:
+    case VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER: return VSS_E_PROVIDER_VETO;
+    default: break;
+  }
+  bool full = e->number == ENOSPC || e->number == EDQUOT;
+  return full ? VSS_E_INSUFFICIENT_STORAGE : VSS_E_UNEXPECTED_PROVIDER_ERROR;
+}
+
+/* The lists of the original; that a writer can end a prepare_backup or a
+   pre_restore with its veto is our own addition. *instead: of what is on none
+   of them. */
+static bool listed(const method *m, const error *e, uint32_t *instead) {
+  uint32_t code = e->code;
+  *instead = VSS_E_UNEXPECTED;
+  if (m->how != METHOD_ASYNC || common(code)) return true;
+  if (m->step == step_do_snapshot_set) {
+    *instead = code_of_set(e);
+    return listed_of_set(code);
+  }
+  if (m->block == block_import_snapshots) {
+    *instead = VSS_E_NO_SNAPSHOTS_IMPORTED;
+    return code == SAROS_E_ACCESSDENIED || code == VSS_E_NO_SNAPSHOTS_IMPORTED;
+  }
+  if (m->step == step_gather_writer_metadata)
+    *instead = VSS_E_WRITER_INFRASTRUCTURE;
+  if (m->step == step_gather_writer_metadata ||
+      m->step == step_gather_writer_status)
+    return code == SAROS_E_ACCESSDENIED || code == VSS_E_WRITER_INFRASTRUCTURE;
+  if (m->step == step_query_revert_status)
+    return code == VSS_E_OBJECT_NOT_FOUND ||
+           code == VSS_E_VOLUME_NOT_SUPPORTED || code == SAROS_E_NOTIMPL;
+  return code == VSS_E_UNEXPECTED_WRITER_ERROR;
+}
+
 /* Keeps the sentence, and the error itself as the cause. */
-error *starter_error(const work *w, error *e) {
-  (void)w;
-  if (e == NULL || listed(e->code)) return e;
-  uint32_t code = VSS_E_UNEXPECTED_PROVIDER_ERROR;
-  if (e->code == SAROS_E_REFUSED || e->code == VSS_E_VOLUME_IN_USE ||
-      e->code == VSS_E_VOLUME_NOT_SUPPORTED ||
-      e->code == VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER ||
-      e->code == SAROS_E_CHANGED)
-    code = VSS_E_PROVIDER_VETO;
+error *starter_error(const method *m, error *e) {
+  uint32_t code;
+  if (e == NULL || listed(m, e, &code)) return e;
   return error_because(vss_error(code, "%s", e->message), e);
 }

@@ -62,6 +62,9 @@ typedef struct writer_way {
      itself: that is what end-of-file means on a socket or a pipe. */
   void (*hang_up)(writer_link *link);
   void (*release)(writer *w); /* the last reference is gone */
+  /* Engine thread. NULL, or why it could not be told anything now: its end of
+     the connection is gone. May be NULL: of this way that is never so. */
+  error *(*alive)(writer_link *link);
 } writer_way;
 
 struct writer {

@@ -4,6 +4,8 @@
 -- than the figures it is made of; a time alone is never a claim.
 --   lua5.4 spec/bench/run.lua [ROUNDS [NAME PATTERN]]
 
+local figures = require "spec.bench.figures"
+
 local rounds = tonumber(arg[1]) or 7
 local wanted = arg[2] or ""
 local floor = os.getenv "SAROS_FLOOR" or "build/spec/floor"
@@ -47,16 +49,6 @@ local function measure(command)
   return tonumber(text), text
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
-local function verdict(value, most)
-  if not most then return "" end
-  return (" (%s %g)"):format(value <= most and "≤" or "ABOVE", most)
-end
-
 print(("%d rounds, medians [lowest–highest]"):format(rounds))
 for _, row in ipairs(rows) do
   local name, unit, columns, ratios, most = table.unpack(row, 1, 5)
@@ -73,24 +65,8 @@ for _, row in ipairs(rows) do
         end
       end
     end
-    local parts, medians = {}, {}
-    for i, column in ipairs(columns) do
-      local r = results[i]
-      if #r > 0 then
-        medians[i] = median(r)
-        parts[#parts + 1] = ("%s %.4g [%.4g–%.4g]%s"):format(column[1],
-          medians[i], r[1], r[#r], i == 1 and verdict(medians[i], most) or "")
-      else
-        parts[#parts + 1] = ("%s: %s"):format(column[1], r.why or "nothing")
-      end
-    end
-    print(("\n%s, %s\n  %s"):format(name, unit, table.concat(parts, "; ")))
-    for _, ratio in ipairs(ratios) do
-      local a, b = medians[ratio[2]], medians[ratio[3]]
-      if a and b then
-        print(("  %-14s %.2f%s"):format(ratio[1], a / b,
-          verdict(a / b, ratio[4])))
-      end
-    end
+    local told = {}
+    for i, column in ipairs(columns) do told[i] = { column[1], results[i] } end
+    figures.tell(name, unit, told, ratios, most)
   end
 end

@@ -28,7 +28,7 @@
 
 #include "gate.h"
 
-#define FREEZE_HANG 170 /* seconds, then the watchdog thaws and goes on so */
+#define FREEZE_HANG 150 /* seconds, then the watchdog thaws and goes on so */
 
 static char scratch[200];
 
@@ -135,7 +135,8 @@ static inline int thaw(int fd) {
   return ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
 }
 
-/* To ask is to freeze, for a moment (in which a guard may come by). */
+/* To ask is to freeze, for a moment (in which a guard may come by). Not to be
+   asked of what is being frozen: that sleeps until it is. */
 static inline bool is_frozen(int which) {
   int r = freeze(volumes[which].fd);
   if (r == 0) thaw(volumes[which].fd);
@@ -182,6 +183,7 @@ static inline int freeze_case(int argc, char **argv, void (*all)(void)) {
            tmp != NULL ? tmp : "/tmp");
   if (mkdtemp(scratch) == NULL) return 2;
   fflush(stdout);
+  prctl(PR_SET_CHILD_SUBREAPER, 1); /* the watchdog becomes ours */
   pid_t child = fork();
   if (child == 0) {
     int gate[2];
@@ -209,6 +211,7 @@ static inline int freeze_case(int argc, char **argv, void (*all)(void)) {
   }
   int status = 1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
   remove_scratch();
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   printf("the tests died of signal %d\n", WTERMSIG(status));

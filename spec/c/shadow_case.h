@@ -100,14 +100,16 @@ static inline int case_freeze(const shadow *s, bool on) {
   return r;
 }
 
-/* All of it; what fails, fails the test. NULL: it did. */
+/* All of it, and what finish found is recorded too, as the coordinator does;
+   what fails, fails the test. NULL: it did. */
 static inline error *case_take(shadow *s) {
   error *e = s->provider->prepare(s, NULL);
   if (e != NULL) return e;
   CHECK_INT(case_freeze(s, true), 0);
   e = s->provider->commit(s);
   CHECK_INT(case_freeze(s, false), 0);
-  return e != NULL ? e : s->provider->finish(s, NULL);
+  if (e == NULL) e = s->provider->finish(s, NULL);
+  return e != NULL ? e : shadow_note(s);
 }
 
 static inline shadow *case_shadow(const provider *p, const char *path) {

@@ -1,6 +1,8 @@
 /*
 ** Commands as writers: a shell script that does as it is told by its verb, and
 ** what it leaves in a file is what was done.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "op/process.h"
 #include "wire_case.h"

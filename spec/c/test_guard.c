@@ -2,11 +2,15 @@
 ** The guard, against the real kernel: owners that are killed, that hang, that
 ** leave children behind; guards that are killed themselves; records of the
 ** dead, and of liars.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "freeze_case.h"
@@ -355,18 +359,38 @@ TEST(the_owner_hangs) {
 ** A freeze under way
 ** ---------------------------------------------------------------- */
 
+/* So many threads in the state D: not even SIGKILL ends them. */
+static int waiting_in_kernel(pid_t pid) {
+  char path[64];
+  int count = 0;
+  snprintf(path, sizeof path, "/proc/%d/task", pid);
+  DIR *d = opendir(path);
+  for (struct dirent *t; d != NULL && (t = readdir(d)) != NULL;) {
+    char name[300];
+    snprintf(name, sizeof name, "task/%.200s/stat", t->d_name);
+    const char *at = strrchr(about(pid, name), ')');
+    count += t->d_name[0] != '.' && at != NULL && at[2] == 'D';
+  }
+  if (d != NULL) closedir(d);
+  return count;
+}
+
 static void *freeze_inner(void *unused) {
   (void)unused;
   freeze(volumes[INNER].fd);
   return NULL;
 }
 
-/* The XFS is frozen by somebody else, so that the freeze of what lies in its
-   image does not return. */
+static bool begin_thread(void *(*body)(void *)) {
+  pthread_t id;
+  return pthread_create(&id, NULL, body, NULL) == 0;
+}
+
+/* The XFS is frozen by somebody else: so what the freeze of the ext4 in its
+   image writes does not come to an end. */
 static int freeze_for_ever(int also) {
   static const int which[] = {INNER, EXT4};
   error *e;
-  pthread_t id;
   char name[400];
   guard *g = arm_all(which, 2, 200, &e);
   if (g == NULL) return 1;
@@ -376,37 +400,21 @@ static int freeze_for_ever(int also) {
   close(fd);
   if (freeze(volumes[XFS].fd) != 0) return 3;
   if (!guard_mark(g, 0, true)) return 4;
-  if (pthread_create(&id, NULL, freeze_inner, NULL) != 0) return 5;
+  if (!begin_thread(freeze_inner)) return 5;
   if (also) {
     if (!guard_mark(g, 1, true) || freeze(volumes[EXT4].fd) != 0) return 6;
   }
+  GATE_UNTIL(waiting_in_kernel(getpid()) == 1);
   at_the_gate(g, 0);
   return 0;
 }
 
-/* In the state D: not even SIGKILL ends it. */
-static bool waits_in_kernel(pid_t pid) {
-  char path[64];
-  bool any = false;
-  snprintf(path, sizeof path, "/proc/%d/task", pid);
-  DIR *d = opendir(path);
-  for (struct dirent *t; d != NULL && (t = readdir(d)) != NULL;) {
-    char name[300];
-    snprintf(name, sizeof name, "task/%.200s/stat", t->d_name);
-    const char *at = strrchr(about(pid, name), ')');
-    any |= t->d_name[0] != '.' && at != NULL && at[2] == 'D';
-  }
-  if (d != NULL) closedir(d);
-  return any;
-}
-
-/* Killed while its FIFREEZE is in the kernel: "not frozen" was no answer, and
-   when it succeeds at last it is undone. */
+/* Killed while its FIFREEZE is in the kernel: when it succeeds at last it is
+   undone. */
 TEST(a_freeze_that_succeeds_after_the_kill) {
   NEEDS_VOLUMES;
   owner o = make_owner(freeze_for_ever, 0);
   meet(&o);
-  GATE_UNTIL(waits_in_kernel(o.pid));
   kill(o.pid, SIGKILL);
   CHECK_INT(thaw(volumes[XFS].fd), 0);
   farewell(&o);
@@ -414,12 +422,92 @@ TEST(a_freeze_that_succeeds_after_the_kill) {
   check_nothing_left(INNER);
 }
 
+/* A write that is held up in the kernel because the page that it writes from
+   is missing, until somebody puts it there: a freeze waits for its end, and a
+   thaw is told meanwhile that nothing is frozen. */
+static char *missing_page;
+
+static void *write_from_it(void *unused) {
+  char name[400];
+  snprintf(name, sizeof name, "%s/held up", volumes[XFS].path);
+  int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0 || write(fd, missing_page, 4096) < 0) _exit(90);
+  close(fd);
+  return unused;
+}
+
+static void *freeze_xfs(void *unused) {
+  freeze(volumes[XFS].fd);
+  return unused;
+}
+
+/* The descriptor that fills the page; -1. */
+static int hold_up_a_write(void) {
+  int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+  struct uffdio_api api = {.api = UFFD_API};
+  missing_page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct uffdio_register range = {
+      .range = {.start = (uintptr_t)missing_page, .len = 4096},
+      .mode = UFFDIO_REGISTER_MODE_MISSING};
+  struct uffd_msg message;
+  if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0 ||
+      ioctl(fd, UFFDIO_REGISTER, &range) != 0)
+    return -1;
+  if (!begin_thread(write_from_it) || !await_fd(fd)) return -1;
+  return read(fd, &message, sizeof message) == sizeof message ? fd : -1;
+}
+
+static int freeze_behind_a_write(int unused) {
+  (void)unused;
+  static const int which[] = {XFS, EXT4};
+  error *e;
+  guard *g = arm_all(which, 2, 200, &e);
+  int fd = hold_up_a_write();
+  if (g == NULL || fd < 0) return 1;
+  int before = waiting_in_kernel(getpid());
+  if (!guard_mark(g, 0, true) || !begin_thread(freeze_xfs)) return 2;
+  GATE_UNTIL(waiting_in_kernel(getpid()) > before);
+  if (!guard_mark(g, 1, true) || freeze(volumes[EXT4].fd) != 0) return 3;
+  at_the_gate(g, 0);
+  struct uffdio_zeropage fill = {
+      .range = {.start = (uintptr_t)missing_page, .len = 4096}};
+  if (ioctl(fd, UFFDIO_ZEROPAGE, &fill) != 0) return 4;
+  for (;;) pause();
+}
+
+/* "Not frozen" was no answer: it is frozen after that, by an owner that lives
+   or by one that was killed. */
+static void frozen_after_the_answer(bool killed) {
+  owner o = make_owner(freeze_behind_a_write, 0);
+  meet(&o);
+  GATE_UNTIL(!is_frozen(EXT4)); /* so the guard has asked for both by now */
+  CHECK_INT(thaw(volumes[XFS].fd), EINVAL);
+  if (killed)
+    kill(o.pid, SIGKILL);
+  else
+    let_on(&o);
+  GATE_UNTIL(!is_frozen(XFS));
+  kill(o.pid, SIGKILL);
+  CHECK_INT(farewell(&o), 1000 + SIGKILL);
+  await_end(o.n.guard);
+  check_nothing_left(XFS);
+}
+
+TEST(a_freeze_that_succeeds_after_the_guard_was_told_no) {
+  NEEDS_VOLUMES;
+  int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+  if (fd < 0) SKIP("no userfaultfd here, which holds up a write");
+  close(fd);
+  frozen_after_the_answer(false);
+  frozen_after_the_answer(true);
+}
+
 /* One that cannot be thawed holds up no other, though it comes before it. */
 TEST(a_bad_disk_holds_up_no_other) {
   NEEDS_VOLUMES;
   owner o = make_owner(freeze_for_ever, 1);
   meet(&o);
-  GATE_UNTIL(waits_in_kernel(o.pid));
   CHECK_INT(kill(o.pid, SIGSTOP), 0);
   GATE_UNTIL(!is_frozen(EXT4)); /* while the other one hangs */
   CHECK(is_frozen(XFS));
@@ -803,6 +891,7 @@ static void all(void) {
   GATE_RUN(signals_do_not_end_it);
   GATE_RUN(the_owner_hangs);
   GATE_RUN(a_freeze_that_succeeds_after_the_kill);
+  GATE_RUN(a_freeze_that_succeeds_after_the_guard_was_told_no);
   GATE_RUN(a_bad_disk_holds_up_no_other);
   GATE_RUN(a_dead_guard_is_noticed_before_the_freeze);
   GATE_RUN(both_are_killed_and_the_record_tells);

@@ -1,6 +1,8 @@
 /*
 ** Holding file systems still, on real ones: order, refusals, limits, what
 ** fails and what comes too late; SIGKILL at every moment of it.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/capability.h>
 #include <sys/syscall.h>

@@ -7,6 +7,8 @@
 ** boundary is reached: a stage of the coordinator, or a moment of the hold.
 ** SAROS_LONG=1 kills at each; else at a few that a seed picks, and always at
 ** those where something is frozen.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/mman.h>
 #include <sys/wait.h>

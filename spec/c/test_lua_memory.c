@@ -307,6 +307,17 @@ static const scenario scenarios[] = {
      "local r, err = op:wait()\n"
      "os.remove(TO)\n"
      "if not r then error(err) end"},
+    {"writer",
+     "local w <close> = saros.vss.writer {\n"
+     "  id = '5a705000-0000-4000-8000-000000000001', name = 'x',\n"
+     "  components = { { type = 'database', name = 'a', files = { '/a' } } },\n"
+     "  metadata = { list = { 1, 2.5, true, { deep = 'er' } } },\n"
+     "  freeze = function() end }\n"
+     "assert(w:is_open() and #w.instance == 36)\n"
+     "local s <close> = saros.vss.components { timeouts = { hold = 3 } }\n"
+     "s:initialize_for_backup()\n"
+     "s:set_backup_state { type = 'copy' }\n"
+     "s:disable_writer_classes { w.id }"},
 };
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 

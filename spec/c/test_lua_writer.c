@@ -742,11 +742,20 @@ SCRIPT(a_cycle_fails_and_does_not_hang,
        "end\n"
        "hang_up()")
 
+/* One event has a task that waits, the other was not taken out of the port.
+   While the engine allocates, a sanitizer's allocator does not survive the
+   fork: there the second is left out, and the engine is at rest. */
 SCRIPT(a_forked_child_has_no_writers,
+       "local g = gate()\n"
        "local w = vss.writer { id = id(1), name = 'x',\n"
-       "  freeze = function() saros.sleep(0):wait() end }\n"
+       "  freeze = function() g:wait() end,\n"
+       "  backup_complete = function() end }\n"
        "connect()\n"
-       "local op = tell('freeze')\n"
+       "local op, other = tell('freeze'), nil\n"
+       "assert(not op:wait(0.05))\n"
+       "if not os.getenv 'SAROS_SANITIZER' then\n"
+       "  other = tell('backup_complete')\n"
+       "end\n"
        "assert(fork(function()\n"
        "  assert(not w:is_open())\n"
        "  w:close()\n"
@@ -761,7 +770,9 @@ SCRIPT(a_forked_child_has_no_writers,
        "  collectgarbage()\n"
        "  return 7\n"
        "end) == 7)\n"
+       "open(g)\n"
        "assert(op:wait())\n"
+       "assert(not other or other:wait())\n"
        "assert(w:is_open())\n"
        "hang_up()")
 

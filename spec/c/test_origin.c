@@ -1,6 +1,8 @@
 /*
 ** origin: where a path really lies. Every answer is compared with what is
 ** known because the test made it so.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "vss/origin.h"
 

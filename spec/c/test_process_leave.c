@@ -1,6 +1,8 @@
 /*
 ** Processes: the host ends, and nothing of theirs goes on; a thread of it
 ** ends, and nothing happens to them.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <poll.h>
 #include <sys/prctl.h>

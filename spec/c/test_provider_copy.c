@@ -1,6 +1,8 @@
 /*
 ** The provider `copy`, as the coordinator leads it. What happens between its
 ** passes is done by a hook, which stands between them.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/mman.h>
 #include <sys/resource.h>

@@ -1,5 +1,7 @@
 /*
 ** The provider `live`: no shadow, and the truth about that.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "shadow_case.h"
 

@@ -2,6 +2,8 @@
 ** The provider `lvm`, in a guest that has a device mapper (spec/vm): there this
 ** program is run again, with SAROS_GUEST set, and its tests are counted here
 ** as one. What it runs other programs with is tested anywhere.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/prctl.h>
 

@@ -1,6 +1,8 @@
 /*
 ** The provider `reflink`, on XFS and btrfs. What it has in common with `copy`
 ** is proved there (test_provider_copy.c).
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/fiemap.h>
 

@@ -1,6 +1,8 @@
 /*
 ** Records: what is on the disk of a shadow, who made it, and the lock of the
 ** one creation at a time.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "record_case.h"
 #include "test_base_sweep.h"

@@ -2,6 +2,8 @@
 ** Records that are damaged, strange or cut off: none is believed, nothing is
 ** deleted for it, and a sudden end or a full disk leaves the old one or the new
 ** one.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/file.h>
 

@@ -1,6 +1,8 @@
 /*
 ** Who made a shadow, and who may make one now: the owner of a record, and the
 ** lock of the one creation at a time.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <linux/sched.h>
 #include <sys/syscall.h>

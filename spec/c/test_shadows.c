@@ -1,6 +1,8 @@
 /*
 ** Shadows as things that exist: looked up, deleted, and what dead owners left
 ** taken away, by one, by two at once, and killed at every step.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "shadows_case.h"
 #include "test_base_sweep.h"

@@ -1,6 +1,8 @@
 /*
 ** Shadows at a place of the user's choice: mounted read-only, and unmounted
 ** again, and nothing else.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/statvfs.h>
 

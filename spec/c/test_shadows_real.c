@@ -2,6 +2,8 @@
 ** Shadows of real file systems by their records alone: made by a provider, then
 ** looked up, exposed, deleted, reaped, broken up and imported by who knows
 ** nothing but the record.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "shadow_case.h"
 #include "vss/record_parts.h"

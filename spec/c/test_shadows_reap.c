@@ -1,6 +1,8 @@
 /*
 ** What dead owners left, taken away: by one, by several at once, and by those
 ** who are killed over it at every step.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "shadows_case.h"
 

@@ -1,5 +1,7 @@
 /*
 ** Sets that change hands: broken up into plain data, and imported.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "record_case.h"
 #include "test_base_sweep.h"

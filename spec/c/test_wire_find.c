@@ -1,6 +1,8 @@
 /*
 ** Writers of other processes: found by their sockets, believed or not, and one
 ** in another language that really holds a database.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "wire_case.h"
 

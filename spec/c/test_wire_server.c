@@ -1,6 +1,8 @@
 /*
 ** The writer's end of the wire: a writer in C is served, and the test is its
 ** requesters, good and bad.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include "wire_case.h"
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SAROS_DEFINE
@@ -452,10 +453,20 @@ static const luaL_Reg methods[] = {{"op", gate_op},
                                    {"bits", gate_bits},
                                    {NULL, NULL}};
 
+/* Monotonic seconds, for benchmarks. */
+static int wall(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_nsec / 1e9);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"gate", new_gate},     {"work", work},         {"poll", poll_fd},
-    {"deadline", deadline}, {"warnings", warnings}, {"fds", fds},
-    {"threads", threads},   {"fork", do_fork},      {NULL, NULL}};
+    {"gate", new_gate},     {"work", work},
+    {"poll", poll_fd},      {"deadline", deadline},
+    {"warnings", warnings}, {"fds", fds},
+    {"threads", threads},   {"fork", do_fork},
+    {"wall", wall},         {NULL, NULL}};
 
 int luaopen_testmod(lua_State *L) {
   if (saros_api_get(L) == NULL)

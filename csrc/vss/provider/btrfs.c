@@ -16,9 +16,10 @@
 ** snapshot holds it as one empty directory and not as a list of other
 ** snapshots, and tools that stay on one file system stay out of it.
 **
-** Which it is: between commit and the note in finish nobody can know its id;
-** then it is ours when it is at that name, its parent is the source and it was
-** made after the plan. After the note it is ours when it has that id and uuid.
+** Which it is: between commit and the record of what finish found nobody can
+** know its id; then it is ours when it is at that name, its parent is the
+** source and it was made after the plan. After that it is ours when it has that
+** id and uuid.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -244,7 +245,7 @@ static error *btrfs_commit(shadow *s) {
 }
 
 
-static error *note_what_it_is(shadow *s, int fd) {
+static error *keep_what_it_is(shadow *s, int fd) {
   struct btrfs_ioctl_get_subvol_info_args info;
   char uuid[GUID_TEXT];
   /* Files that were unlinked and open are cleaned out of it after it was
@@ -261,7 +262,7 @@ static error *note_what_it_is(shadow *s, int fd) {
       !value_put(s->keep, "uuid", value_text(uuid)) ||
       !value_put(s->keep, "changed", value_int((int64_t)info.ctransid)))
     return error_no_memory();
-  return shadow_note(s);
+  return NULL; /* nothing is made any more before the record is written */
 }
 
 
@@ -280,7 +281,7 @@ static error *btrfs_finish(shadow *s, saros_op *op) {
   if (fd < 0)
     return error_of_errno(SAROS_FACADE_VSS, errno,
                           "the snapshot cannot be opened", s->device);
-  error *e = note_what_it_is(s, fd);
+  error *e = keep_what_it_is(s, fd);
   close(fd);
   provider_step();
   return e;

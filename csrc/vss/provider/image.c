@@ -357,8 +357,6 @@ static error *image_finish(shadow *s, saros_op *op) {
     return error_of_errno(SAROS_FACADE_VSS, errno,
                           "the clone could not be written", s->place);
   if (!image_put_state(s->keep, self->clone)) return error_no_memory();
-  e = shadow_note(s);
-  if (e != NULL) return e;
   provider_step();
   int clone =
       openat(self->place, IMAGE_CLONE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

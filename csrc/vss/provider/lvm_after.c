@@ -104,6 +104,7 @@ static error *remove_entries(int place, const char *root) {
 error *lvm_destroy(const value *keep, saros_op *op) {
   int place, lock = -1;
   char *root;
+  if (!place_planned(keep)) return NULL;
   error *e = place_open(keep, &place);
   if (e != NULL) return e;
   e = keep_path_in(keep, "place", LVM_ROOT, &root);

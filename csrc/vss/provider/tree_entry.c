@@ -212,6 +212,9 @@ static int open_source(entry *e) {
     return from;
   }
   if (from >= 0) close(from);
+  if (e->print == 0 && /* nobody has looked at it yet */
+      fstatat(e->d->from, e->name, &e->st, AT_SYMLINK_NOFOLLOW) == 0)
+    e->print = seen_print(&e->t->seen, &e->st);
   if (number == ENOMEM || number == EMFILE || number == ENFILE)
     copy_failed(c, number, "cannot read", e->d, e->name, COPY_SOURCE);
   else
@@ -268,9 +271,13 @@ void entry_make(crew *w, worker *me, walk_dir *d, const char *name,
                 unsigned char type) {
   tree *t = tree_of(w->c);
   entry e = {.t = t, .w = w, .me = me, .d = d, .name = name};
-  (void)type;
   if (d->to < 0) return;
   e.key = seen_key(&t->seen, d->key, name);
+  if (d->fresh && type == DT_REG) { /* there is nothing to compare it with */
+    atomic_fetch_add(&t->changed, 1);
+    make_regular(&e);
+    return;
+  }
   if (fstatat(d->from, name, &e.st, AT_SYMLINK_NOFOLLOW) != 0) {
     int number = errno;
     if (entry_clear(w, d, name)) missing(&e, LACK_UNREAD, number);

@@ -96,8 +96,7 @@ error *tree_room(tree *t) {
   if (fstatvfs(t->target, &fs) != 0)
     return of_errno(errno, "cannot see how much room there is", t->c.to);
   unsigned long long entries = atomic_load(&t->entries);
-  unsigned long long need = entries * ENTRY_BYTES;
-  if (t->c.clone != CLONE_ALWAYS) need += atomic_load(&t->need);
+  unsigned long long need = entries * ENTRY_BYTES + atomic_load(&t->need);
   unsigned long long free = (unsigned long long)fs.f_bavail * fs.f_frsize;
   if (geteuid() == 0) free = (unsigned long long)fs.f_bfree * fs.f_frsize;
   bool names = fs.f_files == 0 || fs.f_favail >= entries;
@@ -252,6 +251,7 @@ static error *check_owner(const value *keep, int place, const char *path) {
 error *tree_destroy(const value *keep, saros_op *op) {
   char *path, *root = NULL;
   int place;
+  if (!place_planned(keep)) return NULL;
   error *e = place_open(keep, &place);
   if (e != NULL) return e;
   e = keep_path(keep, "place", &path);

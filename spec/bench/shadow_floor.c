@@ -1,0 +1,206 @@
+/*
+** What shadow copies are compared with: the same system calls and nothing
+** else, and the commands of others. Prints milliseconds.
+**
+**   shadow_floor volumes COMMAND…        runs it beside real file systems,
+**       which are named in its environment (SAROS_BENCH_BTRFS, _XFS, _IMAGES),
+**       and takes them away however it ends
+**   shadow_floor snapshot FROM INTO      one bare ioctl
+**   shadow_floor synced FROM INTO        after a syncfs, as ours is
+**   shadow_floor deleted FROM INTO       that, and deleted and synced again
+**   shadow_floor command FROM INTO       btrfs subvolume snapshot -r
+**   shadow_floor hold FS IMAGE CLONE     FIFREEZE, FICLONE, FITHAW
+**   shadow_floor run COMMAND…            its wall time, and its CPU time
+*/
+#include <linux/btrfs.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "../c/volumes.h"
+
+#define SNAPSHOT "floor"
+#define IMAGES 16
+#define IMAGE_MEGABYTES 64
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int bad(const char *what) {
+  fprintf(stderr, "shadow_floor: %s: %s\n", what, strerror(errno));
+  return 1;
+}
+
+
+/* ------------------------------------------------------------------
+** The same system calls
+** ---------------------------------------------------------------- */
+
+static int delete_snapshot(int into) {
+  struct btrfs_ioctl_vol_args_v2 args = {0};
+  snprintf(args.name, sizeof args.name, SNAPSHOT);
+  return ioctl(into, BTRFS_IOC_SNAP_DESTROY_V2, &args) < 0 ? -1 : 0;
+}
+
+static int snapshot(const char *how, const char *from, const char *into) {
+  int dir = open(into, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int source = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  struct btrfs_ioctl_vol_args_v2 args = {.fd = source,
+                                         .flags = BTRFS_SUBVOL_RDONLY};
+  snprintf(args.name, sizeof args.name, SNAPSHOT);
+  if (dir < 0 || source < 0) return bad(from);
+  bool deleted = strcmp(how, "deleted") == 0;
+  double begun = now();
+  if (strcmp(how, "snapshot") != 0 && syncfs(source) != 0) return bad(from);
+  if (ioctl(dir, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0) return bad("snapshot");
+  if (deleted && (delete_snapshot(dir) != 0 || syncfs(dir) != 0))
+    return bad("delete");
+  double end = now();
+  if (!deleted && delete_snapshot(dir) != 0) return bad("delete");
+  syncfs(dir);
+  printf("%.4f\n", end - begun);
+  return 0;
+}
+
+/* From the call of FIFREEZE, and from its return, as a shadow's `held` is. */
+static int hold(const char *fs, const char *image, const char *clone) {
+  int inner = open(fs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int from = open(image, O_RDONLY | O_CLOEXEC);
+  int to = open(clone, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (inner < 0 || from < 0 || to < 0) return bad(fs);
+  unlink(clone);
+  syncfs(inner);
+  fdatasync(from);
+  syncfs(inner);
+  double begun = now();
+  if (ioctl(inner, FIFREEZE, 0) != 0) return bad("FIFREEZE");
+  double frozen = now();
+  int r = ioctl(to, FICLONE, from);
+  int failed = errno;
+  if (ioctl(inner, FITHAW, 0) != 0) return bad("FITHAW");
+  double thawed = now();
+  errno = failed;
+  if (r != 0) return bad("FICLONE");
+  printf("%.4f %.4f\n", thawed - begun, thawed - frozen);
+  return 0;
+}
+
+
+/* ------------------------------------------------------------------
+** The commands of others
+** ---------------------------------------------------------------- */
+
+static int run(char **argv, double *wall, double *cpu) {
+  int status = 1;
+  struct rusage used;
+  double begun = now();
+  pid_t child = fork();
+  if (child == 0) {
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    execvp(argv[0], argv);
+    _exit(127);
+  }
+  while (wait4(child, &status, 0, &used) < 0 && errno == EINTR) continue;
+  *wall = now() - begun;
+  *cpu = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
+         (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+static int run_and_tell(char **argv) {
+  double wall, cpu;
+  int r = run(argv, &wall, &cpu);
+  if (r == 0) printf("%.4f %.4f\n", wall, cpu);
+  return r;
+}
+
+static int command(char *from, const char *into) {
+  char to[4200], name[] = "btrfs", a[] = "subvolume", b[] = "snapshot",
+                 c[] = "-r";
+  snprintf(to, sizeof to, "%s/" SNAPSHOT, into);
+  char *argv[] = {name, a, b, c, from, to, NULL};
+  double wall, cpu;
+  int r = run(argv, &wall, &cpu);
+  int dir = open(into, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (r == 0 && (delete_snapshot(dir) != 0 || syncfs(dir) != 0))
+    return bad("delete");
+  if (r == 0) printf("%.4f\n", wall);
+  return r;
+}
+
+
+/* ------------------------------------------------------------------
+** Real file systems
+** ---------------------------------------------------------------- */
+
+static volume btrfs, xfs, images[IMAGES];
+static volatile sig_atomic_t child;
+
+/* What cannot be had is left out; the cases that need it say so. */
+static void make_all(void) {
+  char list[IMAGES * 600] = "";
+  size_t n = 0;
+  if (volume_make(&btrfs, "btrfs", 1500, NULL, NULL))
+    setenv("SAROS_BENCH_BTRFS", btrfs.path, 1);
+  if (!volume_make(&xfs, "xfs", 3000, NULL, "-m reflink=1")) return;
+  setenv("SAROS_BENCH_XFS", xfs.path, 1);
+  for (int i = 0; i < IMAGES; i++) {
+    volume *v = &images[i];
+    if (!volume_make(v, "ext4", IMAGE_MEGABYTES, xfs.path, NULL)) return;
+    n += (size_t)snprintf(list + n, sizeof list - n, "%s %s\n", v->path,
+                          v->image);
+  }
+  setenv("SAROS_BENCH_IMAGES", list, 1);
+}
+
+static void pass_on(int number) {
+  if (child > 0) kill((pid_t)child, number);
+}
+
+static int volumes(char **argv) {
+  const char *tmp = getenv("TMPDIR");
+  snprintf(volumes_scratch, sizeof volumes_scratch, "%.150s/saros-bench-XXXXXX",
+           tmp != NULL ? tmp : "/tmp");
+  if (mkdtemp(volumes_scratch) == NULL) return bad(volumes_scratch);
+  setenv("SAROS_BENCH_DIR", volumes_scratch, 1);
+  if (unshare(CLONE_NEWNS) == 0 &&
+      mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0)
+    make_all();
+  else
+    volumes_missing = "needs root, for mounting";
+  setenv("SAROS_BENCH_MISSING", volumes_missing, 1);
+  signal(SIGTERM, pass_on); /* we must live to clean up */
+  signal(SIGINT, pass_on);
+  signal(SIGHUP, pass_on);
+  pid_t pid = fork();
+  child = (sig_atomic_t)pid;
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execvp(argv[0], argv);
+    _exit(127);
+  }
+  int status = 1;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  child = 0;
+  volumes_unmount_all();
+  volumes_loops(true);
+  volumes_wipe(volumes_scratch);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(int argc, char **argv) {
+  const char *how = argc > 1 ? argv[1] : "";
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  if (strcmp(how, "volumes") == 0 && argc > 2) return volumes(argv + 2);
+  if (strcmp(how, "run") == 0 && argc > 2) return run_and_tell(argv + 2);
+  if (strcmp(how, "hold") == 0 && argc == 5)
+    return hold(argv[2], argv[3], argv[4]);
+  if (strcmp(how, "command") == 0 && argc == 4)
+    return command(argv[2], argv[3]);
+  if (argc == 4) return snapshot(how, argv[2], argv[3]);
+  fprintf(stderr, "shadow_floor: see its first lines\n");
+  return 2;
+}
