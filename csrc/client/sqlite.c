@@ -57,15 +57,24 @@ sqlite *sqlite_ref(sqlite *c) {
   return c;
 }
 
+/* To close it in the child of a fork would be to write: SQLite believes that
+   it has locks there, which are the parent's. Nobody looks at this list; but
+   what SQLite has allocated is not lost, and so no leak. */
+static void let_be(sqlite *c) {
+  static sqlite *_Atomic inherited;
+  c->next = atomic_load(&inherited);
+  while (!atomic_compare_exchange_weak(&inherited, &c->next, c)) {}
+}
+
 void sqlite_unref(sqlite *c) {
   if (atomic_fetch_sub(&c->refs, 1) != 1) return;
-  /* To close it in the child of a fork would be to write: SQLite believes that
-     it has locks there, which are the parent's. */
-  if (!sqlite_is_inherited(c)) {
-    sqlite3_close_v2(c->db);
-    pthread_cond_destroy(&c->cancelled);
-    pthread_mutex_destroy(&c->lock);
+  if (sqlite_is_inherited(c)) {
+    let_be(c);
+    return;
   }
+  sqlite3_close_v2(c->db);
+  pthread_cond_destroy(&c->cancelled);
+  pthread_mutex_destroy(&c->lock);
   free(c->path);
   free(c);
 }

@@ -262,6 +262,7 @@ TEST(in_the_child_of_a_fork) {
   CHECK_INT(end_of(ask(c, "CREATE TABLE t (n); BEGIN; INSERT INTO t VALUES (1)",
                        false)),
             SAROS_S_OK);
+  all_ended();
   CHECK(!sqlite_is_inherited(c));
   fflush(stdout);
   pid_t pid = fork();
