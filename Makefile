@@ -438,7 +438,7 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
 
 demo:  ## install what it needs, build, and show what saros does
-	@spec/deps build
+	@spec/deps build -- demo
 	@$(MAKE) all
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) examples/demo.lua

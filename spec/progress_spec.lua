@@ -37,6 +37,17 @@ for name, run in pairs(places) do
       end
     end)
 
+    it("may be called by hand, with anything", function()
+      local g, op = gate()
+      local following = op:progress()
+      run(function()
+        assert.equal("running", following().state)
+        g:finish(0)
+        assert.equal("succeeded", following(io.stdout, 1).state)
+        assert.is_nil(following "x")
+      end)
+    end)
+
     it("ends with the terminal one when it ends meanwhile", function()
       for _ = 1, 50 do
         local g, op = gate()

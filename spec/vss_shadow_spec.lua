@@ -55,7 +55,7 @@ describe("vss.shadow", function()
         assert.is_not_nil(set[d.a][field], field)
       end
       assert.is_string(set.id)
-      assert.is_number(set.held)
+      assert.equal(0, set.held) -- nobody had to
       assert.equal(1, #set.skew)
       helper.contains({ a = d.a, b = d.b }, set.skew[1])
       assert.is_number(set.skew[1].seconds)
@@ -120,6 +120,33 @@ describe("vss.shadow", function()
     end
     assert.equal("", joined(log))
   end)
+end)
+
+describe("what a copy is worth", function()
+  local function veto() return nil, "busy" end
+
+  for title, case in pairs {
+    ["nothing was held without a writer"] = { "fuzzy" },
+    ["its writers held still"] = { "held", {}, {} },
+    ["one of them was not ready"] = { "fuzzy", {},
+      { prepare_snapshot = veto } },
+    ["one of them did not hold still"] = { "fuzzy", {}, { freeze = veto } },
+    ["one of them let go too early"] = { "fuzzy", {}, { thaw = veto } },
+    ["one of them failed afterwards"] = { "held", {},
+      { post_snapshot = veto } },
+  } do
+    it("is said: " .. title, function()
+      local d <close> = shared.directory()
+      local all = {}
+      for i = 2, #case do all[i - 1] = shared.writer(i, case[i]) end
+      local set <close> = assert(shadow(d, { on_veto = "ignore" }):wait())
+      assert.equal(case[1], set[d.a].consistency)
+      local s <close> = vss.components { state_dir = d.state }
+      s:initialize_for_backup()
+      assert.equal(case[1], s:query(set.id)[1].consistency)
+      for _, w in ipairs(all) do w:close() end
+    end)
+  end
 end)
 
 describe("of the writers", function()

@@ -133,8 +133,8 @@ static int next_step(lua_State *L, state *s, iterator *it) {
   return it->which == 0 ? next_status(L, s, it) : next_line(L, s, it);
 }
 
-/* The iterator is an upvalue, too: a script may call this by hand, or with
-   something else. */
+/* Called by a `for` with its state, or by hand with nothing or anything: the
+   iterator is its own. */
 static int next(lua_State *L) {
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(3));

@@ -176,8 +176,6 @@ static step_result to(work *w, int stage, const char *phase, unsigned percent) {
    until they are let go. */
 static step_result freeze_disks(work *w) {
   shooting *g = w->more;
-  for (size_t i = 0; i < w->s->seat_count; i++)
-    if (w->s->seats[i]->told_freeze) w->s->held = true;
   g->freezing = true;
   hold_freeze(g->hold, &w->m);
   return to(w, HOLDING, "hold", 60);
@@ -209,8 +207,12 @@ static step_result thaw_level(work *w) {
 
 /* Thawed: nobody's window runs any more. */
 static void thawed(work *w) {
-  for (size_t i = 0; i < w->s->seat_count; i++)
-    if (w->s->seats[i]->due) w->s->seats[i]->told_freeze = false;
+  for (size_t i = 0; i < w->s->seat_count; i++) {
+    seat *t = w->s->seats[i];
+    if (!t->due) continue;
+    t->told_freeze = false;
+    t->held = t->failure == 0;
+  }
 }
 
 static step_result begin(work *w) {
@@ -234,6 +236,7 @@ static step_result begin(work *w) {
                               .state = g->at->state,
                               .seconds = s->times.hold,
                               .force = s->force};
+  for (size_t i = 0; i < s->seat_count; i++) s->seats[i]->held = false;
   pick_partners(s);
   work_tell(w, EVENT_PREPARE_SNAPSHOT, due, "prepare_snapshot",
             s->times.prepare);

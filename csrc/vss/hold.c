@@ -378,6 +378,7 @@ void hold_times(const hold *h) {
   for (size_t i = 0; i < h->shadow_count; i++) {
     if (h->stop_of[i] >= h->count) continue;
     const stop *s = &h->stops[h->stop_of[i]];
+    h->shadows[i]->stalled_at = s->begun;
     h->shadows[i]->frozen_at = s->frozen_at;
     h->shadows[i]->thawed_at = s->thawed_at;
   }

@@ -79,10 +79,12 @@ value *shooting_outcome(const work *w) {
   const session *s = w->s;
   const shooting *g = w->more;
   value *v = value_map();
-  double held = seconds_between(g->held_from, g->held_to);
+  /* Without a writer that was told to freeze it never began. */
+  double held =
+      g->held_from != 0 ? seconds_between(g->held_from, g->held_to) : 0;
   for (size_t i = 0; i < s->member_count; i++) {
     const shadow *m = s->members[i];
-    double own = seconds_between(m->frozen_at, m->thawed_at);
+    double own = seconds_between(m->stalled_at, m->thawed_at);
     if (own > held) held = own;
   }
   bool good = v != NULL && value_put(v, "set", value_text(s->set)) &&

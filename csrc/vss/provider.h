@@ -55,8 +55,10 @@ struct shadow {
   void *self;      /* the provider's own, between prepare and forget */
   error *(*note)(shadow *s); /* puts `keep` on disk, durably */
   void *note_self;
-  /* Measured by the coordinator: monotonic nanoseconds; 0: did not happen. */
-  uint64_t frozen_at, commit_begin, commit_end, thawed_at;
+  /* Measured by the coordinator: monotonic nanoseconds; 0: did not happen.
+     Who writes has to wait from `stalled_at` on, while the freeze itself still
+     takes its time; from `frozen_at` on it is of one instant. */
+  uint64_t stalled_at, frozen_at, commit_begin, commit_end, thawed_at;
   struct timespec made; /* by the calendar */
 };
 

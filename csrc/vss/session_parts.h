@@ -62,7 +62,6 @@ struct session {
   set_lock *creating;
   shadow **members;
   size_t member_count;
-  bool held; /* writers held still when the shadows were taken */
   /* The last one begun that is not `while_running`. It refers to the session:
      whoever closes that lets go of it. */
   saros_op *running;
@@ -113,7 +112,7 @@ struct work {
   const method *method;
   value *args;
   int stage;
-  bool ending; /* work_end was called: its outcome is decided */
+  bool ending;     /* work_end was called: its outcome is decided */
   telling *asking; /* the one whose answers count */
   /* Given up, may still run. The most are do_snapshot_set's: prepare, four
      levels of freeze and of thaw, abort for some, post, abort for all. */

@@ -76,8 +76,9 @@ BLOCK(start_snapshot_set) {
   if (*result == NULL) { /* nothing was begun */
     set_lock_give(l);
     return good ? error_no_memory()
-                : vss_error(VSS_E_UNEXPECTED, "the kernel has no random "
-                                              "numbers");
+                : vss_error(VSS_E_UNEXPECTED,
+                            "the kernel has no random "
+                            "numbers");
   }
   pthread_mutex_lock(&s->lock);
   s->creating = l;
@@ -193,6 +194,17 @@ BLOCK(is_volume_supported) {
 ** Records
 ** ---------------------------------------------------------------- */
 
+/* Whether there were writers, and each of them held still. */
+static bool all_held(const session *s) {
+  bool any = false;
+  for (size_t i = 0; i < s->seat_count; i++) {
+    if (!s->seats[i]->selected) continue;
+    if (!s->seats[i]->held) return false;
+    any = true;
+  }
+  return any;
+}
+
 /* What a person should think of it. */
 static const char *consistency(const session *s, const shadow *m) {
   switch (m->provider->atomic) {
@@ -202,7 +214,7 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
-  return s->held ? "held" : "fuzzy";
+  return all_held(s) ? "held" : "fuzzy";
 }
 
 value *member_record(const session *s, const shadow *m, const char *state) {
@@ -231,7 +243,8 @@ value *member_record(const session *s, const shadow *m, const char *state) {
     good = value_put(v, "device", value_text(m->device));
   if (good && m->warnings != NULL)
     good = value_put(v, "warnings", value_copy(m->warnings));
-  uint64_t held = m->thawed_at > m->frozen_at ? m->thawed_at - m->frozen_at : 0;
+  uint64_t held =
+      m->thawed_at > m->stalled_at ? m->thawed_at - m->stalled_at : 0;
   if (good) good = value_put(v, "held", value_real((double)held / 1e9));
   if (good) return v;
   value_free(v);

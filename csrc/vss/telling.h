@@ -27,6 +27,7 @@ typedef struct seat {
   bool told_snapshot;  /* prepare_snapshot was begun: Abort may be due */
   bool told_freeze;    /* Thaw or Abort is due */
   bool unheard;        /* of Abort, for want of memory */
+  bool held;           /* it held still in this set, from freeze to thaw */
   uint64_t window_end; /* monotonic; 0: not frozen */
   value *components;   /* names of the selected ones; NULL: all */
 } seat;

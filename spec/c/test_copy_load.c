@@ -3,6 +3,8 @@
 ** cancelled, paused, without room, without memory, without descriptors, and
 ** with a source that does not hold still. The sizes are full with SAROS_LONG,
 ** a quarter else, and with SAROS_QUICK such that valgrind is done in a minute.
+**
+** not under valgrind: so many files take minutes there; ASan runs it
 */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -205,6 +205,8 @@ WHOLE(one_is_held_and_let_go) {
     uint64_t inside = engine_clock();
     finish_well(&d);
     CHECK(s.shadows[0].frozen_at != 0 && s.shadows[0].frozen_at < inside);
+    CHECK(s.shadows[0].stalled_at != 0);
+    CHECK(s.shadows[0].stalled_at <= s.shadows[0].frozen_at);
     CHECK(s.shadows[0].thawed_at > inside);
     end_scene(&s);
   }
