@@ -48,7 +48,8 @@ WARN = \
 # The language, and what the sources ask of libc (pidfd, memfd, …).
 STD = -std=c11 -D_GNU_SOURCE
 # Inside the house saros_* are ordinary functions, not calls through a table.
-HOUSE = -DSAROS_STATIC -Icsrc
+STATIC = -DSAROS_STATIC
+HOUSE = $(STATIC) -Icsrc
 # Nothing is exported that does not say so.
 HIDE = -fvisibility=hidden
 
@@ -85,7 +86,22 @@ object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 C_OBJECTS := $(call object,$(C_SOURCES))
 LUA_C_OBJECTS := $(call object,$(LUA_C_SOURCES))
 
+# The clients are modules of their own, which have the engine through saros.h.
+# A library that is missing leaves out its module, not the build.
+SQLITE := $(shell printf '\043include <sqlite3.h>\n' | \
+  $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+SQLITE_SOURCES = csrc/client/sqlite.c csrc/client/sqlite_carry.c \
+  csrc/client/sqlite_perform.c
+SQLITE_OBJECTS := $(call object,$(SQLITE_SOURCES))
+SQLITE_LUA := $(call object,csrc/lua/client/sqlite.c)
+SQLITE_HOLD_OBJECT := $(call object,csrc/client/sqlite_hold.c)
+CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c)
+CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c)
+
 MODULE = $(BUILD)/saros/core.so
+SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
+SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
+CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -93,7 +109,9 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE)
+module: $(MODULE) $(CLIENTS)
+	$(if $(SQLITE),,@echo "  LEFT OUT: saros.client.sqlite, there is no \
+	sqlite3.h here (Debian: libsqlite3-dev)")
 
 # What only `make test` needs: C programs, the module they test with, hosts.
 programs: c-programs fuzz-programs
@@ -155,6 +173,21 @@ $(MODULE): $(C_OBJECTS) $(LUA_C_OBJECTS) $(BUILD)/sources
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^)
 
+# The clients see the engine as strangers do: through its table.
+$(SQLITE_OBJECTS) $(SQLITE_LUA): private STATIC =
+$(SQLITE_LUA): private ROOM = -isystem $(LUA_INCDIR)
+
+$(SQLITE_MODULE): $(SQLITE_OBJECTS) $(SQLITE_LUA)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) -lsqlite3
+
+# Holds databases still, in a process of its own.
+$(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lsqlite3
+
 # One relocatable object in which only saros_* is global: a host's own `json_`
 # or `buffer_` cannot collide with ours, and no part of it can be left out (the
 # ELF note of op/only.c finds its claim by a distance inside this object).
@@ -178,6 +211,16 @@ $(BUILD)/spec/test_lua_%: $(BUILD)/obj/spec/c/test_lua_%.o $(C_OBJECTS) \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(LUA_LIB)
+
+# Those that are about a client have its objects, and its library.
+$(BUILD)/obj/spec/c/test_client_%.o: private ROOM = \
+  $(if $(SQLITE),-DHAS_SQLITE)
+$(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
+    $(C_OBJECTS) $(if $(SQLITE),$(SQLITE_OBJECTS)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(if $(SQLITE),-lsqlite3)
 
 # A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
 FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
@@ -231,7 +274,7 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # What the products promise
 # ---------------------------------------------------------------------
 
-check: check-symbols check-needed  ## the exports and needs of what was built
+check: check-symbols check-needed $(if $(SQLITE),check-sqlite)  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -258,6 +301,24 @@ check-needed: $(MODULE)
 	readelf -d $(MODULE) | grep -q NODELETE || \
 	  { echo "$(MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "needed: libc alone"
+
+# The same of a client: its library and libc, and of its host only Lua and the
+# library's names.
+check-sqlite: $(SQLITE_MODULE) $(SQLITE_HOLD)
+	@names=$$(nm -D --defined-only $(SQLITE_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_client_sqlite || \
+	  { echo "$(SQLITE_MODULE) exports: $$names" >&2; exit 1; }
+	@names=$$(nm -D --undefined-only $(SQLITE_MODULE) | awk '$$1 == "U" && \
+	  $$2 !~ /@GLIBC_/ && $$2 !~ /^(luaL?|sqlite3)_/ {print $$2}'); \
+	test -z "$$names" || \
+	  { echo "$(SQLITE_MODULE) asks its host for: $$names" >&2; exit 1; }
+	@for f in $^; do \
+	  others=$$(readelf -d $$f | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	    grep -vxE 'libc\.so\.6|ld-linux.*|libsqlite3\.so\.0' || :); \
+	  test -z "$$others" || { echo "$$f needs: $$others" >&2; exit 1; }; done; \
+	readelf -d $(SQLITE_MODULE) | grep -q NODELETE || \
+	  { echo "$(SQLITE_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.client.sqlite: only luaopen_…, libc and libsqlite3 alone"
 
 
 # ---------------------------------------------------------------------
@@ -353,8 +414,14 @@ analyse:  ## cppcheck and clang-tidy
 	@cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
 	  --enable=warning,performance,portability \
 	  -DSAROS_STATIC -D_GNU_SOURCE $(C_SOURCES) $(LUA_C_SOURCES)
+	@$(if $(SQLITE),cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
+	  -Icsrc --enable=warning,performance,portability -D_GNU_SOURCE \
+	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@clang-tidy --quiet --warnings-as-errors='*' \
 	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)
+	@$(if $(SQLITE),clang-tidy --quiet --warnings-as-errors='*' \
+	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES) -- \
+	  $(filter-out $(STATIC),$(ANALYSED)))
 	@echo "analyse: clean"
 
 docs:  ## the reference, as one page: build/docs/index.html
@@ -390,8 +457,10 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
 
 # What LuaRocks wants of it: no C host, no header.
-install-lua: $(MODULE)
+install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
+	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
+	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
 	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
 
@@ -399,6 +468,8 @@ install-lua: $(MODULE)
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
+	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
 	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
 	@for d in $(DESTDIR)$(LIBDIR)/saros $(DESTDIR)$(LUADIR)/saros; do \
 	  test ! -d $$d || find $$d -depth -type d -empty -delete; done
@@ -411,7 +482,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

@@ -58,7 +58,16 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(bits_get_status),
                        F(sleep),
                        F(process),
-                       F(copy)
+                       F(copy),
+                       F(value_integer),
+                       F(value_real),
+                       F(value_bytes),
+                       F(value_list),
+                       F(value_map),
+                       F(value_add),
+                       F(value_put),
+                       F(value_free),
+                       F(op_output)
 #undef F
 };
 

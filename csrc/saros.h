@@ -114,6 +114,7 @@ typedef enum saros_facade {
 ** ---------------------------------------------------------------- */
 
 typedef struct saros_op saros_op;
+typedef struct saros_value saros_value; /* what a result is made of */
 
 typedef enum saros_state {
   SAROS_CREATED,
@@ -265,6 +266,26 @@ typedef struct saros_api {
   saros_op *(*check)(struct lua_State *L, int index);
   int (*fd)(struct lua_State *L);
   int (*step)(struct lua_State *L, double max_seconds);
+
+  /* A result that JSON cannot say (bytes, infinities) or that would be long.
+     A value is built by one thread and freed whole, unless it was given away.
+     Each returns NULL when memory ran out; add and put take over `item`, also
+     when they fail (a NULL item fails), so that calls nest. */
+  saros_value *(*value_integer)(int64_t n);
+  saros_value *(*value_real)(double n);
+  saros_value *(*value_bytes)(const void *bytes, size_t size);
+  saros_value *(*value_list)(void);
+  saros_value *(*value_map)(void);
+  int (*value_add)(saros_value *list, saros_value *item);
+  int (*value_put)(saros_value *map, const char *name, saros_value *item);
+  void (*value_free)(saros_value *v);
+  /* The result, before op_finish; takes it over. */
+  void (*op_output)(saros_op *op, saros_value *v);
+
+  /* A working operation becomes this state's own, as those are that a script
+     starts: lua_close cancels it if nobody else holds it, and waits for that
+     for a moment. One that is not owned goes on. Raises nothing. */
+  void (*own)(struct lua_State *L, saros_op *op);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -357,6 +378,16 @@ SAROS_PROC(push, (struct lua_State *L, saros_op *op), (L, op))
 SAROS_FN(saros_op *, check, (struct lua_State *L, int index), (L, index))
 SAROS_FN(int, fd, (struct lua_State *L), (L))
 SAROS_FN(int, step, (struct lua_State *L, double max_seconds), (L, max_seconds))
+SAROS_FN(saros_value *, value_integer, (int64_t n), (n))
+SAROS_FN(saros_value *, value_real, (double n), (n))
+SAROS_FN(saros_value *, value_bytes, (const void *bytes, size_t size), (bytes, size))
+SAROS_FN(saros_value *, value_list, (void), ())
+SAROS_FN(saros_value *, value_map, (void), ())
+SAROS_FN(int, value_add, (saros_value *list, saros_value *item), (list, item))
+SAROS_FN(int, value_put, (saros_value *map, const char *name, saros_value *item), (map, name, item))
+SAROS_PROC(value_free, (saros_value *v), (v))
+SAROS_PROC(op_output, (saros_op *op, saros_value *v), (op, v))
+SAROS_PROC(own, (struct lua_State *L, saros_op *op), (L, op))
 /* clang-format on */
 
 #undef SAROS_FN

@@ -98,6 +98,17 @@ describe("saros.process", function()
     assert.same({ "a", "", "no newline" }, lines)
   end)
 
+  it("may be read by hand", function()
+    local op <close> = sh("echo a; echo b", { stdout = "lines" })
+    local lines = op:lines()
+    assert.equal("a", lines())
+    assert.equal("b", lines(op)) -- whatever it is given
+    assert.is_nil(lines(1, 2))
+    assert(op:wait())
+    local progress = op:progress()
+    assert.equal("succeeded", progress().state)
+  end)
+
   it("is held up by a reader who is slow, and loses nothing", function()
     local op <close> = sh("seq 1 50000", { stdout = "lines" })
     local sum, other = 0, 0

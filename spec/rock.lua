@@ -56,8 +56,15 @@ if tree then
   for name in pairs(there) do
     complain("installs %s, which is not ours", name)
   end
-  if not below(tree .. "/lib/lua/5.4", "*.so")["saros/core.so"] then
+  local modules = below(tree .. "/lib/lua/5.4", "*.so")
+  if not modules["saros/core.so"] then
     complain "does not install saros/core.so"
+  end
+  -- What a client is made of is there as a whole, or was left out.
+  if modules["saros/client/sqlite.so"]
+    and not below(tree .. "/lib/lua/5.4", "sqlite-*")["saros/client/sqlite-hold"]
+  then
+    complain "does not install saros/client/sqlite-hold"
   end
 end
 

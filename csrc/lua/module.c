@@ -336,6 +336,12 @@ int saros_step(lua_State *L, double max_seconds) {
   return s != NULL && s->depth == 0 ? dispatch_step(L, s, max_seconds) : 0;
 }
 
+void saros_own(lua_State *L, saros_op *op) {
+  state *s = state_get(L);
+  if (s != NULL && s->port != NULL && s->generation == fork_generation)
+    port_own(s->port, op);
+}
+
 /* lua_close unloads C modules while their threads still run: this one asks
    to stay. */
 static void pin(void) {
@@ -368,6 +374,7 @@ static void publish(void) {
   api_table.check = saros_check;
   api_table.fd = saros_fd;
   api_table.step = saros_step;
+  api_table.own = saros_own;
 }
 
 __attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {

@@ -1,0 +1,45 @@
+/*
+** Results that other modules and hosts build: the values of the ground floor,
+** as saros.h has them.
+*/
+#include "base/value.h"
+#include "op/op.h"
+
+#define OURS(v) ((value *)(void *)(v))
+#define THEIRS(v) ((saros_value *)(void *)(v))
+
+saros_value *saros_value_integer(int64_t n) {
+  return THEIRS(value_int(n));
+}
+
+saros_value *saros_value_real(double n) {
+  return THEIRS(value_real(n));
+}
+
+saros_value *saros_value_bytes(const void *bytes, size_t size) {
+  return THEIRS(value_string(bytes, size));
+}
+
+saros_value *saros_value_list(void) {
+  return THEIRS(value_list());
+}
+
+saros_value *saros_value_map(void) {
+  return THEIRS(value_map());
+}
+
+int saros_value_add(saros_value *list, saros_value *item) {
+  return value_add(OURS(list), OURS(item));
+}
+
+int saros_value_put(saros_value *map, const char *name, saros_value *item) {
+  return value_put(OURS(map), name, OURS(item));
+}
+
+void saros_value_free(saros_value *v) {
+  value_free(OURS(v));
+}
+
+void saros_op_output(saros_op *op, saros_value *v) {
+  op_set_output(op, OURS(v));
+}

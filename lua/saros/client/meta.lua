@@ -1,0 +1,74 @@
+---@meta saros.client
+-- What is written in C (csrc/lua/client), for the language server and the
+-- reference. Never required.
+
+--- SQLite without blocking: `require "saros.client.sqlite"`. What is asked of a
+--- connection is carried out on a worker, one after the other, in the order in
+--- which it was asked for; each is an operation. The module is not there when
+--- SQLite was not when saros was built.
+---
+--- ```lua
+--- local sqlite = require "saros.client.sqlite"
+--- local db <close> = sqlite.open { path = "/srv/app.db", create = true }
+--- assert(db:exec "CREATE TABLE IF NOT EXISTS t (id INTEGER, name TEXT)":wait())
+--- assert(db:exec("INSERT INTO t VALUES (?, ?)", 1, "one"):wait())
+--- for _, row in ipairs(assert(db:query "SELECT * FROM t":wait())) do
+---   print(row.id, row.name)
+--- end
+--- ```
+---@class saros.client.sqlite
+---@field version string of the library
+local sqlite = {}
+
+---@class saros.client.sqlite.options
+---@field path string the file, or ":memory:"
+---@field busy_timeout? number seconds that a statement waits for others' locks (5). (A PRAGMA busy_timeout has no effect.)
+---@field readonly? boolean
+---@field create? boolean make it when it is not there
+
+--- A connection. Nothing is touched yet: its first statement opens the file,
+--- and fails if that cannot be opened. In a forked child open another one.
+---@param options saros.client.sqlite.options
+---@return saros.client.sqlite.connection
+function sqlite.open(options) end
+
+--- A value that is stored as bytes and not as text.
+---@param bytes string
+---@return userdata
+function sqlite.blob(bytes) end
+
+--- A connection to a database. Without anybody who has it, it closes when all
+--- that was asked of it is done.
+---@class saros.client.sqlite.connection
+local connection = {}
+
+--- Carries out SQL: any number of statements, or one with values for its
+--- parameters. Cancelled, it is interrupted; what it was changing is undone,
+--- and with it the transaction it was part of.
+---@param sql string
+---@param ... any values in order: number, string, boolean, nil, `sqlite.blob(bytes)`; or a table by name (`:name` in the SQL)
+---@return saros.operation op its result: `{ changes, last_id }`
+function connection:exec(sql, ...) end
+
+--- Carries out one statement that has rows.
+---@param sql string
+---@param ... any as of `exec`
+---@return saros.operation op its result: a list of rows, each a table by column; what is NULL is not in it
+function connection:query(sql, ...) end
+
+--- How long statements wait for locks that are asked for from now on.
+---@param seconds number
+function connection:set_busy_timeout(seconds) end
+
+--- The absolute path it was opened with.
+---@return string
+function connection:path() end
+
+--- Cancels what was asked and is not done, rolls back, closes the file, and
+--- waits for all that. Also `__close`.
+---@param seconds? number wait at most so long
+---@return boolean? closed nil: it goes on behind you
+---@return saros.error? err
+function connection:close(seconds) end
+
+return sqlite
