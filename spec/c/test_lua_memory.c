@@ -6,7 +6,8 @@
 **
 ** Under SAROS_QUICK every seventh n is tried.
 **
-** not under thread: every sweep is one thread's, and takes minutes; ASan runs it
+** not under thread: every sweep is one thread's, and takes minutes; ASan runs
+*it
 */
 #include <dirent.h>
 #include <lauxlib.h>
