@@ -204,9 +204,15 @@ static before look(void) {
 
 static bool clean(const arena *a, before b, int at) {
   bool good = true;
-  /* The loop device of a lazy detach goes a moment after its last user. */
-  for (int i = 0; i < 1000 && volumes_loops(false) != b.loops; i++)
+  /* The loop device of a lazy detach goes a moment after its last user; and a
+     guard whose owner was killed between saying "held" and holding looks for a
+     while whether it comes to be frozen after all. */
+  for (int i = 0; i < 6000; i++) {
+    bool over = volumes_loops(false) == b.loops &&
+                entries(shoot_path("state/run/frozen")) == 0;
+    if (over) break;
     usleep(10000);
+  }
   if (mounts_here() != b.mounts) good = false;
   if (volumes_loops(false) != b.loops) good = false;
   if (shoot_records() != 0) good = false;
