@@ -96,7 +96,7 @@ static void all_of(real *x) {
   unsigned deleted = 0;
   char not [37];
   CHECK_TEXT(said(x->path), "old");
-  DONE(shadows_query(x->p, x->set, &list));
+  DONE(shadows_query(x->p, x->set, NULL, &list));
   CHECK_INT(list->count, 1);
   CHECK_TEXT(word(list, 0, "path"), x->path);
   CHECK_TEXT(word(list, 0, "provider_id"), x->by->id);
