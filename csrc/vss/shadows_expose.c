@@ -137,7 +137,9 @@ static error *expose(const places *p, value *record, const char *at) {
   error *e = NULL;
   int target = open_target(at, &made, &e);
   if (target < 0) return e;
-  if (!put_exposed(record, at, made)) e = error_no_memory();
+  /* Of one that was exposed before a restart the directory is there: ours. */
+  bool ours = made || value_boolean(value_get(record, "exposed_made"), false);
+  if (!put_exposed(record, at, ours)) e = error_no_memory();
   if (e == NULL) e = record_save(p, record);
   if (e == NULL) {
     e = mount_on(record_text(record, "path"), target, at);
