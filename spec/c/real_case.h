@@ -15,7 +15,8 @@ typedef struct real {
   char source[600], id[37], set[37], path[700];
 } real;
 
-static inline const char *word(const value *list, uint32_t i, const char *name) {
+static inline const char *word(const value *list, uint32_t i,
+                               const char *name) {
   return list != NULL && i < list->count ? record_text(list->as.items[i], name)
                                          : "";
 }
