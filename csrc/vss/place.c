@@ -310,6 +310,30 @@ error *place_open(const value *keep, int *fd) {
 }
 
 
+error *place_check(const value *keep, int fd) {
+  struct stat st;
+  char *path = NULL;
+  if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+      (st.st_mode & 077) == 0)
+    return NULL;
+  error *e = keep_path(keep, "place", &path);
+  if (path == NULL) return e;
+  if (fd < 0)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
+                  "the shadow copy in %s is not there any more; delete it, and "
+                  "make another",
+                  path);
+  else
+    e = vss_error(SAROS_E_REFUSED,
+                  "%s is not a directory of ours alone, as it was made, so "
+                  "what lies in it was left alone; look at it and take it away",
+                  path);
+  e = error_at(e, path);
+  mem_free(path);
+  return e;
+}
+
+
 error *place_remove(const value *keep) {
   char *path = NULL;
   error *e = keep_path(keep, "place", &path);
@@ -338,6 +362,23 @@ error *place_remove(const value *keep) {
   }
   mem_free(path);
   return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Open files, for mount(2)
+** ---------------------------------------------------------------- */
+
+const char *fd_name(int fd, char name[40]) {
+  snprintf(name, 40, "/proc/self/fd/%d", fd);
+  return name;
+}
+
+
+bool fd_is_mount(int fd) {
+  struct statx sx;
+  return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_INO, &sx) == 0 &&
+         (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 

@@ -31,6 +31,11 @@ bool place_planned(const value *keep);
    system is there and it is not. An error when another file system, or none,
    is mounted there now. */
 error *place_open(const value *keep, int *fd);
+/* For who is about to make something of what lies in it, since what names it
+   may come from a document that somebody else wrote: NULL when what place_open
+   gave is there (else VSS_E_OBJECT_NOT_FOUND), and ours and out of reach of
+   others (else SAROS_E_REFUSED). */
+error *place_check(const value *keep, int fd);
 /* Takes it away; it must be empty. Durable. */
 error *place_remove(const value *keep);
 
@@ -46,6 +51,12 @@ error *keep_path_in(const value *keep, const char *name, const char *file,
    and whether that is still so. */
 bool keep_put_file(value *keep, const char *name, int fd);
 bool keep_is_file(const value *keep, const char *name, int fd);
+
+/* An open file by a name, for calls that only know names: it is reached by
+   nothing that somebody else could have moved. */
+const char *fd_name(int fd, char name[40]);
+/* Whether this is the root of something mounted. */
+bool fd_is_mount(int fd);
 
 /* Whether this thread may do what needs a capability (CAP_…). */
 bool has_capability(unsigned capability);

@@ -87,11 +87,25 @@ struct provider {
   /* Whether what `keep` names is still there as it was made: NULL, or
      VSS_E_OBJECT_NOT_FOUND and what happened to it. May be NULL. */
   error *(*verify)(const value *keep);
+  /* What ends with the machine and not with the shadow: a mount, a loop
+     device. Both NULL: there is nothing of that kind.
+     surfaced: whether the shadow can be read at its path, by this process,
+     now; quick, and nobody need have it for himself.
+     surface: makes it so again. What is so already stays as it is; what is
+     there but is not what we made, or lies where others could swap it, is not
+     touched, and is an error. A death at any point leaves nothing that destroy
+     does not take away. *device (allocated) is its device now, or NULL: the
+     same as ever. */
+  bool (*surfaced)(const value *keep);
+  error *(*surface)(const value *keep, saros_op *op, char **device);
   /* Rolls the original back to the shadow; NULL when it cannot. */
   error *(*revert)(const value *keep, saros_op *op);
   /* Makes what is kept plain data that may be written to, for a set that is
-     broken up; NULL when it cannot. */
-  error *(*loosen)(const value *keep);
+     broken up; NULL when it cannot. Called again after it failed or worked, it
+     goes on or does nothing. *path (allocated) is where it lies from now on, or
+     NULL: where it was, and what device it had. Until the record goes destroy
+     can still take it away. */
+  error *(*loosen)(const value *keep, char **path);
   /* Which directory `place` shall lie in: allocated; NULL: the state
      directory. It must be of the source's file system where a clone must. */
   char *(*place_of)(const origin *from);

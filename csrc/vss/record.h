@@ -33,7 +33,8 @@ bool owner_is_us(const value *map);
      "created", "deleting"), provider, keep, attributes, original (path),
      original_volume, path, device, created (RFC 3339), created_100ns (since
      1601), machine, owner, persistent, exposed?, consistency, held, skew,
-     warnings, document? …
+     warnings, document?, surfaced_boot? (in which it was made readable),
+     loosening? (its set is being broken up) …
    In memory its strings are bytes, names of any kind; the file has them as
    text and base64 (bytes.h). Owner and times are put by owner_put and
    record_stamp. All blocking, durable (file and directory synced), atomic. */
@@ -64,9 +65,18 @@ void set_lock_give(set_lock *l); /* harmless in a forked child */
 /* shadows*.c: shadows as things that exist, by their records. Blocking; `op`
    may be NULL everywhere. */
 
+/* Those that persist are made readable again where they are not, because their
+   mount or device went: what is asked for by its id or the id of its set
+   whenever that is so, all others after a restart of the machine. Where that
+   fails `missing` says why. */
+
 /* The properties of those that are complete, oldest first; `set` NULL: of all.
    What is not there any more as it was made has `missing`, and why. */
-error *shadows_query(const places *p, const char *set, value **list);
+error *shadows_query(const places *p, const char *set, saros_op *op,
+                     value **list);
+/* Those of one. VSS_E_OBJECT_NOT_FOUND also while it is being made. */
+error *shadows_find(const places *p, const char *id, saros_op *op,
+                    value **properties);
 /* Properties as a script sees them, of a record: { id, set, count, path,
    original, original_volume, device, provider, provider_id, attributes,
    persistent, created, created_100ns, machine, exposed, consistency, worth,
@@ -81,21 +91,24 @@ error *shadows_delete(const places *p, const char *id, bool whole_set,
                       bool force, saros_op *op, unsigned *deleted,
                       char not_deleted[37]);
 /* What dead owners left: file systems thawed, half-made and auto-release
-   shadows destroyed, deletions that broke off finished; what was exposed
-   before a restart is so again. *report: a map of lists { shadows = { { id,
-   set, provider, original } … }, thawed = { sentence … }, exposed = { path … },
-   failed = { { id, message } … } }; also given when it was cancelled. */
+   shadows destroyed, deletions that broke off finished; what persists and what
+   was exposed is readable again after a restart. *report: a map of lists {
+   shadows = { { id, set, provider, original } … }, thawed = { sentence … },
+   surfaced = { { id, set, provider, original, path } … }, exposed = { path …
+   }, failed = { { id, message } … } }; also given when it was cancelled. */
 error *shadows_reap(const places *p, saros_op *op, value **report);
 /* A read-only bind mount at `at` (an empty directory, made when missing) of a
    persistent one, else VSS_E_UNSUPPORTED_CONTEXT. */
 error *shadows_expose(const places *p, const char *id, const char *at);
 error *shadows_unexpose(const places *p, const char *id);
 /* Turns a set into plain data: the records go, what was made stays. *paths:
-   a list of { id, original, path, device }. */
+   a list of { id, original, path, device? }. `writable`: what was made may be
+   written to, and can lie elsewhere then. Where that failed for one, those
+   before it may be writable already, and none has gone: to be called again. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
-/* Rolls the original of a persistent one back to it; meanwhile nobody else can
-   delete or change that. SAROS_E_NOTIMPL when its provider cannot. */
+/* Rolls the original back to a persistent one; meanwhile nobody else can delete
+   or change that, and no set is made. SAROS_E_NOTIMPL: its provider cannot. */
 error *shadows_revert(const places *p, const char *id, saros_op *op);
 /* Takes a set over from its saved document (as record_list gives its records):
    once; the owner becomes this process. *code: 0, or

@@ -42,6 +42,8 @@ static const shape_field fields[] = {
     {"exposed", &shape_path, true},
     {"exposed_boot", &shape_text, true},
     {"exposed_made", &shape_bool, true},
+    {"surfaced_boot", &shape_text, true},
+    {"loosening", &shape_bool, true},
     {"consistency", &shape_text, true},
     {"held", &shape_number, true},
     {"warnings", &shape_texts, true},

@@ -45,11 +45,37 @@ void claim_give(int *claim);
 /* --- shadows.c --- */
 
 const provider *record_provider(const value *record, error **e);
-/* Whether it is there as it was made. */
+/* Whether it is there as it was made, and not being broken up. */
 error *record_verify(const value *record);
 /* Written as being deleted, then really; the caller has the claim. */
 error *record_destroy(const places *p, value *record, saros_op *op);
 bool shadows_stopped(saros_op *op, error **e);
+
+/* --- shadows_surface.c --- */
+
+/* The boot of the machine that we are in. False: no memory. */
+bool record_put_boot(value *record, const char *name);
+/* Whether it is still the one that stands there; where none does, that of the
+   owner. False: no memory. */
+bool record_is_of_boot(const value *record, const char *name, bool *same);
+/* Its set is being broken up: it may be writable already. */
+bool record_is_loosened(const value *record);
+/* Whether the machine was restarted since it was made readable last. */
+bool surface_is_due(const value *record);
+/* Makes it readable again, if it is not. The caller has the claim; *again: it
+   was not; *changed: the record, in memory alone. */
+error *surface_in_memory(value *record, saros_op *op, bool *again,
+                         bool *changed);
+/* The same, and the record is written. */
+error *surface_claimed(const places *p, value *record, saros_op *op,
+                       bool *again);
+/* Readable, and there as it was made. The caller has the claim. */
+error *record_ready(const places *p, value *record, saros_op *op);
+/* For who has no claim: readable again when that is due, or (`asked`) when it
+   is not readable. *record is the new one then, also on an error; NULL: it has
+   been deleted meanwhile. */
+error *record_surface(const places *p, value **record, bool asked,
+                      saros_op *op);
 
 /* --- shadows_expose.c --- */
 

@@ -258,27 +258,20 @@ value *member_record(const session *s, const shadow *m, const char *state) {
 
 BLOCK(snapshot_properties) {
   const char *id;
-  (void)op;
   error *e = id_argument(args, "id", &id);
   places *at = e == NULL ? session_places(s, &e) : NULL;
   if (at == NULL) return e;
-  value *record = record_load(at, id, &e);
+  e = shadows_find(at, id, op, result);
   places_unref(at);
-  if (record == NULL) return e;
-  /* One that is being made or taken away is not to be seen. */
-  if (strcmp(value_chars(value_get(record, "state"), ""), "created") != 0)
-    e = vss_error(VSS_E_OBJECT_NOT_FOUND, "there is no shadow copy %s", id);
-  else if ((*result = shadows_properties(record)) == NULL)
-    e = error_no_memory();
-  value_free(record);
   return e;
 }
 
-static error *list_of(session *s, const char *set, value **result) {
+static error *list_of(session *s, const char *set, saros_op *op,
+                      value **result) {
   error *e = NULL;
   places *at = session_places(s, &e);
   if (at == NULL) return e;
-  e = shadows_query(at, set, result);
+  e = shadows_query(at, set, op, result);
   places_unref(at);
   return e;
 }
@@ -286,21 +279,19 @@ static error *list_of(session *s, const char *set, value **result) {
 /* Those of this session's set, or of the document it was loaded from. */
 BLOCK(snapshots) {
   (void)args;
-  (void)op;
   pthread_mutex_lock(&s->lock);
   char set[37];
   memcpy(set, s->set, sizeof set);
   const char *loaded = value_chars(value_get(s->document, "set"), NULL);
   pthread_mutex_unlock(&s->lock);
   if (set[0] == '\0' && loaded != NULL) snprintf(set, sizeof set, "%s", loaded);
-  if (set[0] != '\0') return list_of(s, set, result);
+  if (set[0] != '\0') return list_of(s, set, op, result);
   *result = value_list();
   return *result != NULL ? NULL : error_no_memory();
 }
 
 BLOCK(query) {
-  (void)op;
-  return list_of(s, value_chars(value_get(args, "set"), NULL), result);
+  return list_of(s, value_chars(value_get(args, "set"), NULL), op, result);
 }
 
 BLOCK(delete_snapshots) {

@@ -43,6 +43,11 @@ error *record_verify(const value *record) {
   error *e = NULL;
   const provider *p = record_provider(record, &e);
   if (p == NULL) return e;
+  if (record_is_loosened(record))
+    return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                     "the shadow copy %s may have been written to, for its set "
+                     "%s was to be broken up: go on with that, or delete it",
+                     record_text(record, "id"), record_text(record, "set"));
   return p->verify != NULL ? p->verify(value_get(record, "keep")) : NULL;
 }
 
@@ -118,23 +123,58 @@ value *shadows_properties(const value *record) {
 }
 
 
-/* NULL: goes on. */
-static error *add(value *list, const value *record) {
-  value *properties = shadows_properties(record);
-  if (properties == NULL) return error_no_memory();
+/* What there is to be told of it; `hidden` is why it could not be made
+   readable, or NULL. */
+static error *tell(const value *record, const error *hidden,
+                   value **properties) {
+  *properties = shadows_properties(record);
+  if (*properties == NULL) return error_no_memory();
   error *why = record_verify(record);
-  bool good =
-      why == NULL || record_put_text(properties, "missing", why->message);
+  bool good = why == NULL ||
+              record_put_text(*properties, "missing",
+                              hidden != NULL ? hidden->message : why->message);
   error_unref(why);
-  if (!good) {
-    value_free(properties);
-    return error_no_memory();
-  }
-  return value_add(list, properties) ? NULL : error_no_memory();
+  if (good) return NULL;
+  value_free(*properties);
+  *properties = NULL;
+  return error_no_memory();
 }
 
 
-error *shadows_query(const places *p, const char *set, value **list) {
+/* Takes over the record. NULL and *properties NULL: it is not to be seen. */
+static error *look_at(const places *p, value *record, bool asked, saros_op *op,
+                      value **properties) {
+  error *e = NULL;
+  *properties = NULL;
+  error *hidden = record_surface(p, &record, asked, op);
+  /* One that is being made or taken away is not to be seen. */
+  if (record != NULL && record_is(record, "created"))
+    e = tell(record, hidden, properties);
+  error_unref(hidden);
+  value_free(record);
+  return e;
+}
+
+
+error *shadows_find(const places *p, const char *given, saros_op *op,
+                    value **properties) {
+  char id[GUID_TEXT];
+  error *e = NULL;
+  *properties = NULL;
+  if (!record_id(given, id))
+    return vss_error(SAROS_E_INVALIDARG, "'%.40s' is not the id of a shadow",
+                     given);
+  value *record = record_load(p, id, &e);
+  if (record == NULL) return e;
+  e = look_at(p, record, true, op, properties);
+  if (e == NULL && *properties == NULL)
+    e = vss_error(VSS_E_OBJECT_NOT_FOUND, "there is no shadow copy %s", id);
+  return e;
+}
+
+
+error *shadows_query(const places *p, const char *set, saros_op *op,
+                     value **list) {
   char id[GUID_TEXT];
   error *e = NULL;
   if (set != NULL && !record_id(set, id))
@@ -145,9 +185,13 @@ error *shadows_query(const places *p, const char *set, value **list) {
   if (made == NULL) e = error_no_memory();
   for (uint32_t i = 0; e == NULL && i < records->count; i++) {
     const value *r = records->as.items[i];
-    if (!record_is(r, "created")) continue;
+    value *properties = NULL, *own;
     if (set != NULL && strcmp(record_text(r, "set"), id) != 0) continue;
-    e = add(made, r);
+    own = value_copy(r);
+    e = own != NULL ? look_at(p, own, set != NULL, op, &properties)
+                    : error_no_memory();
+    if (e == NULL && properties != NULL && !value_add(made, properties))
+      e = error_no_memory();
   }
   value_free(records);
   if (e == NULL)

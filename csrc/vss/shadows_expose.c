@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "op/fork.h"
+#include "vss/place.h"
 #include "vss/record_parts.h"
 
 
@@ -41,14 +42,6 @@ static error *cannot(const char *what, const char *path) {
 }
 
 
-/* Whether this is the root of something mounted. */
-static bool is_mount(int fd) {
-  struct statx s;
-  return statx(fd, "", AT_EMPTY_PATH, STATX_INO, &s) == 0 &&
-         (s.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-}
-
-
 static bool is_empty(int fd) {
   int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
@@ -72,7 +65,7 @@ static int open_target(const char *at, bool *made, error **e) {
   else if ((fd = fd_own(
                 open(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))) < 0)
     *e = cannot("cannot mount on that: it must be a directory", at);
-  else if (is_mount(fd))
+  else if (fd_is_mount(fd))
     *e = error_at(vss_error(VSS_E_OBJECT_ALREADY_EXISTS,
                             "something is mounted at '%s' already; name "
                             "another directory",
@@ -123,20 +116,10 @@ static bool put_attribute(value *record, bool exposed) {
 }
 
 
-static bool put_boot(value *record) {
-  value *us = value_map();
-  bool good = us != NULL && owner_put(us) &&
-              record_put_text(record, "exposed_boot",
-                              record_text(value_get(us, "owner"), "boot"));
-  value_free(us);
-  return good;
-}
-
-
 static bool put_exposed(value *record, const char *at, bool made) {
   return record_put_text(record, "exposed", at) &&
          value_put(record, "exposed_made", value_bool(made)) &&
-         put_attribute(record, true) && put_boot(record);
+         put_attribute(record, true) && record_put_boot(record, "exposed_boot");
 }
 
 
@@ -154,7 +137,9 @@ static error *expose(const places *p, value *record, const char *at) {
   error *e = NULL;
   int target = open_target(at, &made, &e);
   if (target < 0) return e;
-  if (!put_exposed(record, at, made)) e = error_no_memory();
+  /* Of one that was exposed before a restart the directory is there: ours. */
+  bool ours = made || value_boolean(value_get(record, "exposed_made"), false);
+  if (!put_exposed(record, at, ours)) e = error_no_memory();
   if (e == NULL) e = record_save(p, record);
   if (e == NULL) {
     e = mount_on(record_text(record, "path"), target, at);
@@ -170,7 +155,7 @@ static error *expose(const places *p, value *record, const char *at) {
 }
 
 
-static error *can_be_exposed(const value *record, const char *at) {
+static error *can_be_exposed(const places *p, value *record, const char *at) {
   const char *id = record_text(record, "id");
   if (!record_is(record, "created"))
     return vss_error(VSS_E_OBJECT_NOT_FOUND, "there is no shadow copy %s", id);
@@ -190,7 +175,7 @@ static error *can_be_exposed(const value *record, const char *at) {
     return error_at(vss_error(SAROS_E_INVALIDARG,
                               "'%s' lies in the shadow copy itself", at),
                     at);
-  return record_verify(record);
+  return record_ready(p, record, NULL);
 }
 
 
@@ -204,7 +189,7 @@ error *shadows_expose(const places *p, const char *id, const char *at) {
   if (clean == NULL) return error_no_memory();
   int claim = claim_take(p, id, &e);
   value *record = claim >= 0 ? record_load(p, id, &e) : NULL;
-  if (record != NULL) e = can_be_exposed(record, clean);
+  if (record != NULL) e = can_be_exposed(p, record, clean);
   if (e == NULL && record != NULL) e = expose(p, record, clean);
   value_free(record);
   claim_give(&claim);
@@ -221,7 +206,7 @@ error *shadows_expose(const places *p, const char *id, const char *at) {
    the root of a mount. */
 static bool is_ours(int fd, const char *path) {
   struct stat there, here;
-  return is_mount(fd) && fstat(fd, &there) == 0 && stat(path, &here) == 0 &&
+  return fd_is_mount(fd) && fstat(fd, &there) == 0 && stat(path, &here) == 0 &&
          there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
@@ -231,7 +216,7 @@ error *exposure_end(value *record, bool force) {
   error *e = NULL;
   if (*at == '\0') return NULL;
   int fd = fd_own(open(at, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  bool mounted = fd >= 0 && is_mount(fd);
+  bool mounted = fd >= 0 && fd_is_mount(fd);
   bool ours = mounted && is_ours(fd, record_text(record, "path"));
   fd_close(&fd); /* it would keep the mount busy */
   if (mounted && !ours)
@@ -265,13 +250,10 @@ error *shadows_unexpose(const places *p, const char *id) {
 
 error *exposure_again(const places *p, value *record, bool *again) {
   const char *at = record_text(record, "exposed");
-  value *now = value_map();
+  bool same;
   *again = false;
-  bool good = now != NULL && put_boot(now);
-  bool same = good && strcmp(record_text(now, "exposed_boot"),
-                             record_text(record, "exposed_boot")) == 0;
-  value_free(now);
-  if (!good) return error_no_memory();
+  if (!record_is_of_boot(record, "exposed_boot", &same))
+    return error_no_memory();
   if (*at == '\0' || same) return NULL; /* who unmounted it knew why */
   error *e = record_verify(record);
   char *copy = e == NULL ? mem_text(at) : NULL; /* it changes the record */

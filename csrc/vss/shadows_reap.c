@@ -1,7 +1,8 @@
 /*
 ** shadows_reap: what dead owners left. Frozen file systems first, because
 ** they hold up everybody; then what was half made, what should have gone with
-** its owner, and what somebody was deleting when he died.
+** its owner, and what somebody was deleting when he died. What persists is
+** only made readable again, when the machine was restarted.
 */
 #include <string.h>
 
@@ -11,7 +12,7 @@
 typedef struct reaping {
   const places *p;
   saros_op *op;
-  value *shadows, *thawed, *exposed, *failed;
+  value *shadows, *thawed, *surfaced, *exposed, *failed;
   value *void_sets; /* by name: sets whose maker died over them */
 } reaping;
 
@@ -51,11 +52,14 @@ static bool is_left(const reaping *r, const value *record) {
 }
 
 
-static error *said(value *list, const value *record, const error *why) {
-  static const char *const names[] = {"id", "set", "provider", "original"};
+static error *said(const reaping *r, value *list, const value *record,
+                   const error *why) {
+  static const char *const names[] = {"id", "set", "provider", "original",
+                                      "path"};
+  size_t count = sizeof names / sizeof *names - (list == r->surfaced ? 0 : 1);
   value *map = value_map();
   bool good = map != NULL;
-  for (size_t i = 0; good && i < sizeof names / sizeof *names; i++)
+  for (size_t i = 0; good && i < count; i++)
     good = value_put(map, names[i], value_copy(value_get(record, names[i])));
   if (good && why != NULL) good = record_put_text(map, "message", why->message);
   if (good) return value_add(list, map) ? NULL : error_no_memory();
@@ -87,9 +91,9 @@ static error *reap_claimed(reaping *r, const value *seen) {
   if (why != NULL) {
     log_write(LOG_WARNING, "vss", "%s could not be taken away: %s",
               record_text(seen, "id"), why->message);
-    e = said(r->failed, seen, why);
+    e = said(r, r->failed, seen, why);
   } else if (left) {
-    e = said(r->shadows, seen, NULL);
+    e = said(r, r->shadows, seen, NULL);
   }
   error_unref(why);
   value_free(record);
@@ -99,13 +103,16 @@ static error *reap_claimed(reaping *r, const value *seen) {
 
 static error *restore_claimed(reaping *r, const value *seen) {
   error *why = NULL, *e = NULL;
-  bool again = false;
+  bool surfaced = false, again = false;
   value *record = look_again(r, seen, &why);
-  if (record != NULL && record_is(record, "created"))
-    why = exposure_again(r->p, record, &again);
-  if (why != NULL)
-    e = said(r->failed, seen, why);
-  else if (again &&
+  bool there = record != NULL && record_is(record, "created");
+  if (there && surface_is_due(record))
+    why = surface_claimed(r->p, record, r->op, &surfaced);
+  if (there && why == NULL) why = exposure_again(r->p, record, &again);
+  if (surfaced) e = said(r, r->surfaced, record, NULL);
+  if (why != NULL && e == NULL)
+    e = said(r, r->failed, seen, why);
+  else if (again && e == NULL &&
            !value_add(r->exposed, value_copy(value_get(record, "exposed"))))
     e = error_no_memory();
   error_unref(why);
@@ -120,7 +127,7 @@ static error *with_claim(reaping *r, const value *record,
   int claim = claim_take(r->p, record_text(record, "id"), &e);
   if (claim < 0) { /* somebody is at it; all else is worth a word */
     bool busy = e->code == VSS_E_PROVIDER_IN_USE;
-    error *bad = busy ? NULL : said(r->failed, record, e);
+    error *bad = busy ? NULL : said(r, r->failed, record, e);
     error_unref(e);
     return bad;
   }
@@ -140,7 +147,7 @@ static error *reap_all(reaping *r) {
     if (shadows_stopped(r->op, &e)) break;
     if (is_left(r, one))
       e = with_claim(r, one, reap_claimed);
-    else if (*record_text(one, "exposed") != '\0')
+    else if (*record_text(one, "exposed") != '\0' || surface_is_due(one))
       e = with_claim(r, one, restore_claimed);
   }
   value_free(records);
@@ -170,11 +177,12 @@ static value *new_list(value *report, const char *name) {
 static bool begin(reaping *r, value *report) {
   r->shadows = new_list(report, "shadows");
   r->thawed = new_list(report, "thawed");
+  r->surfaced = new_list(report, "surfaced");
   r->exposed = new_list(report, "exposed");
   r->failed = new_list(report, "failed");
   r->void_sets = value_map();
-  return r->shadows != NULL && r->thawed != NULL && r->exposed != NULL &&
-         r->failed != NULL && r->void_sets != NULL;
+  return r->shadows != NULL && r->thawed != NULL && r->surfaced != NULL &&
+         r->exposed != NULL && r->failed != NULL && r->void_sets != NULL;
 }
 
 

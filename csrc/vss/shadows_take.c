@@ -56,7 +56,13 @@ static error *take_set(const places *p, const char *set, members *m) {
 ** Break
 ** ---------------------------------------------------------------- */
 
-static error *can_break(const value *record, bool writable) {
+/* One that somebody died over may be loosened, whatever is asked now. */
+static bool to_be_loosened(const value *record, bool writable) {
+  return writable || record_is_loosened(record);
+}
+
+
+static error *can_break(const places *p, value *record, bool writable) {
   const char *id = record_text(record, "id");
   error *e = NULL;
   if (!record_is(record, "created"))
@@ -73,27 +79,70 @@ static error *can_break(const value *record, bool writable) {
                      id);
   const provider *by = record_provider(record, &e);
   if (by == NULL) return e;
-  if (writable && by->loosen == NULL)
+  if (to_be_loosened(record, writable) && by->loosen == NULL)
     return vss_error(VSS_E_NOT_SUPPORTED,
                      "what the provider %s made cannot be made writable; break "
                      "the set without that",
                      by->name);
-  return record_verify(record);
+  return record_is_loosened(record) ? NULL : record_ready(p, record, NULL);
 }
 
 
-static error *say_where(const value *record, value *list) {
+/* `path` is where it lies now, or NULL: where the record says. */
+static error *say_where(const value *record, const char *path, value *list) {
   static const char *const names[] = {"id", "original", "path", "device"};
   value *map = value_map();
   bool good = map != NULL;
   for (size_t i = 0; good && i < sizeof names / sizeof *names; i++) {
     const value *item = value_get(record, names[i]);
+    if (path != NULL && strcmp(names[i], "device") == 0) continue;
     if (item != NULL && item->type != VALUE_NULL)
       good = value_put(map, names[i], value_copy(item));
   }
+  if (good && path != NULL) good = record_put_text(map, "path", path);
   if (good) return value_add(list, map) ? NULL : error_no_memory();
   value_free(map);
   return error_no_memory();
+}
+
+
+/* Written down first: what may be written to is nobody's shadow any more, and
+   is neither mounted again nor believed. */
+static error *mark_loosened(const places *p, value *record) {
+  if (!value_put(record, "loosening", value_bool(true)))
+    return error_no_memory();
+  return record_save(p, record);
+}
+
+
+/* What could not be loosened is a shadow as before, when it still is one. */
+static void put_back(const places *p, value *record) {
+  bool again, changed;
+  error *e = NULL;
+  if (!value_put(record, "loosening", value_null())) return;
+  error_unref(surface_in_memory(record, NULL, &again, &changed));
+  e = record_verify(record);
+  if (e == NULL) e = record_save(p, record);
+  if (e != NULL)
+    log_write(LOG_WARNING, "vss", "%s is neither broken up nor as it was: %s",
+              record_text(record, "id"), e->message);
+  error_unref(e);
+}
+
+
+static error *loosen(const places *p, value *record, value *where) {
+  char *path = NULL;
+  bool anew = !record_is_loosened(record);
+  error *e = NULL;
+  const provider *by = record_provider(record, &e);
+  if (by == NULL) return e;
+  if (anew) e = mark_loosened(p, record);
+  if (e != NULL) return e;
+  e = by->loosen(value_get(record, "keep"), &path);
+  if (e == NULL) e = say_where(record, path, where);
+  mem_free(path);
+  if (e != NULL && anew) put_back(p, record);
+  return e;
 }
 
 
@@ -102,15 +151,12 @@ static error *say_where(const value *record, value *list) {
 static error *break_all(const places *p, const members *m, bool writable,
                         value *where) {
   error *e = NULL;
-  const value *r = NULL;
+  for (uint32_t i = 0; e == NULL && i < m->records->count; i++)
+    e = can_break(p, m->records->as.items[i], writable);
   for (uint32_t i = 0; e == NULL && i < m->records->count; i++) {
-    r = m->records->as.items[i];
-    e = can_break(r, writable);
-    if (e == NULL) e = say_where(r, where);
-  }
-  for (uint32_t i = 0; writable && e == NULL && i < m->records->count; i++) {
-    r = m->records->as.items[i];
-    e = record_provider(r, &e)->loosen(value_get(r, "keep"));
+    value *r = m->records->as.items[i];
+    e = to_be_loosened(r, writable) ? loosen(p, r, where)
+                                    : say_where(r, NULL, where);
   }
   for (uint32_t i = 0; e == NULL && i < m->records->count; i++)
     e = record_remove(p, record_text(m->records->as.items[i], "id"));
@@ -134,47 +180,6 @@ error *shadows_break(const places *p, const char *given, bool writable,
     *paths = where;
   else
     value_free(where);
-  return e;
-}
-
-
-/* ------------------------------------------------------------------
-** Revert
-** ---------------------------------------------------------------- */
-
-static error *revert_claimed(const places *p, const char *id, saros_op *op) {
-  error *e = NULL;
-  value *record = record_load(p, id, &e);
-  if (record == NULL) return e;
-  const provider *by = record_provider(record, &e);
-  if (by == NULL) {
-    value_free(record);
-    return e;
-  }
-  if (!record_is(record, "created"))
-    e = vss_error(VSS_E_OBJECT_NOT_FOUND,
-                  "the shadow copy %s is not complete (any more)", id);
-  else if (!value_boolean(value_get(record, "persistent"), false))
-    e = vss_error(VSS_E_UNSUPPORTED_CONTEXT,
-                  "only to a persistent shadow copy can a volume be reverted");
-  else if (by->revert == NULL)
-    e = vss_error(SAROS_E_NOTIMPL,
-                  "the provider \"%s\" cannot revert; restore from the shadow "
-                  "copy instead",
-                  by->name);
-  else
-    e = by->revert(value_get(record, "keep"), op);
-  value_free(record);
-  return e;
-}
-
-
-error *shadows_revert(const places *p, const char *id, saros_op *op) {
-  error *e = NULL;
-  int claim = claim_take(p, id, &e);
-  if (claim < 0) return e;
-  e = revert_claimed(p, id, op);
-  claim_give(&claim);
   return e;
 }
 
@@ -210,7 +215,7 @@ static error *import_known(const places *p, value *record) {
     return vss_error(VSS_E_VOLUME_IN_USE,
                      "the process that made the shadow copy %s still has it",
                      id);
-  error *e = record_verify(record);
+  error *e = record_ready(p, record, NULL);
   return e != NULL ? e : make_ours(p, record);
 }
 
@@ -227,13 +232,23 @@ static error *import_unknown(const places *p, const value *said) {
                      "there is no record of the shadow copy %s here, and the "
                      "provider %s cannot tell whether it is there",
                      record_text(said, "id"), by->name);
-  e = by->verify(value_get(said, "keep"));
-  if (e != NULL) return e;
+  static const char *const not_said[] = {
+      "exposed", "exposed_made", "exposed_boot", "surfaced_boot", "loosening"};
+  bool again, changed, good = true;
   value *record = value_copy(said);
-  if (record == NULL || !value_put(record, "exposed", value_null()) ||
-      !value_put(record, "exposed_made", value_null()) ||
-      !value_put(record, "exposed_boot", value_null()))
-    e = error_no_memory();
+  for (size_t i = 0; good && i < sizeof not_said / sizeof *not_said; i++)
+    good = record != NULL && value_put(record, not_said[i], value_null());
+  if (!good) {
+    value_free(record);
+    return error_no_memory();
+  }
+  error *hidden = surface_in_memory(record, NULL, &again, &changed);
+  e = by->verify(value_get(record, "keep"));
+  if (e != NULL && hidden != NULL) {
+    error_unref(e);
+    e = error_ref(hidden);
+  }
+  error_unref(hidden);
   if (e == NULL) e = make_ours(p, record);
   value_free(record);
   return e;

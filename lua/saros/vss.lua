@@ -312,9 +312,10 @@ function vss.shadow(options)
 end
 
 --- Takes away what dead owners left: file systems that are still frozen,
---- shadows that were not finished or not meant to stay.
+--- shadows that were not finished or not meant to stay. Those that persist can
+--- be read again, when the machine was restarted. A new set begins with that.
 ---@param options? { state_dir: string? }
----@return saros.operation op its result: `{ shadows, thawed, failed }`
+---@return saros.operation op its result: `{ shadows, thawed, surfaced, exposed, failed }`
 function vss.reap(options)
   check("vss.reap", options or {}, { state_dir = "string" }, 3)
   return core.vss_reap((options or {}).state_dir)

@@ -232,7 +232,8 @@ static inline error *case_verify(const value *keep) {
   return vss_error(VSS_E_OBJECT_NOT_FOUND, "somebody took it away");
 }
 
-static inline error *case_loosen(const value *keep) {
+static inline error *case_loosen(const value *keep, char **path) {
+  *path = NULL;
   atomic_fetch_add(&seen_->loosened, 1);
   return chmod(value_chars(value_get(keep, "dir"), ""), 0700) == 0
              ? NULL

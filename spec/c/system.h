@@ -5,16 +5,19 @@
 #ifndef SAROS_SPEC_SYSTEM_H
 #define SAROS_SPEC_SYSTEM_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <poll.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -199,13 +202,46 @@ static int system_talk(lua_State *L) {
   return 1;
 }
 
+/* A mount namespace of our own, for what is mounted by us, by our threads and
+   by the programs we start: it ends with the last of us. Only before there are
+   threads, which would stay outside. --> true, or nil and why not. */
+static int system_private_mounts(lua_State *L) {
+  DIR *threads = opendir("/proc/self/task");
+  int count = 0;
+  const char *why = NULL;
+  while (threads != NULL && readdir(threads) != NULL) count++;
+  if (threads != NULL) closedir(threads);
+  if (count != 3) /* with "." and ".." */
+    why = "there are threads already";
+  else if (geteuid() != 0)
+    why = "only root may mount";
+  else if (unshare(CLONE_NEWNS) != 0 ||
+           mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
+    why = strerror(errno);
+  if (why == NULL) {
+    lua_pushboolean(L, true);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
 static const luaL_Reg system_functions[] = {
-    {"spawn", system_spawn}, {"terminal", system_terminal},
-    {"read", system_read},   {"write", system_write},
-    {"close", system_close}, {"wait", system_wait},
-    {"kill", system_kill},   {"fork", system_fork},
-    {"exit", system_exit},   {"pid", system_pid},
-    {"adopt", system_adopt}, {"pipe", system_pipe},
-    {"talk", system_talk},   {NULL, NULL}};
+    {"spawn", system_spawn},
+    {"terminal", system_terminal},
+    {"read", system_read},
+    {"write", system_write},
+    {"close", system_close},
+    {"wait", system_wait},
+    {"kill", system_kill},
+    {"fork", system_fork},
+    {"exit", system_exit},
+    {"pid", system_pid},
+    {"adopt", system_adopt},
+    {"pipe", system_pipe},
+    {"talk", system_talk},
+    {"private_mounts", system_private_mounts},
+    {NULL, NULL}};
 
 #endif

@@ -244,7 +244,7 @@ static void kill_once(const arena *a, int at) {
   CHECK(writer_has_heard());
   /* The next one: it clears up first, and works. */
   CHECK_INT(in_a_child(a, 0), 0);
-  if (!clean(a, b, at)) CHECK(!"clean");
+  if (!clean(a, b, at)) check_bad++;
 }
 
 static uint32_t seed = 20261121;

@@ -289,6 +289,49 @@ TEST(removed_behind_our_back) {
   drop_volume();
 }
 
+/* A restart takes the mount, and can leave the volume inactive. */
+TEST(after_a_restart) {
+  char p[1000], root[700], *device = NULL;
+  if (!make_volume(true, "ext4")) return;
+  make_data();
+  shadow *s = case_shadow(&provider_lvm, mounted);
+  if (s == NULL) return;
+  provider_lvm.forget(s); /* its maker goes, and lets go of the lock */
+  value *keep = case_keep(case_file);
+  snprintf(root, sizeof root, "%s/root", s->place);
+  snprintf(p, sizeof p, "%s/app/before", s->path);
+  CHECK(provider_lvm.surfaced(keep));
+  for (int active = 1; active >= 0; active--) {
+    CHECK_INT(umount2(root, 0), 0);
+    if (!active)
+      CHECK_INT(volumes_run("lvchange -q -an vg/saros_%s", s->id), 0);
+    CHECK(!provider_lvm.surfaced(keep) && case_get(p) == NULL);
+    DONE(provider_lvm.surface(keep, NULL, &device));
+    CHECK_TEXT(device, s->device);
+    mem_free(device);
+    CHECK(provider_lvm.surfaced(keep));
+    CHECK_TEXT(case_get(p), "not written out");
+    CHECK(open(p, O_RDWR | O_CLOEXEC) < 0 && errno == EROFS);
+    DONE(provider_lvm.surface(keep, NULL, &device)); /* and again */
+    mem_free(device);
+    DONE(case_verify(&provider_lvm));
+  }
+  CHECK_INT(umount2(root, 0), 0);
+  CHECK_INT(mount("t", root, "tmpfs", 0, NULL), 0);
+  CHECK(case_says(provider_lvm.surface(keep, NULL, &device),
+                  VSS_E_OBJECT_NOT_FOUND, "hidden"));
+  CHECK(device == NULL);
+  CHECK_INT(umount2(root, 0), 0);
+  CHECK(chmod(s->place, 0755) == 0);
+  CHECK(case_says(provider_lvm.surface(keep, NULL, &device), SAROS_E_REFUSED,
+                  "ours alone"));
+  CHECK(chmod(s->place, 0700) == 0);
+  value_free(keep);
+  case_drop(s);
+  CHECK(!any_left());
+  drop_volume();
+}
+
 TEST(more_changed_than_fits) {
   if (!make_volume(false, "ext4")) return;
   char p[700];
@@ -341,6 +384,7 @@ static void guest(void) {
   RUN(classic_xfs);
   RUN(somebody_elses_volume);
   RUN(removed_behind_our_back);
+  RUN(after_a_restart);
   RUN(more_changed_than_fits);
   RUN(no_room_in_the_group);
   engine_release(); /* these fork */

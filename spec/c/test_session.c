@@ -36,7 +36,7 @@ static void only(session *s, const char *const *there, const char *point) {
     uint32_t code = call(s, name, NULL);
     if (code != VSS_E_BAD_STATE) {
       printf("at %s: %s answered 0x%08x\n", point, name, code);
-      CHECK(!"bad state");
+      check_bad++;
     }
   }
 }
@@ -346,7 +346,7 @@ TEST(codes) {
     run_once(at[i], cases[i].m, &code, NULL);
     if (code != cases[i].code) {
       printf("%s: 0x%08x, not 0x%08x\n", cases[i].line, code, cases[i].code);
-      CHECK(!"code");
+      check_bad++;
     }
   }
   three_close();

@@ -20,7 +20,7 @@ TEST(query_shows_what_is_complete) {
   record_put_text(b, "state", "preparing");
   record_put_text(c, "state", "deleting");
   save(p, a), save(p, b), save(p, c);
-  CHECK_CODE(shadows_query(p, NULL, &list), 0);
+  CHECK_CODE(shadows_query(p, NULL, NULL, &list), 0);
   CHECK_INT(list->count, 1);
   const value *s = list->as.items[0];
   CHECK_TEXT(record_text(s, "id"), id_of(a));
@@ -36,21 +36,21 @@ TEST(query_shows_what_is_complete) {
                     value_get(a, "created_100ns")));
   CHECK(value_get(s, "missing") == NULL && value_get(s, "keep") == NULL);
   value_free(list);
-  CHECK_CODE(shadows_query(p, record_text(a, "set"), &list), 0);
+  CHECK_CODE(shadows_query(p, record_text(a, "set"), NULL, &list), 0);
   CHECK_INT(list->count, 1);
   value_free(list);
-  CHECK_CODE(shadows_query(p, record_text(b, "set"), &list), 0);
+  CHECK_CODE(shadows_query(p, record_text(b, "set"), NULL, &list), 0);
   CHECK_INT(list->count, 0);
   value_free(list);
-  CHECK_CODE(shadows_query(p, "x", &list), SAROS_E_INVALIDARG);
+  CHECK_CODE(shadows_query(p, "x", NULL, &list), SAROS_E_INVALIDARG);
   wipe(record_text(a, "path")); /* behind our back */
-  CHECK_CODE(shadows_query(p, NULL, &list), 0);
+  CHECK_CODE(shadows_query(p, NULL, NULL, &list), 0);
   CHECK_TEXT(record_text(list->as.items[0], "missing"),
              "somebody took it away");
   value_free(list);
   record_put_text(a, "provider", "of tomorrow");
   save(p, a);
-  CHECK_CODE(shadows_query(p, NULL, &list), 0);
+  CHECK_CODE(shadows_query(p, NULL, NULL, &list), 0);
   CHECK(strstr(record_text(list->as.items[0], "missing"), "of tomorrow") !=
         NULL);
   value_free(list);
@@ -248,7 +248,7 @@ static places *swept;
 
 static bool query_all(void) {
   value *list = NULL;
-  error *e = shadows_query(swept, NULL, &list);
+  error *e = shadows_query(swept, NULL, NULL, &list);
   bool good = e == NULL;
   CHECK(good || e->code == SAROS_E_OUTOFMEMORY);
   error_unref(e);

@@ -88,7 +88,7 @@ TEST(exposed_to_be_read) {
   /* The shadow itself is as it was. */
   CHECK(put_file(in("shadow-%s/content", id_of(shadow_)), "new", 3));
   value *list = NULL;
-  CHECK_CODE(shadows_query(p, NULL, &list), 0);
+  CHECK_CODE(shadows_query(p, NULL, NULL, &list), 0);
   CHECK_TEXT(record_text(list->as.items[0], "exposed"), at);
   CHECK_TEXT(record_text(list->as.items[0], "exposed_path"), at);
   value_free(list);

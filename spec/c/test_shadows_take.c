@@ -218,7 +218,7 @@ TEST(imported_without_a_record) {
   check_imported(other, x.r[0], true);
   check_imported(other, x.r[1], true);
   value *now = NULL;
-  CHECK_CODE(shadows_query(other, NULL, &now), 0);
+  CHECK_CODE(shadows_query(other, NULL, NULL, &now), 0);
   CHECK(value_get(now->as.items[0], "exposed") == NULL);
   value_free(now);
   CHECK_CODE(shadows_import(other, list, &code), VSS_E_NO_SNAPSHOTS_IMPORTED);

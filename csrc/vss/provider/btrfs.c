@@ -316,5 +316,6 @@ const provider provider_btrfs = {
     .forget = btrfs_forget,
     .verify = btrfs_verify,
     .revert = btrfs_revert,
+    .loosen = btrfs_loosen,
     .place_of = btrfs_place_of,
 };

@@ -1,6 +1,6 @@
 /*
-** provider btrfs: what its record alone can do: delete the snapshot, and see
-** whether it is still what was made.
+** provider btrfs: what its record alone can do: delete the snapshot, see
+** whether it is still what was made, and make it writable.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,6 +158,53 @@ error *btrfs_verify(const value *keep) {
                 : changed(path, "was deleted behind our back");
     if (fd >= 0) close(fd);
   }
+  if (place >= 0) close(place);
+  mem_free(path);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Loosening
+** ---------------------------------------------------------------- */
+
+static error *make_writable(const value *keep, int fd, const char *path) {
+  struct btrfs_ioctl_get_subvol_info_args info;
+  const char *why;
+  struct stat st;
+  uint64_t flags = 0;
+  if (fstat(fd, &st) != 0 || st.st_ino != SUBVOLUME_INODE)
+    return not_ours(path, "is no snapshot");
+  if (btrfs_info(fd, &info) != 0 || !is_ours(keep, &info, &why))
+    return changed(path, "was replaced by something else behind our back");
+  int failed = 0;
+  if (ioctl(fd, BTRFS_IOC_SUBVOL_GETFLAGS, &flags) < 0) failed = errno;
+  flags &= ~(uint64_t)BTRFS_SUBVOL_RDONLY;
+  if (failed == 0 && ioctl(fd, BTRFS_IOC_SUBVOL_SETFLAGS, &flags) < 0)
+    failed = errno;
+  if (failed == 0 && syncfs(fd) != 0) failed = errno;
+  if (failed == 0) return NULL;
+  return error_of_errno(SAROS_FACADE_VSS, failed,
+                        "the snapshot cannot be made writable", path);
+}
+
+
+error *btrfs_loosen(const value *keep, char **where) {
+  int place;
+  char *path = NULL;
+  *where = NULL;
+  error *e = place_open(keep, &place);
+  if (e == NULL) e = keep_path_in(keep, "place", BTRFS_SHADOW, &path);
+  if (e == NULL) {
+    int fd = place >= 0
+                 ? openat(place, BTRFS_SHADOW,
+                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                 : -1;
+    e = fd >= 0 ? make_writable(keep, fd, path)
+                : changed(path, "was deleted behind our back");
+    if (fd >= 0) close(fd);
+  }
+  provider_step();
   if (place >= 0) close(place);
   mem_free(path);
   return e;

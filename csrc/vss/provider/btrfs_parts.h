@@ -25,6 +25,7 @@ error *btrfs_warn_nested(shadow *s, int source);
 /* btrfs_after.c: what the record alone can do. */
 error *btrfs_destroy(const value *keep, saros_op *op);
 error *btrfs_verify(const value *keep);
+error *btrfs_loosen(const value *keep, char **where);
 /* Deletes the subvolume that fd is, which was looked at: by its id, which
    nobody can put something else in place of; else by its name in `place`. */
 error *btrfs_delete(int place, const char *name, int fd, uint64_t id,

@@ -27,4 +27,7 @@ const provider provider_copy = {
     .destroy = tree_destroy,
     .forget = tree_forget,
     .verify = tree_verify,
+    .surfaced = tree_surfaced,
+    .surface = tree_surface,
+    .loosen = tree_loosen,
 };

@@ -11,7 +11,8 @@
 ** Loop device and mount need not be named in keep: they are found by the clone,
 ** which is told from another file by its inode and birth. Before it is, it is
 ** empty. The device is there as long as the mount is (autoclear), so that a
-** death in between leaves none.
+** death in between leaves none; what a restart took is made again from the
+** clone and from what keep says of it (image_mount.c).
 **
 ** ext4 is mounted as it is, without "noload": what was frozen has nothing to
 ** replay, and if it had, a mount that fails is the right answer. XFS leaves
@@ -160,7 +161,9 @@ static error *image_plan(shadow *s) {
   error *e = place_plan(s, directory);
   mem_free(directory);
   if (e != NULL) return e;
-  if (keep_put_path(s->keep, "source", s->from->loop_file)) return NULL;
+  if (keep_put_path(s->keep, "source", s->from->loop_file) &&
+      value_put(s->keep, "type", value_text(s->from->type)))
+    return NULL;
   return error_no_memory();
 }
 
@@ -225,6 +228,8 @@ static error *image_prepare(shadow *s, saros_op *op) {
   *self = (image_self){.source = {.file = -1}, .place = -1, .clone = -1};
   s->self = self;
   error *e = image_open_source(s->from, &self->source);
+  if (e == NULL && !image_put_source(s->keep, &self->source))
+    e = error_no_memory();
   if (e == NULL) e = place_make(s, false, &self->place);
   if (e == NULL) e = make_files(s, self);
   if (e == NULL) e = warn_of_pieces(s, self->source.file);
@@ -270,72 +275,6 @@ static error *image_commit(shadow *s) {
 ** After it
 ** ---------------------------------------------------------------- */
 
-static error *mount_failed(const shadow *s, int number) {
-  return error_of_errno(SAROS_FACADE_VSS, number,
-                        "the clone of the file system cannot be mounted",
-                        s->place);
-}
-
-
-/* An open file by a name, for calls that only know names: it is reached by
-   nothing that somebody else could have moved. */
-static const char *fd_name(int fd, char name[40]) {
-  snprintf(name, 40, "/proc/self/fd/%d", fd);
-  return name;
-}
-
-
-/* Other namespaces that share what is mounted there see this mount too, and
-   see it go; what is mounted in it later is nobody else's. */
-static int make_private(const image_self *self) {
-  char name[40];
-  int root = openat(self->place, IMAGE_TREE,
-                    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (root < 0) return errno;
-  int failed =
-      mount(NULL, fd_name(root, name), NULL, MS_PRIVATE, NULL) != 0 ? errno : 0;
-  close(root);
-  return failed;
-}
-
-
-static error *mount_clone(const shadow *s, const image_self *self,
-                          const char *device) {
-  char name[40];
-  const char *type = s->from->type;
-  const char *options = strcmp(type, "xfs") == 0 ? "nouuid,norecovery" : NULL;
-  int at = openat(self->place, IMAGE_TREE,
-                  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (at < 0) return mount_failed(s, errno);
-  int failed = mount(device, fd_name(at, name), type,
-                     MS_RDONLY | MS_NOSUID | MS_NODEV, options) != 0
-                   ? errno
-                   : 0;
-  close(at);
-  provider_step();
-  if (failed == 0) failed = make_private(self);
-  return failed == 0 ? NULL : mount_failed(s, failed);
-}
-
-
-/* The device is looked up by what is open: its number could have been given
-   to somebody else, its name to another device. */
-static error *attach_and_mount(shadow *s, const image_self *self, int clone) {
-  struct stat st;
-  int device;
-  error *e = image_attach(clone, &self->source, &device);
-  if (e != NULL) return e;
-  provider_step();
-  mem_free(s->device);
-  s->device = fstat(device, &st) == 0 ? disk_name(st.st_rdev) : NULL;
-  e = s->device != NULL ? mount_clone(s, self, s->device)
-      : errno == ENOMEM ? error_no_memory()
-                        : mount_failed(s, errno);
-  close(device); /* the mount has it now, or nobody */
-  return e;
-}
-
-
 static error *set_path(shadow *s) {
   char *tree = path_join(s->place, IMAGE_TREE);
   mem_free(s->path);
@@ -365,7 +304,16 @@ static error *image_finish(shadow *s, saros_op *op) {
         vss_error(VSS_E_OBJECT_NOT_FOUND,
                   "the clone in %s was taken away behind our back", s->place),
         s->place);
-  if (e == NULL) e = attach_and_mount(s, self, clone);
+  mem_free(s->device);
+  s->device = NULL;
+  if (e == NULL) {
+    const image_copy copy = {.clone = clone,
+                             .place = self->place,
+                             .path = s->place,
+                             .type = s->from->type,
+                             .source = self->source};
+    e = image_mount(&copy, &s->device);
+  }
   if (clone >= 0) close(clone);
   return e;
 }
@@ -399,6 +347,9 @@ const provider provider_image = {
     .destroy = image_destroy,
     .forget = image_forget,
     .verify = image_verify,
+    .surfaced = image_surfaced,
+    .surface = image_surface,
     .revert = NULL,
+    .loosen = image_loosen,
     .place_of = image_place_of,
 };

@@ -12,20 +12,6 @@
 #include "vss/mounts.h"
 #include "vss/provider/image_parts.h"
 
-enum { LOOPS_MOST = 8 }; /* over one clone: one, unless somebody adds some */
-
-/* What there is of a shadow. */
-typedef struct remains {
-  int place; /* -1: gone */
-  int clone; /* -1: gone, or never made */
-  struct stat st;
-  char *place_path, *tree;
-  const char *id; /* the name of the place */
-  dev_t loops[LOOPS_MOST];
-  size_t count;
-} remains;
-
-
 static error *not_ours(const char *place, const char *what) {
   return error_at(vss_error(SAROS_E_REFUSED,
                             "%s in %s is not what was made there, and was left "
@@ -35,7 +21,7 @@ static error *not_ours(const char *place, const char *what) {
 }
 
 
-static void let_go(remains *r) {
+void image_let_go(image_remains *r) {
   if (r->place >= 0) close(r->place);
   if (r->clone >= 0) close(r->clone);
   mem_free(r->place_path);
@@ -44,7 +30,7 @@ static void let_go(remains *r) {
 
 
 /* Before its inode was noted a clone is an empty file. */
-static error *open_clone(remains *r, const value *keep) {
+static error *open_clone(image_remains *r, const value *keep) {
   r->clone = openat(r->place, IMAGE_CLONE,
                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (r->clone < 0 && errno == ENOENT) return NULL;
@@ -59,21 +45,21 @@ static error *open_clone(remains *r, const value *keep) {
 }
 
 
-static error *look(const value *keep, remains *r) {
+error *image_look(const value *keep, image_remains *r) {
   size_t length;
-  *r = (remains){.place = -1, .clone = -1};
+  *r = (image_remains){.place = -1, .clone = -1};
   error *e = keep_path(keep, "place", &r->place_path);
   if (e == NULL) e = keep_path_in(keep, "place", IMAGE_TREE, &r->tree);
   if (e == NULL) e = place_open(keep, &r->place);
   if (e == NULL && r->place >= 0) e = open_clone(r, keep);
   if (e != NULL || r->clone < 0) return e;
   r->id = path_base(r->place_path, &length);
-  r->count = image_loops(&r->st, r->id, r->loops, LOOPS_MOST);
+  r->count = image_loops(&r->st, r->id, r->loops, IMAGE_LOOPS);
   return NULL;
 }
 
 
-static bool is_our_loop(const remains *r, dev_t dev) {
+bool image_is_loop(const image_remains *r, dev_t dev) {
   for (size_t i = 0; i < r->count; i++)
     if (r->loops[i] == dev) return true;
   return false;
@@ -84,7 +70,8 @@ static bool is_our_loop(const remains *r, dev_t dev) {
 ** Unmounting
 ** ---------------------------------------------------------------- */
 
-static error *in_use(const remains *r, const char *how, const char *where) {
+static error *in_use(const image_remains *r, const char *how,
+                     const char *where) {
   return error_at(vss_error(VSS_E_VOLUME_IN_USE, "the shadow copy %s %s%s",
                             r->tree, how, where),
                   r->tree);
@@ -93,14 +80,14 @@ static error *in_use(const remains *r, const char *how, const char *where) {
 
 /* How often ours is mounted on its tree. Nothing is touched when something
    else is, or ours is mounted elsewhere too. */
-static error *count_mounts(const remains *r, size_t *count) {
+static error *count_mounts(const image_remains *r, size_t *count) {
   error *e = NULL;
   mount_table *t = mount_table_read(&e);
   *count = 0;
   for (size_t i = 0; t != NULL && e == NULL && i < t->count; i++) {
     const mount_entry *m = &t->items[i];
     bool here = strcmp(m->point, r->tree) == 0;
-    bool ours = is_our_loop(r, m->dev);
+    bool ours = image_is_loop(r, m->dev);
     if (here && !ours)
       e = not_ours(r->place_path, "what is mounted on " IMAGE_TREE);
     else if (ours && !here)
@@ -115,7 +102,7 @@ static error *count_mounts(const remains *r, size_t *count) {
 }
 
 
-static error *unmount(const remains *r) {
+static error *unmount(const image_remains *r) {
   size_t count;
   error *e = count_mounts(r, &count);
   for (; e == NULL && count > 0; count--) {
@@ -135,7 +122,7 @@ static error *unmount(const remains *r) {
 ** Destroying
 ** ---------------------------------------------------------------- */
 
-static error *remove_one(const remains *r, const char *name, int flags) {
+static error *remove_one(const image_remains *r, const char *name, int flags) {
   if (unlinkat(r->place, name, flags) == 0 || errno == ENOENT) return NULL;
   if (errno == ENOTEMPTY || errno == ENOTDIR || errno == EEXIST)
     return not_ours(r->place_path, name);
@@ -145,13 +132,24 @@ static error *remove_one(const remains *r, const char *name, int flags) {
 }
 
 
-static error *take_away(const remains *r) {
+error *image_sink(const image_remains *r) {
   error *e = unmount(r);
   provider_step();
   for (size_t i = 0; e == NULL && i < r->count; i++)
     e = image_detach(r->loops[i], &r->st, r->tree);
   provider_step();
-  if (e == NULL) e = remove_one(r, IMAGE_TREE, AT_REMOVEDIR);
+  return e;
+}
+
+
+error *image_remove_tree(const image_remains *r) {
+  return remove_one(r, IMAGE_TREE, AT_REMOVEDIR);
+}
+
+
+static error *take_away(const image_remains *r) {
+  error *e = image_sink(r);
+  if (e == NULL) e = image_remove_tree(r);
   provider_step();
   if (e == NULL && r->clone >= 0) e = remove_one(r, IMAGE_CLONE, 0);
   provider_step();
@@ -160,12 +158,12 @@ static error *take_away(const remains *r) {
 
 
 error *image_destroy(const value *keep, saros_op *op) {
-  remains r;
+  image_remains r;
   (void)op; /* nothing here takes long */
   if (!place_planned(keep)) return NULL;
-  error *e = look(keep, &r);
+  error *e = image_look(keep, &r);
   if (e == NULL && r.place >= 0) e = take_away(&r);
-  let_go(&r);
+  image_let_go(&r);
   return e != NULL ? e : place_remove(keep);
 }
 
@@ -190,43 +188,50 @@ bool image_put_state(value *keep, int clone) {
 }
 
 
-static error *changed(const remains *r, const char *how) {
+error *image_changed(const image_remains *r, const char *how) {
   return error_at(
       vss_error(VSS_E_OBJECT_NOT_FOUND, "the shadow copy %s %s", r->tree, how),
       r->tree);
 }
 
 
-static error *check(const remains *r, const value *keep) {
+error *image_unchanged(const image_remains *r, const value *keep) {
   char text[100];
-  size_t mounts = 0;
   const char *kept = value_chars(value_get(keep, "state"), "");
-  if (r->clone < 0) return changed(r, "was deleted behind our back");
+  if (r->clone < 0) return image_changed(r, "was deleted behind our back");
   if (!describe_state(r->clone, text) || strcmp(kept, text) != 0)
-    return changed(r, "was changed behind our back");
-  error *e = NULL;
+    return image_changed(r, "was changed behind our back");
+  return NULL;
+}
+
+
+static error *check(const image_remains *r, const value *keep) {
+  size_t mounts = 0;
+  error *e = image_unchanged(r, keep);
+  if (e != NULL) return e;
   mount_table *t = mount_table_read(&e);
   for (size_t i = 0; t != NULL && i < t->count; i++) {
     /* The last one of a name is what is seen there. */
     if (strcmp(t->items[i].point, r->tree) == 0)
-      mounts = is_our_loop(r, t->items[i].dev) ? 1 : 2;
+      mounts = image_is_loop(r, t->items[i].dev) ? 1 : 2;
   }
   mount_table_free(t);
   if (e != NULL || mounts == 1) return e;
-  return changed(r, mounts == 0 ? "is there, but not mounted any more"
-                                : "is hidden: something else is mounted there");
+  return image_changed(r, mounts == 0
+                              ? "is there, but not mounted any more"
+                              : "is hidden: something else is mounted there");
 }
 
 
 error *image_verify(const value *keep) {
-  remains r;
-  error *e = look(keep, &r);
+  image_remains r;
+  error *e = image_look(keep, &r);
   if (e != NULL && e->code == SAROS_E_REFUSED) {
     error_unref(e);
-    e = changed(&r, "was replaced by something else behind our back");
+    e = image_changed(&r, "was replaced by something else behind our back");
   } else if (e == NULL) {
     e = check(&r, keep);
   }
-  let_go(&r);
+  image_let_go(&r);
   return e;
 }

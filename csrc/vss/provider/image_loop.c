@@ -100,6 +100,22 @@ error *image_open_source(const origin *from, image_source *source) {
 }
 
 
+bool image_put_source(value *keep, const image_source *source) {
+  return value_put(keep, "offset", value_int((int64_t)source->offset)) &&
+         value_put(keep, "limit", value_int((int64_t)source->limit)) &&
+         value_put(keep, "block", value_int((int64_t)source->block));
+}
+
+
+void image_get_source(const value *keep, image_source *source) {
+  *source = (image_source){
+      .file = -1,
+      .offset = (uint64_t)value_integer(value_get(keep, "offset"), 0),
+      .limit = (uint64_t)value_integer(value_get(keep, "limit"), 0),
+      .block = (uint32_t)value_integer(value_get(keep, "block"), 512)};
+}
+
+
 /* ------------------------------------------------------------------
 ** Attaching
 ** ---------------------------------------------------------------- */
@@ -173,6 +189,20 @@ size_t image_loops(const struct stat *clone, const char *word, dev_t *loops,
   }
   if (all != NULL) closedir(all);
   return count;
+}
+
+
+/* As long as it is open nobody can take it off its file. */
+int image_adopt(dev_t loop, const struct stat *clone,
+                const image_source *source) {
+  struct loop_info64 info;
+  int fd = disk_open(loop, O_RDONLY | O_NONBLOCK);
+  if (fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+      is_over(&info, clone) && (info.lo_flags & LO_FLAGS_READ_ONLY) != 0 &&
+      info.lo_offset == source->offset && info.lo_sizelimit == source->limit)
+    return fd;
+  if (fd >= 0) close(fd);
+  return -1;
 }
 
 

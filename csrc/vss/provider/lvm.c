@@ -268,4 +268,6 @@ const provider provider_lvm = {
     .destroy = lvm_destroy,
     .forget = forget,
     .verify = lvm_verify,
+    .surfaced = lvm_surfaced,
+    .surface = lvm_surface,
 };

@@ -122,24 +122,111 @@ error *lvm_destroy(const value *keep, saros_op *op) {
   return e != NULL ? e : place_remove(keep);
 }
 
-error *lvm_verify(const value *keep) {
-  lvm_volume v;
-  error *e = find(keep, NULL, &v);
-  if (e != NULL) return e;
+/* Of an answer, which is kept. */
+static error *check_volume(const value *keep, const lvm_volume *v) {
+  error *e = NULL;
   const char *name = text_of(keep, "name");
   const char *uuid = text_of(keep, "uuid");
-  if (v.answer == NULL)
+  if (v->answer == NULL)
     e = vss_error(VSS_E_OBJECT_NOT_FOUND,
                   "LVM has no volume %s any more: the snapshot was removed",
                   name);
-  else if (*uuid != '\0' && strcmp(v.uuid, uuid) != 0)
+  else if (*uuid != '\0' && strcmp(v->uuid, uuid) != 0)
     e = vss_error(VSS_E_OBJECT_NOT_FOUND,
                   "the volume %s is another one than was made", name);
-  else if (strlen(v.attr) > 4 && strchr("ISFX", v.attr[4]) != NULL)
+  else if (strlen(v->attr) > 4 && strchr("ISFX", v->attr[4]) != NULL)
     e = vss_error(VSS_E_OBJECT_NOT_FOUND,
                   "the snapshot %s is not valid any more: so much has changed "
                   "in the original that it was full",
                   name);
+  return e;
+}
+
+error *lvm_verify(const value *keep) {
+  lvm_volume v;
+  error *e = find(keep, NULL, &v);
+  if (e != NULL) return e;
+  e = check_volume(keep, &v);
   value_free(v.answer);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** After a restart
+** ---------------------------------------------------------------- */
+
+static int open_root(int place) {
+  return openat(place, LVM_ROOT, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+bool lvm_surfaced(const value *keep) {
+  int place;
+  if (!value_boolean(value_get(keep, "mounted"), false)) return true;
+  error *e = place_open(keep, &place);
+  error_unref(e);
+  int root = e == NULL && place >= 0 ? open_root(place) : -1;
+  bool is = root >= 0 && fd_is_mount(root);
+  if (root >= 0) close(root);
+  if (place >= 0) close(place);
+  return is;
+}
+
+/* It may have been made so that a start of the machine leaves it alone. */
+static error *activate(const lvm_volume *v, int lock) {
+  char name[300];
+  if (strlen(v->attr) > 4 && v->attr[4] == 'a') return NULL;
+  snprintf(name, sizeof name, "%s/%s", v->vg, v->lv);
+  const char *argv[] = {"lvchange", "--activate", "y", "--ignoreactivationskip",
+                        "--quiet",  name,         NULL};
+  tool_call call = {.argv = argv, .lock = lock, .seconds = REMOVE_SECONDS};
+  return tool_run(&call, NULL);
+}
+
+/* What is mounted there, when it is our volume. */
+static error *check_mount(int root, const lvm_volume *v) {
+  struct stat st, device;
+  if (fstat(root, &st) == 0 && stat(v->path, &device) == 0 &&
+      st.st_dev == device.st_rdev)
+    return NULL;
+  return vss_error(VSS_E_OBJECT_NOT_FOUND,
+                   "the snapshot %s is hidden: something else is mounted where "
+                   "it was",
+                   v->lv);
+}
+
+static error *mount_again(const value *keep, int place, int lock,
+                          const lvm_volume *v) {
+  char name[40];
+  error *e = activate(v, lock);
+  provider_step();
+  if (e != NULL) return e;
+  if (mkdirat(place, LVM_ROOT, 0700) != 0 && errno != EEXIST)
+    return error_of_errno(SAROS_FACADE_VSS, errno, "cannot make", LVM_ROOT);
+  int root = open_root(place);
+  if (root < 0)
+    return error_of_errno(SAROS_FACADE_VSS, errno, "cannot open", LVM_ROOT);
+  e = fd_is_mount(root) ? check_mount(root, v)
+                        : lvm_mount(v->path, fd_name(root, name),
+                                    text_of(keep, "file_system_type"));
+  provider_step();
+  close(root);
+  return e;
+}
+
+error *lvm_surface(const value *keep, saros_op *op, char **device) {
+  lvm_volume v = {0};
+  int place, lock = -1;
+  *device = NULL;
+  error *e = place_open(keep, &place);
+  if (e == NULL) e = place_check(keep, place);
+  if (e == NULL) e = find(keep, op, &v);
+  if (e == NULL) e = check_volume(keep, &v);
+  if (e == NULL) e = tool_lock(place, LVM_LOCK, WAIT_SECONDS, &lock);
+  if (e == NULL) e = mount_again(keep, place, lock, &v);
+  if (e == NULL && (*device = mem_text(v.path)) == NULL) e = error_no_memory();
+  value_free(v.answer);
+  if (lock >= 0) close(lock);
+  if (place >= 0) close(place);
   return e;
 }

@@ -39,6 +39,8 @@ void lvm_name(const char *id, char name[LVM_NAME]);
    are gone. out->answer NULL: the volume is. */
 error *lvm_destroy(const value *keep, saros_op *op);
 error *lvm_verify(const value *keep);
+bool lvm_surfaced(const value *keep);
+error *lvm_surface(const value *keep, saros_op *op, char **device);
 /* Mounts the volume at <place>/root. */
 error *lvm_mount(const char *device, const char *root, const char *type);
 

@@ -188,5 +188,8 @@ const provider provider_reflink = {
     .destroy = tree_destroy,
     .forget = tree_forget,
     .verify = tree_verify,
+    .surfaced = tree_surfaced,
+    .surface = tree_surface,
+    .loosen = tree_loosen,
     .place_of = place_of,
 };

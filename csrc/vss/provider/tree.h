@@ -27,6 +27,9 @@ error *tree_finish(shadow *s, saros_op *op);
 error *tree_destroy(const value *keep, saros_op *op);
 void tree_forget(shadow *s);
 error *tree_verify(const value *keep);
+bool tree_surfaced(const value *keep);
+error *tree_surface(const value *keep, saros_op *op, char **device);
+error *tree_loosen(const value *keep, char **where);
 
 #ifdef SAROS_TEST
 /* Between the passes and at their ends, with a word for where. */

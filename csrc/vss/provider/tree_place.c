@@ -1,6 +1,7 @@
 /*
 ** Where a tree's shadow is made, and how it is taken away: all of it lies in
-** the shadow's place (vss/place.h), so whoever has the record can remove it.
+** the shadow's place (vss/place.h), so whoever has the record can remove it,
+** make it read-only again after a restart, or give it up.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -142,21 +143,43 @@ static bool note_lock(tree *t, error **e) {
   return *e == NULL;
 }
 
-/* A mount of the root on itself. What forbids more than we ask for stays. */
-static int mount_readonly(const char *path) {
+static int open_root(int place) {
+  return openat(place, TREE_ROOT,
+                O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* What forbids more than we ask for stays. */
+static int remount_readonly(int root) {
+  char name[40];
   struct statvfs fs;
   unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
-  if (mount(path, path, NULL, MS_BIND, NULL) != 0) return errno;
-  provider_step();
-  if (statvfs(path, &fs) == 0) {
+  if (fstatvfs(root, &fs) == 0) {
     if (fs.f_flag & ST_NOEXEC) flags |= MS_NOEXEC;
     if (fs.f_flag & ST_NOATIME) flags |= MS_NOATIME;
     if (fs.f_flag & ST_NODIRATIME) flags |= MS_NODIRATIME;
     if (fs.f_flag & ST_RELATIME) flags |= MS_RELATIME;
   }
-  if (mount(NULL, path, NULL, flags, NULL) == 0) return 0;
-  int number = errno;
-  umount2(path, MNT_DETACH);
+  return mount(NULL, fd_name(root, name), NULL, flags, NULL) == 0 ? 0 : errno;
+}
+
+/* A mount of the root on itself. It is opened again for the second step: what
+   was open before is below the mount. Also of what somebody died over. */
+static int mount_readonly(int place) {
+  char name[40];
+  int number = 0, root = open_root(place);
+  if (root < 0) return errno;
+  if (!fd_is_mount(root)) {
+    fd_name(root, name);
+    if (mount(name, name, NULL, MS_BIND, NULL) != 0) number = errno;
+    close(root);
+    provider_step();
+    if (number != 0) return number;
+    root = open_root(place);
+    if (root < 0) return errno;
+  }
+  number = remount_readonly(root);
+  if (number != 0) umount2(fd_name(root, name), MNT_DETACH);
+  close(root);
   return number;
 }
 
@@ -165,7 +188,7 @@ error *tree_lock(tree *t) {
   int number = EPERM;
   if (has_capability(CAP_SYS_ADMIN)) {
     if (!note_lock(t, &e)) return e;
-    number = mount_readonly(t->c.to);
+    number = mount_readonly(t->c.parent);
     provider_step();
   }
   if (number == 0) return NULL;
@@ -273,10 +296,7 @@ error *tree_verify(const value *keep) {
   error *e = place_open(keep, &place);
   if (e != NULL) return e;
   e = keep_path(keep, "place", &path);
-  int root = -1;
-  if (place >= 0)
-    root =
-        openat(place, TREE_ROOT, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int root = place >= 0 ? open_root(place) : -1;
   if (e == NULL && (root < 0 || !keep_is_file(keep, "root", root)))
     e = error_at(vss_error(VSS_E_OBJECT_NOT_FOUND,
                            "the shadow copy in %s is not there any more; "
@@ -286,5 +306,70 @@ error *tree_verify(const value *keep) {
   if (root >= 0) close(root);
   if (place >= 0) close(place);
   mem_free(path);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** After a restart, and at the end
+** ---------------------------------------------------------------- */
+
+/* Read-only is all that a restart takes from it; who could not make it so has
+   nothing to lose. */
+static bool was_mounted(const value *keep) {
+  return value_boolean(value_get(keep, "mounted"), false);
+}
+
+bool tree_surfaced(const value *keep) {
+  struct statvfs fs;
+  int place;
+  if (!was_mounted(keep)) return true;
+  error *e = place_open(keep, &place);
+  error_unref(e);
+  int root = e == NULL && place >= 0 ? open_root(place) : -1;
+  bool is = root >= 0 && fd_is_mount(root) && fstatvfs(root, &fs) == 0 &&
+            (fs.f_flag & ST_RDONLY) != 0;
+  if (root >= 0) close(root);
+  if (place >= 0) close(place);
+  return is;
+}
+
+error *tree_surface(const value *keep, saros_op *op, char **device) {
+  char *path = NULL;
+  int place;
+  (void)op;
+  *device = NULL;
+  if (tree_surfaced(keep)) return NULL;
+  error *e = tree_verify(keep); /* also that nothing else is mounted there */
+  if (e != NULL) return e;
+  e = place_open(keep, &place);
+  if (e == NULL) e = place_check(keep, place);
+  if (e == NULL) e = keep_path_in(keep, "place", TREE_ROOT, &path);
+  if (e == NULL) {
+    int number = mount_readonly(place);
+    provider_step();
+    if (number != 0)
+      e = of_errno(number, "the shadow cannot be made read-only again", path);
+  }
+  if (place >= 0) close(place);
+  mem_free(path);
+  return e;
+}
+
+error *tree_loosen(const value *keep, char **where) {
+  char *path, *root = NULL;
+  int place = -1;
+  *where = NULL;
+  error *e = tree_verify(keep);
+  if (e != NULL) return e;
+  e = keep_path(keep, "place", &path);
+  if (e == NULL) e = place_open(keep, &place);
+  if (e == NULL) e = check_owner(keep, place, path);
+  if (e == NULL) e = keep_path_in(keep, "place", TREE_ROOT, &root);
+  if (e == NULL) e = unmount_root(root);
+  provider_step();
+  if (place >= 0) close(place);
+  mem_free(path);
+  mem_free(root);
   return e;
 }

@@ -204,7 +204,8 @@ end
 ---@field exposed? string
 ---@field missing? string why it cannot be there any more
 
---- Everything about one shadow.
+--- Everything about one shadow. One that persists can be read again then, if
+--- it was unmounted.
 ---@param id string
 ---@return saros.vss.snapshot
 function session:snapshot_properties(id)
@@ -311,9 +312,11 @@ function session:delete_snapshots(id, options)
 end
 
 --- Turns a set into plain data: what was made stays, and is nobody's shadow.
+--- `writable`: it may be written to, and of the provider `image` it is the
+--- file of an image then. If that fails, call it again: nothing is lost.
 ---@param set string
 ---@param options? { writable: boolean? }
----@return table paths where it is
+---@return { id: string, original: string, path: string, device: string? }[] paths where it is
 function session:break_snapshot_set(set, options)
   check("break_snapshot_set", "set", set, "string")
   check("break_snapshot_set", "options", options, "table", true)
@@ -327,7 +330,9 @@ function session:import_snapshots()
   return call(self, "import_snapshots", {})
 end
 
---- Rolls the original back to a persistent shadow.
+--- Rolls the original back to a persistent shadow of btrfs (all others:
+--- SAROS_E_NOTIMPL). Who has files open there goes on with what was; what is
+--- mounted of it or nested in it forbids it.
 ---@param id string
 ---@param options? { force: boolean? }
 function session:revert_to_snapshot(id, options)
