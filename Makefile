@@ -409,14 +409,12 @@ format:  ## let clang-format have its way
 # Slow and opinionated, therefore apart from lint. What they look for is in
 # .clang-tidy; a finding that is wrong is silenced where it is, with a reason.
 ANALYSED = $(STD) $(HOUSE) -DSAROS_TEST -isystem $(LUA_INCDIR)
+CPPCHECK = cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
+  --enable=warning,performance,portability -D_GNU_SOURCE
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
-	@cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
-	  --enable=warning,performance,portability \
-	  -DSAROS_STATIC -D_GNU_SOURCE $(C_SOURCES) $(LUA_C_SOURCES)
-	@$(if $(SQLITE),cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
-	  -Icsrc --enable=warning,performance,portability -D_GNU_SOURCE \
-	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
+	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES)
+	@$(if $(SQLITE),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@clang-tidy --quiet --warnings-as-errors='*' \
 	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)
 	@$(if $(SQLITE),clang-tidy --quiet --warnings-as-errors='*' \

@@ -27,7 +27,8 @@ end
 
 local function rows(path)
   local db <close> = require "saros.client.sqlite".open { path = path }
-  local r = assert(db:query "SELECT count(*) AS n, max(n) AS last FROM log":wait())
+  local count = db:query "SELECT count(*) AS n, max(n) AS last FROM log"
+  local r = assert(count:wait())
   assert(r[1].n == r[1].last, "there is a row missing")
   return r[1].n
 end
@@ -59,7 +60,8 @@ local function example(directory)
   assert(set:backup_complete():wait())
 end
 
-local directory = run("mktemp", "-d", "-t", "saros-sqlite.XXXXXX"):gsub("\n", "")
+local directory = run("mktemp", "-d", "-t", "saros-sqlite.XXXXXX")
+  :gsub("\n", "")
 local ok, err = pcall(saros.run, example, directory)
 run("rm", "-rf", directory)
 if not ok then error(err, 0) end
