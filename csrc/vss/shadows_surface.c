@@ -77,6 +77,7 @@ error *surface_in_memory(value *record, saros_op *op, bool *again,
   if (!good) return error_no_memory();
   *again = hidden && e == NULL;
   *changed = e == NULL;
+  /* cppcheck-suppress returnDanglingLifetime ; it points to no local */
   return e;
 }
 

@@ -142,6 +142,7 @@ static error *loosen(const places *p, value *record, value *where) {
   if (e == NULL) e = say_where(record, path, where);
   mem_free(path);
   if (e != NULL && anew) put_back(p, record);
+  /* cppcheck-suppress returnDanglingLifetime ; it points to no local */
   return e;
 }
 
