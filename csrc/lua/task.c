@@ -25,10 +25,10 @@ static void release(void *self) {
   if (p != NULL) port_unref(p);
 }
 
-#define TASK_KIND(name_, facade_)                                    \
-  {                                                                  \
-    .size = sizeof(saros_kind), .name = (name_), .facade = facade_,  \
-    .flags = SAROS_CANCELLABLE, .cancel = cancel, .release = release \
+#define TASK_KIND(name_, facade_)                                     \
+  {                                                                   \
+    .size = sizeof(saros_kind), .name = (name_), .facade = (facade_), \
+    .flags = SAROS_CANCELLABLE, .cancel = cancel, .release = release  \
   }
 
 /* What a script calls by another name speaks that service's vocabulary. */
