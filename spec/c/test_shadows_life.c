@@ -2,6 +2,8 @@
 ** The life of persistent shadows of real file systems: across a restart of the
 ** machine, which takes mounts and loop devices and leaves files and records;
 ** up to their end as plain data, or as the original itself.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/statvfs.h>
 
