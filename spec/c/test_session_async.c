@@ -70,6 +70,11 @@ static error *gated_verify(const value *keep) {
   return NULL;
 }
 
+static error *gated_destroy(const value *keep, saros_op *op) {
+  gate_pass("provider destroy");
+  return test_destroy(keep, op);
+}
+
 static provider gated_provider;
 
 /* A writer whose answers wait for the test. */
@@ -571,6 +576,40 @@ TEST(the_65th_member) {
   CHECK_INT(shoot_records(), 0);
 }
 
+/* An administrator is deleting what the closing is about to: that waits for
+   him, and has nothing to say of it. */
+TEST(deleted_by_two) {
+  error *e = NULL;
+  trace_begin(0, NO_HARM);
+  session *s = prepared(60), *other = opened(60);
+  CHECK_INT(call(s, "do_snapshot_set", NULL), 0);
+  CHECK_INT(call(other, "initialize_for_backup", NULL), 0);
+  size_t size = 0;
+  char *text = document_of(s, &size);
+  value *doc = json_read(text, size, NULL, &e), *args = value_map();
+  value_put(args, "id", value_copy(value_get(doc, "set")));
+  value_put(args, "set", value_bool(true));
+  gate_close_at("provider destroy");
+  saros_op *deletion = session_begin(other, "delete_snapshots", args, &e);
+  gate_reach();
+  saros_op *close = session_close(s, &e);
+  CHECK(!saros_op_wait(close, 200)); /* it is still his */
+  gate_open();
+  CHECK(saros_op_wait(close, GATE_BOUND_MS));
+  CHECK_INT(ended(deletion), VSS_S_ASYNC_FINISHED);
+  value *end = op_status(close);
+  CHECK(end != NULL && value_get(end, "cleanup") == NULL);
+  value_free(end);
+  saros_op_unref(close);
+  CHECK_INT(line_of("provider destroy"), last_of("provider destroy"));
+  CHECK_INT(shoot_records(), 0);
+  session_drop(s);
+  finish(other);
+  value_free(args);
+  value_free(doc);
+  mem_free(text);
+}
+
 static error *gone;
 static error *is_alive(writer_link *link) {
   (void)link;
@@ -684,6 +723,7 @@ int main(int argc, char **argv) {
   gated_provider.commit = gated_commit;
   gated_provider.finish = gated_finish;
   gated_provider.verify = gated_verify;
+  gated_provider.destroy = gated_destroy;
   provider_test = &gated_provider;
   gated_way = test_way;
   gated_way.tell = gated_tell;
@@ -701,6 +741,7 @@ int main(int argc, char **argv) {
   GATE_RUN(cancelled_behind_the_point_of_no_return);
   GATE_RUN(a_context_without_writers_tells_nobody);
   GATE_RUN(the_65th_member);
+  GATE_RUN(deleted_by_two);
   GATE_RUN(the_status_of_the_dead);
   GATE_RUN(nothing_of_a_session_is_left);
   GATE_RUN(forked);
