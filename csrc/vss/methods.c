@@ -40,17 +40,17 @@
       .release = work_release                                          \
     }                                                                  \
   }
-#define STEPPED(n, how_, needs_, any_, never_, over)                           \
-  {                                                                            \
-    .name = #n, .how = (how_), .needs = (needs_), .any = (any_),               \
-    .never = (never_), .takes_over = (over), .step = step_##n, .kind = {       \
-      .size = sizeof(saros_kind),                                              \
-      .name = "vss." #n,                                                       \
-      .facade = SAROS_FACADE_VSS,                                              \
-      .flags = SAROS_CANCELLABLE,                                              \
-      .cancel = work_cancel,                                                   \
-      .release = work_release                                                  \
-    }                                                                          \
+#define STEPPED(n, how_, needs_, any_, never_, over)                     \
+  {                                                                      \
+    .name = #n, .how = (how_), .needs = (needs_), .any = (any_),         \
+    .never = (never_), .takes_over = (over), .step = step_##n, .kind = { \
+      .size = sizeof(saros_kind),                                        \
+      .name = "vss." #n,                                                 \
+      .facade = SAROS_FACADE_VSS,                                        \
+      .flags = SAROS_CANCELLABLE,                                        \
+      .cancel = work_cancel,                                             \
+      .release = work_release                                            \
+    }                                                                    \
   }
 #define ASYNC(n, needs_, any_, never_) \
   STEPPED(n, METHOD_ASYNC, needs_, any_, never_, false)

@@ -113,7 +113,7 @@ struct work {
   const method *method;
   value *args;
   int stage;
-  bool ending; /* work_end was called: its outcome is decided */
+  bool ending;     /* work_end was called: its outcome is decided */
   telling *asking; /* the one whose answers count */
   /* Given up, may still run. The most are do_snapshot_set's: prepare, four
      levels of freeze and of thaw, abort for some, post, abort for all. */

@@ -76,8 +76,9 @@ BLOCK(start_snapshot_set) {
   if (*result == NULL) { /* nothing was begun */
     set_lock_give(l);
     return good ? error_no_memory()
-                : vss_error(VSS_E_UNEXPECTED, "the kernel has no random "
-                                              "numbers");
+                : vss_error(VSS_E_UNEXPECTED,
+                            "the kernel has no random "
+                            "numbers");
   }
   pthread_mutex_lock(&s->lock);
   s->creating = l;

@@ -32,8 +32,8 @@ static struct {
   int count;
   int at; /* the step that goes wrong; 0: none */
   mischief what;
-  bool done;    /* it has */
-  saros_op *op; /* what CANCEL cancels */
+  bool done;                  /* it has */
+  saros_op *op;               /* what CANCEL cancels */
   mischief (*pick)(int line); /* or it says which steps go wrong */
   char gone[32][24];          /* writers that were hung up on */
   int gone_count;

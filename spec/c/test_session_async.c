@@ -117,7 +117,7 @@ static writer_way gated_way;
 static writer *gated_writer(void) {
   error *e = NULL;
   writer *w = writer_make(&gated_way, "00000001-1111-4111-8111-111111111111",
-                          NULL, "one", (void *)(uintptr_t)"front_end", &e);
+                          NULL, "one", (void *)(uintptr_t) "front_end", &e);
   CHECK(w != NULL && writer_subscribe(w) == NULL);
   return w;
 }
@@ -566,9 +566,8 @@ TEST(the_65th_member) {
   for (int i = 0; i <= VOLUMES_MOST; i++) {
     snprintf(name, sizeof name, "m%d", i);
     mkdir(shoot_path(name), 0755);
-    CHECK_INT(
-        add(s, name, "traced"),
-        i < VOLUMES_MOST ? 0 : VSS_E_MAXIMUM_NUMBER_OF_VOLUMES_REACHED);
+    CHECK_INT(add(s, name, "traced"),
+              i < VOLUMES_MOST ? 0 : VSS_E_MAXIMUM_NUMBER_OF_VOLUMES_REACHED);
   }
   CHECK_INT(call(s, "do_snapshot_set", NULL), 0);
   CHECK_INT(shoot_records(), VOLUMES_MOST);

@@ -170,9 +170,10 @@ TEST(anywhere_in_a_backup) {
     alarm(GATE_HANG);
   CHECK(!bad);
   CHECK(runs > 10);
-  printf("%ld requests in a backup, %ld of them failed, %ld backups did "
-         "without\n",
-         n, runs, unharmed);
+  printf(
+      "%ld requests in a backup, %ld of them failed, %ld backups did "
+      "without\n",
+      n, runs, unharmed);
   for (int i = 0; i < WRITERS; i++) test_writer_gone(writers[i]);
 }
 

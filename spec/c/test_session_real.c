@@ -44,8 +44,8 @@ static uint32_t add_path(session *s, const char *path, const char *with) {
   return call(s, "add_to_snapshot_set", args);
 }
 
-static char said[1000];   /* of the operation that failed */
-static uint32_t said_by;  /* the code of its cause, or 0 */
+static char said[1000];  /* of the operation that failed */
+static uint32_t said_by; /* the code of its cause, or 0 */
 
 static uint32_t shoot(session *s) {
   error *e = NULL;
@@ -73,13 +73,17 @@ static bool mentions(const char *text) {
 
 /* The list of the original for do_snapshot_set. */
 static bool is_listed(uint32_t code) {
-  static const uint32_t all[] = {
-      SAROS_E_ACCESSDENIED,       SAROS_E_INVALIDARG,
-      SAROS_E_OUTOFMEMORY,        VSS_E_BAD_STATE,
-      VSS_E_UNEXPECTED,           VSS_E_FLUSH_WRITES_TIMEOUT,
-      VSS_E_HOLD_WRITES_TIMEOUT,  VSS_E_NESTED_VOLUME_LIMIT,
-      VSS_E_INSUFFICIENT_STORAGE, VSS_E_PROVIDER_VETO,
-      VSS_E_UNEXPECTED_PROVIDER_ERROR};
+  static const uint32_t all[] = {SAROS_E_ACCESSDENIED,
+                                 SAROS_E_INVALIDARG,
+                                 SAROS_E_OUTOFMEMORY,
+                                 VSS_E_BAD_STATE,
+                                 VSS_E_UNEXPECTED,
+                                 VSS_E_FLUSH_WRITES_TIMEOUT,
+                                 VSS_E_HOLD_WRITES_TIMEOUT,
+                                 VSS_E_NESTED_VOLUME_LIMIT,
+                                 VSS_E_INSUFFICIENT_STORAGE,
+                                 VSS_E_PROVIDER_VETO,
+                                 VSS_E_UNEXPECTED_PROVIDER_ERROR};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i] == code) return true;
   return false;
@@ -126,14 +130,13 @@ static bool nest(void) {
   static int made; /* 1: there, 2: not to be had */
   const volume *base = volumes_get(BTRFS);
   if (made == 0)
-    made = base != NULL &&
-                   volume_make(&outer, "xfs", 900, base->path,
-                               "-m reflink=1") &&
-                   volume_make(&middle, "xfs", 400, outer.path,
-                               "-m reflink=1") &&
-                   volume_make(&inner, "ext4", 32, middle.path, NULL)
-               ? 1
-               : 2;
+    made =
+        base != NULL &&
+                volume_make(&outer, "xfs", 900, base->path, "-m reflink=1") &&
+                volume_make(&middle, "xfs", 400, outer.path, "-m reflink=1") &&
+                volume_make(&inner, "ext4", 32, middle.path, NULL)
+            ? 1
+            : 2;
   return made == 1;
 }
 
@@ -214,12 +217,13 @@ TEST(neighbours_in_one_set) {
 ** ---------------------------------------------------------------- */
 
 static void fill(const char *directory) {
-  volumes_run("dd if=/dev/zero of='%s/full' bs=1M 2>/dev/null; "
-              "dd if=/dev/zero of='%s/full2' bs=4k 2>/dev/null; "
-              "i=0; while [ $i -lt 3000 ] && mkdir '%s/d'$i 2>/dev/null && "
-              "echo x 2>/dev/null >'%s/d'$i/f; do i=$((i+1)); done; "
-              "sync -f '%s'",
-              directory, directory, directory, directory, directory);
+  volumes_run(
+      "dd if=/dev/zero of='%s/full' bs=1M 2>/dev/null; "
+      "dd if=/dev/zero of='%s/full2' bs=4k 2>/dev/null; "
+      "i=0; while [ $i -lt 3000 ] && mkdir '%s/d'$i 2>/dev/null && "
+      "echo x 2>/dev/null >'%s/d'$i/f; do i=$((i+1)); done; "
+      "sync -f '%s'",
+      directory, directory, directory, directory, directory);
 }
 
 static void empty(const char *directory) {
@@ -253,9 +257,10 @@ TEST(a07_copies_on_a_full_disk) {
   char state[400];
   if (!volume_make(&v, "ext4", 24, NULL, NULL)) SKIP(volumes_missing);
   snprintf(state, sizeof state, "%s/state", v.path);
-  volumes_run("mkdir -p '%s' && dd if=/dev/urandom of='%s/data' bs=1M count=40 "
-              "2>/dev/null",
-              shoot_path("big"), shoot_path("big"));
+  volumes_run(
+      "mkdir -p '%s' && dd if=/dev/urandom of='%s/data' bs=1M count=40 "
+      "2>/dev/null",
+      shoot_path("big"), shoot_path("big"));
   state_dir = state;
   session *s = begun();
   CHECK_INT(add_path(s, shoot_path("big"), "copy"), 0);

@@ -201,9 +201,8 @@ static bool is_one_of(uint32_t code, const uint32_t *codes) {
 }
 
 static void check_code(uint32_t code) {
-  static const uint32_t of_telling[] = {SAROS_E_CANCELLED,
-                                        VSS_E_UNEXPECTED_WRITER_ERROR,
-                                        VSS_E_BAD_STATE, 0};
+  static const uint32_t of_telling[] = {
+      SAROS_E_CANCELLED, VSS_E_UNEXPECTED_WRITER_ERROR, VSS_E_BAD_STATE, 0};
   static const uint32_t of_gathering[] = {SAROS_E_CANCELLED,
                                           VSS_E_WRITER_INFRASTRUCTURE, 0};
   static const uint32_t of_set[] = {SAROS_E_CANCELLED, VSS_E_PROVIDER_VETO,
@@ -226,8 +225,8 @@ static void check_all(uint32_t code) {
   if (code == 0) check_held();
   must(times("provider destroy") >= times("provider plan"),
        "planned, and not destroyed", "a member");
-  must(times("provider forget") <= times("provider prepare"),
-       "forgotten twice", "a member");
+  must(times("provider forget") <= times("provider prepare"), "forgotten twice",
+       "a member");
   must(trace.broken[0] == '\0', "asked too much", trace.broken);
   check_code(code);
 }
