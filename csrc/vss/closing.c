@@ -57,15 +57,17 @@ static bool still_runs(const work *w) {
   return w->before != NULL && (op_flags_now(w->before) & OP_ENDED) == 0;
 }
 
-/* When somebody else is deleting it just now, he may still fail. */
+/* When somebody else is deleting it just now, he may still fail; and a moment
+   later there may be memory. */
 static error *delete_one(const places *at, const char *id) {
   error *e = NULL;
   for (int tries = 0; tries < DELETE_TRIES; tries++) {
     unsigned deleted;
     char left[37];
     e = shadows_delete(at, id, false, true, NULL, &deleted, left);
-    if (e == NULL || e->code != VSS_E_PROVIDER_IN_USE) break;
-    if (tries + 1 == DELETE_TRIES) break;
+    if (e == NULL || tries + 1 == DELETE_TRIES) break;
+    if (e->code != VSS_E_PROVIDER_IN_USE && e->code != SAROS_E_OUTOFMEMORY)
+      break;
     error_unref(e);
     e = NULL;
     struct timespec pause = {.tv_nsec = DELETE_PAUSE};
@@ -80,7 +82,7 @@ static void delete_job(machine_job *mj) {
   work *w = (work *)mj->m;
   session *s = w->s;
   error *e = NULL;
-  places *at = session_places(s, &e);
+  places *at = session_places(s, &e); /* they were opened long ago */
   for (size_t i = 0; at != NULL && i < s->member_count; i++) {
     e = delete_one(at, s->members[i]->id);
     if (e != NULL && e->code != VSS_E_OBJECT_NOT_FOUND)

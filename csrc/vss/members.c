@@ -62,6 +62,23 @@ static error *note(shadow *m) {
   return e;
 }
 
+/* A mount point that lost its file system since it was added is an empty
+   directory of another one, and a copy of that would be a lie. */
+static error *still_there(const shadow *m) {
+  struct stat st;
+  if (stat(m->from->path, &st) != 0)
+    return error_of_errno(SAROS_FACADE_VSS, errno,
+                          "what was added to the set cannot be seen any more",
+                          m->from->path);
+  if (st.st_dev == m->from->dev) return NULL;
+  return error_at(vss_error(SAROS_E_CHANGED,
+                            "%s is on another file system than when it was "
+                            "added to the set: one was mounted or unmounted "
+                            "there; begin a new set",
+                            m->given),
+                  m->given);
+}
+
 /* On disk before the act: what plan names is recorded before prepare. */
 void job_prepare(machine_job *mj) {
   member_job *j = (member_job *)mj;
@@ -69,7 +86,8 @@ void job_prepare(machine_job *mj) {
   shadow *m = j->m;
   m->note = note;
   m->note_self = j;
-  error *e = give_place(m, g->at);
+  error *e = still_there(m);
+  if (e == NULL) e = give_place(m, g->at);
   if (e == NULL) e = m->provider->plan(m);
   if (e == NULL) e = note(m);
   if (e == NULL) e = m->provider->prepare(m, j->w->m.op);

@@ -56,9 +56,12 @@ static const char *gate_running = "(none)";
 
 /* ThreadSanitizer gives up in children of a process with threads, unless
    told otherwise; read by its runtime only. */
+#ifndef GATE_TSAN_OPTIONS
+#define GATE_TSAN_OPTIONS "die_after_fork=0"
+#endif
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) {
-  return "die_after_fork=0";
+  return GATE_TSAN_OPTIONS;
 }
 
 static inline void gate_hangs(int unused) {

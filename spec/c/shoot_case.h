@@ -9,6 +9,9 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
+/* A thread that had ended, but was not joined yet when a child was forked,
+   would be a leak of the child. */
+#define GATE_TSAN_OPTIONS "report_thread_leaks=0:die_after_fork=0"
 #include "gate.h"
 #include "op/thread.h"
 #include "vss/session.h"
@@ -224,14 +227,19 @@ static inline writer_link *test_connect(writer *w, const char *whose,
 static inline value *test_metadata(const writer *w) {
   value *v = value_map(), *list = value_list(), *c = value_map();
   const char *level = w->self;
-  value_put(c, "name", value_text("main"));
-  value_put(c, "type", value_text("database"));
-  value_add(list, c);
-  value_put(v, "id", value_text(w->id));
-  value_put(v, "name", value_text(w->name));
-  value_put(v, "level", value_text(level));
-  value_put(v, "components", list);
-  return v;
+  bool good = c != NULL && value_put(c, "name", value_text("main")) &&
+              value_put(c, "type", value_text("database"));
+  if (good)
+    good = value_add(list, c);
+  else
+    value_free(c);
+  good = good && value_put(v, "id", value_text(w->id)) &&
+         value_put(v, "name", value_text(w->name)) &&
+         value_put(v, "level", value_text(level));
+  if (good && value_put(v, "components", list)) return v;
+  if (!good) value_free(list);
+  value_free(v);
+  return NULL;
 }
 
 static inline saros_op *test_tell(writer_link *link, const writer_call *call,
@@ -254,7 +262,14 @@ static inline saros_op *test_tell(writer_link *link, const writer_call *call,
   }
   asked_note(w, op, call->event);
   if (m == SILENCE || m == LATE) return op; /* until it is given up */
-  if (call->event == EVENT_IDENTIFY) op_set_output(op, test_metadata(w));
+  if (call->event == EVENT_IDENTIFY) {
+    value *metadata = test_metadata(w);
+    if (metadata == NULL) {
+      saros_op_finish(op, SAROS_E_OUTOFMEMORY, NULL);
+      return op;
+    }
+    op_set_output(op, metadata);
+  }
   if (m == TWICE) answer_later(op);
   saros_op_finish(op, m == FAIL ? SAROS_E_FAIL : SAROS_S_OK,
                   m == FAIL ? "no, says the writer" : NULL);
