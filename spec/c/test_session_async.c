@@ -4,6 +4,8 @@
 ** gate, and finished after; it fails with codes of its documented list alone.
 ** And how a session lives: what runs is seen through by who closes, aborts or
 ** drops it, what answers too late changes nothing, nothing is left.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <errno.h>
 #include <sys/wait.h>

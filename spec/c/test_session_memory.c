@@ -2,6 +2,8 @@
 ** Memory that runs out in the middle of a backup: the n-th request fails, for
 ** every n, from the opening of the session to its end. Nothing hangs, nothing
 ** is left, and the writers that were told to hold still hear of the end.
+**
+** not under valgrind: each of so many requests takes a backup; ASan runs it
 */
 #include "shoot_case.h"
 

@@ -4,6 +4,8 @@
 ** that is thawed or frozen by somebody else, a directory that is not ours, no
 ** privileges, two requesters. Each ends with a code of the documented list, and
 ** afterwards everything can be written to and nothing is left.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <grp.h>
 
