@@ -325,7 +325,7 @@ TEST(thawed_by_somebody_else) {
   atomic_store(&thawed_by_other, 0);
   hold_hook = thaw_first;
   CHECK_INT(shoot(s), VSS_E_HOLD_WRITES_TIMEOUT);
-  hold_hook = NULL;
+  hold_hook = (void (*)(const char *, hold_moment))0;
   CHECK_INT(atomic_load(&thawed_by_other), 1);
   CHECK(mentions(v->path));
   close(other_fd);
