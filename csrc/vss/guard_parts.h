@@ -29,6 +29,8 @@ typedef struct identity {
 identity identity_of(pid_t pid);
 /* Also true when that cannot be told. */
 bool identity_lives(identity who);
+/* Until it has ended, or so long. Blocking. */
+void identity_await(identity who, int ms);
 /* This boot of the machine, and the space in which process numbers mean
    something; "" when it cannot be told. */
 void identity_boot(char boot[64]);

@@ -9,11 +9,14 @@
 **
 ** Three traps. (1) FITHAW says EINVAL while a FIFREEZE is still under way,
 ** and that one may yet succeed: so what is due is tried again for as long as
-** the owner lives, and a few times more when its pidfd says that the whole
-** process, threads in the kernel included, is gone. (2) FITHAW can sleep
-** behind such a FIFREEZE, on a disk that does not answer for ever: so each is
-** done in a process of its own, and one bad disk holds up no other. (3) Marks
-** that the owner sent before it died must be read before anything is judged.
+** the owner lives. When its pidfd says that the whole process, threads in the
+** kernel included, is gone, the next answer is the last word: a freeze has no
+** owner, and one more FITHAW could undo that of another requester. (2) FITHAW
+** can sleep behind such a FIFREEZE, on a disk that does not answer for ever: so
+** each is done in a process of its own, and one bad disk holds up no other; but
+** as long as it sleeps we stay, so that the next requester knows to wait.
+** (3) Marks that the owner sent before it died must be read before anything is
+** judged.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +42,7 @@
 #define PATIENCE (50 * MS) /* for one thaw, before the next is begun */
 #define AGAIN (50 * MS)    /* then what was not frozen yet is tried again */
 #define AGAIN_MOST (1000 * MS)
-#define TRIES_WHEN_DEAD 10
+#define TRIES_WHEN_DEAD 10 /* of a thaw that fails */
 #define NOT_DEAD_MOST (60 * 1000 * MS) /* it closed our socket and lives on */
 
 
@@ -160,6 +163,8 @@ typedef struct item {
   bool held;
   bool over; /* let go; nothing more to do until it is held again */
   bool due;  /* its time has come */
+  bool last; /* its last thaw was begun when the owner was dead */
+  int failed; /* so often, since the owner is dead */
   uint64_t deadline;
 } item;
 
@@ -173,7 +178,7 @@ static bool sent_away;
 static int timer = -1;
 static uint64_t again_at; /* 0: nothing has to be tried again */
 static uint64_t again;    /* after how long */
-static int tries;         /* since the owner is dead */
+static bool given_up;     /* what may be frozen could not be thawed */
 
 static void tell(uint32_t what) {
   guard_told t = {what, GUARD_VERSION, acted};
@@ -196,6 +201,7 @@ static unsigned char thaw(uint32_t i) {
 static void begin_thaw(uint32_t i) {
   if (results[i] == THAW_RUNS) return;
   results[i] = THAW_RUNS;
+  items[i].last = owner_dead;
   int pidfd = -1;
   long pid = CALL5(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
   if (pid == 0) {
@@ -220,10 +226,20 @@ static void has_acted(uint32_t i) {
 
 /* Looks what the last thaw of it has come to. */
 static void collect(uint32_t i) {
-  if (results[i] != THAW_DONE) return;
+  item *t = &items[i];
+  switch (results[i]) {
+    case THAW_DONE:
+      t->over = true;
+      has_acted(i);
+      break;
+    case THAW_NOT_FROZEN: t->over = t->last; break;
+    case THAW_FAILED:
+      if (!t->last || ++t->failed < TRIES_WHEN_DEAD) break;
+      t->over = given_up = true;
+      break;
+    default: return;
+  }
   results[i] = THAW_IDLE;
-  items[i].over = true;
-  has_acted(i);
 }
 
 static void let_go(uint32_t i) {
@@ -271,8 +287,7 @@ static void act(void) {
     afresh();
   } else if (retry) {
     again_at = now() + again;
-    if (again < AGAIN_MOST && !owner_dead) again += again;
-    if (owner_dead) tries++;
+    if (again < AGAIN_MOST) again += again / 8;
   }
 }
 
@@ -360,22 +375,13 @@ static _Noreturn void end(bool all_is_free) {
   leave(0);
 }
 
-/* With the owner dead no FIFREEZE of its can be under way any more, so that
-   "not frozen" is an answer. */
-static bool nothing_failed(void) {
-  for (uint32_t i = 0; i < count; i++)
-    if (pending(&items[i]) && results[i] != THAW_NOT_FROZEN) return false;
-  return true;
-}
-
 static _Noreturn void watch_over(void) {
   uint64_t gone_at = 0;
   for (;;) {
     listen_to_owner();
     if (sent_away) end(false);
     act();
-    if (owner_gone && again_at == 0) end(true);
-    if (tries >= TRIES_WHEN_DEAD) end(nothing_failed());
+    if (owner_gone && again_at == 0) end(!given_up);
     if (owner_gone && gone_at == 0) gone_at = now();
     if (owner_gone && !owner_dead && now() > gone_at + NOT_DEAD_MOST)
       end(false);
