@@ -42,7 +42,7 @@
 #define PATIENCE (50 * MS) /* for one thaw, before the next is begun */
 #define AGAIN (50 * MS)    /* then what was not frozen yet is tried again */
 #define AGAIN_MOST (1000 * MS)
-#define TRIES_WHEN_DEAD 10 /* of a thaw that fails */
+#define TRIES_WHEN_DEAD 10             /* of a thaw that fails */
 #define NOT_DEAD_MOST (60 * 1000 * MS) /* it closed our socket and lives on */
 
 
@@ -161,9 +161,9 @@ enum { THAW_IDLE, THAW_RUNS, THAW_DONE, THAW_NOT_FROZEN, THAW_FAILED };
 typedef struct item {
   uint32_t action, ms;
   bool held;
-  bool over; /* let go; nothing more to do until it is held again */
-  bool due;  /* its time has come */
-  bool last; /* its last thaw was begun when the owner was dead */
+  bool over;  /* let go; nothing more to do until it is held again */
+  bool due;   /* its time has come */
+  bool last;  /* its last thaw was begun when the owner was dead */
   int failed; /* so often, since the owner is dead */
   uint64_t deadline;
 } item;
