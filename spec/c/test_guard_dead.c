@@ -66,6 +66,37 @@ static int freeze_for_ever(int also) {
   return 0;
 }
 
+static void *write_to_it(void *which) {
+  char name[400];
+  snprintf(name, sizeof name, "%s/blocked", volumes[*(int *)which].path);
+  int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  return fd >= 0 && write(fd, name, sizeof name) > 0 ? which : NULL;
+}
+
+static int hold_and_write(int which) {
+  guard *g = arm_one(which, LONG_MS);
+  if (g == NULL || !guard_mark(g, 0, true)) return 1;
+  if (freeze(volumes[which].fd) != 0) return 2;
+  pthread_t id;
+  if (pthread_create(&id, NULL, write_to_it, &which) != 0) return 3;
+  GATE_UNTIL(waiting_in_kernel(getpid()) == 1);
+  at_the_gate(g, 0);
+  return 0;
+}
+
+/* It waits for the thaw in the kernel, and cannot die before. */
+TEST(killed_while_it_writes_to_what_it_froze) {
+  NEEDS_VOLUMES;
+  for (int which = EXT4; which <= XFS; which++) {
+    owner o = make_owner(hold_and_write, which);
+    meet(&o);
+    kill(o.pid, SIGKILL);
+    CHECK_INT(farewell(&o), 1000 + SIGKILL);
+    await_end(o.n.guard);
+    check_nothing_left(which);
+  }
+}
+
 /* Killed while its FIFREEZE is in the kernel: when it succeeds at last it is
    undone. */
 TEST(a_freeze_that_succeeds_after_the_kill) {
@@ -366,6 +397,7 @@ TEST(a_directory_that_is_not_trusted) {
 
 static void all(void) {
   guard_case_open();
+  GATE_RUN(killed_while_it_writes_to_what_it_froze);
   GATE_RUN(a_freeze_that_succeeds_after_the_kill);
   GATE_RUN(a_freeze_that_succeeds_after_the_guard_was_told_no);
   GATE_RUN(a_bad_disk_holds_up_no_other);

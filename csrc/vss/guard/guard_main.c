@@ -16,7 +16,9 @@
 ** each is done in a process of its own, and one bad disk holds up no other; but
 ** as long as it sleeps we stay, so that the next requester knows to wait.
 ** (3) Marks that the owner sent before it died must be read before anything is
-** judged.
+** judged. Once the owner has begun to die none of its threads does anything
+** new: it may still be asleep in a FIFREEZE that was announced, or in a write
+** to what is frozen, and does not end before we have acted.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -173,7 +175,8 @@ static uint32_t count;
 static uint64_t acted;
 static guard_hello hello;
 static volatile unsigned char *results; /* shared with the thawing processes */
-static bool owner_dead, owner_gone;     /* gone: or it has closed its end */
+static bool owner_dead, owner_gone; /* gone: it is dying, or closed its end */
+static bool hung_up;                /* nothing more will be said */
 static bool sent_away;
 static int timer = -1;
 static uint64_t again_at; /* 0: nothing has to be tried again */
@@ -313,17 +316,19 @@ static void obey(const guard_order *o) {
 /* Looks whether it lives first, and reads what it said before it died then
    (trap 3). */
 static void listen_to_owner(void) {
-  struct pollfd p = {.fd = GUARD_OWNER, .events = POLLIN};
+  struct pollfd p[2] = {{.fd = GUARD_OWNER, .events = POLLIN},
+                        {.fd = GUARD_LIFE, .events = POLLIN}};
   struct timespec at_once = {0, 0};
   bool dead = owner_dead, gone = owner_gone;
-  if (CALL5(SYS_ppoll, &p, 1, &at_once, NULL, 0) > 0)
-    owner_dead = owner_gone = true;
+  if (CALL5(SYS_ppoll, p, 2, &at_once, NULL, 0) > 0) owner_gone = true;
+  if (p[0].revents != 0) owner_dead = true;
   for (;;) {
     guard_order o;
     long r =
         CALL6(SYS_recvfrom, GUARD_SOCKET, &o, sizeof o, MSG_DONTWAIT, 0, 0);
     if (r == (long)sizeof o) obey(&o);
-    if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) owner_gone = true;
+    if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR))
+      hung_up = owner_gone = true;
     if (r == 0 || (r < 0 && r != -EINTR)) break;
   }
   if (dead != owner_dead || gone != owner_gone) afresh();
@@ -344,11 +349,12 @@ static void rest(void) {
     when.it_value.tv_nsec = (long)(next % 1000000000u);
   }
   CALL4(SYS_timerfd_settime, timer, TFD_TIMER_ABSTIME, &when, NULL);
-  struct pollfd p[3] = {
+  struct pollfd p[4] = {
       {.fd = timer, .events = POLLIN},
-      {.fd = owner_gone ? -1 : GUARD_SOCKET, .events = POLLIN},
+      {.fd = hung_up ? -1 : GUARD_SOCKET, .events = POLLIN},
+      {.fd = owner_gone ? -1 : GUARD_LIFE, .events = POLLIN},
       {.fd = owner_dead ? -1 : GUARD_OWNER, .events = POLLIN}};
-  CALL5(SYS_ppoll, p, 3, NULL, NULL, 0);
+  CALL5(SYS_ppoll, p, 4, NULL, NULL, 0);
 }
 
 /* Those that were begun and not waited for: the last word on what we did. */
