@@ -77,8 +77,10 @@ FLOORS = base op vss vss/provider wsb vds bits
 C_SOURCES := csrc/api.c $(sort $(wildcard $(FLOORS:%=csrc/%/*.c)))
 LUA_C_SOURCES := $(sort $(wildcard csrc/lua/*.c))
 LUA_FILES := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
-C_TESTS := $(sort $(wildcard spec/c/test_*.c))
-FUZZERS := $(sort $(wildcard spec/fuzz/fuzz_*.c))
+C_TESTS = $(filter-out $(if $(REPO),,spec/c/test_repo_%), \
+  $(sort $(wildcard spec/c/test_*.c)))
+FUZZERS = $(filter-out $(if $(REPO),,spec/fuzz/fuzz_repo_%), \
+  $(sort $(wildcard spec/fuzz/fuzz_*.c)))
 C_EXAMPLES := $(sort $(wildcard examples/*.c))
 C_FORMATTED = $(sort $(shell find csrc spec examples -name '*.[ch]'))
 
@@ -98,7 +100,19 @@ SQLITE_HOLD_OBJECT := $(call object,csrc/client/sqlite_hold.c)
 CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c)
 CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c)
 
+# The repository is one, too, with everything below it.
+REPO_LIBS = -lcrypto -lzstd -lcurl
+REPO := $(shell printf '\043include <openssl/evp.h>\n\043include <zstd.h>\n\043include <curl/curl.h>\n' | \
+  $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+REPO_SOURCES := $(sort $(wildcard csrc/repository/*.c csrc/repository/*/*.c \
+  csrc/http/*.c))
+REPO_OBJECTS := $(call object,$(REPO_SOURCES))
+REPO_LUA_SOURCES := $(sort $(wildcard csrc/lua/repository/*.c))
+REPO_LUA := $(call object,$(REPO_LUA_SOURCES))
+BASE_OBJECTS := $(call object,$(sort $(wildcard csrc/base/*.c)))
+
 MODULE = $(BUILD)/saros/core.so
+REPO_MODULE = $(if $(REPO),$(if $(REPO_LUA_SOURCES),$(BUILD)/saros/repository/core.so))
 SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
 SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
 CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
@@ -109,7 +123,10 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CLIENTS)
+module: $(MODULE) $(CLIENTS) $(REPO_MODULE)
+	$(if $(REPO),,@echo "  LEFT OUT: saros.repository, there is no \
+	OpenSSL, zstd or curl to build with here (Debian: libssl-dev, libzstd-dev, \
+	libcurl4-openssl-dev)")
 	$(if $(SQLITE),,@echo "  LEFT OUT: saros.client.sqlite, there is no \
 	sqlite3.h here (Debian: libsqlite3-dev)")
 
@@ -135,7 +152,7 @@ note = mkdir -p $(BUILD); printf '%s\n' '$(subst ','\'',$(1))' | \
 $(BUILD)/flags: FORCE
 	@$(call note,$(CC) $(FLAGS) $(MODULE_LD) $(LUA_INCDIR),flags)
 $(BUILD)/sources: FORCE
-	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES),sources)
+	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES),sources)
 
 # -MMD -MP: the compiler writes down which headers an object depends on.
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
@@ -188,6 +205,16 @@ $(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lsqlite3
 
+$(REPO_OBJECTS) $(REPO_LUA): private STATIC =
+$(REPO_LUA): private ROOM = -isystem $(LUA_INCDIR)
+
+# What base is to the core it is to this one: a part of it.
+$(BUILD)/saros/repository/core.so: $(REPO_OBJECTS) $(REPO_LUA) $(BASE_OBJECTS) \
+    $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) $(REPO_LIBS)
+
 # One relocatable object in which only saros_* is global: a host's own `json_`
 # or `buffer_` cannot collide with ours, and no part of it can be left out (the
 # ELF note of op/only.c finds its claim by a distance inside this object).
@@ -221,6 +248,22 @@ $(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(if $(SQLITE),-lsqlite3)
+
+# Those about the repository have its objects, and its libraries.
+$(BUILD)/obj/spec/c/test_repo_%.o: private STATIC =
+$(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
+    $(REPO_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(REPO_LIBS)
+$(BUILD)/obj/spec/fuzz/fuzz_repo_%.o: private STATIC =
+$(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
+    $(REPO_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
+	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
 
 # A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
 FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
@@ -415,11 +458,16 @@ analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
 	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES)
 	@$(if $(SQLITE),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
+	@$(if $(REPO),$(if $(REPO_SOURCES),$(CPPCHECK) $(REPO_SOURCES) \
+	  $(REPO_LUA_SOURCES)))
 	@clang-tidy --quiet --warnings-as-errors='*' \
 	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)
 	@$(if $(SQLITE),clang-tidy --quiet --warnings-as-errors='*' \
 	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES) -- \
 	  $(filter-out $(STATIC),$(ANALYSED)))
+	@$(if $(REPO),$(if $(REPO_SOURCES),clang-tidy --quiet \
+	  --warnings-as-errors='*' $(REPO_SOURCES) $(REPO_LUA_SOURCES) -- \
+	  $(filter-out $(STATIC),$(ANALYSED))))
 	@echo "analyse: clean"
 
 docs:  ## the reference, as one page: build/docs/index.html
@@ -459,6 +507,8 @@ install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
 	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
+	$(Q)$(foreach f,$(REPO_MODULE),$(INSTALL) -D -m 755 $(f) \
+	  $(DESTDIR)$(LIBDIR)/saros/repository/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
 	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
 
@@ -468,6 +518,7 @@ uninstall:  ## take away exactly what `make install` put there
 	  $(DESTDIR)$(LIBDIR)/saros/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
+	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \
 	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
 	@for d in $(DESTDIR)$(LIBDIR)/saros $(DESTDIR)$(LUADIR)/saros; do \
 	  test ! -d $$d || find $$d -depth -type d -empty -delete; done

@@ -1,0 +1,41 @@
+/*
+** AES-256-CTR, then Poly1305-AES over what came out; scrypt; randomness; and
+** memory for secrets, which is locked, left out of core dumps and wiped.
+*/
+#ifndef SAROS_REPOSITORY_CRYPTO_H
+#define SAROS_REPOSITORY_CRYPTO_H
+
+#include "repository/repository.h"
+
+#define REPO_IV 16
+#define REPO_TAG 16
+#define REPO_SEAL (REPO_IV + REPO_TAG) /* what sealing adds */
+
+typedef struct repo_key {
+  uint8_t encrypt[32], k[16], r[16];
+} repo_key;
+
+/* A key's schedule: one for each thread. */
+typedef struct repo_sealer repo_sealer;
+repo_sealer *repo_sealer_new(const repo_key *key, error **e);
+void repo_sealer_free(repo_sealer *s);
+
+/* `out` gets size + REPO_SEAL bytes; plain may be out + REPO_IV. */
+error *repo_seal(repo_sealer *s, const void *plain, size_t size, void *out);
+/* The tag is checked first. `plain` gets size - REPO_SEAL bytes; it may be
+   sealed + REPO_IV. SAROS_E_DAMAGED when it is not what was sealed. */
+error *repo_unseal(repo_sealer *s, const void *sealed, size_t size,
+                   void *plain);
+
+error *repo_random(void *bytes, size_t size);
+/* 64 bytes: the user's key. Parameters are checked, also for what they cost:
+   whoever wrote them may be hostile. */
+error *repo_scrypt(const char *password, size_t size, const uint8_t salt[64],
+                   uint64_t n, uint64_t r, uint64_t p, uint8_t out[64]);
+
+/* For secrets. NULL: no memory. Freed, it is wiped first. */
+void *repo_secret_new(size_t size);
+void repo_secret_free(void *secret, size_t size);
+void repo_wipe(void *bytes, size_t size);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+** A directory as a blob: JSON to the byte as Go writes it, since its hash is
+** its name. Nodes are in the order of their names' bytes.
+*/
+#ifndef SAROS_REPOSITORY_TREE_H
+#define SAROS_REPOSITORY_TREE_H
+
+#include <time.h>
+
+#include "repository/id.h"
+#include "repository/repository.h"
+
+typedef enum repo_node_type {
+  REPO_NODE_FILE,
+  REPO_NODE_DIRECTORY,
+  REPO_NODE_SYMLINK,
+  REPO_NODE_DEVICE,
+  REPO_NODE_CHARACTER,
+  REPO_NODE_FIFO,
+  REPO_NODE_SOCKET,
+  REPO_NODE_OTHER /* "irregular", and what nobody knows yet */
+} repo_node_type;
+
+typedef struct repo_attribute {
+  const char *name;
+  const void *data;
+  size_t size;
+} repo_attribute;
+
+/* Pointers are the maker's; of one that was read they last until the next. */
+typedef struct repo_node {
+  const char *name; /* bytes: one component, no '/', no NUL, not ".." */
+  size_t name_size;
+  repo_node_type type;
+  uint32_t mode; /* st_mode's permission bits and set-id and sticky bits */
+  struct timespec mtime, atime, ctime;
+  int32_t mtime_zone, atime_zone, ctime_zone; /* seconds east, as written */
+  uint32_t uid, gid;
+  const char *user, *group; /* NULL: not known */
+  uint64_t inode, device_id, size, links, device;
+  const char *target; /* of a symlink: bytes */
+  size_t target_size;
+  const repo_attribute *attributes;
+  size_t attribute_count;
+  const repo_id *content; /* of a file */
+  size_t content_count;
+  bool has_content; /* not null */
+  bool has_subtree;
+  repo_id subtree;
+  const char *error_text;   /* NULL: none */
+  const char *generic_json; /* generic_attributes as it was; NULL: none */
+  size_t generic_size;
+} repo_node;
+
+/* Writing. The caller adds in order; an unordered or repeated name is
+   SAROS_E_UNEXPECTED. */
+typedef struct repo_tree_text repo_tree_text;
+repo_tree_text *repo_tree_text_new(void);
+void repo_tree_text_free(repo_tree_text *t);
+error *repo_tree_text_add(repo_tree_text *t, const repo_node *node);
+/* The whole of it with its newline; then it is as new (the bytes stay until
+   the next call). */
+error *repo_tree_text_end(repo_tree_text *t, const char **json, size_t *size);
+
+/* Reading: strict, bounded, from a blob that may be hostile. Names are checked
+   as said above, and their order. */
+typedef struct repo_tree_reader repo_tree_reader;
+repo_tree_reader *repo_tree_reader_new(const char *json, size_t size);
+void repo_tree_reader_free(repo_tree_reader *r);
+/* False: there is no other; or *e is set. */
+bool repo_tree_reader_next(repo_tree_reader *r, repo_node *node, error **e);
+
+#endif
