@@ -4,9 +4,14 @@
 ** While something is frozen nothing here asks for memory, opens or writes a
 ** file, or logs; errors are made when it is thawed again, or on its way. Each
 ** FIFREEZE is on a thread of its own, because it may sleep in the kernel for as
-** long as it likes. One more thread, the keeper, is taken before the first
-** freeze and does nothing but wait to thaw. They are of the pool's lane for
-** this: in any other all threads may be asleep in writes to what is frozen.
+** long as it likes. That thread stays, and does nothing but wait to thaw: what
+** is frozen never waits for a thread, nor one file system for another's thaw.
+** They are of the pool's lane for this: in any other all threads may be asleep
+** in writes to what is frozen.
+**
+** Only what lies on something frozen waits, for that is thawed first: its own
+** thaw writes, and would sleep in the kernel till then. It waits a moment and
+** no longer, for what is thawed first may be a disk that does not answer.
 **
 ** A hold is limited three times: here by a timer, which thaws though the
 ** machine may be waiting for something else; by the guard, should this whole
@@ -26,6 +31,7 @@
 
 #define THAW_TRIES 20
 #define THAW_PAUSE 10000000 /* nanoseconds */
+#define PATIENCE 50000000   /* as the guard's */
 
 #ifdef SAROS_TEST
 void (*_Atomic hold_hook)(const char *path, hold_moment moment);
@@ -72,6 +78,28 @@ static void flush(machine_job *mj) {
   syncfs(s->fd);
 }
 
+/* Whether something is still frozen that this one may lie on. */
+static bool lies_on_frozen(const stop *s) {
+  const hold *h = s->h;
+  for (size_t i = h->count; i-- > 0 && h->stops[i].depth < s->depth;)
+    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) return true;
+  return false;
+}
+
+/* Frozen: from here to the thaw. */
+static void keep(stop *s) {
+  hold *h = s->h;
+  machine_wake(h->m); /* it does not end before this job is back */
+  pthread_mutex_lock(&h->lock);
+  while (!h->released || (!h->hurry && lies_on_frozen(s)))
+    pthread_cond_wait(&h->go, &h->lock);
+  pthread_mutex_unlock(&h->lock);
+  thaw(s);
+  pthread_mutex_lock(&h->lock);
+  pthread_cond_broadcast(&h->go); /* those that lie on it */
+  pthread_mutex_unlock(&h->lock);
+}
+
 static void freeze(machine_job *mj) {
   stop *s = (stop *)mj;
   moment(s, MOMENT_FREEZE);
@@ -89,7 +117,9 @@ static void freeze(machine_job *mj) {
   s->frozen_at = engine_clock();
   moment(s, MOMENT_FROZEN);
   int expected = STOP_FREEZING;
-  if (!atomic_compare_exchange_strong(&s->state, &expected, STOP_FROZEN))
+  if (atomic_compare_exchange_strong(&s->state, &expected, STOP_FROZEN))
+    keep(s);
+  else
     thaw(s); /* too late */
 }
 
@@ -110,21 +140,6 @@ static void rehearse(machine_job *mj) {
   } else {
     guard_mark(s->h->guard, s->item, false);
   }
-}
-
-/* In reverse, one after the other. One that is not frozen yet is the business
-   of the thread that freezes it. */
-static void keep(machine_job *mj) {
-  hold *h = (hold *)(void *)((char *)mj - offsetof(hold, keeper));
-  pthread_mutex_lock(&h->lock);
-  h->keeper_ready = true;
-  pthread_mutex_unlock(&h->lock);
-  machine_wake(h->m);
-  pthread_mutex_lock(&h->lock);
-  while (!h->released) pthread_cond_wait(&h->go, &h->lock);
-  pthread_mutex_unlock(&h->lock);
-  for (size_t i = h->count; i-- > 0;)
-    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) thaw(&h->stops[i]);
 }
 
 
@@ -149,10 +164,39 @@ static int send(hold *h, stop *s, void (*work)(machine_job *mj)) {
 }
 
 static bool any_out(hold *h) {
-  bool out = is_out(&h->keeper, &h->keeper_submitted);
+  bool out = false;
   for (size_t i = 0; i < h->count; i++)
     out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
   return out;
+}
+
+/* Those that lie on others wait no longer. */
+static void out_of_patience(timer *t) {
+  hold *h = (hold *)(void *)((char *)t - offsetof(hold, t));
+  pthread_mutex_lock(&h->lock);
+  h->hurry = true;
+  pthread_cond_broadcast(&h->go);
+  pthread_mutex_unlock(&h->lock);
+}
+
+static void set_timer(hold *h, void (*fire)(timer *t), uint64_t after) {
+  timer_cancel(&h->t); /* on the engine thread: exact */
+  h->t.fire = fire;
+  timer_set(&h->t, engine_clock() + after);
+}
+
+/* Lets those go that wait to thaw. */
+static void release(hold *h) {
+  if (h->released) return; /* only written here */
+  bool stacked = h->stops[0].depth != h->stops[h->count - 1].depth;
+  if (stacked)
+    set_timer(h, out_of_patience, PATIENCE);
+  else
+    timer_cancel(&h->t);
+  pthread_mutex_lock(&h->lock);
+  h->released = true;
+  pthread_mutex_unlock(&h->lock);
+  pthread_cond_broadcast(&h->go);
 }
 
 /* Thaws what is frozen, and sees to it that what will be is thawed at once.
@@ -163,13 +207,9 @@ static void give_up(hold *h) {
     int expected = STOP_FREEZING;
     atomic_compare_exchange_strong(&s->state, &expected, STOP_GIVEN_UP);
   }
-  pthread_mutex_lock(&h->lock);
-  h->released = true;
-  pthread_cond_signal(&h->go);
-  pthread_mutex_unlock(&h->lock);
+  release(h);
   for (size_t i = 0; i < h->count; i++)
     take_back(&h->stops[i].job, &h->stops[i].submitted);
-  take_back(&h->keeper, &h->keeper_submitted);
 }
 
 static void out_of_time(timer *t) {
@@ -180,9 +220,7 @@ static void out_of_time(timer *t) {
 }
 
 static void limit(hold *h) {
-  timer_cancel(&h->t); /* on the engine thread: exact */
-  h->t.fire = out_of_time;
-  timer_set(&h->t, engine_clock() + h->limit);
+  set_timer(h, out_of_time, h->limit);
 }
 
 
@@ -249,10 +287,14 @@ static hold_result fail_errno(hold *h, error **e, int number) {
 
 /* Names one that it took too long. */
 static hold_result fail_late(hold *h, error **e) {
-  give_up(h);
   const char *path = h->stops[0].path;
-  for (size_t i = 0; i < h->count; i++)
-    if (h->stops[i].submitted) path = h->stops[i].path;
+  for (size_t i = 0; i < h->count; i++) {
+    const stop *s = &h->stops[i];
+    int state = atomic_load(&s->state);
+    if (s->submitted && state != STOP_FROZEN && state != STOP_THAWED)
+      path = s->path;
+  }
+  give_up(h);
   return fail(h, e,
               error_at(vss_error(VSS_E_FLUSH_WRITES_TIMEOUT,
                                  "what was written to %s could not be brought "
@@ -338,15 +380,7 @@ void hold_freeze(hold *h, machine *m) {
   h->phase = HOLD_FLUSHING;
   if (h->count == 0) return;
   limit(h);
-  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_HELD, keep) == 0;
   for (size_t i = 0; i < h->count; i++) send(h, &h->stops[i], flush);
-}
-
-static bool keeper_is_ready(hold *h) {
-  pthread_mutex_lock(&h->lock);
-  bool ready = h->keeper_ready;
-  pthread_mutex_unlock(&h->lock);
-  return ready;
 }
 
 /* All of the next depth. 0 or errno. */
@@ -362,10 +396,8 @@ static int begin_level(hold *h) {
 
 static hold_result step_flushing(hold *h, error **e) {
   if (h->expired) return fail_late(h, e);
-  if (!h->keeper_submitted) return fail_errno(h, e, EAGAIN);
   for (size_t i = 0; i < h->count; i++)
     if (is_out(&h->stops[i].job, &h->stops[i].submitted)) return HOLD_WAIT;
-  if (!keeper_is_ready(h)) return HOLD_WAIT;
   h->phase = HOLD_FREEZING;
   limit(h);
   int r = begin_level(h);
@@ -377,7 +409,7 @@ static hold_result step_freezing(hold *h, error **e) {
   for (size_t i = h->level; i < h->level_end; i++) {
     stop *s = &h->stops[i];
     if (is_out(&s->job, &s->submitted))
-      out = true;
+      out = out || atomic_load(&s->state) != STOP_FROZEN;
     else if (s->guard_gone || s->freeze_errno != 0)
       return fail_at(h, e, s);
   }
@@ -411,7 +443,6 @@ hold_result hold_freeze_step(hold *h, error **e) {
 void hold_release(hold *h) {
   h->phase = HOLD_RELEASING;
   if (h->count == 0 || h->m == NULL) return;
-  timer_cancel(&h->t);
   give_up(h);
 }
 
@@ -455,6 +486,7 @@ static error *judge(const hold *h) {
 hold_result hold_release_step(hold *h, error **e) {
   *e = NULL;
   if (any_out(h)) return HOLD_WAIT;
+  timer_cancel(&h->t); /* on the engine thread: exact */
   *e = judge(h);
   return *e == NULL ? HOLD_DONE : HOLD_FAILED;
 }

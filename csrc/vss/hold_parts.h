@@ -12,14 +12,14 @@
 typedef enum stop_state {
   STOP_FREE,
   STOP_FREEZING,
-  STOP_FROZEN,   /* the keeper thaws it */
-  STOP_GIVEN_UP, /* the thread that freezes thaws it */
+  STOP_FROZEN,   /* its thread waits to be let go, and thaws it */
+  STOP_GIVEN_UP, /* its thread thaws it as soon as it is frozen */
   STOP_THAWED
 } stop_state;
 
 /* One file system that is made to stop. */
 typedef struct stop {
-  machine_job job; /* first it flushes, then it freezes */
+  machine_job job; /* first it flushes, then it freezes and thaws */
   hold *h;
   bool submitted; /* the job, and it is not known to be back */
   char *path;     /* its root */
@@ -61,12 +61,10 @@ struct hold {
   hold_phase phase;
   size_t level, level_end; /* those of one depth, being frozen */
   bool expired, was_held;
-  /* The keeper: a thread that waits to thaw, taken before the first freeze. */
-  machine_job keeper;
-  bool keeper_submitted;
   pthread_mutex_t lock;
-  pthread_cond_t go;
-  bool keeper_ready, released; /* under the lock */
+  pthread_cond_t go; /* those that have frozen wait for it to thaw */
+  /* Under the lock; hurry: also those that lie on what is still frozen. */
+  bool released, hurry;
 };
 
 #endif
