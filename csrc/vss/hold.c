@@ -34,6 +34,7 @@
 #define PATIENCE 50000000   /* as the guard's */
 
 #ifdef SAROS_TEST
+_Atomic uint64_t hold_patience = PATIENCE;
 void (*_Atomic hold_hook)(const char *path, hold_moment moment);
 
 static void moment(const stop *s, hold_moment now) {
@@ -41,6 +42,7 @@ static void moment(const stop *s, hold_moment now) {
   if (hook != NULL) hook(s->path, now);
 }
 #else
+enum { hold_patience = PATIENCE };
 #define moment(s, now) ((void)0)
 #endif
 
@@ -190,7 +192,7 @@ static void release(hold *h) {
   if (h->released) return; /* only written here */
   bool stacked = h->stops[0].depth != h->stops[h->count - 1].depth;
   if (stacked)
-    set_timer(h, out_of_patience, PATIENCE);
+    set_timer(h, out_of_patience, hold_patience);
   else
     timer_cancel(&h->t);
   pthread_mutex_lock(&h->lock);

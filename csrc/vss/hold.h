@@ -1,6 +1,7 @@
 /*
 ** Holding file systems still: FIFREEZE, deepest first, those of one depth side
-** by side; FITHAW in reverse. A part of the coordinator's machine: what it
+** by side; FITHAW in reverse, as much side by side. A part of the coordinator's
+*machine: what it
 ** waits for wakes that machine.
 */
 #ifndef SAROS_VSS_HOLD_H
@@ -43,9 +44,10 @@ hold_result hold_rehearse_step(hold *h, error **e);
    comes back after that is thawed at once. */
 void hold_freeze(hold *h, machine *m);
 hold_result hold_freeze_step(hold *h, error **e);
-/* Thaws what was frozen, in reverse; also after a failure, and when nothing
-   was. HOLD_FAILED: the guard was first (FITHAW said EINVAL), or the hold took
-   too long: VSS_E_HOLD_WRITES_TIMEOUT, the set is void. */
+/* Thaws what was frozen, those of one depth side by side, the deepest last;
+   also after a failure, and when nothing was. HOLD_FAILED: the guard was first
+   (FITHAW said EINVAL), or the hold took too long: VSS_E_HOLD_WRITES_TIMEOUT,
+   the set is void. */
 void hold_release(hold *h);
 hold_result hold_release_step(hold *h, error **e);
 /* Since when each shadow's file system is frozen, and till when: into the
@@ -66,6 +68,8 @@ typedef enum hold_moment {
   MOMENT_REHEARSED
 } hold_moment;
 extern void (*_Atomic hold_hook)(const char *path, hold_moment moment);
+/* Nanoseconds: how long one that lies on another waits for that one's thaw. */
+extern _Atomic uint64_t hold_patience;
 #endif
 
 #endif
