@@ -125,23 +125,45 @@ static void freeze(machine_job *mj) {
     thaw(s); /* too late */
 }
 
-/* Whoever gives up meanwhile has nothing to do: it is thawed here in any
-   case. */
+/* Whether one beside it is still on its way. */
+static bool is_awaited(const stop *s) {
+  const hold *h = s->h;
+  for (size_t i = 0; i < h->count; i++)
+    if (h->stops[i].depth == s->depth &&
+        atomic_load(&h->stops[i].state) == STOP_FREEZING)
+      return true;
+  return false;
+}
+
+/* What makes the next freeze quick is over some milliseconds after the thaw: so
+   those of one depth are thawed together, when the last of them is frozen; but
+   they wait for it a moment and no longer, for no writer knows of this. Whoever
+   gives up meanwhile has nothing to do: it is thawed here in any case. */
 static void rehearse(machine_job *mj) {
   stop *s = (stop *)mj;
+  hold *h = s->h;
   if (atomic_load(&s->state) != STOP_FREEZING) return; /* given up */
   syncfs(s->fd);
-  if (!guard_mark(s->h->guard, s->item, true)) {
+  if (!guard_mark(h->guard, s->item, true)) {
     s->guard_gone = true;
-    return;
-  }
-  s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
-  if (s->freeze_errno == 0) {
-    moment(s, MOMENT_REHEARSED);
-    thaw_now(s);
   } else {
-    guard_mark(s->h->guard, s->item, false);
+    s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
+    if (s->freeze_errno != 0) guard_mark(h->guard, s->item, false);
   }
+  bool frozen = !s->guard_gone && s->freeze_errno == 0;
+  if (frozen) moment(s, MOMENT_REHEARSED);
+  int expected = STOP_FREEZING;
+  atomic_compare_exchange_strong(&s->state, &expected,
+                                 frozen ? STOP_FROZEN : STOP_FREE);
+  if (frozen) machine_wake(h->m); /* it does not end before this is back */
+  pthread_mutex_lock(&h->lock);
+  pthread_cond_broadcast(&h->go);
+  while (frozen && !h->released && !h->hurry && is_awaited(s))
+    pthread_cond_wait(&h->go, &h->lock);
+  pthread_mutex_unlock(&h->lock);
+  if (!frozen) return;
+  moment(s, MOMENT_REHEARSAL_ENDS);
+  thaw_now(s);
 }
 
 
@@ -172,29 +194,27 @@ static bool any_out(hold *h) {
   return out;
 }
 
-/* Those that lie on others wait no longer. */
+/* Those that wait for others wait no longer. */
 static void out_of_patience(timer *t) {
-  hold *h = (hold *)(void *)((char *)t - offsetof(hold, t));
+  hold *h = (hold *)(void *)((char *)t - offsetof(hold, patience));
   pthread_mutex_lock(&h->lock);
   h->hurry = true;
   pthread_cond_broadcast(&h->go);
   pthread_mutex_unlock(&h->lock);
 }
 
-static void set_timer(hold *h, void (*fire)(timer *t), uint64_t after) {
-  timer_cancel(&h->t); /* on the engine thread: exact */
-  h->t.fire = fire;
-  timer_set(&h->t, engine_clock() + after);
+static void set_timer(timer *t, void (*fire)(timer *t), uint64_t after) {
+  timer_cancel(t); /* on the engine thread: exact */
+  t->fire = fire;
+  timer_set(t, engine_clock() + after);
 }
 
 /* Lets those go that wait to thaw. */
 static void release(hold *h) {
   if (h->released) return; /* only written here */
   bool stacked = h->stops[0].depth != h->stops[h->count - 1].depth;
-  if (stacked)
-    set_timer(h, out_of_patience, hold_patience);
-  else
-    timer_cancel(&h->t);
+  timer_cancel(&h->t);
+  if (stacked) set_timer(&h->patience, out_of_patience, hold_patience);
   pthread_mutex_lock(&h->lock);
   h->released = true;
   pthread_mutex_unlock(&h->lock);
@@ -222,50 +242,13 @@ static void out_of_time(timer *t) {
 }
 
 static void limit(hold *h) {
-  set_timer(h, out_of_time, h->limit);
+  set_timer(&h->t, out_of_time, h->limit);
 }
 
 
 /* ------------------------------------------------------------------
 ** What went wrong
 ** ---------------------------------------------------------------- */
-
-static error *why_not(const stop *s) {
-  if (s->guard_gone)
-    return vss_error(SAROS_E_REFUSED,
-                     "%s was not frozen, because the guard that would thaw it "
-                     "after a crash has been killed; try again",
-                     s->path);
-  switch (s->freeze_errno) {
-    case EBUSY:
-      return vss_error(VSS_E_VOLUME_IN_USE,
-                       "%s is frozen already, by somebody else; when nobody "
-                       "needs that any more, fsfreeze --unfreeze %s thaws it",
-                       s->path, s->path);
-    case EOPNOTSUPP:
-    case ENOTTY:
-      return vss_error(VSS_E_VOLUME_NOT_SUPPORTED,
-                       "%s cannot be frozen, because its file system (%s) "
-                       "does not know how; take another provider for it",
-                       s->path, s->type);
-    case EPERM:
-    case EACCES:
-      return vss_error(SAROS_E_ACCESSDENIED,
-                       "%s may not be frozen by this process; that needs root, "
-                       "or CAP_SYS_ADMIN",
-                       s->path);
-    default:
-      return error_of_errno(SAROS_FACADE_VSS, s->freeze_errno,
-                            "cannot be frozen", s->path);
-  }
-}
-
-static error *not_thawed(const stop *s) {
-  return error_of_errno(SAROS_FACADE_VSS, s->thaw_errno,
-                        "cannot be thawed; its guard goes on trying, and "
-                        "fsfreeze --unfreeze may help",
-                        s->path);
-}
 
 static hold_result fail(hold *h, error **e, error *why) {
   h->phase = HOLD_BROKEN;
@@ -275,7 +258,7 @@ static hold_result fail(hold *h, error **e, error *why) {
 
 static hold_result fail_at(hold *h, error **e, const stop *s) {
   give_up(h); /* before memory is asked for */
-  error *why = why_not(s);
+  error *why = hold_why_not(s);
   return fail(h, e, why->path == NULL ? error_at(why, s->path) : why);
 }
 
@@ -287,24 +270,10 @@ static hold_result fail_errno(hold *h, error **e, int number) {
                      "cannot get the threads that a freeze needs", NULL));
 }
 
-/* Names one that it took too long. */
 static hold_result fail_late(hold *h, error **e) {
-  const char *path = h->stops[0].path;
-  for (size_t i = 0; i < h->count; i++) {
-    const stop *s = &h->stops[i];
-    int state = atomic_load(&s->state);
-    if (s->submitted && state != STOP_FROZEN && state != STOP_THAWED)
-      path = s->path;
-  }
+  const char *path = hold_late_one(h); /* as it is before all are let go */
   give_up(h);
-  return fail(h, e,
-              error_at(vss_error(VSS_E_FLUSH_WRITES_TIMEOUT,
-                                 "what was written to %s could not be brought "
-                                 "to disk and held there within %g s; try "
-                                 "again when less is written, or allow it more "
-                                 "time (timeouts.hold)",
-                                 path, h->seconds),
-                       path));
+  return fail(h, e, hold_too_late(h, path));
 }
 
 
@@ -323,10 +292,14 @@ static void next_level(hold *h) {
    own freeze writes. */
 static void rehearse_level(hold *h) {
   next_level(h);
+  for (size_t i = h->level; i < h->level_end; i++)
+    atomic_store(&h->stops[i].state, STOP_FREEZING); /* all: they look */
   for (size_t i = h->level; i < h->level_end; i++) {
-    atomic_store(&h->stops[i].state, STOP_FREEZING);
     int r = send(h, &h->stops[i], rehearse);
-    if (r != 0) h->stops[i].freeze_errno = r;
+    if (r == 0) continue;
+    h->stops[i].freeze_errno = r;
+    atomic_store(&h->stops[i].state, STOP_FREE);
+    machine_wake(h->m); /* perhaps nothing else will */
   }
 }
 
@@ -349,6 +322,14 @@ static void rehearsed(hold *h) {
   h->phase = HOLD_PLANNED;
 }
 
+/* From the first that is frozen on, the others have a moment. */
+static void watch_the_first(hold *h) {
+  if (h->watched) return;
+  for (size_t i = 0; i < h->count; i++)
+    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) h->watched = true;
+  if (h->watched) set_timer(&h->patience, out_of_patience, hold_patience);
+}
+
 hold_result hold_rehearse_step(hold *h, error **e) {
   bool out = false;
   *e = NULL;
@@ -356,12 +337,17 @@ hold_result hold_rehearse_step(hold *h, error **e) {
     out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
   if (h->phase == HOLD_BROKEN) return HOLD_FAILED;
   if (h->expired) return fail_late(h, e);
-  if (out) return HOLD_WAIT;
+  if (out) {
+    watch_the_first(h);
+    return HOLD_WAIT;
+  }
+  timer_cancel(&h->patience);
+  h->watched = h->hurry = false; /* nobody else looks at it now */
   for (size_t i = 0; i < h->level_end; i++) {
     stop *s = &h->stops[i];
     if (s->guard_gone || s->freeze_errno != 0) return fail_at(h, e, s);
     if (s->thaw_errno != 0 && s->thaw_errno != EINVAL)
-      return fail(h, e, not_thawed(s));
+      return fail(h, e, hold_not_thawed(s));
   }
   if (h->level_end < h->count) {
     rehearse_level(h);
@@ -448,48 +434,11 @@ void hold_release(hold *h) {
   give_up(h);
 }
 
-static error *guard_was_first(const stop *s) {
-  return error_at(
-      vss_error(VSS_E_HOLD_WRITES_TIMEOUT,
-                "%s was thawed before its shadow copy was safe, by the guard "
-                "or by somebody else; nothing of this set can be relied on",
-                s->path),
-      s->path);
-}
-
-static error *too_long(const hold *h, const stop *s) {
-  uint64_t held = s->thawed_at - s->begun;
-  return error_at(
-      vss_error(VSS_E_HOLD_WRITES_TIMEOUT,
-                "writes to %s would have been held longer than %g s (it was "
-                "let go after %.3f s); try again when the machine is less "
-                "busy, or allow it more time (timeouts.hold)",
-                s->path, h->seconds, (double)held / 1e9),
-      s->path);
-}
-
-/* What is worst comes first. */
-static error *judge(const hold *h) {
-  for (size_t i = 0; i < h->count; i++) {
-    const stop *s = &h->stops[i];
-    if (s->thawed_at != 0 && s->thaw_errno != 0 && s->thaw_errno != EINVAL)
-      return not_thawed(s);
-  }
-  if (!h->was_held) return NULL; /* it has failed already, and said why */
-  for (size_t i = 0; i < h->count; i++)
-    if (h->stops[i].thaw_errno == EINVAL) return guard_was_first(&h->stops[i]);
-  for (size_t i = 0; i < h->count; i++) {
-    const stop *s = &h->stops[i];
-    if (h->expired || s->thawed_at - s->begun > h->limit) return too_long(h, s);
-  }
-  return NULL;
-}
-
 hold_result hold_release_step(hold *h, error **e) {
   *e = NULL;
   if (any_out(h)) return HOLD_WAIT;
-  timer_cancel(&h->t); /* on the engine thread: exact */
-  *e = judge(h);
+  timer_cancel(&h->patience);
+  *e = hold_judge(h);
   return *e == NULL ? HOLD_DONE : HOLD_FAILED;
 }
 

@@ -1,5 +1,6 @@
 /*
-** The pieces of a hold: planning (hold_plan.c) and holding (hold.c).
+** The pieces of a hold: planning (hold_plan.c), holding (hold.c), and saying
+** what went wrong (hold_why.c).
 */
 #ifndef SAROS_VSS_HOLD_PARTS_H
 #define SAROS_VSS_HOLD_PARTS_H
@@ -57,14 +58,24 @@ struct hold {
   double seconds;
   uint64_t limit; /* the same, nanoseconds */
   machine *m;
-  timer t;
+  timer t, patience;
   hold_phase phase;
   size_t level, level_end; /* those of one depth, being frozen */
   bool expired, was_held;
+  bool watched; /* the rehearsal's first freeze was seen */
   pthread_mutex_t lock;
   pthread_cond_t go; /* those that have frozen wait for it to thaw */
-  /* Under the lock; hurry: also those that lie on what is still frozen. */
+  /* Under the lock; hurry: and wait for no other either. */
   bool released, hurry;
 };
+
+/* Why it was not frozen, or could not be thawed. */
+error *hold_why_not(const stop *s);
+error *hold_not_thawed(const stop *s);
+/* One that took too long, and what to say of it. */
+const char *hold_late_one(const hold *h);
+error *hold_too_late(const hold *h, const char *path);
+/* What all is worth, when everything is back: the worst, or NULL. */
+error *hold_judge(const hold *h);
 
 #endif

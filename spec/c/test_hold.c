@@ -722,6 +722,63 @@ WHOLE(cancelled_while_it_freezes) {
   too_late_at(MOMENT_FROZEN, true);
 }
 
+/* Rehearsed, those of one depth are thawed when all of them are frozen. */
+static driver together;
+static _Atomic int thawed_early;
+
+static int state_of(size_t i) {
+  return atomic_load(&together.h->stops[i].state);
+}
+
+static void meet_in_rehearsal(const char *path, hold_moment moment) {
+  bool first = strcmp(path, together.h->stops[0].path) == 0;
+  if (moment == MOMENT_REHEARSED && first)
+    GATE_UNTIL(state_of(1) == STOP_FROZEN);
+  if (moment != MOMENT_REHEARSAL_ENDS) return;
+  if (state_of(first ? 1 : 0) == STOP_FREEZING) thawed_early++;
+}
+
+WHOLE(a_rehearsal_ends_together) {
+  scene s = {.count = 0};
+  rehearsing = true;
+  thawed_early = 0;
+  hold_hook = meet_in_rehearsal;
+  hold_patience = UINT64_MAX / 4;
+  add(&s, volumes[EXT4].path, &by_caller);
+  add(&s, volumes[XFS].path, &by_caller);
+  hold *h = plan(&s, LONG);
+  together.h = h; /* before any thread looks */
+  drive(&together, h);
+  until_held(&together);
+  CHECK_INT(thawed_early, 0);
+  finish_well(&together);
+  end_scene(&s);
+}
+
+WHOLE(a_rehearsal_waits_for_none_for_ever) {
+  scene s = {.count = 0};
+  driver d;
+  gated_kind(&late, SAROS_FACADE_VSS, 0);
+  rehearsing = true;
+  late_moment = MOMENT_REHEARSED;
+  late_volume = EXT4;
+  hold_hook = hold_up;
+  hold_patience = 1000000;
+  for (int i = 0; i < VOLUMES; i++) add(&s, volumes[i].path, &by_caller);
+  hold *h = plan(&s, LONG);
+  drive(&d, h);
+  CHECK(gated_await(&late, &late.entered, 1));
+  for (size_t i = 0; i < h->count; i++)
+    if (strcmp(h->stops[i].path, volumes[EXT4].path) != 0)
+      GATE_UNTIL(atomic_load(&h->stops[i].state) == STOP_THAWED);
+  CHECK(!atomic_load(&d.held));
+  CHECK_INT(freeze(volumes[EXT4].fd), EBUSY);
+  gated_open(&late, 0);
+  until_held(&d);
+  finish_well(&d);
+  end_scene(&s);
+}
+
 WHOLE(a_rehearsal_that_takes_too_long) {
   rehearsing = true;
   too_late_at(MOMENT_REHEARSED, false);
@@ -778,10 +835,10 @@ WHOLE(cancelled_while_what_lies_below_comes_back) {
 /* All three are held; the thaw of one sleeps. */
 static driver held_up;
 
-static void hold_up_the_thaw_of(int volume, scene *s) {
+static void hold_up_the_thaw_of(int which, scene *s) {
   gated_kind(&late, SAROS_FACADE_VSS, 0);
   late_moment = MOMENT_THAW;
-  late_volume = volume;
+  late_volume = which;
   for (int i = 0; i < VOLUMES; i++) add(s, volumes[i].path, &by_caller);
   drive(&held_up, plan(s, LONG));
   until_held(&held_up);
@@ -789,11 +846,10 @@ static void hold_up_the_thaw_of(int volume, scene *s) {
   CHECK(gated_await(&late, &late.entered, 1));
 }
 
-static stop *stop_at(int volume) {
+static stop *stop_at(int which) {
   const hold *h = held_up.h;
   for (size_t i = 0; i < h->count; i++)
-    if (strcmp(h->stops[i].path, volumes[volume].path) == 0)
-      return &h->stops[i];
+    if (strcmp(h->stops[i].path, volumes[which].path) == 0) return &h->stops[i];
   CHECK(false);
   return &h->stops[0];
 }
@@ -1029,7 +1085,7 @@ static void await_no_records(void) {
 WHOLE(killed_at_every_moment) {
   rehearsing = true;
   for (int which = 0; which < VOLUMES; which++) {
-    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSED; moment++) {
+    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSAL_ENDS; moment++) {
       fatal_volume = which;
       fatal_moment = (hold_moment)moment;
       CHECK_INT(in_child(hold_till_death), SIGKILL);
@@ -1131,6 +1187,8 @@ static void all(void) {
   GATE_RUN(frozen_by_somebody_else_stays_so);
   GATE_RUN(frozen_by_somebody_else_when_rehearsed);
   GATE_RUN(rehearsed_and_held);
+  GATE_RUN(a_rehearsal_ends_together);
+  GATE_RUN(a_rehearsal_waits_for_none_for_ever);
   GATE_RUN(a_rehearsal_that_takes_too_long);
   GATE_RUN(cancelled_while_it_rehearses);
   GATE_RUN(one_that_cannot_freeze);
