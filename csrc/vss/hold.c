@@ -4,9 +4,14 @@
 ** While something is frozen nothing here asks for memory, opens or writes a
 ** file, or logs; errors are made when it is thawed again, or on its way. Each
 ** FIFREEZE is on a thread of its own, because it may sleep in the kernel for as
-** long as it likes. One more thread, the keeper, is taken before the first
-** freeze and does nothing but wait to thaw. They are of the pool's lane for
-** this: in any other all threads may be asleep in writes to what is frozen.
+** long as it likes. That thread stays, and does nothing but wait to thaw: what
+** is frozen never waits for a thread, nor one file system for another's thaw.
+** They are of the pool's lane for this: in any other all threads may be asleep
+** in writes to what is frozen.
+**
+** Only what lies on something frozen waits, for that is thawed first: its own
+** thaw writes, and would sleep in the kernel till then. It waits a moment and
+** no longer, for what is thawed first may be a disk that does not answer.
 **
 ** A hold is limited three times: here by a timer, which thaws though the
 ** machine may be waiting for something else; by the guard, should this whole
@@ -26,8 +31,10 @@
 
 #define THAW_TRIES 20
 #define THAW_PAUSE 10000000 /* nanoseconds */
+#define PATIENCE 50000000   /* as the guard's */
 
 #ifdef SAROS_TEST
+_Atomic uint64_t hold_patience = PATIENCE;
 void (*_Atomic hold_hook)(const char *path, hold_moment moment);
 
 static void moment(const stop *s, hold_moment now) {
@@ -35,6 +42,7 @@ static void moment(const stop *s, hold_moment now) {
   if (hook != NULL) hook(s->path, now);
 }
 #else
+enum { hold_patience = PATIENCE };
 #define moment(s, now) ((void)0)
 #endif
 
@@ -72,6 +80,28 @@ static void flush(machine_job *mj) {
   syncfs(s->fd);
 }
 
+/* Whether something is still frozen that this one may lie on. */
+static bool lies_on_frozen(const stop *s) {
+  const hold *h = s->h;
+  for (size_t i = h->count; i-- > 0 && h->stops[i].depth < s->depth;)
+    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) return true;
+  return false;
+}
+
+/* Frozen: from here to the thaw. */
+static void keep(stop *s) {
+  hold *h = s->h;
+  machine_wake(h->m); /* it does not end before this job is back */
+  pthread_mutex_lock(&h->lock);
+  while (!h->released || (!h->hurry && lies_on_frozen(s)))
+    pthread_cond_wait(&h->go, &h->lock);
+  pthread_mutex_unlock(&h->lock);
+  thaw(s);
+  pthread_mutex_lock(&h->lock);
+  pthread_cond_broadcast(&h->go); /* those that lie on it */
+  pthread_mutex_unlock(&h->lock);
+}
+
 static void freeze(machine_job *mj) {
   stop *s = (stop *)mj;
   moment(s, MOMENT_FREEZE);
@@ -89,42 +119,51 @@ static void freeze(machine_job *mj) {
   s->frozen_at = engine_clock();
   moment(s, MOMENT_FROZEN);
   int expected = STOP_FREEZING;
-  if (!atomic_compare_exchange_strong(&s->state, &expected, STOP_FROZEN))
+  if (atomic_compare_exchange_strong(&s->state, &expected, STOP_FROZEN))
+    keep(s);
+  else
     thaw(s); /* too late */
 }
 
-/* Whoever gives up meanwhile has nothing to do: it is thawed here in any
-   case. */
-static void rehearse(machine_job *mj) {
-  stop *s = (stop *)mj;
-  if (atomic_load(&s->state) != STOP_FREEZING) return; /* given up */
-  syncfs(s->fd);
-  if (!guard_mark(s->h->guard, s->item, true)) {
-    s->guard_gone = true;
-    return;
-  }
-  s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
-  if (s->freeze_errno == 0) {
-    moment(s, MOMENT_REHEARSED);
-    thaw_now(s);
-  } else {
-    guard_mark(s->h->guard, s->item, false);
-  }
+/* Whether one beside it is still on its way. */
+static bool is_awaited(const stop *s) {
+  const hold *h = s->h;
+  for (size_t i = 0; i < h->count; i++)
+    if (h->stops[i].depth == s->depth &&
+        atomic_load(&h->stops[i].state) == STOP_FREEZING)
+      return true;
+  return false;
 }
 
-/* In reverse, one after the other. One that is not frozen yet is the business
-   of the thread that freezes it. */
-static void keep(machine_job *mj) {
-  hold *h = (hold *)(void *)((char *)mj - offsetof(hold, keeper));
+/* What makes the next freeze quick is over some milliseconds after the thaw: so
+   those of one depth are thawed together, when the last of them is frozen; but
+   they wait for it a moment and no longer, for no writer knows of this. Whoever
+   gives up meanwhile has nothing to do: it is thawed here in any case. */
+static void rehearse(machine_job *mj) {
+  stop *s = (stop *)mj;
+  hold *h = s->h;
+  if (atomic_load(&s->state) != STOP_FREEZING) return; /* given up */
+  syncfs(s->fd);
+  if (!guard_mark(h->guard, s->item, true)) {
+    s->guard_gone = true;
+  } else {
+    s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
+    if (s->freeze_errno != 0) guard_mark(h->guard, s->item, false);
+  }
+  bool frozen = !s->guard_gone && s->freeze_errno == 0;
+  if (frozen) moment(s, MOMENT_REHEARSED);
+  int expected = STOP_FREEZING;
+  atomic_compare_exchange_strong(&s->state, &expected,
+                                 frozen ? STOP_FROZEN : STOP_FREE);
+  if (frozen) machine_wake(h->m); /* it does not end before this is back */
   pthread_mutex_lock(&h->lock);
-  h->keeper_ready = true;
+  pthread_cond_broadcast(&h->go);
+  while (frozen && !h->released && !h->hurry && is_awaited(s))
+    pthread_cond_wait(&h->go, &h->lock);
   pthread_mutex_unlock(&h->lock);
-  machine_wake(h->m);
-  pthread_mutex_lock(&h->lock);
-  while (!h->released) pthread_cond_wait(&h->go, &h->lock);
-  pthread_mutex_unlock(&h->lock);
-  for (size_t i = h->count; i-- > 0;)
-    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) thaw(&h->stops[i]);
+  if (!frozen) return;
+  moment(s, MOMENT_REHEARSAL_ENDS);
+  thaw_now(s);
 }
 
 
@@ -149,10 +188,37 @@ static int send(hold *h, stop *s, void (*work)(machine_job *mj)) {
 }
 
 static bool any_out(hold *h) {
-  bool out = is_out(&h->keeper, &h->keeper_submitted);
+  bool out = false;
   for (size_t i = 0; i < h->count; i++)
     out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
   return out;
+}
+
+/* Those that wait for others wait no longer. */
+static void out_of_patience(timer *t) {
+  hold *h = (hold *)(void *)((char *)t - offsetof(hold, patience));
+  pthread_mutex_lock(&h->lock);
+  h->hurry = true;
+  pthread_cond_broadcast(&h->go);
+  pthread_mutex_unlock(&h->lock);
+}
+
+static void set_timer(timer *t, void (*fire)(timer *t), uint64_t after) {
+  timer_cancel(t); /* on the engine thread: exact */
+  t->fire = fire;
+  timer_set(t, engine_clock() + after);
+}
+
+/* Lets those go that wait to thaw. */
+static void release(hold *h) {
+  if (h->released) return; /* only written here */
+  bool stacked = h->stops[0].depth != h->stops[h->count - 1].depth;
+  timer_cancel(&h->t);
+  if (stacked) set_timer(&h->patience, out_of_patience, hold_patience);
+  pthread_mutex_lock(&h->lock);
+  h->released = true;
+  pthread_mutex_unlock(&h->lock);
+  pthread_cond_broadcast(&h->go);
 }
 
 /* Thaws what is frozen, and sees to it that what will be is thawed at once.
@@ -163,13 +229,9 @@ static void give_up(hold *h) {
     int expected = STOP_FREEZING;
     atomic_compare_exchange_strong(&s->state, &expected, STOP_GIVEN_UP);
   }
-  pthread_mutex_lock(&h->lock);
-  h->released = true;
-  pthread_cond_signal(&h->go);
-  pthread_mutex_unlock(&h->lock);
+  release(h);
   for (size_t i = 0; i < h->count; i++)
     take_back(&h->stops[i].job, &h->stops[i].submitted);
-  take_back(&h->keeper, &h->keeper_submitted);
 }
 
 static void out_of_time(timer *t) {
@@ -180,52 +242,13 @@ static void out_of_time(timer *t) {
 }
 
 static void limit(hold *h) {
-  timer_cancel(&h->t); /* on the engine thread: exact */
-  h->t.fire = out_of_time;
-  timer_set(&h->t, engine_clock() + h->limit);
+  set_timer(&h->t, out_of_time, h->limit);
 }
 
 
 /* ------------------------------------------------------------------
 ** What went wrong
 ** ---------------------------------------------------------------- */
-
-static error *why_not(const stop *s) {
-  if (s->guard_gone)
-    return vss_error(SAROS_E_REFUSED,
-                     "%s was not frozen, because the guard that would thaw it "
-                     "after a crash has been killed; try again",
-                     s->path);
-  switch (s->freeze_errno) {
-    case EBUSY:
-      return vss_error(VSS_E_VOLUME_IN_USE,
-                       "%s is frozen already, by somebody else; when nobody "
-                       "needs that any more, fsfreeze --unfreeze %s thaws it",
-                       s->path, s->path);
-    case EOPNOTSUPP:
-    case ENOTTY:
-      return vss_error(VSS_E_VOLUME_NOT_SUPPORTED,
-                       "%s cannot be frozen, because its file system (%s) "
-                       "does not know how; take another provider for it",
-                       s->path, s->type);
-    case EPERM:
-    case EACCES:
-      return vss_error(SAROS_E_ACCESSDENIED,
-                       "%s may not be frozen by this process; that needs root, "
-                       "or CAP_SYS_ADMIN",
-                       s->path);
-    default:
-      return error_of_errno(SAROS_FACADE_VSS, s->freeze_errno,
-                            "cannot be frozen", s->path);
-  }
-}
-
-static error *not_thawed(const stop *s) {
-  return error_of_errno(SAROS_FACADE_VSS, s->thaw_errno,
-                        "cannot be thawed; its guard goes on trying, and "
-                        "fsfreeze --unfreeze may help",
-                        s->path);
-}
 
 static hold_result fail(hold *h, error **e, error *why) {
   h->phase = HOLD_BROKEN;
@@ -235,7 +258,7 @@ static hold_result fail(hold *h, error **e, error *why) {
 
 static hold_result fail_at(hold *h, error **e, const stop *s) {
   give_up(h); /* before memory is asked for */
-  error *why = why_not(s);
+  error *why = hold_why_not(s);
   return fail(h, e, why->path == NULL ? error_at(why, s->path) : why);
 }
 
@@ -247,20 +270,10 @@ static hold_result fail_errno(hold *h, error **e, int number) {
                      "cannot get the threads that a freeze needs", NULL));
 }
 
-/* Names one that it took too long. */
 static hold_result fail_late(hold *h, error **e) {
+  const char *path = hold_late_one(h); /* as it is before all are let go */
   give_up(h);
-  const char *path = h->stops[0].path;
-  for (size_t i = 0; i < h->count; i++)
-    if (h->stops[i].submitted) path = h->stops[i].path;
-  return fail(h, e,
-              error_at(vss_error(VSS_E_FLUSH_WRITES_TIMEOUT,
-                                 "what was written to %s could not be brought "
-                                 "to disk and held there within %g s; try "
-                                 "again when less is written, or allow it more "
-                                 "time (timeouts.hold)",
-                                 path, h->seconds),
-                       path));
+  return fail(h, e, hold_too_late(h, path));
 }
 
 
@@ -279,10 +292,14 @@ static void next_level(hold *h) {
    own freeze writes. */
 static void rehearse_level(hold *h) {
   next_level(h);
+  for (size_t i = h->level; i < h->level_end; i++)
+    atomic_store(&h->stops[i].state, STOP_FREEZING); /* all: they look */
   for (size_t i = h->level; i < h->level_end; i++) {
-    atomic_store(&h->stops[i].state, STOP_FREEZING);
     int r = send(h, &h->stops[i], rehearse);
-    if (r != 0) h->stops[i].freeze_errno = r;
+    if (r == 0) continue;
+    h->stops[i].freeze_errno = r;
+    atomic_store(&h->stops[i].state, STOP_FREE);
+    machine_wake(h->m); /* perhaps nothing else will */
   }
 }
 
@@ -305,6 +322,14 @@ static void rehearsed(hold *h) {
   h->phase = HOLD_PLANNED;
 }
 
+/* From the first that is frozen on, the others have a moment. */
+static void watch_the_first(hold *h) {
+  if (h->watched) return;
+  for (size_t i = 0; i < h->count; i++)
+    if (atomic_load(&h->stops[i].state) == STOP_FROZEN) h->watched = true;
+  if (h->watched) set_timer(&h->patience, out_of_patience, hold_patience);
+}
+
 hold_result hold_rehearse_step(hold *h, error **e) {
   bool out = false;
   *e = NULL;
@@ -312,12 +337,17 @@ hold_result hold_rehearse_step(hold *h, error **e) {
     out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
   if (h->phase == HOLD_BROKEN) return HOLD_FAILED;
   if (h->expired) return fail_late(h, e);
-  if (out) return HOLD_WAIT;
+  if (out) {
+    watch_the_first(h);
+    return HOLD_WAIT;
+  }
+  timer_cancel(&h->patience);
+  h->watched = h->hurry = false; /* nobody else looks at it now */
   for (size_t i = 0; i < h->level_end; i++) {
     stop *s = &h->stops[i];
     if (s->guard_gone || s->freeze_errno != 0) return fail_at(h, e, s);
     if (s->thaw_errno != 0 && s->thaw_errno != EINVAL)
-      return fail(h, e, not_thawed(s));
+      return fail(h, e, hold_not_thawed(s));
   }
   if (h->level_end < h->count) {
     rehearse_level(h);
@@ -338,15 +368,7 @@ void hold_freeze(hold *h, machine *m) {
   h->phase = HOLD_FLUSHING;
   if (h->count == 0) return;
   limit(h);
-  h->keeper_submitted = machine_submit(m, &h->keeper, POOL_HELD, keep) == 0;
   for (size_t i = 0; i < h->count; i++) send(h, &h->stops[i], flush);
-}
-
-static bool keeper_is_ready(hold *h) {
-  pthread_mutex_lock(&h->lock);
-  bool ready = h->keeper_ready;
-  pthread_mutex_unlock(&h->lock);
-  return ready;
 }
 
 /* All of the next depth. 0 or errno. */
@@ -362,10 +384,8 @@ static int begin_level(hold *h) {
 
 static hold_result step_flushing(hold *h, error **e) {
   if (h->expired) return fail_late(h, e);
-  if (!h->keeper_submitted) return fail_errno(h, e, EAGAIN);
   for (size_t i = 0; i < h->count; i++)
     if (is_out(&h->stops[i].job, &h->stops[i].submitted)) return HOLD_WAIT;
-  if (!keeper_is_ready(h)) return HOLD_WAIT;
   h->phase = HOLD_FREEZING;
   limit(h);
   int r = begin_level(h);
@@ -377,7 +397,7 @@ static hold_result step_freezing(hold *h, error **e) {
   for (size_t i = h->level; i < h->level_end; i++) {
     stop *s = &h->stops[i];
     if (is_out(&s->job, &s->submitted))
-      out = true;
+      out = out || atomic_load(&s->state) != STOP_FROZEN;
     else if (s->guard_gone || s->freeze_errno != 0)
       return fail_at(h, e, s);
   }
@@ -411,51 +431,14 @@ hold_result hold_freeze_step(hold *h, error **e) {
 void hold_release(hold *h) {
   h->phase = HOLD_RELEASING;
   if (h->count == 0 || h->m == NULL) return;
-  timer_cancel(&h->t);
   give_up(h);
-}
-
-static error *guard_was_first(const stop *s) {
-  return error_at(
-      vss_error(VSS_E_HOLD_WRITES_TIMEOUT,
-                "%s was thawed before its shadow copy was safe, by the guard "
-                "or by somebody else; nothing of this set can be relied on",
-                s->path),
-      s->path);
-}
-
-static error *too_long(const hold *h, const stop *s) {
-  uint64_t held = s->thawed_at - s->begun;
-  return error_at(
-      vss_error(VSS_E_HOLD_WRITES_TIMEOUT,
-                "writes to %s would have been held longer than %g s (it was "
-                "let go after %.3f s); try again when the machine is less "
-                "busy, or allow it more time (timeouts.hold)",
-                s->path, h->seconds, (double)held / 1e9),
-      s->path);
-}
-
-/* What is worst comes first. */
-static error *judge(const hold *h) {
-  for (size_t i = 0; i < h->count; i++) {
-    const stop *s = &h->stops[i];
-    if (s->thawed_at != 0 && s->thaw_errno != 0 && s->thaw_errno != EINVAL)
-      return not_thawed(s);
-  }
-  if (!h->was_held) return NULL; /* it has failed already, and said why */
-  for (size_t i = 0; i < h->count; i++)
-    if (h->stops[i].thaw_errno == EINVAL) return guard_was_first(&h->stops[i]);
-  for (size_t i = 0; i < h->count; i++) {
-    const stop *s = &h->stops[i];
-    if (h->expired || s->thawed_at - s->begun > h->limit) return too_long(h, s);
-  }
-  return NULL;
 }
 
 hold_result hold_release_step(hold *h, error **e) {
   *e = NULL;
   if (any_out(h)) return HOLD_WAIT;
-  *e = judge(h);
+  timer_cancel(&h->patience);
+  *e = hold_judge(h);
   return *e == NULL ? HOLD_DONE : HOLD_FAILED;
 }
 

@@ -1,6 +1,7 @@
 /*
 ** Holding file systems still: FIFREEZE, deepest first, those of one depth side
-** by side; FITHAW in reverse. A part of the coordinator's machine: what it
+** by side; FITHAW in reverse, as much side by side. A part of the coordinator's
+*machine: what it
 ** waits for wakes that machine.
 */
 #ifndef SAROS_VSS_HOLD_H
@@ -30,11 +31,12 @@ size_t hold_count(const hold *h); /* how many file systems */
 
 typedef enum hold_step_result { HOLD_WAIT, HOLD_DONE, HOLD_FAILED } hold_result;
 
-/* Engine thread. Each is frozen once and thawed at once, before any writer
-   holds still. What cannot be frozen is found then; and for a moment after a
-   freeze the next one need not wait for the kernel's grace periods, which is
-   most of what it takes: writers that are quick hold still for a fraction of
-   the time. A failure is one as of hold_freeze_step. */
+/* Engine thread. Each is frozen once and thawed again, as soon as those beside
+   it are frozen too, before any writer holds still. What cannot be frozen is
+   found then; and for a moment after a freeze the next one need not wait for
+   the kernel's grace periods, which is most of what it takes: writers that are
+   quick hold still for a fraction of the time. A failure is one as of
+   hold_freeze_step. */
 void hold_rehearse(hold *h, machine *m);
 hold_result hold_rehearse_step(hold *h, error **e);
 /* Engine thread. Begins to freeze; then hold_freeze_step at each wake. Of what
@@ -43,9 +45,10 @@ hold_result hold_rehearse_step(hold *h, error **e);
    comes back after that is thawed at once. */
 void hold_freeze(hold *h, machine *m);
 hold_result hold_freeze_step(hold *h, error **e);
-/* Thaws what was frozen, in reverse; also after a failure, and when nothing
-   was. HOLD_FAILED: the guard was first (FITHAW said EINVAL), or the hold took
-   too long: VSS_E_HOLD_WRITES_TIMEOUT, the set is void. */
+/* Thaws what was frozen, those of one depth side by side, the deepest last;
+   also after a failure, and when nothing was. HOLD_FAILED: the guard was first
+   (FITHAW said EINVAL), or the hold took too long: VSS_E_HOLD_WRITES_TIMEOUT,
+   the set is void. */
 void hold_release(hold *h);
 hold_result hold_release_step(hold *h, error **e);
 /* Since when each shadow's file system is frozen, and till when: into the
@@ -57,15 +60,18 @@ void hold_forked(hold *h); /* in a forked child: frees, touches nothing */
 
 #ifdef SAROS_TEST
 /* Called on the thread that does it; FROZEN before the engine knows, REHEARSED
-   while it is frozen for that. */
+   when it is frozen for that, REHEARSAL_ENDS before it is thawed again. */
 typedef enum hold_moment {
   MOMENT_FLUSH,
   MOMENT_FREEZE,
   MOMENT_FROZEN,
   MOMENT_THAW,
-  MOMENT_REHEARSED
+  MOMENT_REHEARSED,
+  MOMENT_REHEARSAL_ENDS
 } hold_moment;
 extern void (*_Atomic hold_hook)(const char *path, hold_moment moment);
+/* Nanoseconds: how long one that lies on another waits for that one's thaw. */
+extern _Atomic uint64_t hold_patience;
 #endif
 
 #endif

@@ -1,5 +1,6 @@
 /*
-** The pieces of a hold: planning (hold_plan.c) and holding (hold.c).
+** The pieces of a hold: planning (hold_plan.c), holding (hold.c), and saying
+** what went wrong (hold_why.c).
 */
 #ifndef SAROS_VSS_HOLD_PARTS_H
 #define SAROS_VSS_HOLD_PARTS_H
@@ -12,14 +13,14 @@
 typedef enum stop_state {
   STOP_FREE,
   STOP_FREEZING,
-  STOP_FROZEN,   /* the keeper thaws it */
-  STOP_GIVEN_UP, /* the thread that freezes thaws it */
+  STOP_FROZEN,   /* its thread waits to be let go, and thaws it */
+  STOP_GIVEN_UP, /* its thread thaws it as soon as it is frozen */
   STOP_THAWED
 } stop_state;
 
 /* One file system that is made to stop. */
 typedef struct stop {
-  machine_job job; /* first it flushes, then it freezes */
+  machine_job job; /* first it flushes, then it freezes and thaws */
   hold *h;
   bool submitted; /* the job, and it is not known to be back */
   char *path;     /* its root */
@@ -57,16 +58,24 @@ struct hold {
   double seconds;
   uint64_t limit; /* the same, nanoseconds */
   machine *m;
-  timer t;
+  timer t, patience;
   hold_phase phase;
   size_t level, level_end; /* those of one depth, being frozen */
   bool expired, was_held;
-  /* The keeper: a thread that waits to thaw, taken before the first freeze. */
-  machine_job keeper;
-  bool keeper_submitted;
+  bool watched; /* the rehearsal's first freeze was seen */
   pthread_mutex_t lock;
-  pthread_cond_t go;
-  bool keeper_ready, released; /* under the lock */
+  pthread_cond_t go; /* those that have frozen wait for it to thaw */
+  /* Under the lock; hurry: and wait for no other either. */
+  bool released, hurry;
 };
+
+/* Why it was not frozen, or could not be thawed. */
+error *hold_why_not(const stop *s);
+error *hold_not_thawed(const stop *s);
+/* One that took too long, and what to say of it. */
+const char *hold_late_one(const hold *h);
+error *hold_too_late(const hold *h, const char *path);
+/* What all is worth, when everything is back: the worst, or NULL. */
+error *hold_judge(const hold *h);
 
 #endif

@@ -9,10 +9,12 @@
 **   shadow_floor synced FROM INTO        after a syncfs, as ours is
 **   shadow_floor deleted FROM INTO       that, and deleted and synced again
 **   shadow_floor command FROM INTO       btrfs subvolume snapshot -r
-**   shadow_floor hold FS IMAGE CLONE     FIFREEZE, FICLONE, FITHAW
+**   shadow_floor hold CLONE FS IMAGE…    FIFREEZE, FICLONE, FITHAW; of several
+**       (FS IMAGE FS IMAGE …) each on a thread of its own
 **   shadow_floor run COMMAND…            its wall time, and its CPU time
 */
 #include <linux/btrfs.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -64,26 +66,68 @@ static int snapshot(const char *how, const char *from, const char *into) {
   return 0;
 }
 
-/* From the call of FIFREEZE, and from its return, as a shadow's `held` is. */
-static int hold(const char *fs, const char *image, const char *clone) {
-  int inner = open(fs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int from = open(image, O_RDONLY | O_CLOEXEC);
-  int to = open(clone, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (inner < 0 || from < 0 || to < 0) return bad(fs);
+/* One that is held. All are frozen before the first is cloned, and all are
+   cloned before the first is thawed, or it were no set. */
+typedef struct held {
+  int inner, from, to;
+  double begun, thawed;
+  const char *failed;
+  int why;
+} held;
+
+static pthread_barrier_t all_begin, all_frozen, all_cloned;
+
+static void *hold_one(void *one) {
+  held *h = one;
+  pthread_barrier_wait(&all_begin);
+  h->begun = now();
+  bool frozen = ioctl(h->inner, FIFREEZE, 0) == 0;
+  if (!frozen) h->failed = "FIFREEZE", h->why = errno;
+  pthread_barrier_wait(&all_frozen);
+  if (frozen && ioctl(h->to, FICLONE, h->from) != 0)
+    h->failed = "FICLONE", h->why = errno;
+  pthread_barrier_wait(&all_cloned);
+  if (frozen && ioctl(h->inner, FITHAW, 0) != 0)
+    h->failed = "FITHAW", h->why = errno;
+  h->thawed = now();
+  return NULL;
+}
+
+static bool open_one(held *h, const char *clone, char **names) {
+  h->inner = open(names[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  h->from = open(names[1], O_RDONLY | O_CLOEXEC);
+  h->to = open(clone, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (h->inner < 0 || h->from < 0 || h->to < 0) return false;
   unlink(clone);
-  syncfs(inner);
-  fdatasync(from);
-  syncfs(inner);
-  double begun = now();
-  if (ioctl(inner, FIFREEZE, 0) != 0) return bad("FIFREEZE");
-  double frozen = now();
-  int r = ioctl(to, FICLONE, from);
-  int failed = errno;
-  if (ioctl(inner, FITHAW, 0) != 0) return bad("FITHAW");
-  double thawed = now();
-  errno = failed;
-  if (r != 0) return bad("FICLONE");
-  printf("%.4f %.4f\n", thawed - begun, thawed - frozen);
+  return syncfs(h->inner) == 0 && fdatasync(h->from) == 0;
+}
+
+/* From the first call of a FIFREEZE to the end of the last thaw, as what is
+   held of a set is. */
+static int hold(const char *clone, char **names, unsigned count) {
+  held all[IMAGES] = {{0}};
+  pthread_t threads[IMAGES];
+  for (unsigned i = 0; i < count; i++)
+    if (!open_one(&all[i], clone, names + 2 * (size_t)i))
+      return bad(names[2 * i]);
+  for (unsigned i = 0; i < count; i++) syncfs(all[i].inner);
+  pthread_barrier_init(&all_begin, NULL, count);
+  pthread_barrier_init(&all_frozen, NULL, count);
+  pthread_barrier_init(&all_cloned, NULL, count);
+  /* Nothing is frozen before all of them are there. */
+  for (unsigned i = 1; i < count; i++)
+    if (pthread_create(&threads[i], NULL, hold_one, &all[i]) != 0)
+      return bad("a thread");
+  hold_one(&all[0]);
+  double begun = all[0].begun, thawed = all[0].thawed;
+  for (unsigned i = 0; i < count; i++) {
+    if (i > 0) pthread_join(threads[i], NULL);
+    errno = all[i].why;
+    if (all[i].failed != NULL) return bad(all[i].failed);
+    if (all[i].begun < begun) begun = all[i].begun;
+    if (all[i].thawed > thawed) thawed = all[i].thawed;
+  }
+  printf("%.4f\n", thawed - begun);
   return 0;
 }
 
@@ -196,8 +240,9 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (strcmp(how, "volumes") == 0 && argc > 2) return volumes(argv + 2);
   if (strcmp(how, "run") == 0 && argc > 2) return run_and_tell(argv + 2);
-  if (strcmp(how, "hold") == 0 && argc == 5)
-    return hold(argv[2], argv[3], argv[4]);
+  if (strcmp(how, "hold") == 0 && argc > 4 && argc % 2 == 1 &&
+      argc <= 3 + 2 * IMAGES)
+    return hold(argv[2], argv + 3, (unsigned)(argc - 3) / 2);
   if (strcmp(how, "command") == 0 && argc == 4)
     return command(argv[2], argv[3]);
   if (argc == 4) return snapshot(how, argv[2], argv[3]);

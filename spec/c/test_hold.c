@@ -189,9 +189,11 @@ static void finish_well(driver *d) {
   TEST(name) {                                              \
     NEEDS_VOLUMES;                                          \
     gate_counts before = gate_count();                      \
+    uint64_t patience = hold_patience;                      \
     whole_##name();                                         \
     hold_hook = NO_HOOK;                                    \
     rehearsing = false;                                     \
+    hold_patience = patience;                               \
     for (int i = 0; i < VOLUMES; i++) CHECK(!is_frozen(i)); \
     CHECK(gate_back_to(before));                            \
     thread_join_left();                                     \
@@ -290,25 +292,36 @@ WHOLE(deepest_first_and_thawed_in_reverse) {
 
 /* Neither comes out of this before the other is in it. */
 static _Atomic int arrived;
+static hold_moment meeting;
 
 static void meet(const char *path, hold_moment moment) {
   (void)path;
-  if (moment != MOMENT_FREEZE) return;
+  if (moment != meeting) return;
   atomic_fetch_add(&arrived, 1);
   GATE_UNTIL(atomic_load(&arrived) >= 2);
 }
 
-WHOLE(those_of_one_depth_side_by_side) {
+static void meet_at(hold_moment moment) {
   scene s = {.count = 0};
   driver d;
   arrived = 0;
+  meeting = moment;
   hold_hook = meet;
   add(&s, volumes[XFS].path, &by_caller);
   add(&s, volumes[EXT4].path, &by_caller);
   drive(&d, plan(&s, LONG));
   until_held(&d);
   finish_well(&d);
+  CHECK_INT(arrived, 2);
   end_scene(&s);
+}
+
+WHOLE(those_of_one_depth_side_by_side) {
+  meet_at(MOMENT_FREEZE);
+}
+
+WHOLE(thawed_side_by_side) {
+  meet_at(MOMENT_THAW);
 }
 
 /* Every thread of the lane sleeps, as in a write to what is frozen: thawed it
@@ -326,6 +339,32 @@ static void sleep_there(job *j) {
   while (!bed.open) pthread_cond_wait(&bed.moved, &bed.lock);
   pthread_mutex_unlock(&bed.lock);
   gate_pulse(&bed, &bed.releases);
+}
+
+/* Those that are frozen keep theirs, and none has to be made meanwhile. */
+WHOLE(there_is_a_thread_for_each_commit) {
+  static sleeper sleepers[SHADOWS];
+  scene s = {.count = 0};
+  driver d;
+  gated_kind(&bed, SAROS_FACADE_VSS, 0);
+  CHECK_INT(engine_acquire(), 0);
+  for (int i = 0; i < VOLUMES; i++) add(&s, volumes[i].path, &by_caller);
+  add(&s, volumes[EXT4].path, &by_nobody);
+  hold *h = plan(&s, LONG);
+  unsigned threads = pool_threads(POOL_HELD);
+  drive(&d, h);
+  until_held(&d);
+  for (int i = 0; i < SHADOWS; i++) {
+    sleepers[i].j.run = sleep_there;
+    CHECK_INT(pool_submit(&sleepers[i].j, POOL_HELD), 0);
+  }
+  CHECK(gated_await(&bed, &bed.entered, SHADOWS));
+  CHECK_INT(pool_threads(POOL_HELD), threads);
+  finish_well(&d); /* they sleep on, and it is thawed all the same */
+  gated_open(&bed, 0);
+  CHECK(gated_await(&bed, &bed.releases, SHADOWS));
+  engine_release();
+  end_scene(&s);
 }
 
 WHOLE(a_lane_that_is_full_cannot_keep_it) {
@@ -619,9 +658,11 @@ WHOLE(rehearsed_and_held) {
 /* The lane's thread is held up at this moment until the gate is opened. */
 static gated late;
 static hold_moment late_moment;
+static int late_volume;
 
 static void hold_up(const char *path, hold_moment moment) {
-  if (moment != late_moment || strcmp(path, volumes[EXT4].path) != 0) return;
+  if (moment != late_moment || strcmp(path, volumes[late_volume].path) != 0)
+    return;
   gate_pulse(&late, &late.entered);
   pthread_mutex_lock(&late.lock);
   while (!late.open) pthread_cond_wait(&late.moved, &late.lock);
@@ -640,6 +681,7 @@ static void too_late_at(hold_moment moment, bool cancelled) {
   driver d;
   gated_kind(&late, SAROS_FACADE_VSS, 0);
   late_moment = moment;
+  late_volume = EXT4;
   hold_hook = hold_up;
   add(&s, volumes[EXT4].path, &by_caller);
   add(&s, volumes[XFS].path, &by_caller);
@@ -680,6 +722,63 @@ WHOLE(cancelled_while_it_freezes) {
   too_late_at(MOMENT_FROZEN, true);
 }
 
+/* Rehearsed, those of one depth are thawed when all of them are frozen. */
+static driver together;
+static _Atomic int thawed_early;
+
+static int state_of(size_t i) {
+  return atomic_load(&together.h->stops[i].state);
+}
+
+static void meet_in_rehearsal(const char *path, hold_moment moment) {
+  bool first = strcmp(path, together.h->stops[0].path) == 0;
+  if (moment == MOMENT_REHEARSED && first)
+    GATE_UNTIL(state_of(1) == STOP_FROZEN);
+  if (moment != MOMENT_REHEARSAL_ENDS) return;
+  if (state_of(first ? 1 : 0) == STOP_FREEZING) thawed_early++;
+}
+
+WHOLE(a_rehearsal_ends_together) {
+  scene s = {.count = 0};
+  rehearsing = true;
+  thawed_early = 0;
+  hold_hook = meet_in_rehearsal;
+  hold_patience = UINT64_MAX / 4;
+  add(&s, volumes[EXT4].path, &by_caller);
+  add(&s, volumes[XFS].path, &by_caller);
+  hold *h = plan(&s, LONG);
+  together.h = h; /* before any thread looks */
+  drive(&together, h);
+  until_held(&together);
+  CHECK_INT(thawed_early, 0);
+  finish_well(&together);
+  end_scene(&s);
+}
+
+WHOLE(a_rehearsal_waits_for_none_for_ever) {
+  scene s = {.count = 0};
+  driver d;
+  gated_kind(&late, SAROS_FACADE_VSS, 0);
+  rehearsing = true;
+  late_moment = MOMENT_REHEARSED;
+  late_volume = EXT4;
+  hold_hook = hold_up;
+  hold_patience = 1000000;
+  for (int i = 0; i < VOLUMES; i++) add(&s, volumes[i].path, &by_caller);
+  hold *h = plan(&s, LONG);
+  drive(&d, h);
+  CHECK(gated_await(&late, &late.entered, 1));
+  for (size_t i = 0; i < h->count; i++)
+    if (strcmp(h->stops[i].path, volumes[EXT4].path) != 0)
+      GATE_UNTIL(atomic_load(&h->stops[i].state) == STOP_THAWED);
+  CHECK(!atomic_load(&d.held));
+  CHECK_INT(freeze(volumes[EXT4].fd), EBUSY);
+  gated_open(&late, 0);
+  until_held(&d);
+  finish_well(&d);
+  end_scene(&s);
+}
+
 WHOLE(a_rehearsal_that_takes_too_long) {
   rehearsing = true;
   too_late_at(MOMENT_REHEARSED, false);
@@ -688,6 +787,149 @@ WHOLE(a_rehearsal_that_takes_too_long) {
 WHOLE(cancelled_while_it_rehearses) {
   rehearsing = true;
   too_late_at(MOMENT_REHEARSED, true);
+}
+
+/* What is still being frozen, and may be for long, is not waited for by what
+   lies on it and is frozen already. */
+static void outer_too_late_at(hold_moment moment, bool cancelled) {
+  scene s = {.count = 0};
+  driver d;
+  gated_kind(&late, SAROS_FACADE_VSS, 0);
+  late_moment = moment;
+  late_volume = XFS;
+  hold_hook = hold_up;
+  hold_patience = UINT64_MAX / 4;
+  add(&s, volumes[INNER].path, &by_caller);
+  add(&s, volumes[XFS].path, &by_caller);
+  drive(&d, plan(&s, cancelled ? LONG : SHORT));
+  CHECK(gated_await(&late, &late.entered, 1));
+  if (cancelled) saros_cancel(d.m.op);
+  GATE_UNTIL(has_given_up(d.h));
+  if (moment == MOMENT_FREEZE) /* else it sleeps in the kernel: see below */
+    GATE_UNTIL(atomic_load(&d.h->stops[0].state) == STOP_THAWED);
+  CHECK(!op_is_over(d.m.op));
+  gated_open(&late, 0);
+  outcome o = finish(&d, false);
+  CHECK_INT(o.freeze, cancelled ? 0 : VSS_E_FLUSH_WRITES_TIMEOUT);
+  if (!cancelled) CHECK(says(o.said, volumes[XFS].path));
+  CHECK_INT(o.release, 0);
+  end_scene(&s);
+}
+
+WHOLE(what_lies_below_freezes_too_late) {
+  outer_too_late_at(MOMENT_FREEZE, false);
+}
+
+WHOLE(what_lies_below_comes_back_too_late) {
+  outer_too_late_at(MOMENT_FROZEN, false);
+}
+
+WHOLE(cancelled_while_what_lies_below_freezes) {
+  outer_too_late_at(MOMENT_FREEZE, true);
+}
+
+WHOLE(cancelled_while_what_lies_below_comes_back) {
+  outer_too_late_at(MOMENT_FROZEN, true);
+}
+
+/* All three are held; the thaw of one sleeps. */
+static driver held_up;
+
+static void hold_up_the_thaw_of(int which, scene *s) {
+  gated_kind(&late, SAROS_FACADE_VSS, 0);
+  late_moment = MOMENT_THAW;
+  late_volume = which;
+  for (int i = 0; i < VOLUMES; i++) add(s, volumes[i].path, &by_caller);
+  drive(&held_up, plan(s, LONG));
+  until_held(&held_up);
+  go_on(&held_up);
+  CHECK(gated_await(&late, &late.entered, 1));
+}
+
+static stop *stop_at(int which) {
+  const hold *h = held_up.h;
+  for (size_t i = 0; i < h->count; i++)
+    if (strcmp(h->stops[i].path, volumes[which].path) == 0) return &h->stops[i];
+  CHECK(false);
+  return &h->stops[0];
+}
+
+static void finish_held_up(scene *s) {
+  CHECK(!op_is_over(held_up.m.op));
+  gated_open(&late, 0);
+  outcome o = finish(&held_up, true);
+  CHECK_INT(o.freeze, 0);
+  CHECK_INT(o.release, 0);
+  end_scene(s);
+}
+
+WHOLE(a_thaw_that_sleeps_holds_up_none_beside_it) {
+  scene s = {.count = 0};
+  hold_hook = hold_up;
+  hold_patience = UINT64_MAX / 4;
+  hold_up_the_thaw_of(EXT4, &s);
+  GATE_UNTIL(atomic_load(&stop_at(XFS)->state) == STOP_THAWED);
+  CHECK_INT(freeze(volumes[EXT4].fd), EBUSY);
+  finish_held_up(&s);
+}
+
+/* The deepest begins when nothing that it may lie on is frozen. */
+static _Atomic int begun_well, begun_early;
+
+static void look_below(const char *path, hold_moment moment) {
+  hold_up(path, moment);
+  if (moment != MOMENT_THAW || strcmp(path, volumes[INNER].path) != 0) return;
+  bool all = atomic_load(&stop_at(XFS)->state) == STOP_THAWED &&
+             atomic_load(&stop_at(EXT4)->state) == STOP_THAWED;
+  atomic_fetch_add(all ? &begun_well : &begun_early, 1);
+}
+
+WHOLE(what_lies_below_is_thawed_first) {
+  scene s = {.count = 0};
+  begun_well = begun_early = 0;
+  hold_hook = look_below;
+  hold_patience = UINT64_MAX / 4;
+  hold_up_the_thaw_of(XFS, &s);
+  GATE_UNTIL(atomic_load(&stop_at(EXT4)->state) == STOP_THAWED);
+  CHECK_INT(atomic_load(&stop_at(INNER)->state), STOP_FROZEN);
+  finish_held_up(&s);
+  CHECK_INT(begun_well, 1);
+  CHECK_INT(begun_early, 0);
+}
+
+/* A disk that never thaws must not keep what lies on another one. */
+WHOLE(what_lies_below_is_not_waited_for_for_ever) {
+  scene s = {.count = 0};
+  begun_well = begun_early = 0;
+  hold_hook = look_below;
+  hold_patience = 1000000;
+  hold_up_the_thaw_of(EXT4, &s);
+  GATE_UNTIL(atomic_load(&stop_at(INNER)->state) == STOP_THAWED);
+  CHECK_INT(freeze(volumes[EXT4].fd), EBUSY);
+  CHECK_INT(begun_well, 0);
+  CHECK_INT(begun_early, 1);
+  finish_held_up(&s);
+}
+
+/* The machine does nothing about it here either. */
+WHOLE(stacked_and_held_for_too_long) {
+  scene s = {.count = 0};
+  driver d;
+  memset(story, 0, sizeof story);
+  hold_hook = tell;
+  hold_patience = UINT64_MAX / 4;
+  add(&s, volumes[INNER].path, &by_caller);
+  add(&s, volumes[XFS].path, &by_caller);
+  drive(&d, plan(&s, SHORT));
+  until_held(&d);
+  GATE_UNTIL(atomic_load(&d.h->stops[0].state) == STOP_THAWED);
+  CHECK(!op_is_over(d.m.op));
+  CHECK_TEXT(story, "fIFIfXFXtXtI");
+  go_on(&d);
+  outcome o = finish(&d, false);
+  CHECK_INT(o.freeze, 0);
+  CHECK_INT(o.release, VSS_E_HOLD_WRITES_TIMEOUT);
+  end_scene(&s);
 }
 
 WHOLE(cancelled_while_it_holds) {
@@ -843,7 +1085,7 @@ static void await_no_records(void) {
 WHOLE(killed_at_every_moment) {
   rehearsing = true;
   for (int which = 0; which < VOLUMES; which++) {
-    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSED; moment++) {
+    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSAL_ENDS; moment++) {
       fatal_volume = which;
       fatal_moment = (hold_moment)moment;
       CHECK_INT(in_child(hold_till_death), SIGKILL);
@@ -936,6 +1178,8 @@ static void all(void) {
   GATE_RUN(each_file_system_once);
   GATE_RUN(deepest_first_and_thawed_in_reverse);
   GATE_RUN(those_of_one_depth_side_by_side);
+  GATE_RUN(thawed_side_by_side);
+  GATE_RUN(there_is_a_thread_for_each_commit);
   GATE_RUN(a_lane_that_is_full_cannot_keep_it);
   GATE_RUN(what_we_need_ourselves_is_refused);
   GATE_RUN(what_is_registered_is_refused);
@@ -943,6 +1187,8 @@ static void all(void) {
   GATE_RUN(frozen_by_somebody_else_stays_so);
   GATE_RUN(frozen_by_somebody_else_when_rehearsed);
   GATE_RUN(rehearsed_and_held);
+  GATE_RUN(a_rehearsal_ends_together);
+  GATE_RUN(a_rehearsal_waits_for_none_for_ever);
   GATE_RUN(a_rehearsal_that_takes_too_long);
   GATE_RUN(cancelled_while_it_rehearses);
   GATE_RUN(one_that_cannot_freeze);
@@ -955,6 +1201,14 @@ static void all(void) {
   GATE_RUN(a_freeze_that_comes_back_too_late);
   GATE_RUN(cancelled_while_it_flushes);
   GATE_RUN(cancelled_while_it_freezes);
+  GATE_RUN(what_lies_below_freezes_too_late);
+  GATE_RUN(what_lies_below_comes_back_too_late);
+  GATE_RUN(cancelled_while_what_lies_below_freezes);
+  GATE_RUN(cancelled_while_what_lies_below_comes_back);
+  GATE_RUN(a_thaw_that_sleeps_holds_up_none_beside_it);
+  GATE_RUN(what_lies_below_is_thawed_first);
+  GATE_RUN(what_lies_below_is_not_waited_for_for_ever);
+  GATE_RUN(stacked_and_held_for_too_long);
   GATE_RUN(cancelled_while_it_holds);
   GATE_RUN(a_disk_that_does_not_answer);
   GATE_RUN(without_its_guard_nothing_is_frozen);

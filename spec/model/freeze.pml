@@ -24,6 +24,7 @@ bool good;            /* the set was called good */
 bool over;            /* the coordinator has come to its end */
 bool marked[DISKS];   /* what the guard was told may be held */
 bool ours[DISKS];     /* FIFREEZE returned well */
+bool let_go[DISKS];   /* its thread thaws it */
 bool given_up;        /* a late FIFREEZE is thawed by its own job */
 bool taking, taken;   /* shadows are being taken, were taken */
 bool torn;            /* something was thawed while they were taken */
@@ -237,10 +238,14 @@ release:
 #endif
   :: killed -> goto dead
   fi;
-  d = DISKS;
+  /* side by side: in any order */
   do
-  :: d > 0 ->
-     d--;
+  :: !let_go[0] || !let_go[1] ->
+     if
+     :: !let_go[0] -> d = 0
+     :: !let_go[1] -> d = 1
+     fi;
+     let_go[d] = true;
      if
      :: alive && ours[d] ->
         thaw_disk(d, well);
