@@ -140,17 +140,22 @@ static error *check_all(const hold *h, const hold_options *o,
 ** What this set itself writes to
 ** ---------------------------------------------------------------- */
 
-/* Its own directory is there once it is prepared; before, the one above. */
+/* Its own directory, or the nearest one above that is there by now. */
 static origin *find_place(const shadow *m, error **e) {
   error *why = NULL;
-  origin *o = origin_find(m->place, &why);
-  if (o == NULL && why->code == VSS_E_OBJECT_NOT_FOUND) {
-    char *above = path_parent(m->place);
+  char *at = mem_text(m->place);
+  origin *o = at != NULL ? origin_find(at, &why) : NULL;
+  while (at != NULL && o == NULL && why->code == VSS_E_OBJECT_NOT_FOUND &&
+         strcmp(at, "/") != 0) {
+    char *above = path_parent(at);
+    mem_free(at);
+    at = above;
     error_unref(why);
-    why = error_no_memory();
-    if (above != NULL) o = origin_find(above, &why);
-    mem_free(above);
+    why = NULL;
+    if (at != NULL) o = origin_find(at, &why);
   }
+  if (at == NULL) why = error_no_memory();
+  mem_free(at);
   if (o == NULL) *e = why;
   return o;
 }

@@ -40,7 +40,7 @@
 
 typedef struct btrfs_self {
   int source; /* the subvolume */
-  int place;
+  int place;  /* made by commit, -1 before */
 } btrfs_self;
 
 
@@ -192,7 +192,7 @@ static error *btrfs_prepare(shadow *s, saros_op *op) {
   if (self->source < 0)
     return error_of_errno(SAROS_FACADE_VSS, errno,
                           "the subvolume cannot be opened", s->from->subvolume);
-  e = place_make(s, true, &self->place);
+  e = place_look(s);
   if (e == NULL) e = btrfs_warn_nested(s, self->source);
   return e != NULL ? e : presync(self->source, -1, op);
 }
@@ -229,8 +229,21 @@ static error *commit_failed(const shadow *s, int number) {
 }
 
 
+/* What the snapshot would have met itself is told as it tells it. */
+static error *no_place(const shadow *s, error *why) {
+  switch (why->number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS: return error_because(commit_failed(s, why->number), why);
+    default: return why;
+  }
+}
+
+
+/* The place is made behind the syncfs: there the commit that the snapshot needs
+   anyway writes it too, and no other one is needed. */
 static error *btrfs_commit(shadow *s) {
-  const btrfs_self *self = s->self;
+  btrfs_self *self = s->self;
   struct btrfs_ioctl_vol_args_v2 args = {.fd = self->source,
                                          .flags = BTRFS_SUBVOL_RDONLY};
   memcpy(args.name, BTRFS_SHADOW, sizeof BTRFS_SHADOW);
@@ -238,6 +251,8 @@ static error *btrfs_commit(shadow *s) {
   /* The snapshot waits for what it has begun to write out itself, but can miss
      what another thread of the kernel is just about to. */
   if (syncfs(self->source) != 0) return commit_failed(s, errno);
+  error *e = place_make(s, true, &self->place);
+  if (e != NULL) return no_place(s, e);
   if (ioctl(self->place, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
     return commit_failed(s, errno);
   provider_step();
