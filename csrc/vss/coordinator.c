@@ -13,7 +13,7 @@ enum {
   PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
   PREPARING,     /* they are back: the hold is planned, the guard armed:
                     PLANNING */
-  PLANNING,      /* it is: FREEZE */
+  PLANNING,      /* it is, and every record is on disk: FREEZE */
   FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
                     is left: the file systems: HOLDING */
   FREEZE_ASKED,  /* it holds still: FREEZE */
@@ -365,7 +365,8 @@ static step_result undo_asked(work *w) {
 
 static step_result undo_jobs(work *w) {
   shooting *g = w->more;
-  if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
+  if (!work_job_back(w) || !shooting_back(w) || !shooting_noted(w))
+    return STEP_WAIT;
   saros_op_unwinding(w->m.op, "delete");
   if (g->hold != NULL) work_submit(w, job_disarm);
   if (g->at != NULL) shooting_submit(w, POOL_LANE, job_destroy);
@@ -407,7 +408,7 @@ static step_result forward(work *w) {
       work_submit(w, job_plan);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
-      if (!work_job_back(w)) return STEP_WAIT;
+      if (!work_job_back(w) || !shooting_noted(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
       return to(w, FREEZE, NULL, 48);
     case FREEZE: return freeze_level(w);

@@ -322,6 +322,7 @@ const provider provider_btrfs = {
         "one instant of the whole subvolume; it shares its blocks with "
         "the original and is gone with that disk",
     .rank = 100,
+    .late = true,
     .probe = btrfs_probe,
     .plan = btrfs_plan,
     .prepare = btrfs_prepare,
