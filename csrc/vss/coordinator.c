@@ -391,6 +391,26 @@ static bool trouble(work *w) {
   return w->why != NULL || work_cancelled(w);
 }
 
+/* Where nothing is frozen there is no guard, no descriptor and nothing that
+   could block, and a thread's turn would take longer than the job. */
+static void plan_hold(work *w) {
+  bool freezes = false;
+  for (size_t i = 0; i < w->s->member_count; i++)
+    freezes |= w->s->members[i]->provider->freeze == FREEZE_CALLER;
+  if (freezes)
+    work_submit(w, job_plan);
+  else
+    job_plan(&w->job);
+}
+
+static void disarm(work *w) {
+  const shooting *g = w->more;
+  if (hold_count(g->hold) > 0)
+    work_submit(w, job_disarm);
+  else
+    job_disarm(&w->job);
+}
+
 /* Each case says when it is done; what must not be left half done (a job, a
    freeze, a release) is waited for, or given up by UNDO. */
 static step_result forward(work *w) {
@@ -405,7 +425,7 @@ static step_result forward(work *w) {
     case PREPARING:
       if (!shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      work_submit(w, job_plan);
+      plan_hold(w);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
       if (!work_job_back(w) || !shooting_noted(w)) return STEP_WAIT;
@@ -445,7 +465,7 @@ static step_result forward(work *w) {
       return to(w, THAW, NULL, 0);
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
-      work_submit(w, job_disarm);
+      disarm(w);
       shooting_submit(w, POOL_LANE, job_finish);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:
