@@ -1,6 +1,8 @@
 /*
 ** What is on disk: one JSON file for each shadow, written before it is made
 ** and gone after it is taken away, and the lock of the one creation at a time.
+** Where a shadow goes with its owner the file may have several records, one
+** after the other: the last whole one counts (record_tail.c).
 */
 #ifndef SAROS_VSS_RECORD_H
 #define SAROS_VSS_RECORD_H

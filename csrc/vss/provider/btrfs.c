@@ -10,6 +10,9 @@
 ** that it ends in zeros (btrfs with no-holes): writers that hold still are
 ** needed here too.
 **
+** It costs that one commit: the place is made behind the syncfs, which finds
+** nothing to commit where nobody writes, and is in the snapshot's transaction.
+**
 ** Where it lies: <place>/shadow. The place is below the mount's root when that
 ** is another subvolume and we may write there, else below the subvolume
 ** itself. Its parent, .saros-shadows, is a subvolume of its own, so that a
