@@ -13,7 +13,9 @@ enum {
   PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
   PREPARING,     /* they are back: the hold is planned, the guard armed:
                     PLANNING */
-  PLANNING,      /* it is, and every record is on disk: FREEZE */
+  PLANNING,      /* it is, and every record is on disk: when writers will wait
+                    for it the freeze is rehearsed: REHEARSING; else FREEZE */
+  REHEARSING,    /* all is thawed again: FREEZE */
   FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
                     is left: the file systems: HOLDING */
   FREEZE_ASKED,  /* it holds still: FREEZE */
@@ -64,6 +66,13 @@ static bool pick(session *s, writer_level level, bool thaw) {
     any = any || t->due;
   }
   return any;
+}
+
+/* Whether any will be told to hold still. */
+static bool somebody_waits(session *s) {
+  for (size_t i = 0; i < LEVELS; i++)
+    if (pick(s, levels[i], false)) return true;
+  return false;
 }
 
 static void pick_partners(session *s) {
@@ -391,26 +400,6 @@ static bool trouble(work *w) {
   return w->why != NULL || work_cancelled(w);
 }
 
-/* Where nothing is frozen there is no guard, no descriptor and nothing that
-   could block, and a thread's turn would take longer than the job. */
-static void plan_hold(work *w) {
-  bool freezes = false;
-  for (size_t i = 0; i < w->s->member_count; i++)
-    freezes |= w->s->members[i]->provider->freeze == FREEZE_CALLER;
-  if (freezes)
-    work_submit(w, job_plan);
-  else
-    job_plan(&w->job);
-}
-
-static void disarm(work *w) {
-  const shooting *g = w->more;
-  if (hold_count(g->hold) > 0)
-    work_submit(w, job_disarm);
-  else
-    job_disarm(&w->job);
-}
-
 /* Each case says when it is done; what must not be left half done (a job, a
    freeze, a release) is waited for, or given up by UNDO. */
 static step_result forward(work *w) {
@@ -425,11 +414,20 @@ static step_result forward(work *w) {
     case PREPARING:
       if (!shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      plan_hold(w);
+      shooting_plan(w);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
       if (!work_job_back(w) || !shooting_noted(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
+      if (!somebody_waits(w->s)) return to(w, FREEZE, NULL, 48);
+      hold_rehearse(g->hold, &w->m);
+      return to(w, REHEARSING, NULL, 46);
+    case REHEARSING:
+      switch (hold_rehearse_step(g->hold, &e)) {
+        case HOLD_WAIT: return STEP_WAIT;
+        case HOLD_FAILED: work_fails(w, e); return STEP_AGAIN;
+        case HOLD_DONE: break;
+      }
       return to(w, FREEZE, NULL, 48);
     case FREEZE: return freeze_level(w);
     case FREEZE_ASKED:
@@ -465,7 +463,7 @@ static step_result forward(work *w) {
       return to(w, THAW, NULL, 0);
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
-      disarm(w);
+      shooting_disarm(w);
       shooting_submit(w, POOL_LANE, job_finish);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:

@@ -216,3 +216,23 @@ void job_disarm(machine_job *mj) {
   g->hold = NULL;
   pool_dismiss(POOL_HELD);
 }
+
+/* Where nothing is frozen there is no guard, no descriptor and nothing that
+   could block, and a thread's turn would take longer than the job. */
+void shooting_plan(work *w) {
+  bool freezes = false;
+  for (size_t i = 0; i < w->s->member_count; i++)
+    freezes |= w->s->members[i]->provider->freeze == FREEZE_CALLER;
+  if (freezes)
+    work_submit(w, job_plan);
+  else
+    job_plan(&w->job);
+}
+
+void shooting_disarm(work *w) {
+  const shooting *g = w->more;
+  if (hold_count(g->hold) > 0)
+    work_submit(w, job_disarm);
+  else
+    job_disarm(&w->job);
+}

@@ -57,6 +57,10 @@ void job_places(machine_job *mj);
 void job_plan(machine_job *mj);
 void job_disarm(machine_job *mj);
 
+/* Engine thread: job_plan and job_disarm, by a thread where they may block. */
+void shooting_plan(work *w);
+void shooting_disarm(work *w);
+
 #ifdef SAROS_TEST
 /* Called on the engine thread at the beginning of each of its stages. */
 extern void (*_Atomic coordinator_hook)(int stage);
