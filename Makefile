@@ -296,7 +296,7 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
-	  $(LDFLAGS) -o $@ $<
+	  -pthread $(LDFLAGS) -o $@ $<
 
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).

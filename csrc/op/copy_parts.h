@@ -283,6 +283,7 @@ struct walk_dir {
   identity from_id, to_id;
   meta m;
   _Atomic bool no_clone; /* nothing here can be cloned to the target */
+  unsigned busy;         /* batches of it in work; under the crew's lock */
   bool skip;             /* it is not read: an empty one */
   bool root;
   bool alone; /* stands for the directories of a file that is copied alone */

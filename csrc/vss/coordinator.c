@@ -13,8 +13,8 @@ enum {
   PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
   PREPARING,     /* they are back: the hold is planned, the guard armed:
                     PLANNING */
-  PLANNING,      /* it is: when writers will wait for it the freeze is
-                    rehearsed: REHEARSING; else FREEZE */
+  PLANNING,      /* it is, and every record is on disk: when writers will wait
+                    for it the freeze is rehearsed: REHEARSING; else FREEZE */
   REHEARSING,    /* all is thawed again: FREEZE */
   FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
                     is left: the file systems: HOLDING */
@@ -374,7 +374,8 @@ static step_result undo_asked(work *w) {
 
 static step_result undo_jobs(work *w) {
   shooting *g = w->more;
-  if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
+  if (!work_job_back(w) || !shooting_back(w) || !shooting_noted(w))
+    return STEP_WAIT;
   saros_op_unwinding(w->m.op, "delete");
   if (g->hold != NULL) work_submit(w, job_disarm);
   if (g->at != NULL) shooting_submit(w, POOL_LANE, job_destroy);
@@ -413,10 +414,10 @@ static step_result forward(work *w) {
     case PREPARING:
       if (!shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      work_submit(w, job_plan);
+      shooting_plan(w);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
-      if (!work_job_back(w)) return STEP_WAIT;
+      if (!work_job_back(w) || !shooting_noted(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
       if (!somebody_waits(w->s)) return to(w, FREEZE, NULL, 48);
       hold_rehearse(g->hold, &w->m);
@@ -462,7 +463,7 @@ static step_result forward(work *w) {
       return to(w, THAW, NULL, 0);
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
-      work_submit(w, job_disarm);
+      shooting_disarm(w);
       shooting_submit(w, POOL_LANE, job_finish);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:

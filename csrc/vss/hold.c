@@ -486,6 +486,7 @@ void hold_free(hold *h) {
     return;
   }
   if (h->guard != NULL) part_from_guard(h);
+  pool_dismiss(POOL_HELD, h->threads);
   for (size_t i = 0; h->stops != NULL && i < h->count; i++)
     fd_close(&h->stops[i].fd);
   pthread_cond_destroy(&h->go);

@@ -54,7 +54,8 @@ struct hold {
   shadow **shadows;
   size_t *stop_of; /* of each shadow; `count`: of none */
   size_t shadow_count;
-  guard *guard; /* NULL: nothing to hold */
+  guard *guard;     /* NULL: nothing to hold */
+  unsigned threads; /* of the lane, kept for us */
   double seconds;
   uint64_t limit; /* the same, nanoseconds */
   machine *m;

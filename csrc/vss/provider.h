@@ -70,6 +70,8 @@ struct provider {
   const char *worth; /* what its shadow is worth, in a person's words */
   int rank;          /* of those that can, the highest is taken; < 0: only
                         when it is asked for by name */
+  bool late; /* prepare makes nothing that destroy would have to take away:
+                what plan named is put on disk beside it, before commit */
   /* NULL, or why it cannot (VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER,
      SAROS_E_ACCESSDENIED naming the capability, …). Changes nothing. */
   error *(*probe)(const origin *from);

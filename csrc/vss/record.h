@@ -1,6 +1,8 @@
 /*
 ** What is on disk: one JSON file for each shadow, written before it is made
 ** and gone after it is taken away, and the lock of the one creation at a time.
+** Where a shadow goes with its owner the file may have several records, one
+** after the other: the last whole one counts (record_tail.c).
 */
 #ifndef SAROS_VSS_RECORD_H
 #define SAROS_VSS_RECORD_H
@@ -51,8 +53,9 @@ value *record_load(const places *p, const char *id, error **e);
    a log line (renamed *.damaged) and do not stop the rest. */
 value *record_list(const places *p, error **e);
 error *record_remove(const places *p, const char *id);
-/* The same for the record of what goes with its owner: after a crash of the
-   machine the one before may still be there, whole, and is reaped just so. */
+/* The same for the record of what goes with its owner, without waiting for the
+   disk: after a crash of the machine the one before may still be there, whole,
+   and is reaped just so. */
 error *record_save_loose(const places *p, const value *record);
 error *record_remove_loose(const places *p, const char *id);
 

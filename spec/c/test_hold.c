@@ -350,8 +350,10 @@ WHOLE(there_is_a_thread_for_each_commit) {
   CHECK_INT(engine_acquire(), 0);
   for (int i = 0; i < VOLUMES; i++) add(&s, volumes[i].path, &by_caller);
   add(&s, volumes[EXT4].path, &by_nobody);
+  CHECK_INT(pool_ready(POOL_HELD, SHADOWS), 0); /* as the coordinator does */
   hold *h = plan(&s, LONG);
   unsigned threads = pool_threads(POOL_HELD);
+  CHECK_INT(threads, SHADOWS + VOLUMES); /* each its own, not one for both */
   drive(&d, h);
   until_held(&d);
   for (int i = 0; i < SHADOWS; i++) {
@@ -363,6 +365,7 @@ WHOLE(there_is_a_thread_for_each_commit) {
   finish_well(&d); /* they sleep on, and it is thawed all the same */
   gated_open(&bed, 0);
   CHECK(gated_await(&bed, &bed.releases, SHADOWS));
+  pool_dismiss(POOL_HELD, SHADOWS);
   engine_release();
   end_scene(&s);
 }
