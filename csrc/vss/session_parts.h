@@ -146,6 +146,8 @@ bool work_job_back(work *w);
 /* Tells the seats that `wants` picks. */
 void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
                const char *reason, double seconds);
+/* Asks the seats that `wants` picks how they fare: see telling_ask. */
+void work_ask(work *w, bool (*wants)(const seat *t), double seconds);
 /* True when all have answered or were given up. */
 bool work_told(work *w);
 /* The end: nothing touches the session after it. The outcome is decided at

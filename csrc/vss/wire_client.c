@@ -6,6 +6,7 @@
 ** after that, in which it may still say that it is done.
 */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -523,8 +524,19 @@ static void way_hang_up(writer_link *l) {
   saros_op_unref(op);
 }
 
+/* Its end may have come, and have not been heard of yet. */
+static bool is_ended(const writer_link *l) {
+  struct pollfd p = {.fd = l->stream.fd, .events = POLLRDHUP};
+  return l->stream.fd >= 0 && poll(&p, 1, 0) > 0 &&
+         (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 static error *way_alive(writer_link *l) {
-  return l->stage == BROKEN ? error_ref(l->broken) : NULL;
+  if (l->stage == BROKEN) return error_ref(l->broken);
+  if (!is_ended(l)) return NULL;
+  error *why = hung_up_on_us(l);
+  return error_because(
+      vss_error(why->code, "writer %s: %s", l->w->id, why->message), why);
 }
 
 static void way_release(writer *w) {
@@ -538,7 +550,8 @@ static const writer_way way = {.name = "socket",
                                .tell = way_tell,
                                .hang_up = way_hang_up,
                                .release = way_release,
-                               .alive = way_alive};
+                               .alive = way_alive,
+                               .asked = true};
 
 writer *wire_writer(const char *directory, const char *name, const char *id,
                     const char *instance, error **e) {

@@ -65,6 +65,9 @@ typedef struct writer_way {
   /* Engine thread. NULL, or why it could not be told anything now: its end of
      the connection is gone. May be NULL: of this way that is never so. */
   error *(*alive)(writer_link *link);
+  /* Whether it is there, and listens, only an answer shows: who wants to know
+     how it fares tells it EVENT_IDENTIFY once more. */
+  bool asked;
 } writer_way;
 
 struct writer {
@@ -104,6 +107,9 @@ void writer_unref(writer *w);
    VSS_E_WRITER_ALREADY_SUBSCRIBED. */
 error *writer_subscribe(writer *w);
 void writer_unsubscribe(writer *w); /* harmless when it is not in it */
+/* For the `alive` of those that are subscribed: NULL, or
+   VSS_E_WRITER_NOT_RESPONDING, for it is not in it any more. */
+error *writer_is_gone(const writer *w);
 /* All of them, each with a reference, in *list (freed by writer_list_free). */
 typedef struct writer_list {
   writer **items;

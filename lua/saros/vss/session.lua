@@ -102,9 +102,19 @@ end
 ---@field require? string[] writers (by id, instance or name) without which it fails
 ---@field exclude? string[] writers that are left out
 
+---@class saros.vss.left_out
+---@field id string
+---@field instance string
+---@field name string
+---@field code integer how it failed
+---@field code_name string
+---@field message string
+
 --- Finds the writers, of this process and of others, and asks who they are.
+--- Whoever cannot say so takes no part, and is named in the result: an
+--- application that was not asked to hold still.
 ---@param choice? saros.vss.choice
----@return saros.operation
+---@return saros.operation op its result: `{ left_out = saros.vss.left_out[] }`
 function session:gather_writer_metadata(choice)
   check("gather_writer_metadata", "choice", choice, "table", true)
   return call(self, "gather_writer_metadata", choice or {})
@@ -167,7 +177,9 @@ function session:do_snapshot_set()
   return call(self, "do_snapshot_set", {})
 end
 
---- Asks how the writers fare; then `writer_status` answers.
+--- Asks how the writers fare; then `writer_status` answers. Whoever is not
+--- there any more, or, in another process, does not answer within
+--- `timeouts.identify`, has failed with VSS_E_WRITER_NOT_RESPONDING.
 ---@return saros.operation
 function session:gather_writer_status()
   return call(self, "gather_writer_status", {})
