@@ -113,7 +113,8 @@ error *shadows_revert(const places *p, const char *id, saros_op *op);
 /* Takes a set over from its saved document (as record_list gives its records):
    once; the owner becomes this process. *code: 0, or
    VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED. What has no record here any more is taken
-   only when its provider can verify that it is there as it was made. */
+   only when it lies, read-only, in a directory of ours that is called after it,
+   and its provider verifies that it is there as it was made. */
 error *shadows_import(const places *p, const value *records, uint32_t *code);
 
 #endif

@@ -212,10 +212,11 @@ static error *is_missing(const work *w, const char *name) {
                      "the writer \"%.100s\" is required, and was not found: "
                      "start it, and look who else is in its directory",
                      name);
-  return vss_error(VSS_E_WRITER_INFRASTRUCTURE,
-                   "the writer \"%.100s\" is required, and could not say who it "
-                   "is: %s",
-                   name, value_chars(value_get(one, "message"), ""));
+  return vss_error(
+      VSS_E_WRITER_INFRASTRUCTURE,
+      "the writer \"%.100s\" is required, and could not say who it "
+      "is: %s",
+      name, value_chars(value_get(one, "message"), ""));
 }
 
 static void look_for_required(work *w) {
