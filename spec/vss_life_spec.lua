@@ -382,9 +382,15 @@ describe("a revert", function()
     put(d.a .. "/file", "goes on")
     assert.equal("one\n", d.read(s:snapshot_properties(made.a).path .. "/file"))
     local held <close> = io.open(d.b .. "/file") -- goes on with what was
+    assert.equal("VSS_E_VOLUME_IN_USE", elsewhere(d, made, [[
+      s:initialize_for_backup()
+      local ok, err = pcall(s.revert_to_snapshot, s, b)
+      io.write(err.name)
+    ]]))
+    assert.equal("two later\n", d.read(d.b .. "/file"))
     elsewhere(d, made, [[
       s:initialize_for_backup()
-      s:revert_to_snapshot(b)
+      s:revert_to_snapshot(b, { force = true })
     ]])
     assert.equal("two\n", d.read(d.b .. "/file"))
     assert.equal("two later\n", held:read "a")

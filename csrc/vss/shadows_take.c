@@ -88,11 +88,26 @@ static error *can_break(const places *p, value *record, bool writable) {
 }
 
 
+/* Of one that is mounted nobody will mount it again after a restart: what it is
+   then must be known before the record goes. */
+static bool say_what_stays(const value *record, value *map) {
+  error *e = NULL;
+  const provider *by = record_provider(record, &e);
+  error_unref(e);
+  if (by == NULL || by->stays == NULL) return true;
+  char *stays = by->stays(value_get(record, "keep"));
+  bool good = stays != NULL && record_put_text(map, "stays", stays);
+  mem_free(stays);
+  return good;
+}
+
+
 /* `path` is where it lies now, or NULL: where the record says. */
 static error *say_where(const value *record, const char *path, value *list) {
   static const char *const names[] = {"id", "original", "path", "device"};
   value *map = value_map();
   bool good = map != NULL;
+  if (good && path == NULL) good = say_what_stays(record, map);
   for (size_t i = 0; good && i < sizeof names / sizeof *names; i++) {
     const value *item = value_get(record, names[i]);
     if (path != NULL && strcmp(names[i], "device") == 0) continue;

@@ -323,12 +323,20 @@ function session:delete_snapshots(id, options)
   return r.deleted, r.not_deleted
 end
 
+---@class saros.vss.broken
+---@field id string
+---@field original string
+---@field path string where it is
+---@field device? string
+---@field stays? string `path` is a mount, and after a restart of the machine nobody mounts it again: this is what can be mounted then
+
 --- Turns a set into plain data: what was made stays, and is nobody's shadow.
---- `writable`: it may be written to, and of the provider `image` it is the
---- file of an image then. If that fails, call it again: nothing is lost.
+--- `writable`: it may be written to, and is mounted no more: of the provider
+--- `image` it is the file of an image then, of `lvm` a volume. If that fails,
+--- call it again: nothing is lost.
 ---@param set string
 ---@param options? { writable: boolean? }
----@return { id: string, original: string, path: string, device: string? }[] paths where it is
+---@return saros.vss.broken[] paths
 function session:break_snapshot_set(set, options)
   check("break_snapshot_set", "set", set, "string")
   check("break_snapshot_set", "options", options, "table", true)
@@ -343,10 +351,12 @@ function session:import_snapshots()
 end
 
 --- Rolls the original back to a persistent shadow of btrfs (all others:
---- SAROS_E_NOTIMPL). Who has files open there goes on with what was; what is
---- mounted of it or nested in it forbids it.
+--- SAROS_E_NOTIMPL). Who has files open there would go on with what was, and
+--- what he writes would be lost: VSS_E_VOLUME_IN_USE names them, and `force`
+--- does it all the same. What is mounted of it or nested in it forbids it, also
+--- with `force`.
 ---@param id string
----@param options? { force: boolean? }
+---@param options? { force: boolean? } force: also when somebody has files open there
 function session:revert_to_snapshot(id, options)
   check("revert_to_snapshot", "id", id, "string")
   check("revert_to_snapshot", "options", options, "table", true)
