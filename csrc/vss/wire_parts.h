@@ -1,8 +1,8 @@
 /*
 ** What the files of the wire share: wire_line.c (lines and messages),
-** wire_place.c (sockets in a directory), wire_client.c (the requester's end),
-** wire_server.c and wire_guest.c (the writer's end). The protocol itself is
-** written down in PROTOCOL.md.
+** wire_place.c (sockets in a directory), wire_client.c and wire_link.c (the
+** requester's end), wire_server.c and wire_guest*.c (the writer's end). The
+** protocol itself is written down in PROTOCOL.md.
 */
 #ifndef SAROS_VSS_WIRE_PARTS_H
 #define SAROS_VSS_WIRE_PARTS_H
