@@ -212,7 +212,7 @@ static void hear_answer(writer_link *l, const wire_message *m) {
   }
   error *e = NULL;
   if (!value_boolean(value_get(m->body, "ok"), false))
-    e = wire_veto(m->body);
+    e = writer_veto(m->body);
   else if (c->event == EVENT_IDENTIFY)
     e = take_metadata(l, c, m->body);
   end_call(l, c, e);

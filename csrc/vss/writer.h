@@ -95,6 +95,11 @@ struct writer {
    that says what is wrong with it. Without an id in it `id` is put there. */
 value *writer_metadata(const value *said, const char *id, error **e);
 
+/* What it says when it says no, { message?, code? (a number or a name),
+   retryable? }, as an error; bounded, and whatever it is. */
+#define WRITER_MESSAGE_MOST 1024 /* bytes of it that are kept */
+error *writer_veto(const value *said);
+
 /* A new one with one reference; `id` and `instance` (NULL: a new GUID) are
    checked. NULL and *e. */
 writer *writer_make(const writer_way *way, const char *id, const char *instance,

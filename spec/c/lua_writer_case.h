@@ -294,7 +294,7 @@ static const char prelude[] =
     "    error(('%q is not in %q'):format(part, text), 2)\n"
     "  end\n"
     "end\n"
-    "local W = 'VSS_E_WRITERERROR_'\n"
+    "W = 'VSS_E_WRITERERROR_'\n"
     "function code(name) return saros.code[W .. name] end\n";
 
 static inline lua_State *open_state(void) {
