@@ -139,6 +139,28 @@ describe("the status of a writer", function()
     p:expect "asked\n"
   end)
 
+  it("is told after a prepare_for_backup that failed", function()
+    local d <close> = shared.directory()
+    local _ <close> = shared.writer(1, { prepare_backup = function()
+      return nil, { code = "VSS_E_WRITERERROR_OUTOFRESOURCES",
+        message = "the tape is full" }
+    end })
+    local s <close> = vss.components { state_dir = d.state }
+    s:initialize_for_backup()
+    s:set_backup_state { type = "copy" }
+    assert(s:gather_writer_metadata():wait())
+    s:start_snapshot_set()
+    s:add_to_snapshot_set(d.a, "copy")
+    local ok, err = s:prepare_for_backup():wait()
+    assert.is_nil(ok)
+    assert.equal(code.VSS_E_UNEXPECTED_WRITER_ERROR, err.code)
+    assert.equal(code.VSS_E_WRITERERROR_OUTOFRESOURCES, err.cause.code)
+    local one = ask(s)
+    assert.equal(vss.state.failed_at_prepare_backup, one.state)
+    assert.equal("VSS_E_WRITERERROR_OUTOFRESOURCES", one.failure_name)
+    assert.equal("the tape is full", one.message)
+  end)
+
   it("can be cancelled, and nobody has failed by that", function()
     local d <close> = shared.directory()
     local p <close> = elsewhere(d)

@@ -31,8 +31,15 @@
 #define DID_STATUS 0x4000u /* writer status was gathered */
 #define DID_LOAD 0x8000u   /* a document was loaded */
 #define DID_CLOSE 0x10000u
+#define DID_TELL 0x80000u /* writers were told of the backup or the restore */
 #define HAS_WRITERS 0x20000u /* the context tells writers */
 #define HAS_NO_ALL 0x40000u  /* the context is not VSS_CTX_ALL */
+
+/* Of what may be added to a context. */
+#define CONTEXT_MAY_ADD                                             \
+  (VSS_ATTR_TRANSPORTABLE | VSS_ATTR_DIFFERENTIAL | VSS_ATTR_PLEX | \
+   VSS_ATTR_NO_AUTORECOVERY | VSS_ATTR_NOT_TRANSACTED |             \
+   VSS_ATTR_ROLLBACK_RECOVERY)
 
 typedef struct timeouts {
   double identify, prepare, freeze, hold, post, complete;

@@ -284,6 +284,13 @@ STEP(gather_writer_metadata) {
 ** Those that only tell
 ** ---------------------------------------------------------------- */
 
+/* Also when it fails: then somebody wants to know who it was. */
+static void did_tell(session *s) {
+  pthread_mutex_lock(&s->lock);
+  s->did |= DID_TELL;
+  pthread_mutex_unlock(&s->lock);
+}
+
 /* `bit` is set when it has worked. A veto is the operation's failure only
    where `vetoes` says so: else GatherWriterStatus tells. */
 static step_result plain(machine *m, writer_event event, const char *phase,
@@ -292,6 +299,7 @@ static step_result plain(machine *m, writer_event event, const char *phase,
   switch (w->stage) {
     case FIND:
       op_phase_literal(m->op, phase);
+      did_tell(w->s);
       choose_partners(w->s);
       work_tell(w, event, partners, phase, seconds);
       w->stage = ASKING;
