@@ -87,8 +87,10 @@ NOW(set_context) {
   uint32_t context = 0;
   error *e = context_of(value_get(args, "context"), &context);
   if (e != NULL) return e;
-  int64_t more = value_integer(value_get(args, "attributes"), 0);
-  if (more < 0 || more > UINT32_MAX)
+  const value *bits = value_get(args, "attributes");
+  int64_t more = value_integer(bits, 0);
+  if (more < 0 || more > UINT32_MAX ||
+      (bits != NULL && bits->type != VALUE_INT && bits->type != VALUE_NULL))
     return vss_error(SAROS_E_INVALIDARG, "attributes are bits of 32");
   context |= context == VSS_CTX_ALL ? 0 : (uint32_t)more;
   uint32_t extra = context == VSS_CTX_ALL ? 0 : context & CONTEXT_MAY_ADD;

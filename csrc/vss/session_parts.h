@@ -1,6 +1,6 @@
 /*
 ** What the files of a session share: session.c (its life), methods.c (what may
-** be called when), backup.c and restore.c (what answers at once), set.c (the
+** be called when), backup*.c and restore.c (what answers at once), set.c (the
 ** snapshot set), tell.c (methods that are one telling), coordinator.c (the one
 ** that takes the shadows), closing.c.
 */

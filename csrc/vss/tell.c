@@ -66,6 +66,28 @@ static void find_job(machine_job *mj) {
   job_fails(w, e);
 }
 
+static bool are_texts(const value *list) {
+  if (list->type != VALUE_LIST) return false;
+  for (uint32_t i = 0; i < list->count; i++)
+    if (list->as.items[i]->type != VALUE_STRING) return false;
+  return true;
+}
+
+/* Whoever requires a writer must not be taken not to. */
+static error *check_choice(const value *args) {
+  static const char *const names[] = {"require", "exclude"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const value *list = value_get(args, names[i]);
+    if (list != NULL && list->type != VALUE_NULL && !are_texts(list))
+      return vss_error(
+          SAROS_E_INVALIDARG,
+          "gather_writer_metadata: \"%s\" must be a list of names, "
+          "ids or instances of writers",
+          names[i]);
+  }
+  return NULL;
+}
+
 static bool listed(const value *list, const char *id) {
   for (uint32_t i = 0; list != NULL && i < list->count; i++)
     if (strcasecmp(value_chars(list->as.items[i], ""), id) == 0) return true;
@@ -247,6 +269,7 @@ STEP(gather_writer_metadata) {
   switch (w->stage) {
     case FIND: /* a job looks for sockets: FINDING */
       op_phase_literal(m->op, "looking for writers");
+      work_fails(w, check_choice(w->args));
       w->more = mem_zero(sizeof(found));
       if (w->more == NULL) work_fails(w, error_no_memory());
       if (w->why == NULL) work_submit(w, find_job);

@@ -18,21 +18,13 @@
 
 local core = require "saros.core"
 
+local arguments = require "saros.vss.arguments"
+
 local call = core.session_call
+local check, check_fields = arguments.check, arguments.check_fields
 
 ---@class saros.vss.session
 local session = {}
-
--- Raises in the script's line when an argument is of another type.
-local function check(method, name, item, kinds, optional)
-  if item == nil and optional then return end
-  local is = type(item)
-  for kind in kinds:gmatch "[^|]+" do
-    if is == kind then return end
-  end
-  error(("session:%s: argument '%s': %s expected, got %s")
-    :format(method, name, kinds:gsub("|", " or "), is), 3)
-end
 
 --- Begins a backup.
 ---@param document? string what `save` gave: to go on with its shadows
@@ -67,6 +59,9 @@ end
 ---@param state saros.vss.backup_state
 function session:set_backup_state(state)
   check("set_backup_state", "state", state, "table")
+  check_fields("set_backup_state", "state", state, { type = "string|number",
+    select_components = "boolean", bootable_system_state = "boolean",
+    partial_files = "boolean" })
   call(self, "set_backup_state", state)
 end
 
@@ -117,6 +112,8 @@ end
 ---@return saros.operation op its result: `{ left_out = saros.vss.left_out[] }`
 function session:gather_writer_metadata(choice)
   check("gather_writer_metadata", "choice", choice, "table", true)
+  check_fields("gather_writer_metadata", "choice", choice,
+    { require = "table", exclude = "table" })
   return call(self, "gather_writer_metadata", choice or {})
 end
 
@@ -317,6 +314,7 @@ end
 function session:delete_snapshots(id, options)
   check("delete_snapshots", "id", id, "string")
   check("delete_snapshots", "options", options, "table", true)
+  check_fields("delete_snapshots", "options", options, { set = "boolean", force = "boolean" })
   options = options or {}
   local r = call(self, "delete_snapshots",
     { id = id, set = options.set, force = options.force })
@@ -340,6 +338,7 @@ end
 function session:break_snapshot_set(set, options)
   check("break_snapshot_set", "set", set, "string")
   check("break_snapshot_set", "options", options, "table", true)
+  check_fields("break_snapshot_set", "options", options, { writable = "boolean" })
   return call(self, "break_snapshot_set",
     { set = set, writable = (options or {}).writable })
 end
@@ -360,6 +359,7 @@ end
 function session:revert_to_snapshot(id, options)
   check("revert_to_snapshot", "id", id, "string")
   check("revert_to_snapshot", "options", options, "table", true)
+  check_fields("revert_to_snapshot", "options", options, { force = "boolean" })
   call(self, "revert_to_snapshot", { id = id, force = (options or {}).force })
 end
 
