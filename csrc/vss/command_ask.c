@@ -1,8 +1,9 @@
 /*
 ** How a writer that is an executable is told: each event is a run of it with
-** a verb as its last argument. `freeze` stays alive while it holds: it prints "frozen" when it
-** does, and the end of its standard input is its thaw; so that whatever kills
-** us lets go of it. What it is told is a machine around the child's operation.
+** a verb as its last argument. `freeze` stays alive while it holds: it prints
+** "frozen" when it does, and the end of its standard input is its thaw; so that
+** whatever kills us lets go of it. What it is told is a machine around the
+** child's operation.
 */
 #include <string.h>
 

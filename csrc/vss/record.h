@@ -103,9 +103,10 @@ error *shadows_expose(const places *p, const char *id, const char *at);
 error *shadows_unexpose(const places *p, const char *id);
 /* Turns a set into plain data: the records go, what was made stays. *paths:
    a list of { id, original, path, device?, stays? }, the last where `path` is a
-   mount that ends with the machine: what there is then. `writable`: what was made may be
-   written to, and can lie elsewhere then. Where that failed for one, those
-   before it may be writable already, and none has gone: to be called again. */
+   mount that ends with the machine: what there is then. `writable`: what was
+   made may be written to, and can lie elsewhere then. Where that failed for
+   one, those before it may be writable already, and none has gone: to be called
+   again. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
 /* Rolls the original back to a persistent one; meanwhile nobody else can delete

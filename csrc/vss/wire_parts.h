@@ -20,7 +20,7 @@ enum {
   WIRE_LINE_MOST = 131072, /* bytes, with the newline */
   WIRE_DEPTH_MOST = 24,
   WIRE_VALUES_MOST = 16384,
-  WIRE_IDLE_MOST = 10000    /* lines of one connection that say nothing new */
+  WIRE_IDLE_MOST = 10000 /* lines of one connection that say nothing new */
 };
 
 /* ------------------------------------------------------------------

@@ -314,7 +314,8 @@ end
 function session:delete_snapshots(id, options)
   check("delete_snapshots", "id", id, "string")
   check("delete_snapshots", "options", options, "table", true)
-  check_fields("delete_snapshots", "options", options, { set = "boolean", force = "boolean" })
+  check_fields("delete_snapshots", "options", options,
+    { set = "boolean", force = "boolean" })
   options = options or {}
   local r = call(self, "delete_snapshots",
     { id = id, set = options.set, force = options.force })
@@ -338,7 +339,8 @@ end
 function session:break_snapshot_set(set, options)
   check("break_snapshot_set", "set", set, "string")
   check("break_snapshot_set", "options", options, "table", true)
-  check_fields("break_snapshot_set", "options", options, { writable = "boolean" })
+  check_fields("break_snapshot_set", "options", options,
+    { writable = "boolean" })
   return call(self, "break_snapshot_set",
     { set = set, writable = (options or {}).writable })
 end
