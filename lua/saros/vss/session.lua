@@ -306,7 +306,8 @@ function session:abort_backup()
 end
 
 --- Deletes a shadow, or a set, one after the other; stops at the first that
---- cannot be deleted and raises.
+--- cannot be deleted and raises: then `err.op:status()` has `deleted`, how many
+--- were, and `not_deleted`, the id of that one.
 ---@param id string
 ---@param options? { set: boolean?, force: boolean? } set: `id` is a set's
 ---@return integer deleted how many
