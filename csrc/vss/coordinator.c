@@ -13,7 +13,9 @@ enum {
   PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
   PREPARING,     /* they are back: the hold is planned, the guard armed:
                     PLANNING */
-  PLANNING,      /* it is: FREEZE */
+  PLANNING,      /* it is: when writers will wait for it the freeze is
+                    rehearsed: REHEARSING; else FREEZE */
+  REHEARSING,    /* all is thawed again: FREEZE */
   FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
                     is left: the file systems: HOLDING */
   FREEZE_ASKED,  /* it holds still: FREEZE */
@@ -64,6 +66,13 @@ static bool pick(session *s, writer_level level, bool thaw) {
     any = any || t->due;
   }
   return any;
+}
+
+/* Whether any will be told to hold still. */
+static bool somebody_waits(session *s) {
+  for (size_t i = 0; i < LEVELS; i++)
+    if (pick(s, levels[i], false)) return true;
+  return false;
 }
 
 static void pick_partners(session *s) {
@@ -409,6 +418,15 @@ static step_result forward(work *w) {
     case PLANNING:
       if (!work_job_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
+      if (!somebody_waits(w->s)) return to(w, FREEZE, NULL, 48);
+      hold_rehearse(g->hold, &w->m);
+      return to(w, REHEARSING, NULL, 46);
+    case REHEARSING:
+      switch (hold_rehearse_step(g->hold, &e)) {
+        case HOLD_WAIT: return STEP_WAIT;
+        case HOLD_FAILED: work_fails(w, e); return STEP_AGAIN;
+        case HOLD_DONE: break;
+      }
       return to(w, FREEZE, NULL, 48);
     case FREEZE: return freeze_level(w);
     case FREEZE_ASKED:

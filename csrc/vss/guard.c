@@ -26,6 +26,7 @@ struct guard {
   pid_t pid;
   uint16_t generation; /* of the process: see fork.h */
   int pidfd, socket, records;
+  guard_life *life;
   size_t count;
   char name[GUARD_NAME]; /* of the record, with a dot before it */
   uint64_t acted;
@@ -99,13 +100,17 @@ static error *no_descriptors(void) {
 
 static error *begin(guard *g, const guard_item *items, int theirs) {
   int fds[GUARD_FIRST + GUARD_MOST];
-  int owner = fd_own(pidfd_open(getpid(), 0));
+  error *e = NULL;
+  int owner = fd_own(pidfd_open(getpid(), 0)), life = -1;
   if (owner < 0) return no_descriptors();
+  g->life = guard_life_begin(&life, &e);
   fds[GUARD_SOCKET] = theirs;
   fds[GUARD_OWNER] = owner;
+  fds[GUARD_LIFE] = life;
   fds[GUARD_RECORDS] = g->records;
   for (size_t i = 0; i < g->count; i++) fds[GUARD_FIRST + i] = items[i].fd;
-  error *e = guard_run(fds, GUARD_FIRST + g->count, &g->pid, &g->pidfd);
+  if (e == NULL) e = guard_run(fds, GUARD_FIRST + g->count, &g->pid, &g->pidfd);
+  fd_close(&life);
   fd_close(&owner);
   return e;
 }
@@ -162,6 +167,9 @@ static void let_go(guard *g) {
     fd_close(&g->socket);
     fd_close(&g->pidfd);
     fd_close(&g->records);
+    if (g->life != NULL) guard_life_end(g->life);
+  } else if (g->life != NULL) {
+    guard_life_forked(g->life);
   }
   mem_free(g);
 }

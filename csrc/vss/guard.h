@@ -9,6 +9,8 @@
 #ifndef SAROS_VSS_GUARD_H
 #define SAROS_VSS_GUARD_H
 
+#include <sys/types.h>
+
 #include "vss/guard/talk.h"
 #include "vss/vss.h"
 
@@ -37,6 +39,13 @@ void guard_forget(guard *g);
 /* Thaws what records of dead guards and dead owners name. Blocking. `report`
    (may be NULL) gets a list of sentences. */
 error *guard_recover(const char *runtime, value *report);
+
+/* Waits, ten seconds at most, for guards of the dead that may still thaw one
+   of these file systems: a freeze has no owner, and ours would be undone. Then
+   recovers what is on them. Blocking. The error (SAROS_E_REFUSED) names one
+   that cannot be waited for. */
+error *guard_await_others(const char *runtime, const dev_t *devices,
+                          size_t count);
 
 #ifdef SAROS_TEST
 pid_t guard_pid(const guard *g);

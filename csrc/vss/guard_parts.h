@@ -1,6 +1,7 @@
 /*
-** The pieces of the guard's owner: starting it (guard_run.c), its record
-** (guard_record.c), and what finds records of the dead (guard_recover.c).
+** The pieces of the guard's owner: starting it (guard_run.c), telling it of
+** our end (guard_life.c), its record (guard_record.c), and what finds records
+*of the dead (guard_recover.c).
 */
 #ifndef SAROS_VSS_GUARD_PARTS_H
 #define SAROS_VSS_GUARD_PARTS_H
@@ -8,6 +9,13 @@
 #include <sys/types.h>
 
 #include "vss/guard.h"
+
+/* A thread by whose end the guard learns of ours (guard_life.c). *theirs is
+   the guard's end of a pipe, ours to close. Blocking. */
+typedef struct guard_life guard_life;
+guard_life *guard_life_begin(int *theirs, error **e);
+void guard_life_end(guard_life *l);
+void guard_life_forked(guard_life *l); /* in a forked child */
 
 /* Starts a guard with these descriptors as its 0, 1, 2 and so on. Blocking.
  *pidfd is ours. */
@@ -29,6 +37,8 @@ typedef struct identity {
 identity identity_of(pid_t pid);
 /* Also true when that cannot be told. */
 bool identity_lives(identity who);
+/* Until it has ended, or so long. Blocking. */
+void identity_await(identity who, int ms);
 /* This boot of the machine, and the space in which process numbers mean
    something; "" when it cannot be told. */
 void identity_boot(char boot[64]);

@@ -68,12 +68,12 @@ identity identity_of(pid_t pid) {
 
 /* Not by its state in /proc: the first thread of a process may be gone, and
    the process live on. */
-static bool has_ended(pid_t pid) {
+static bool has_ended(pid_t pid, int ms) {
   int fd = fd_own(pidfd_open(pid, 0));
   if (fd < 0 && errno != ENOSYS) return errno == ESRCH || errno == EINVAL;
   if (fd < 0) return kill(pid, 0) != 0 && errno == ESRCH;
   struct pollfd p = {.fd = fd, .events = POLLIN};
-  bool ended = poll(&p, 1, 0) > 0;
+  bool ended = poll(&p, 1, ms) > 0;
   fd_close(&fd);
   return ended;
 }
@@ -81,9 +81,13 @@ static bool has_ended(pid_t pid) {
 bool identity_lives(identity who) {
   if (who.pid <= 0 || who.pid > INT32_MAX) return false;
   pid_t pid = (pid_t)who.pid;
-  if (has_ended(pid)) return false;
+  if (has_ended(pid, 0)) return false;
   int64_t start = start_of(pid);
   return start == 0 || who.start == 0 || start == who.start;
+}
+
+void identity_await(identity who, int ms) {
+  if (identity_lives(who)) has_ended((pid_t)who.pid, ms);
 }
 
 

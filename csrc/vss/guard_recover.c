@@ -6,6 +6,9 @@
 ** A file system that was unmounted while it was frozen stays so on its device,
 ** and can be thawed when it is mounted again, wherever that is. Until then its
 ** record stays.
+**
+** A guard whose owner is dead may still have a FITHAW to do. Whoever wants to
+** freeze the same file system waits for that.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -18,17 +21,23 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "op/engine.h"
+
 #include "op/fork.h"
 #include "vss/guard_parts.h"
 
 #define ENTRIES_MOST 4096
 #define RECORD_MOST ((size_t)1 << 20)
+#define PATIENCE_MS 10000 /* with the guards of others */
 
 typedef struct recovery {
   int records;
   value *report;
   error *first; /* what could not be thawed */
   char boot[64], space[64];
+  const dev_t *only; /* NULL: whatever is recorded */
+  size_t only_count;
+  uint64_t until; /* till then we wait for a guard; engine_clock */
 } recovery;
 
 /* A sentence for the report and the log. */
@@ -160,6 +169,47 @@ static identity identity_in(const value *record, const char *name) {
                     .start = value_integer(value_get(map, "start"), 0)};
 }
 
+static bool is_wanted(const recovery *r, const value *item) {
+  dev_t device;
+  if (!parse_device(value_chars(value_get(item, "device"), ""), &device))
+    return false;
+  for (size_t i = 0; i < r->only_count; i++)
+    if (r->only[i] == device) return true;
+  return false;
+}
+
+/* The first of it that we want to freeze; NULL: none. */
+static const value *first_wanted(const recovery *r, const value *record) {
+  const value *items = value_get(record, "items");
+  for (uint32_t i = 0; items != NULL && items->type == VALUE_LIST; i++) {
+    if (i >= items->count || i >= GUARD_MOST) break;
+    if (is_wanted(r, items->as.items[i])) return items->as.items[i];
+  }
+  return NULL;
+}
+
+/* False: it lives on. */
+static bool await_guard(recovery *r, identity who, const value *item) {
+  while (identity_lives(who)) {
+    uint64_t now = engine_clock();
+    if (now >= r->until) {
+      buffer path = BUFFER_EMPTY;
+      if (r->first == NULL && exact_path(item, &path))
+        r->first = error_at(
+            vss_error(SAROS_E_REFUSED,
+                      "%s is not frozen, because the guard of a requester "
+                      "that died (process %lld) still waits for its disk to "
+                      "thaw it; try again when that has ended",
+                      path.data, (long long)who.pid),
+            path.data);
+      buffer_free(&path);
+      return false;
+    }
+    identity_await(who, (int)((r->until - now) / 1000000u) + 1);
+  }
+  return true;
+}
+
 /* Whether somebody still looks after it, or may do so. */
 static bool is_looked_after(recovery *r, const value *record,
                             const char *name) {
@@ -171,8 +221,10 @@ static bool is_looked_after(recovery *r, const value *record,
               name);
     return true;
   }
-  return identity_lives(identity_in(record, "owner")) ||
-         identity_lives(identity_in(record, "guard"));
+  identity who = identity_in(record, "guard");
+  if (identity_lives(identity_in(record, "owner"))) return true;
+  if (r->only == NULL) return identity_lives(who);
+  return !await_guard(r, who, first_wanted(r, record));
 }
 
 /* True when the record is of no use any more. */
@@ -180,6 +232,7 @@ static bool settle(recovery *r, const value *record, const char *name) {
   const char *boot = value_chars(value_get(record, "boot"), "");
   if (boot[0] != '\0' && r->boot[0] != '\0' && strcmp(boot, r->boot) != 0)
     return true; /* nothing is frozen after a boot */
+  if (r->only != NULL && first_wanted(r, record) == NULL) return false;
   if (is_looked_after(r, record, name)) return false;
   const value *items = value_get(record, "items");
   bool done = true;
@@ -249,18 +302,29 @@ static void look_at_all(recovery *r) {
   if (list != NULL) closedir(list);
 }
 
-error *guard_recover(const char *runtime, value *report) {
-  recovery r = {.report = report};
+static error *recover(recovery *r, const char *runtime) {
   error *e = NULL;
-  r.records = guard_records(runtime, false, &e);
+  r->records = guard_records(runtime, false, &e);
   if (e != NULL && e->number == ENOENT) { /* nothing was ever frozen */
     error_unref(e);
     return NULL;
   }
   if (e != NULL) return e;
-  identity_boot(r.boot);
-  identity_space(r.space);
-  look_at_all(&r);
-  fd_close(&r.records);
-  return r.first;
+  identity_boot(r->boot);
+  identity_space(r->space);
+  look_at_all(r);
+  fd_close(&r->records);
+  return r->first;
+}
+
+error *guard_recover(const char *runtime, value *report) {
+  recovery r = {.report = report};
+  return recover(&r, runtime);
+}
+
+error *guard_await_others(const char *runtime, const dev_t *devices,
+                          size_t count) {
+  recovery r = {.only = devices, .only_count = count};
+  r.until = engine_clock() + PATIENCE_MS * (uint64_t)1000000;
+  return recover(&r, runtime);
 }

@@ -268,16 +268,41 @@ static hold_result fail_late(hold *h, error **e) {
 ** Rehearsing
 ** ---------------------------------------------------------------- */
 
+static void next_level(hold *h) {
+  h->level = h->level_end;
+  unsigned depth = h->stops[h->level].depth;
+  while (h->level_end < h->count && h->stops[h->level_end].depth == depth)
+    h->level_end++;
+}
+
+/* What lies deeper must be thawed before that on which it lies is frozen: its
+   own freeze writes. */
+static void rehearse_level(hold *h) {
+  next_level(h);
+  for (size_t i = h->level; i < h->level_end; i++) {
+    atomic_store(&h->stops[i].state, STOP_FREEZING);
+    int r = send(h, &h->stops[i], rehearse);
+    if (r != 0) h->stops[i].freeze_errno = r;
+  }
+}
+
 void hold_rehearse(hold *h, machine *m) {
   h->m = m;
   h->phase = HOLD_REHEARSING;
   if (h->count == 0) return;
   limit(h);
+  rehearse_level(h);
+}
+
+static void rehearsed(hold *h) {
   for (size_t i = 0; i < h->count; i++) {
-    atomic_store(&h->stops[i].state, STOP_FREEZING);
-    int r = send(h, &h->stops[i], rehearse);
-    if (r != 0) h->stops[i].freeze_errno = r;
+    stop *s = &h->stops[i];
+    atomic_store(&s->state, STOP_FREE);
+    s->thaw_errno = 0;
+    s->thawed_at = 0;
   }
+  h->level = h->level_end = 0;
+  h->phase = HOLD_PLANNED;
 }
 
 hold_result hold_rehearse_step(hold *h, error **e) {
@@ -288,20 +313,18 @@ hold_result hold_rehearse_step(hold *h, error **e) {
   if (h->phase == HOLD_BROKEN) return HOLD_FAILED;
   if (h->expired) return fail_late(h, e);
   if (out) return HOLD_WAIT;
-  timer_cancel(&h->t); /* on the engine thread: exact */
-  for (size_t i = 0; i < h->count; i++) {
+  for (size_t i = 0; i < h->level_end; i++) {
     stop *s = &h->stops[i];
     if (s->guard_gone || s->freeze_errno != 0) return fail_at(h, e, s);
     if (s->thaw_errno != 0 && s->thaw_errno != EINVAL)
       return fail(h, e, not_thawed(s));
   }
-  for (size_t i = 0; i < h->count; i++) {
-    stop *s = &h->stops[i];
-    atomic_store(&s->state, STOP_FREE);
-    s->thaw_errno = 0;
-    s->thawed_at = 0;
+  if (h->level_end < h->count) {
+    rehearse_level(h);
+    return HOLD_WAIT;
   }
-  h->phase = HOLD_PLANNED;
+  timer_cancel(&h->t); /* on the engine thread: exact */
+  rehearsed(h);
   return HOLD_DONE;
 }
 
@@ -328,10 +351,7 @@ static bool keeper_is_ready(hold *h) {
 
 /* All of the next depth. 0 or errno. */
 static int begin_level(hold *h) {
-  h->level = h->level_end;
-  unsigned depth = h->stops[h->level].depth;
-  while (h->level_end < h->count && h->stops[h->level_end].depth == depth)
-    h->level_end++;
+  next_level(h);
   int r = 0;
   for (size_t i = h->level; i < h->level_end && r == 0; i++) {
     atomic_store(&h->stops[i].state, STOP_FREEZING);

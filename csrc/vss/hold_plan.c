@@ -315,6 +315,15 @@ static error *open_all(hold *h) {
   return e;
 }
 
+static error *await_others(const hold *h, const char *runtime) {
+  dev_t devices[VOLUMES_MOST];
+  struct stat st;
+  size_t count = 0;
+  for (size_t i = 0; i < h->count; i++)
+    if (fstat(h->stops[i].fd, &st) == 0) devices[count++] = st.st_dev;
+  return guard_await_others(runtime, devices, count);
+}
+
 /* One for each freeze, one for each commit, the keeper, and one to spare. */
 static error *make_threads(const hold *h) {
   size_t threads = h->count + h->shadow_count + 2;
@@ -354,6 +363,7 @@ static error *plan(hold *h, shadow *const *shadows, const hold_options *o) {
   e = check_all(h, o, shadows);
   if (e == NULL) e = check_places(h);
   if (e == NULL) e = open_all(h);
+  if (e == NULL) e = await_others(h, o->runtime);
   if (e == NULL) e = make_threads(h);
   if (e == NULL) e = arm(h, o->runtime);
   return e;

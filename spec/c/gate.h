@@ -273,7 +273,7 @@ static inline int gate_entries(const char *directory) {
   return n;
 }
 
-static inline gate_counts gate_count(void) {
+static inline gate_counts gate_look(void) {
   return (gate_counts){.blocks = mem_blocks(),
                        .fds = fd_count(),
                        .open_files = gate_entries("/proc/self/fd"),
@@ -286,12 +286,23 @@ static inline void gate_nap(void) {
   nanosleep(&t, NULL);
 }
 
+/* The kernel still has a thread for a moment after it was joined. */
+static inline gate_counts gate_count(void) {
+  gate_counts before, now = gate_look();
+  do {
+    before = now;
+    gate_nap();
+    now = gate_look();
+  } while (memcmp(&now, &before, sizeof now) != 0);
+  return now;
+}
+
 /* Threads leave after the last wait has returned: asks until all is as it
    was, within the bound. */
 static inline bool gate_back_to(gate_counts before) {
   gate_counts now;
   for (unsigned i = 0; i < GATE_BOUND_MS; i++) {
-    now = gate_count();
+    now = gate_look();
     if (memcmp(&now, &before, sizeof now) == 0) return true;
     gate_nap();
   }

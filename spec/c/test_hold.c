@@ -841,9 +841,9 @@ static void await_no_records(void) {
 }
 
 WHOLE(killed_at_every_moment) {
-  rehearsing = false;
+  rehearsing = true;
   for (int which = 0; which < VOLUMES; which++) {
-    for (int moment = MOMENT_FLUSH; moment <= MOMENT_THAW; moment++) {
+    for (int moment = MOMENT_FLUSH; moment <= MOMENT_REHEARSED; moment++) {
       fatal_volume = which;
       fatal_moment = (hold_moment)moment;
       CHECK_INT(in_child(hold_till_death), SIGKILL);
@@ -874,7 +874,7 @@ static int hold_for_ever(void) {
 }
 
 WHOLE(killed_at_any_time) {
-  rehearsing = false;
+  rehearsing = true;
   uint64_t seed = gate_seed("killed_at_any_time");
   for (long i = gate_loops(20); i > 0; i--) {
     fflush(stdout);

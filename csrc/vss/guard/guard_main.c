@@ -9,11 +9,16 @@
 **
 ** Three traps. (1) FITHAW says EINVAL while a FIFREEZE is still under way,
 ** and that one may yet succeed: so what is due is tried again for as long as
-** the owner lives, and a few times more when its pidfd says that the whole
-** process, threads in the kernel included, is gone. (2) FITHAW can sleep
-** behind such a FIFREEZE, on a disk that does not answer for ever: so each is
-** done in a process of its own, and one bad disk holds up no other. (3) Marks
-** that the owner sent before it died must be read before anything is judged.
+** the owner lives. When its pidfd says that the whole process, threads in the
+** kernel included, is gone, the next answer is the last word: a freeze has no
+** owner, and one more FITHAW could undo that of another requester. (2) FITHAW
+** can sleep behind such a FIFREEZE, on a disk that does not answer for ever: so
+** each is done in a process of its own, and one bad disk holds up no other; but
+** as long as it sleeps we stay, so that the next requester knows to wait.
+** (3) Marks that the owner sent before it died must be read before anything is
+** judged. Once the owner has begun to die none of its threads does anything
+** new: it may still be asleep in a FIFREEZE that was announced, or in a write
+** to what is frozen, and does not end before we have acted.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +44,7 @@
 #define PATIENCE (50 * MS) /* for one thaw, before the next is begun */
 #define AGAIN (50 * MS)    /* then what was not frozen yet is tried again */
 #define AGAIN_MOST (1000 * MS)
-#define TRIES_WHEN_DEAD 10
+#define TRIES_WHEN_DEAD 10             /* of a thaw that fails */
 #define NOT_DEAD_MOST (60 * 1000 * MS) /* it closed our socket and lives on */
 
 
@@ -158,8 +163,10 @@ enum { THAW_IDLE, THAW_RUNS, THAW_DONE, THAW_NOT_FROZEN, THAW_FAILED };
 typedef struct item {
   uint32_t action, ms;
   bool held;
-  bool over; /* let go; nothing more to do until it is held again */
-  bool due;  /* its time has come */
+  bool over;  /* let go; nothing more to do until it is held again */
+  bool due;   /* its time has come */
+  bool last;  /* its last thaw was begun when the owner was dead */
+  int failed; /* so often, since the owner is dead */
   uint64_t deadline;
 } item;
 
@@ -168,12 +175,13 @@ static uint32_t count;
 static uint64_t acted;
 static guard_hello hello;
 static volatile unsigned char *results; /* shared with the thawing processes */
-static bool owner_dead, owner_gone;     /* gone: or it has closed its end */
+static bool owner_dead, owner_gone; /* gone: it is dying, or closed its end */
+static bool hung_up;                /* nothing more will be said */
 static bool sent_away;
 static int timer = -1;
 static uint64_t again_at; /* 0: nothing has to be tried again */
 static uint64_t again;    /* after how long */
-static int tries;         /* since the owner is dead */
+static bool given_up;     /* what may be frozen could not be thawed */
 
 static void tell(uint32_t what) {
   guard_told t = {what, GUARD_VERSION, acted};
@@ -196,6 +204,7 @@ static unsigned char thaw(uint32_t i) {
 static void begin_thaw(uint32_t i) {
   if (results[i] == THAW_RUNS) return;
   results[i] = THAW_RUNS;
+  items[i].last = owner_dead;
   int pidfd = -1;
   long pid = CALL5(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
   if (pid == 0) {
@@ -220,10 +229,20 @@ static void has_acted(uint32_t i) {
 
 /* Looks what the last thaw of it has come to. */
 static void collect(uint32_t i) {
-  if (results[i] != THAW_DONE) return;
+  item *t = &items[i];
+  switch (results[i]) {
+    case THAW_DONE:
+      t->over = true;
+      has_acted(i);
+      break;
+    case THAW_NOT_FROZEN: t->over = t->last; break;
+    case THAW_FAILED:
+      if (!t->last || ++t->failed < TRIES_WHEN_DEAD) break;
+      t->over = given_up = true;
+      break;
+    default: return;
+  }
   results[i] = THAW_IDLE;
-  items[i].over = true;
-  has_acted(i);
 }
 
 static void let_go(uint32_t i) {
@@ -271,8 +290,7 @@ static void act(void) {
     afresh();
   } else if (retry) {
     again_at = now() + again;
-    if (again < AGAIN_MOST && !owner_dead) again += again;
-    if (owner_dead) tries++;
+    if (again < AGAIN_MOST) again += again / 8;
   }
 }
 
@@ -298,17 +316,19 @@ static void obey(const guard_order *o) {
 /* Looks whether it lives first, and reads what it said before it died then
    (trap 3). */
 static void listen_to_owner(void) {
-  struct pollfd p = {.fd = GUARD_OWNER, .events = POLLIN};
+  struct pollfd p[2] = {{.fd = GUARD_OWNER, .events = POLLIN},
+                        {.fd = GUARD_LIFE, .events = POLLIN}};
   struct timespec at_once = {0, 0};
   bool dead = owner_dead, gone = owner_gone;
-  if (CALL5(SYS_ppoll, &p, 1, &at_once, NULL, 0) > 0)
-    owner_dead = owner_gone = true;
+  if (CALL5(SYS_ppoll, p, 2, &at_once, NULL, 0) > 0) owner_gone = true;
+  if (p[0].revents != 0) owner_dead = true;
   for (;;) {
     guard_order o;
     long r =
         CALL6(SYS_recvfrom, GUARD_SOCKET, &o, sizeof o, MSG_DONTWAIT, 0, 0);
     if (r == (long)sizeof o) obey(&o);
-    if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) owner_gone = true;
+    if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR))
+      hung_up = owner_gone = true;
     if (r == 0 || (r < 0 && r != -EINTR)) break;
   }
   if (dead != owner_dead || gone != owner_gone) afresh();
@@ -329,11 +349,12 @@ static void rest(void) {
     when.it_value.tv_nsec = (long)(next % 1000000000u);
   }
   CALL4(SYS_timerfd_settime, timer, TFD_TIMER_ABSTIME, &when, NULL);
-  struct pollfd p[3] = {
+  struct pollfd p[4] = {
       {.fd = timer, .events = POLLIN},
-      {.fd = owner_gone ? -1 : GUARD_SOCKET, .events = POLLIN},
+      {.fd = hung_up ? -1 : GUARD_SOCKET, .events = POLLIN},
+      {.fd = owner_gone ? -1 : GUARD_LIFE, .events = POLLIN},
       {.fd = owner_dead ? -1 : GUARD_OWNER, .events = POLLIN}};
-  CALL5(SYS_ppoll, p, 3, NULL, NULL, 0);
+  CALL5(SYS_ppoll, p, 4, NULL, NULL, 0);
 }
 
 /* Those that were begun and not waited for: the last word on what we did. */
@@ -360,22 +381,13 @@ static _Noreturn void end(bool all_is_free) {
   leave(0);
 }
 
-/* With the owner dead no FIFREEZE of its can be under way any more, so that
-   "not frozen" is an answer. */
-static bool nothing_failed(void) {
-  for (uint32_t i = 0; i < count; i++)
-    if (pending(&items[i]) && results[i] != THAW_NOT_FROZEN) return false;
-  return true;
-}
-
 static _Noreturn void watch_over(void) {
   uint64_t gone_at = 0;
   for (;;) {
     listen_to_owner();
     if (sent_away) end(false);
     act();
-    if (owner_gone && again_at == 0) end(true);
-    if (tries >= TRIES_WHEN_DEAD) end(nothing_failed());
+    if (owner_gone && again_at == 0) end(!given_up);
     if (owner_gone && gone_at == 0) gone_at = now();
     if (owner_gone && !owner_dead && now() > gone_at + NOT_DEAD_MOST)
       end(false);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define GUARD_VERSION 0x53475201u
+#define GUARD_VERSION 0x53475202u
 #define GUARD_MOST 64 /* items; they are bits of a number */
 #define GUARD_NAME 48 /* bytes, of a record's name and its NUL */
 
@@ -22,6 +22,7 @@ typedef enum guard_action {
 enum {
   GUARD_SOCKET,  /* to its owner */
   GUARD_OWNER,   /* the owner's pidfd */
+  GUARD_LIFE,    /* a pipe that hangs up when the owner begins to die */
   GUARD_RECORDS, /* the directory of records */
   GUARD_FIRST    /* the first item's */
 };
