@@ -72,6 +72,40 @@ describe("a session", function()
     assert.match("saros.vss.session expected", raises(s.save, {}))
   end)
 
+  it("names what is wrong with a field, and does not ignore it", function()
+    local s <close> = vss.components()
+    s:initialize_for_backup()
+    local id = shared.id(1)
+    for _, case in ipairs {
+      { "set_backup_state", { select_component = true } },
+      { "set_backup_state", { select_components = "yes" } },
+      { "gather_writer_metadata", { requires = { "app" } } },
+      { "gather_writer_metadata", { require = "app" } },
+      { "delete_snapshots", id, { forced = true } },
+      { "delete_snapshots", id, { set = 1 } },
+      { "break_snapshot_set", id, { writeable = true } },
+      { "revert_to_snapshot", id, { force = "yes" } },
+    } do
+      local text = raises(function()
+        s[case[1]](s, table.unpack(case, 2))
+      end)
+      assert.match("field '", text)
+      assert.match("vss_session_spec.lua", text)
+    end
+    -- What only the core can see; it must not believe it either.
+    for _, list in ipairs { { x = "app" }, { 1 }, { {} }, { true } } do
+      for _, name in ipairs { "require", "exclude" } do
+        local ok, err = s:gather_writer_metadata { [name] = list }:wait()
+        assert.is_nil(ok)
+        assert.equal(code.E_INVALIDARG, err.code)
+        assert.match(name, err.message)
+      end
+    end
+    assert.equal(code.E_INVALIDARG,
+      raises(s.set_context, s, "backup", 1.5).code)
+    assert(s:gather_writer_metadata({ require = {}, exclude = {} }):wait())
+  end)
+
   it("refuses what is out of order, and goes on", function()
     local s <close> = vss.components()
     bad_state(s.start_snapshot_set, s)
@@ -259,6 +293,7 @@ describe("the end of a session", function()
     assert.equal("saros.vss.session: open", tostring(s))
     s:initialize_for_backup()
     assert.is_true(s:close())
+    assert.equal("saros.vss.session: closed", tostring(s))
     assert.is_true(s:close())
     assert.match("closed", bad_state(s.save, s))
     bad_state(s.gather_writer_metadata, s)

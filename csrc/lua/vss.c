@@ -140,11 +140,22 @@ static int box_gc(lua_State *L) {
   return 0;
 }
 
+/* It was begun, and nothing of it runs any more. */
+static bool is_closed(const session_box *box) {
+  error *e = NULL;
+  saros_op *op = box->closing ? session_close(box->s, &e) : NULL;
+  bool is = op != NULL && op_is_over(op);
+  if (op != NULL) saros_op_unref(op);
+  error_unref(e);
+  return is;
+}
+
 /* session_state(session) --> "open", "closing", "closed" or "forked" */
 static int state_function(lua_State *L) {
   const session_box *box = box_check(L);
   lua_pushstring(L, box->s == NULL                       ? "closed"
                     : box->generation != fork_generation ? "forked"
+                    : is_closed(box)                     ? "closed"
                     : box->closing                       ? "closing"
                                                          : "open");
   return 1;

@@ -82,6 +82,7 @@ typedef struct copy_manner {
   void (*file_done)(copy *c, const file_end *end);
   /* What could not be removed. */
   void (*left)(copy *c, const char *sentence);
+  unsigned from, to; /* which part of the operation it is, in percent */
 } copy_manner;
 
 struct copy {

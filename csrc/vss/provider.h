@@ -108,6 +108,11 @@ struct provider {
      NULL: where it was, and what device it had. Until the record goes destroy
      can still take it away. */
   error *(*loosen)(const value *keep, char **path);
+  /* What stays of it when `path` is a mount, which a restart of the machine
+     takes: the file or the device that was mounted (allocated, or NULL without
+     memory), for a set that is broken up and that nobody mounts again. NULL:
+     the path itself stays. */
+  char *(*stays)(const value *keep);
   /* Which directory `place` shall lie in: allocated; NULL: the state
      directory. It must be of the source's file system where a clone must. */
   char *(*place_of)(const origin *from);

@@ -387,7 +387,8 @@ BLOCK(revert_to_snapshot) {
   error *e = id_argument(args, "id", &id);
   places *at = e == NULL ? session_places(s, &e) : NULL;
   if (at == NULL) return e;
-  e = shadows_revert(at, id, op);
+  bool force = value_boolean(value_get(args, "force"), false);
+  e = shadows_revert(at, id, force, op);
   places_unref(at);
   return e;
 }

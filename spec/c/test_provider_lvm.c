@@ -332,6 +332,95 @@ TEST(after_a_restart) {
   drop_volume();
 }
 
+static void loosened(bool thin) {
+  char p[1000], root[700], *device = NULL, *stays;
+  if (!make_volume(thin, "ext4")) return;
+  make_data();
+  shadow *s = case_shadow(&provider_lvm, mounted);
+  if (s == NULL) return;
+  provider_lvm.forget(s);
+  value *keep = case_keep(case_file);
+  snprintf(root, sizeof root, "%s/root", s->place);
+  stays = provider_lvm.stays(keep);
+  CHECK_TEXT(stays, s->device);
+  mem_free(stays);
+  snprintf(p, sizeof p, "%s/app/before", s->path);
+  int fd = open(p, O_RDONLY | O_CLOEXEC);
+  CHECK(case_says(provider_lvm.loosen(keep, &device), VSS_E_VOLUME_IN_USE,
+                  "in use"));
+  CHECK(device == NULL);
+  DONE(case_verify(&provider_lvm));
+  CHECK_TEXT(case_get(p), "not written out");
+  close(fd);
+  for (int again = 0; again < 2; again++) {
+    DONE(provider_lvm.loosen(keep, &device));
+    CHECK_TEXT(device, s->device);
+    mem_free(device);
+    CHECK_INT(case_entries(s->place), -1);
+  }
+  snprintf(p, sizeof p, "%s", volumes_in("loose"));
+  mkdir(p, 0755);
+  CHECK_INT(volumes_run("mount '%s' '%s'", s->device, p), 0);
+  snprintf(p, sizeof p, "%s", volumes_in("loose/app/before"));
+  CHECK_TEXT(case_get(p), "not written out");
+  case_put(p, "written to");
+  CHECK_TEXT(case_get(p), "written to");
+  CHECK_INT(volumes_run("umount '%s'", volumes_in("loose")), 0);
+  rmdir(volumes_in("loose"));
+  CHECK(any_left());
+  DONE(case_destroy(&provider_lvm)); /* its record is still there */
+  CHECK(!any_left());
+  CHECK(case_says(provider_lvm.loosen(keep, &device), VSS_E_OBJECT_NOT_FOUND,
+                  "was removed"));
+  value_free(keep);
+  shadow_free(s);
+  drop_volume();
+}
+
+TEST(loosened_thin) {
+  loosened(true);
+}
+
+TEST(loosened_classic) {
+  loosened(false);
+}
+
+static void loosen_it(void) {
+  char *device = NULL;
+  value *keep = case_keep(case_file);
+  engine_acquire();
+  DONE(provider_lvm.loosen(keep, &device));
+  engine_release();
+  mem_free(device);
+  value_free(keep);
+}
+
+/* Whatever it left, the next one goes on. */
+TEST(killed_while_it_loosens) {
+  if (!make_volume(true, "ext4")) return;
+  make_data();
+  bool ended = false;
+  int n = 0;
+  while (!ended && n < 20) {
+    engine_acquire();
+    shadow *s = case_shadow(&provider_lvm, mounted);
+    provider_lvm.forget(s);
+    engine_release();
+    ended = case_dies_at(++n, loosen_it);
+    case_dies_at(1000, loosen_it);
+    CHECK_INT(volumes_run("lvs --noheadings -o lv_attr vg/saros_%s | grep -q "
+                          "' .w'",
+                          s->id),
+              0);
+    CHECK_INT(case_entries(s->place), -1);
+    DONE(case_destroy(&provider_lvm));
+    CHECK(!any_left());
+    shadow_free(s);
+  }
+  CHECK(ended && n > 3);
+  drop_volume();
+}
+
 TEST(more_changed_than_fits) {
   if (!make_volume(false, "ext4")) return;
   char p[700];
@@ -385,10 +474,13 @@ static void guest(void) {
   RUN(somebody_elses_volume);
   RUN(removed_behind_our_back);
   RUN(after_a_restart);
+  RUN(loosened_thin);
+  RUN(loosened_classic);
   RUN(more_changed_than_fits);
   RUN(no_room_in_the_group);
   engine_release(); /* these fork */
   RUN(killed_at_any_point);
+  RUN(killed_while_it_loosens);
   RUN(for_a_user);
 }
 

@@ -136,7 +136,7 @@ WHOLE(a_veto_is_the_writers_own) {
   say(s.fd, "\"}\n");
   CHECK_INT(ended(op), VSS_E_WRITERERROR_NONRETRYABLE);
   e = op_error(op);
-  CHECK_INT(strlen(e->message), WIRE_MESSAGE_MOST - 1);
+  CHECK_INT(strlen(e->message), WRITER_MESSAGE_MOST - 1);
   CHECK(text_is_utf8(e->message, strlen(e->message)));
   error_unref(e);
   saros_op_unref(op);

@@ -88,7 +88,8 @@ local function make(session, o)
   session:set_backup_state { type = o.type, select_components = true }
   o.components = {}
   if o.tells then
-    step(session:gather_writer_metadata(o.writers), 1, 10, "writers")
+    o.left_out = step(session:gather_writer_metadata(o.writers), 1, 10,
+      "writers").left_out
     o.components = choose_components(session, o)
   end
   core.report { done = 10, total = 100, phase = "paths" }
