@@ -218,6 +218,22 @@ static inline bool says(const char *text, const char *part) {
   return good;
 }
 
+/* What happened, in order. */
+static char story[64];
+static pthread_mutex_t story_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static inline void tell(const char *path, hold_moment moment) {
+  static const char letters[] = "-fFt"; /* freeze, frozen, thaw */
+  if (moment == MOMENT_FLUSH) return;
+  pthread_mutex_lock(&story_lock);
+  size_t n = strlen(story);
+  story[n] = letters[moment];
+  story[n + 1] = strcmp(path, volumes[XFS].path) == 0     ? 'X'
+                 : strcmp(path, volumes[INNER].path) == 0 ? 'I'
+                                                          : 'E';
+  pthread_mutex_unlock(&story_lock);
+}
+
 static inline void hold_case_open(void) {
   snprintf(runtime, sizeof runtime, "%s", in("run"));
   snprintf(state, sizeof state, "%s", in("state"));

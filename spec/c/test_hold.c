@@ -65,22 +65,6 @@ WHOLE(each_file_system_once) {
   CHECK_INT(umount2(in("bound"), MNT_DETACH), 0);
 }
 
-/* What happened, in order. */
-static char story[64];
-static pthread_mutex_t story_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void tell(const char *path, hold_moment moment) {
-  static const char letters[] = "-fFt"; /* freeze, frozen, thaw */
-  if (moment == MOMENT_FLUSH) return;
-  pthread_mutex_lock(&story_lock);
-  size_t n = strlen(story);
-  story[n] = letters[moment];
-  story[n + 1] = strcmp(path, volumes[XFS].path) == 0     ? 'X'
-                 : strcmp(path, volumes[INNER].path) == 0 ? 'I'
-                                                          : 'E';
-  pthread_mutex_unlock(&story_lock);
-}
-
 WHOLE(deepest_first_and_thawed_in_reverse) {
   scene s = {.count = 0};
   driver d;
