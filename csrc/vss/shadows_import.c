@@ -58,7 +58,7 @@ static error *import_known(const places *p, value *record) {
 
 static error *refused(const value *record, const char *why, const char *path) {
   buffer b = BUFFER_EMPTY;
-  text_escape(&b, path, strlen(path));
+  if (path != NULL) text_escape(&b, path, strlen(path));
   error *e =
       vss_error(SAROS_E_REFUSED,
                 "the document says of the shadow copy %s what cannot be "
@@ -71,7 +71,7 @@ static error *refused(const value *record, const char *why, const char *path) {
 
 /* A text that says where it leads: nothing in it goes up again. */
 static bool is_straight(const char *path) {
-  char *clean = path_clean(path);
+  char *clean = path != NULL ? path_clean(path) : NULL;
   bool is = clean != NULL && *path == '/' && strcmp(clean, path) == 0;
   for (const char *at = path; is && (at = strstr(at, "/..")) != NULL; at += 3)
     is = at[3] != '/' && at[3] != '\0';
@@ -95,10 +95,9 @@ static error *check_place(const value *record, const char *place) {
   const char *name = path_base(place, &size);
   if (!is_straight(place) || strcmp(name, record_text(record, "id")) != 0)
     return refused(record, "that is no place of it", place);
-  if (!path_within(record_text(record, "path"), place) ||
-      !is_straight(record_text(record, "path")))
-    return refused(record, "it does not lie in its place",
-                   record_text(record, "path"));
+  const char *path = record_text(record, "path");
+  if (!is_straight(path) || !path_within(path, place))
+    return refused(record, "it does not lie in its place", path);
   char *above = path_parent(place);
   if (above == NULL) return error_no_memory();
   int fd = open(above, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
