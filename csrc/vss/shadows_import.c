@@ -58,7 +58,7 @@ static error *import_known(const places *p, value *record) {
 
 static error *refused(const value *record, const char *why, const char *path) {
   buffer b = BUFFER_EMPTY;
-  if (path != NULL) text_escape(&b, path, strlen(path));
+  text_escape(&b, path, strlen(path));
   error *e =
       vss_error(SAROS_E_REFUSED,
                 "the document says of the shadow copy %s what cannot be "
@@ -71,7 +71,7 @@ static error *refused(const value *record, const char *why, const char *path) {
 
 /* A text that says where it leads: nothing in it goes up again. */
 static bool is_straight(const char *path) {
-  char *clean = path != NULL ? path_clean(path) : NULL;
+  char *clean = path_clean(path);
   bool is = clean != NULL && *path == '/' && strcmp(clean, path) == 0;
   for (const char *at = path; is && (at = strstr(at, "/..")) != NULL; at += 3)
     is = at[3] != '/' && at[3] != '\0';
@@ -95,9 +95,10 @@ static error *check_place(const value *record, const char *place) {
   const char *name = path_base(place, &size);
   if (!is_straight(place) || strcmp(name, record_text(record, "id")) != 0)
     return refused(record, "that is no place of it", place);
-  const char *path = record_text(record, "path");
-  if (!is_straight(path) || !path_within(path, place))
-    return refused(record, "it does not lie in its place", path);
+  if (!path_within(record_text(record, "path"), place) ||
+      !is_straight(record_text(record, "path")))
+    return refused(record, "it does not lie in its place",
+                   record_text(record, "path"));
   char *above = path_parent(place);
   if (above == NULL) return error_no_memory();
   int fd = open(above, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -233,6 +234,7 @@ static error *import_unknown(const places *p, const value *said) {
   value *record = told(said);
   e = record != NULL ? keep_path(value_get(record, "keep"), "place", &place)
                      : error_no_memory();
+  if (e == NULL && place == NULL) e = error_no_memory(); /* never */
   if (e == NULL) e = check_place(record, place);
   if (e == NULL) e = check_shadow(record, by, place);
   if (e == NULL) e = make_ours(p, record);
