@@ -92,7 +92,7 @@ static bool is_after(struct timespec a, struct timespec b) {
 static int64_t iso_week(int64_t local) {
   repo_civil c;
   repo_go_civil(local, &c);
-  int64_t thursday = local + (int64_t)(4 - (c.weekday + 6) % 7 - 1) * 86400;
+  int64_t thursday = local + (int64_t)(3 - (c.weekday + 6) % 7) * 86400;
   repo_go_civil(thursday, &c);
   int64_t day =
       repo_go_days(c.year, c.month, c.day) - repo_go_days(c.year, 1, 1);
