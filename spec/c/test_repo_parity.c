@@ -156,8 +156,8 @@ static void compare_folder(const char *path, const char *id, found *subtrees) {
   buffer_free(&theirs);
 }
 
-/* Backs a folder of the base up and compares all of its trees. */
-static void compare_all(const char *name, const char *tag) {
+/* Backs a folder of the base up and compares its trees, the first `most`. */
+static void compare_all(const char *name, const char *tag, size_t most) {
   char command[500], path[200], root[REPO_ID_TEXT] = "";
   CHECK(run_shell(NULL,
                   "cd %s && restic --no-cache -q backup --tag %s ./%s "
@@ -187,14 +187,14 @@ static void compare_all(const char *name, const char *tag) {
   repo_tree_reader_free(r);
   buffer_free(&b);
   for (size_t i = 0; i < all.count; i++) {
-    compare_folder(all.at[i].path, all.at[i].id, &all);
+    if (i < most) compare_folder(all.at[i].path, all.at[i].id, &all);
     mem_free(all.at[i].path);
   }
   CHECK(all.count > 0);
 }
 
-static bool begin(void) {
-  if (!restic_begin("/tmp")) return false;
+static bool begin(const char *folder) {
+  if (!restic_begin(folder)) return false;
   users = repo_users_new();
   maker = repo_node_maker_new(users);
   return true;
@@ -370,7 +370,9 @@ TEST(everything) {
                                       "Asia/Kathmandu",
                                       "EST5EDT"};
   if (geteuid() != 0) SKIP("needs root, for devices and owners");
-  if (!begin()) SKIP("restic is not installed");
+  /* A file system that has all times there are, if there is one. */
+  if (!begin(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"))
+    SKIP("restic is not installed");
   make_everything("all");
   size_t count = sizeof zones / sizeof zones[0];
   if (getenv("SAROS_QUICK") != NULL) count = 1;
@@ -378,7 +380,7 @@ TEST(everything) {
     setenv("TZ", zones[i], 1);
     tzset();
     int bad = check_bad;
-    compare_all("all", zones[i]);
+    compare_all("all", zones[i], i == 0 ? 16 : 1);
     if (check_bad != bad) printf("in the zone %s\n", zones[i]);
   }
   unsetenv("TZ");
@@ -435,18 +437,18 @@ static void make_characters(const char *name) {
   close(dir);
 }
 
-TEST(every_character) {
+TEST(all_characters) {
   if (getenv("SAROS_QUICK") != NULL)
     SKIP("SAROS_QUICK: 18000 files take too long");
-  if (!begin()) SKIP("restic is not installed");
+  if (!begin("/tmp")) SKIP("restic is not installed");
   make_characters("characters");
-  compare_all("characters", "x");
+  compare_all("characters", "x", 1);
   end();
 }
 
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(everything);
-  RUN(every_character);
+  RUN(all_characters);
   return check_end();
 }
