@@ -9,11 +9,10 @@
 
 #include "repository/lock_parts.h"
 
-#define TIMES                                                       \
-  {                                                                 \
-    .settle = 200, .refresh = 300000, .late = 1350000,              \
-    .stale = 1800000, .retry_least = 5000, .retry_most = 60000,     \
-    .unreadable = 5000                                              \
+#define TIMES                                                            \
+  {                                                                      \
+    .settle = 200, .refresh = 300000, .late = 1350000, .stale = 1800000, \
+    .retry_least = 5000, .retry_most = 60000, .unreadable = 5000         \
   }
 #ifdef SAROS_TEST
 repo_lock_times repo_lock_time = TIMES;
@@ -216,6 +215,11 @@ static error *cancelled(void) {
   return repo_error(SAROS_E_CANCELLED, "waiting for a lock was cancelled");
 }
 
+static bool is_named(const repo_id *id) {
+  static const repo_id none;
+  return !repo_id_equal(id, &none);
+}
+
 /* Once. */
 static error *try_to_take(repo_lock *l, const repo_stop *stop) {
   ids seen = {0};
@@ -229,9 +233,8 @@ static error *try_to_take(repo_lock *l, const repo_stop *stop) {
       e = repo_pause(stop, repo_lock_time.settle) ? check(l, &seen, stop)
                                                   : cancelled();
     }
-    /* Also when storing it has failed: it may be there all the same, but then
-       we do not know its name. */
-    if (e != NULL && l->fresh == before)
+    /* Also when storing it has failed: it may be there all the same. */
+    if (e != NULL && is_named(&l->mine.id))
       error_unref(remove_lock(l->k.store, &l->mine.id));
   }
   mem_free(seen.list);
@@ -271,8 +274,8 @@ static void lock_free(repo_lock *l) {
 }
 
 static bool ends(const repo_stop *stop) {
-  const repo_lock *l = (const repo_lock *)((const char *)stop -
-                                           offsetof(repo_lock, stop));
+  const repo_lock *l =
+      (const repo_lock *)((const char *)stop - offsetof(repo_lock, stop));
   return l->ends;
 }
 
@@ -318,13 +321,17 @@ error *repo_lock_take(const repo_locker *k, bool exclusive,
 error *repo_lock_release(repo_lock *l) {
   error *e = NULL;
   if (l == NULL) return NULL;
-  /* In the child of a fork it is the parent's. */
-  if (l->generation == repo_lock_generation()) {
-    repo_lock_leave(l);
-    e = remove_lock(l->k.store, &l->mine.id);
-    if (l->has_left) error_unref(remove_lock(l->k.store, &l->left));
-    lock_free(l);
+  if (l->generation != repo_lock_generation()) {
+    /* In the child of a fork: the lock is the parent's, and so was the thread
+       that may hold the mutex. */
+    repo_lock_file_clear(&l->mine);
+    mem_free(l);
+    return NULL;
   }
+  repo_lock_leave(l);
+  e = remove_lock(l->k.store, &l->mine.id);
+  if (l->has_left) error_unref(remove_lock(l->k.store, &l->left));
+  lock_free(l);
   return e;
 }
 

@@ -21,7 +21,7 @@ typedef struct repo_lock repo_lock;
 typedef struct repo_locker {
   repo_store *store;
   repo_tools *tools;
-  uint64_t retry_ms;    /* how long to wait for others */
+  uint64_t retry_ms; /* how long to wait for others */
   /* Told once, when it begins to wait, what for. May be NULL. */
   void (*waits)(void *context, const char *why);
   void *context;

@@ -157,7 +157,8 @@ void repo_lock_file_describe(const repo_lock_file *f, buffer *b) {
   struct timespec since = known ? f->since : f->time;
   since.tv_nsec = 0;
   repo_go_time(b, since, repo_go_zone(since.tv_sec));
-  buffer_text(b, known ? ", and said so last " : " or longer, and said so last ");
+  buffer_text(b,
+              known ? ", and said so last " : " or longer, and said so last ");
   put_age(b, repo_lock_file_age(f));
   buffer_text(b, " ago");
 }
@@ -175,16 +176,15 @@ value *repo_lock_file_value(const repo_lock_file *f, const repo_owner *here) {
   const repo_owner *o = &f->owner;
   value *map = value_map();
   repo_id_format(&f->id, id);
-  bool good = map != NULL && value_put(map, "id", value_text(id)) &&
-              value_put(map, "exclusive", value_bool(f->exclusive)) &&
-              value_put(map, "pid", value_int(o->pid)) &&
-              value_put(map, "hostname", value_text(o->hostname)) &&
-              value_put(map, "username", value_text(o->username)) &&
-              value_put(map, "time", time_value(f->time)) &&
-              value_put(map, "stale",
-                        value_bool(repo_lock_file_is_stale(f, here))) &&
-              value_put(map, "dead",
-                        value_bool(repo_lock_file_is_dead(f, here)));
+  bool good =
+      map != NULL && value_put(map, "id", value_text(id)) &&
+      value_put(map, "exclusive", value_bool(f->exclusive)) &&
+      value_put(map, "pid", value_int(o->pid)) &&
+      value_put(map, "hostname", value_text(o->hostname)) &&
+      value_put(map, "username", value_text(o->username)) &&
+      value_put(map, "time", time_value(f->time)) &&
+      value_put(map, "stale", value_bool(repo_lock_file_is_stale(f, here))) &&
+      value_put(map, "dead", value_bool(repo_lock_file_is_dead(f, here)));
   if (good && f->since.tv_sec != 0)
     good = value_put(map, "since", time_value(f->since));
   if (good) return map;

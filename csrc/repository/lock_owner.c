@@ -205,8 +205,7 @@ static bool same_host(const repo_lock_file *f, const repo_owner *here) {
 static bool is_dead_of_ours(const repo_lock_file *f, const repo_owner *here) {
   const repo_owner *o = &f->owner;
   if (strcmp(o->boot, here->boot) == 0) {
-    if (o->pids == here->pids)
-      return among_ours(o->pid, o->started) == GONE;
+    if (o->pids == here->pids) return among_ours(o->pid, o->started) == GONE;
     return anywhere(o->pid, o->started, f->time.tv_sec) == GONE;
   }
   /* The machine was started anew. Two that were copied from one image may

@@ -60,7 +60,7 @@ struct repo_lock {
   /* Taken with no lock of the store's or of files' held. */
   pthread_mutex_t lock;
   pthread_cond_t moved;
-  bool asked; /* refresh it now, and say how that went */
+  bool asked;   /* refresh it now, and say how that went */
   repo_id left; /* an older file of it that could not be removed */
   bool has_left;
   _Atomic bool ends, lost;

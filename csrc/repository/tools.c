@@ -10,13 +10,11 @@
 struct repo_tools {
   repo_key *key; /* secret memory */
   unsigned version;
-  repo_level level;
   pthread_mutex_t lock; /* innermost */
   repo_tool *idle;
 };
 
-repo_tools *repo_tools_new(const repo_key *key, unsigned version,
-                           repo_level level) {
+repo_tools *repo_tools_new(const repo_key *key, unsigned version) {
   repo_tools *t = mem_zero(sizeof *t);
   if (t == NULL) return NULL;
   t->key = repo_secret_new(sizeof *t->key);
@@ -26,7 +24,6 @@ repo_tools *repo_tools_new(const repo_key *key, unsigned version,
   }
   *t->key = *key;
   t->version = version;
-  t->level = level;
   pthread_mutex_init(&t->lock, NULL);
   return t;
 }
@@ -95,7 +92,7 @@ error *repo_tools_save(repo_tools *t, repo_store *store, repo_file kind,
   error *e = repo_tools_take(t, &tool);
   if (e != NULL) return e;
   e = repo_unpacked_save(store, kind, t->version, tool->sealer, tool->zip,
-                         t->level, plain, size, id, stop);
+                         REPO_LEVEL_AUTO, plain, size, id, stop);
   repo_tools_give(t, tool);
   return e;
 }

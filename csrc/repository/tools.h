@@ -19,8 +19,7 @@ typedef struct repo_tool {
 } repo_tool;
 
 /* The key is copied. NULL: no memory. */
-repo_tools *repo_tools_new(const repo_key *key, unsigned version,
-                           repo_level level);
+repo_tools *repo_tools_new(const repo_key *key, unsigned version);
 void repo_tools_free(repo_tools *t);
 error *repo_tools_take(repo_tools *t, repo_tool **tool);
 void repo_tools_give(repo_tools *t, repo_tool *tool);
