@@ -291,7 +291,7 @@ static repo_lock *lock_new(const repo_locker *k, bool exclusive, error **e) {
   pthread_condattr_destroy(&attributes);
   l->k = *k;
   l->stop.asked = ends;
-  l->generation = repo_lock_generation();
+  l->generation = repo_generation();
   l->mine.exclusive = exclusive;
   *e = repo_owner_here(&l->mine.owner);
   if (*e == NULL) return l;
@@ -321,7 +321,7 @@ error *repo_lock_take(const repo_locker *k, bool exclusive,
 error *repo_lock_release(repo_lock *l) {
   error *e = NULL;
   if (l == NULL) return NULL;
-  if (l->generation != repo_lock_generation()) {
+  if (l->generation != repo_generation()) {
     /* In the child of a fork: the lock is the parent's, and so was the thread
        that may hold the mutex. */
     repo_lock_file_clear(&l->mine);

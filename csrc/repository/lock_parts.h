@@ -76,6 +76,5 @@ error *repo_lock_conflict(const repo_lock *l, const repo_stop *stop);
 error *repo_lock_keep(repo_lock *l); /* begins */
 void repo_lock_leave(repo_lock *l);  /* no more */
 uint64_t repo_lock_clock(void);      /* milliseconds, suspended ones too */
-unsigned repo_lock_generation(void);
 
 #endif

@@ -11,22 +11,6 @@
 
 #include "repository/lock_parts.h"
 
-static _Atomic unsigned generation;
-
-static void in_child(void) {
-  atomic_fetch_add(&generation, 1);
-}
-
-static void watch_forks(void) {
-  pthread_atfork(NULL, NULL, in_child);
-}
-
-unsigned repo_lock_generation(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, watch_forks);
-  return generation;
-}
-
 /* Others go by the clock on the wall, which goes on while this machine is
    suspended. */
 uint64_t repo_lock_clock(void) {

@@ -1,7 +1,9 @@
 /*
 ** Sleeping that can be ended. Who is asked has no bell, so one looks now and
-** then; nobody notices a twentieth of a second.
+** then; nobody notices a twentieth of a second. And which process this is.
 */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "repository/repository.h"
@@ -27,4 +29,20 @@ bool repo_pause(const repo_stop *stop, uint64_t ms) {
     clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
   }
   return false;
+}
+
+static _Atomic unsigned generation;
+
+static void in_child(void) {
+  atomic_fetch_add(&generation, 1);
+}
+
+static void watch_forks(void) {
+  pthread_atfork(NULL, NULL, in_child);
+}
+
+unsigned repo_generation(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, watch_forks);
+  return generation;
 }

@@ -26,4 +26,8 @@ typedef struct repo_stop {
 /* Sleeps. False: it was asked to end. */
 bool repo_pause(const repo_stop *stop, uint64_t ms);
 
+/* Another number in the child of a fork: what has the parent's is the
+   parent's. */
+unsigned repo_generation(void);
+
 #endif
