@@ -289,6 +289,46 @@ TEST(without_rights) {
   end();
 }
 
+/* What a child that is nobody in particular makes of a node: 1 when it is
+   good for all but an attribute, 2 when it is whole, else 0. */
+static int made_by_nobody(repo_at at, unsigned flags) {
+  pid_t child = fork();
+  if (child == 0) {
+    repo_node n;
+    error *partial = NULL;
+    if (setgid(1) != 0 || setuid(1) != 0) _exit(0);
+    repo_users *u = repo_users_new();
+    repo_node_maker *m = repo_node_maker_new(u);
+    error *e = repo_node_of(m, at, NULL, "n", 1, flags, &n, &partial);
+    if (e != NULL || n.size != 4) _exit(0);
+    if (partial == NULL) _exit(2);
+    bool told = partial->number == EACCES && n.attribute_count == 0 &&
+                strstr(partial->message, "user.a") != NULL;
+    _exit(told ? 1 : 0);
+  }
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+TEST(attributes_that_cannot_be_read) {
+  char path[100];
+  if (geteuid() != 0) SKIP("needs root, to be somebody else");
+  CHECK(begin());
+  put_file("file");
+  put_file("plain");
+  CHECK(fchmod(dir, 0755) == 0);
+  CHECK(fchmodat(dir, "file", 0600, 0) == 0);
+  snprintf(path, sizeof path, "%s/file", base);
+  CHECK(setxattr(path, "user.a", "1", 1, 0) == 0);
+  CHECK_INT(made_by_nobody((repo_at){dir, "file"}, 0), 1);
+  CHECK_INT(made_by_nobody((repo_at){dir, "plain"}, 0), 2);
+  int fd = openat(dir, "file", O_PATH | O_CLOEXEC);
+  CHECK_INT(made_by_nobody((repo_at){fd, NULL}, 0), 1);
+  close(fd);
+  end();
+}
+
 TEST(unchanged) {
   CHECK(begin());
   put_file("file");
@@ -386,6 +426,7 @@ int main(int argc, char **argv) {
   RUN(unexpected_attributes);
   RUN(links_are_not_followed);
   RUN(without_rights);
+  RUN(attributes_that_cannot_be_read);
   RUN(unchanged);
   RUN(names_of_users);
   RUN(memory);
