@@ -132,8 +132,7 @@ static size_t on_give(char *room, size_t one, size_t size, void *context) {
   if (most > left) most = (size_t)left;
   if (most == 0) return 0;
   if (r->ask.gives) {
-    http_flow flow =
-        r->ask.calls->give(r->ask.context, room, most, &used);
+    http_flow flow = r->ask.calls->give(r->ask.context, room, most, &used);
     if (flow == HTTP_PAUSE) {
       r->paused = true;
       return CURL_READFUNC_PAUSE;
@@ -180,20 +179,26 @@ static bool is_secret(const http_field *f) {
          strncasecmp(f->name, "x-amz-", 6) == 0;
 }
 
+static bool add_raw(http_request *r, const char *line) {
+  struct curl_slist *lines = curl_slist_append(r->lines, line);
+  if (lines == NULL) return false;
+  r->lines = lines;
+  return true;
+}
+
 static bool add_line(http_request *r, const char *name, const char *text) {
   buffer b = BUFFER_EMPTY;
   buffer_text(&b, name);
   /* libcurl sends a field without a value only like this. */
   buffer_text(&b, text[0] == '\0' ? ";" : ": ");
   buffer_text(&b, text);
-  struct curl_slist *lines =
-      b.failed ? NULL : curl_slist_append(r->lines, b.data);
+  bool added = !b.failed && add_raw(r, b.data);
   if (b.data != NULL) http_wipe(b.data, b.size);
   buffer_free(&b);
-  if (lines == NULL) return false;
-  r->lines = lines;
-  return true;
+  return added;
 }
+
+#define EXPECT_LEAST ((uint64_t)1 << 20)
 
 static bool make_lines(http_request *r) {
   bool encoding = false;
@@ -209,6 +214,9 @@ static bool make_lines(http_request *r) {
     if (!add_line(r, f->name, f->value)) return false;
   }
   if (!encoding && !add_line(r, "Accept-Encoding", "identity")) return false;
+  /* To be told that a small body may come takes longer than to send it. */
+  if (r->has_body && r->body_size < EXPECT_LEAST && !add_raw(r, "Expect:"))
+    return false;
   if (r->ask.ranged) {
     buffer b = BUFFER_EMPTY;
     buffer_format(&b, "bytes=%llu-", (unsigned long long)r->ask.from);
@@ -222,8 +230,8 @@ static bool make_lines(http_request *r) {
 }
 
 static bool failed; /* of the I/O thread: an option was refused */
-#define SET(option, value)                                      \
-  do {                                                          \
+#define SET(option, value)                                             \
+  do {                                                                 \
     if (curl_easy_setopt(e, option, value) != CURLE_OK) failed = true; \
   } while (0)
 
@@ -237,9 +245,9 @@ static void set_method(http_request *r) {
     SET(CURLOPT_READDATA, r);
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, r);
-    SET(CURLOPT_UPLOAD_BUFFERSIZE,
-        r->ask.up > 0 ? 16L << 10 : r->body_size > 1 << 20 ? 512L << 10
-                                                           : 64L << 10);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, r->ask.up > 0            ? 16L << 10
+                                   : r->body_size > 1 << 20 ? 512L << 10
+                                                            : 64L << 10);
     if (strcmp(m, "PUT") != 0) SET(CURLOPT_CUSTOMREQUEST, m);
   } else if (strcmp(m, "HEAD") == 0) {
     SET(CURLOPT_NOBODY, 1L);
@@ -301,7 +309,9 @@ static void set_manners(http_request *r) {
 #endif
   if (r->cacert_text != NULL) SET(CURLOPT_CAINFO, r->cacert_text);
   if (r->proxy_text != NULL) SET(CURLOPT_PROXY, r->proxy_text);
-  if (r->fresh) SET(CURLOPT_FRESH_CONNECT, 1L);
+  /* A connection that was used before may be dead, and then libcurl, too,
+     sends it again. */
+  if (r->fresh || r->ask.once) SET(CURLOPT_FRESH_CONNECT, 1L);
 }
 
 bool http_carry_begin(http_request *r, CURLSH *share) {

@@ -25,7 +25,7 @@ static unsigned threads;
 static pthread_cond_t thread_left = PTHREAD_COND_INITIALIZER;
 
 static _Atomic unsigned generation = 1;
-static _Atomic int forks;  /* that wait for the turn */
+static _Atomic int forks;       /* that wait for the turn */
 static _Thread_local bool here; /* this is an I/O thread */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

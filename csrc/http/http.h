@@ -73,8 +73,8 @@ typedef struct http_answer {
   uint64_t got;               /* of the body */
   uint64_t sent;              /* of ours */
   uint64_t from, last, total; /* of a 206; a total may be HTTP_UNKNOWN */
-  bool proven;                /* the body's end was marked: nothing is missing */
-  bool reused;                /* the connection had been used before */
+  bool proven; /* the body's end was marked: nothing is missing */
+  bool reused; /* the connection had been used before */
   unsigned redirects;
   const char *url; /* the last one, without its query */
   const char *why; /* a sentence, when it is not whole */
@@ -117,12 +117,12 @@ typedef struct http_ask {
   size_t piece_count;
   bool gives;
   uint64_t give_size;
-  bool ranged;         /* from … last, which may be HTTP_UNKNOWN */
-  uint64_t from, last; /* a 200 may answer all the same: all of it */
-  uint64_t most;       /* of the answer's body; 0: any */
-  unsigned redirects;  /* followed at most; 0: a redirect is an answer */
-  unsigned connect_ms; /* 0: 30 s */
-  unsigned stall_ms;   /* 0: 60 s; in which at least … */
+  bool ranged;          /* from … last, which may be HTTP_UNKNOWN */
+  uint64_t from, last;  /* a 200 may answer all the same: all of it */
+  uint64_t most;        /* of the answer's body; 0: any */
+  unsigned redirects;   /* followed at most; 0: a redirect is an answer */
+  unsigned connect_ms;  /* 0: 30 s */
+  unsigned stall_ms;    /* 0: 60 s; in which at least … */
   uint64_t stall_bytes; /* 0: one byte must come or go */
   unsigned per_host;    /* at once, counting all to it; 0: 8 */
   uint64_t down, up;    /* bytes a second; 0: any */

@@ -68,7 +68,7 @@ typedef struct http_origin {
   char *name; /* "https://host:443" */
   struct http_origin *next;
   unsigned active;
-  unsigned held; /* somebody looks at it: it stays */
+  unsigned held;               /* somebody looks at it: it stays */
   http_request *first, **last; /* those that wait */
 } http_origin;
 
@@ -108,7 +108,7 @@ struct http_request {
   char *origin_name;
   CURL *easy;
   struct curl_slist *lines;
-  bool away; /* at another origin than the first */
+  bool away;  /* at another origin than the first */
   bool fresh; /* was sent again over a new connection */
   size_t piece, piece_at;
   http_head head;

@@ -139,8 +139,7 @@ http_way http_redirect(http_request *r) {
     return lost(r, "so did too many before");
   if (http_head_get(&r->head, "location", 1) != NULL)
     return lost(r, "to two places at once");
-  char *url =
-      resolve(r->url_text, http_head_get(&r->head, "location", 0));
+  char *url = resolve(r->url_text, http_head_get(&r->head, "location", 0));
   if (url == NULL) return lost(r, "where to cannot be understood");
   http_way way = go(r, url);
   curl_free(url);

@@ -10,6 +10,18 @@
 
 void http_show_url(const char *url, char *text, size_t size) {
   buffer b = BUFFER_EMPTY;
+  const char *host = strstr(url, "://");
+  if (host != NULL) {
+    host += 3;
+    buffer_put(&b, url, (size_t)(host - url));
+    size_t authority = strcspn(host, "/?#");
+    for (size_t i = authority; i > 0; i--)
+      if (host[i - 1] == '@') { /* what is before it is nobody's business */
+        host += i;
+        break;
+      }
+    url = host;
+  }
   text_escape(&b, url, strcspn(url, "?#"));
   snprintf(text, size, "%s", b.data != NULL && !b.failed ? b.data : "");
   buffer_free(&b);
@@ -80,14 +92,13 @@ static void judge_body(http_request *r) {
   } else if (r->has_body && r->head.status < 300 && a->sent < r->body_size) {
     http_condemn(r, HTTP_WRONG,
                  "the server took it for done after %llu of %llu bytes",
-                 (unsigned long long)a->sent,
-                 (unsigned long long)r->body_size);
+                 (unsigned long long)a->sent, (unsigned long long)r->body_size);
   }
 }
 
 static void libcurl_says(http_request *r, CURLcode rc) {
-  const char *text = r->curl_text[0] != '\0' ? r->curl_text
-                                             : curl_easy_strerror(rc);
+  const char *text =
+      r->curl_text[0] != '\0' ? r->curl_text : curl_easy_strerror(rc);
   buffer b = BUFFER_EMPTY;
   text_escape(&b, text, strcspn(text, "\r\n"));
   http_condemn(r, end_of(rc), "%.250s",
@@ -111,20 +122,20 @@ void http_verdict(http_request *r, CURLcode rc) {
   if (!r->ending) judge_body(r);
   a->end = r->ending ? r->verdict : HTTP_WHOLE;
   /* To the end of the connection proves nothing: it may have been cut. */
-  a->proven = a->end == HTTP_WHOLE &&
-              (r->frame.bodiless || r->frame.chunked ||
-               r->frame.length != HTTP_UNKNOWN);
+  a->proven = a->end == HTTP_WHOLE && (r->frame.bodiless || r->frame.chunked ||
+                                       r->frame.length != HTTP_UNKNOWN);
   http_show_url(r->url_text, r->shown, sizeof r->shown);
   a->url = r->shown;
   a->why = r->why;
 }
 
 /* Servers close idle connections when they like, also just now: libcurl 7.88
-   takes such a one for alive. Nothing of an answer has come, so nothing shows
-   that anybody read the request; and it may be sent twice. */
+   takes such a one for alive. Nothing of an answer has come but perhaps an
+   interim one, and it may be sent twice. */
 bool http_verdict_again(const http_request *r, CURLcode rc) {
   long connects = 1;
-  if (r->ending || r->fresh || r->ask.once || r->head.begun) return false;
+  if (r->ending || r->fresh || r->ask.once) return false;
+  if (r->head.begun && r->head.status >= 200) return false;
   if (rc != CURLE_GOT_NOTHING && rc != CURLE_SEND_ERROR &&
       rc != CURLE_RECV_ERROR && rc != CURLE_HTTP2)
     return false;
