@@ -49,11 +49,11 @@ typedef struct patience {
 #define PATIENCE_MS 20000
 
 static bool out_of_patience(const repo_stop *stop) {
-  return repo_lock_clock() > ((const patience *)stop)->until;
+  return repo_clock() > ((const patience *)stop)->until;
 }
 
 static error *remove_lock(repo_store *store, const repo_id *id) {
-  patience p = {{out_of_patience}, repo_lock_clock() + PATIENCE_MS};
+  patience p = {{out_of_patience}, repo_clock() + PATIENCE_MS};
   return store->way->remove(store, REPO_LOCKS, id, &p.stop);
 }
 
@@ -226,7 +226,7 @@ static error *try_to_take(repo_lock *l, const repo_stop *stop) {
   memset(&l->mine.id, 0, sizeof l->mine.id);
   error *e = check(l, &seen, stop);
   if (e == NULL) {
-    uint64_t before = repo_lock_clock();
+    uint64_t before = repo_clock();
     e = repo_lock_write(l, &l->mine.id, stop);
     if (e == NULL) {
       l->fresh = before;
@@ -249,12 +249,12 @@ static uint64_t jitter(uint64_t ms) {
 }
 
 static error *take(repo_lock *l, const repo_stop *stop) {
-  uint64_t begun = repo_lock_clock(), pause = repo_lock_time.retry_least;
+  uint64_t begun = repo_clock(), pause = repo_lock_time.retry_least;
   bool told = false;
   for (;;) {
     error *e = try_to_take(l, stop);
     if (e == NULL || e->code != SAROS_E_LOCKED) return e;
-    uint64_t gone = repo_lock_clock() - begun;
+    uint64_t gone = repo_clock() - begun;
     if (gone >= l->k.retry_ms) return e;
     if (!told && l->k.waits != NULL) l->k.waits(l->k.context, e->message);
     told = true;

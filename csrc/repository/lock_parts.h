@@ -64,7 +64,7 @@ struct repo_lock {
   repo_id left; /* an older file of it that could not be removed */
   bool has_left;
   _Atomic bool ends, lost;
-  _Atomic uint64_t fresh; /* when it was refreshed: repo_lock_clock */
+  _Atomic uint64_t fresh; /* when it was refreshed: repo_clock */
 };
 
 /* lock.c */
@@ -75,6 +75,5 @@ error *repo_lock_conflict(const repo_lock *l, const repo_stop *stop);
 /* lock_refresh.c */
 error *repo_lock_keep(repo_lock *l); /* begins */
 void repo_lock_leave(repo_lock *l);  /* no more */
-uint64_t repo_lock_clock(void);      /* milliseconds, suspended ones too */
 
 #endif

@@ -11,16 +11,8 @@
 
 #include "repository/lock_parts.h"
 
-/* Others go by the clock on the wall, which goes on while this machine is
-   suspended. */
-uint64_t repo_lock_clock(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_BOOTTIME, &t);
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static bool is_late(const repo_lock *l) {
-  return repo_lock_clock() - l->fresh > repo_lock_time.late;
+  return repo_clock() - l->fresh > repo_lock_time.late;
 }
 
 bool repo_lock_is_lost(const repo_lock *l) {
@@ -84,7 +76,7 @@ static error *gone(void) {
 static error *refresh(repo_lock *l) {
   repo_id fresh, old = l->mine.id;
   bool there;
-  uint64_t when = repo_lock_clock();
+  uint64_t when = repo_clock();
   error *e = is_there(l, &old, &there);
   if (e == NULL) e = write_new(l, &fresh);
   if (e != NULL) return e;
@@ -109,7 +101,7 @@ static error *refresh(repo_lock *l) {
 static error *save_late(repo_lock *l) {
   repo_id fresh;
   bool there;
-  uint64_t when = repo_lock_clock();
+  uint64_t when = repo_clock();
   error *e = is_there(l, &l->mine.id, &there);
   if (e == NULL && !there) e = gone();
   if (e == NULL) e = write_new(l, &fresh);
@@ -156,7 +148,7 @@ static struct timespec in(uint64_t ms) {
 
 /* What failed is tried again sooner. */
 static uint64_t next_in(const repo_lock *l) {
-  uint64_t gone_by = repo_lock_clock() - l->fresh,
+  uint64_t gone_by = repo_clock() - l->fresh,
            every = repo_lock_time.refresh;
   return gone_by < every ? every - gone_by : every / 10 + 1;
 }

@@ -31,6 +31,12 @@ bool repo_pause(const repo_stop *stop, uint64_t ms) {
   return false;
 }
 
+uint64_t repo_clock(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_BOOTTIME, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static _Atomic unsigned generation;
 
 static void in_child(void) {

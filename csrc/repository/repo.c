@@ -259,8 +259,7 @@ static error *save_config(repo *r, const repo_stop *stop) {
    nobody can open. */
 static error *store_both(repo *r, const repo_password *password,
                          const repo_stop *stop) {
-  error *e =
-      repo_key_add(r->store, r->key, password, NULL, &r->key_id, stop);
+  error *e = repo_key_add(r->store, r->key, password, NULL, &r->key_id, stop);
   if (e != NULL) return e;
   e = save_config(r, stop);
   /* Else the next one would be told that there is something already. */

@@ -65,6 +65,7 @@ typedef struct repo_hold {
   repo_use use;
   const repo_stop *outer;
   repo_lock *lock; /* NULL: none */
+  bool has_index;
 } repo_hold;
 
 /* Waits for others as the repository was told to (retry_lock), also for those

@@ -10,8 +10,7 @@
 void repo_value_wipe(value *v) {
   if (v == NULL) return;
   /* Not deeper than options can be: they were copied. */
-  if (v->type == VALUE_STRING)
-    repo_wipe(v->as.string.data, v->as.string.size);
+  if (v->type == VALUE_STRING) repo_wipe(v->as.string.data, v->as.string.size);
   for (uint32_t i = 0; v->type == VALUE_LIST && i < v->count; i++) {
     repo_value_wipe(v->as.items[i]);
     v->as.items[i] = NULL;

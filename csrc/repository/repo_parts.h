@@ -15,12 +15,12 @@ struct repo {
   _Atomic unsigned refs;
   unsigned generation;
   char *location;
-  value *options;         /* of the store: wiped, may have secrets */
-  value *password_value;  /* wiped when it was used */
+  value *options;        /* of the store: wiped, may have secrets */
+  value *password_value; /* wiped when it was used */
   bool no_lock, has_hint;
   repo_id hint;
   uint64_t retry_ms;
-  unsigned version; /* of a new one */
+  unsigned version;  /* of a new one */
   _Atomic int state; /* repo_state */
   /* Since it was opened, and not changed then: */
   repo_store *store;
@@ -39,6 +39,7 @@ struct repo {
   repo_index *index;
   repo_id *files;
   size_t file_count, file_room;
+  unsigned index_users; /* holds that have it */
   bool loading, stale;
 };
 
