@@ -379,7 +379,9 @@ static void ask_why(s3 *s, const s3_call *head) {
                  .most = PROBLEM_MOST,
                  .stop = c->stop};
   error *e = try(s, &get, &success);
-  if (e == NULL && !success && get.trouble.name[0] != '\0')
+  if (e == NULL && success)
+    c->trouble.fate = S3_FEW; /* it has passed */
+  else if (e == NULL && get.trouble.name[0] != '\0')
     c->trouble = get.trouble;
   error_unref(e);
   buffer_free(&b);
