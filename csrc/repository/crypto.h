@@ -15,13 +15,20 @@ typedef struct repo_key {
   uint8_t encrypt[32], k[16], r[16];
 } repo_key;
 
-/* A key's schedule: one for each thread. */
+/* False: a part of it is zero, as all are in a child of fork. */
+bool repo_key_is_valid(const repo_key *key);
+
+/* A key's schedule: one for each thread. In a child of fork it answers
+   SAROS_E_FORKED. */
 typedef struct repo_sealer repo_sealer;
 repo_sealer *repo_sealer_new(const repo_key *key, error **e);
 void repo_sealer_free(repo_sealer *s);
 
 /* `out` gets size + REPO_SEAL bytes; plain may be out + REPO_IV. */
 error *repo_seal(repo_sealer *s, const void *plain, size_t size, void *out);
+/* With an IV of the caller's, who must never take it twice: for tests. */
+error *repo_seal_with(repo_sealer *s, const uint8_t iv[REPO_IV],
+                      const void *plain, size_t size, void *out);
 /* The tag is checked first. `plain` gets size - REPO_SEAL bytes; it may be
    sealed + REPO_IV. SAROS_E_DAMAGED when it is not what was sealed. */
 error *repo_unseal(repo_sealer *s, const void *sealed, size_t size,
@@ -33,9 +40,10 @@ error *repo_random(void *bytes, size_t size);
 error *repo_scrypt(const char *password, size_t size, const uint8_t salt[64],
                    uint64_t n, uint64_t r, uint64_t p, uint8_t out[64]);
 
-/* For secrets. NULL: no memory. Freed, it is wiped first. */
+/* For secrets: zero at first, and again in a child of fork; locked and left
+   out of core dumps where that can be had. NULL: no memory. */
 void *repo_secret_new(size_t size);
-void repo_secret_free(void *secret, size_t size);
+void repo_secret_free(void *secret, size_t size); /* wipes it first */
 void repo_wipe(void *bytes, size_t size);
 
 #endif

@@ -52,8 +52,19 @@ typedef struct repo_node {
   size_t generic_size;
 } repo_node;
 
-/* Writing. The caller adds in order; an unordered or repeated name is
-   SAROS_E_UNEXPECTED. */
+/* "file", "dir", …, and back (OTHER for any other). */
+const char *repo_node_type_name(repo_node_type type);
+repo_node_type repo_node_type_of(const char *name);
+/* Its st_mode, with the type; 0 for the type of an OTHER. */
+uint32_t repo_node_st_mode(const repo_node *n);
+/* Whether it may be a node's name, and the order of names. */
+bool repo_node_name_is_good(const char *name, size_t size);
+int repo_node_name_compare(const char *a, size_t a_size, const char *b,
+                           size_t b_size);
+
+/* Writing. The caller adds in order; an unordered or repeated name, a file
+   without content and a directory without a subtree are SAROS_E_UNEXPECTED,
+   and leave out that node alone. */
 typedef struct repo_tree_text repo_tree_text;
 repo_tree_text *repo_tree_text_new(void);
 void repo_tree_text_free(repo_tree_text *t);
@@ -62,8 +73,10 @@ error *repo_tree_text_add(repo_tree_text *t, const repo_node *node);
    the next call). */
 error *repo_tree_text_end(repo_tree_text *t, const char **json, size_t *size);
 
-/* Reading: strict, bounded, from a blob that may be hostile. Names are checked
-   as said above, and their order. */
+/* Reading: strict, bounded, from a blob that may be hostile: SAROS_E_DAMAGED,
+   and nothing after it. Names are checked as said above, and their order. A
+   file without content and a directory without a subtree are the caller's to
+   judge. The bytes stay the caller's, until the reader is freed. */
 typedef struct repo_tree_reader repo_tree_reader;
 repo_tree_reader *repo_tree_reader_new(const char *json, size_t size);
 void repo_tree_reader_free(repo_tree_reader *r);

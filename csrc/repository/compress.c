@@ -1,0 +1,159 @@
+/*
+** compress: zstd. Frames carry no checksum, since what is around them has one.
+*/
+#include "repository/compress.h"
+
+#include <zstd.h>
+#include <zstd_errors.h>
+
+struct repo_zip {
+  ZSTD_CCtx *pack;
+  ZSTD_DCtx *unpack;
+};
+
+
+void repo_zip_free(repo_zip *z) {
+  if (z == NULL) return;
+  ZSTD_freeCCtx(z->pack);
+  ZSTD_freeDCtx(z->unpack);
+  mem_free(z);
+}
+
+
+repo_zip *repo_zip_new(void) {
+  repo_zip *z = mem_zero(sizeof *z);
+  if (z == NULL) return NULL;
+  z->pack = ZSTD_createCCtx();
+  z->unpack = ZSTD_createDCtx();
+  if (z->pack != NULL && z->unpack != NULL) return z;
+  repo_zip_free(z);
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** Packing
+** ---------------------------------------------------------------- */
+
+/* What restic calls so. What is compressed although it is off (trees) is so as
+   if nobody had said anything. */
+static int zstd_level(repo_level level) {
+  switch (level) {
+    case REPO_LEVEL_FASTEST: return 1;
+    case REPO_LEVEL_BETTER: return 7;
+    case REPO_LEVEL_MAX: return 12;
+    case REPO_LEVEL_OFF:
+    case REPO_LEVEL_AUTO: return 3;
+  }
+  return 3;
+}
+
+
+size_t repo_zip_bound(size_t size) {
+  return ZSTD_compressBound(size);
+}
+
+
+static error *pack_failed(size_t result) {
+  if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
+    return error_no_memory();
+  return repo_error(SAROS_E_UNEXPECTED, "zstd could not compress: %s",
+                    ZSTD_getErrorName(result));
+}
+
+
+error *repo_zip_pack(repo_zip *z, repo_level level, const void *data,
+                     size_t data_size, void *out, size_t *size) {
+  size_t result = ZSTD_CCtx_setParameter(z->pack, ZSTD_c_compressionLevel,
+                                         zstd_level(level));
+  if (!ZSTD_isError(result))
+    result = ZSTD_compress2(z->pack, out, *size, data, data_size);
+  if (ZSTD_isError(result)) return pack_failed(result);
+  *size = result;
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** Unpacking
+** ---------------------------------------------------------------- */
+
+static error *unpack_failed(size_t result) {
+  if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
+    return error_no_memory();
+  return repo_error(SAROS_E_DAMAGED, "the compressed data is damaged: %s",
+                    ZSTD_getErrorName(result));
+}
+
+
+error *repo_zip_unpack(repo_zip *z, const void *data, size_t data_size,
+                       void *out, size_t size) {
+  size_t result = ZSTD_decompressDCtx(z->unpack, out, size, data, data_size);
+  if (ZSTD_isError(result)) return unpack_failed(result);
+  if (result == size) return NULL;
+  return repo_error(SAROS_E_DAMAGED,
+                    "the compressed data is damaged: it is %zu bytes, not %zu",
+                    result, size);
+}
+
+
+/* How large a window a frame may ask for, as a power of two: what our own and
+   others' need, and no more than what may come out. */
+static int window_most(size_t most) {
+  int log = 23;
+  while (log < 27 && ((size_t)1 << log) < most) log++;
+  return log;
+}
+
+
+static error *too_much(size_t most) {
+  return repo_error(SAROS_E_DAMAGED,
+                    "the compressed data is damaged: more than %zu bytes would "
+                    "come out",
+                    most);
+}
+
+
+/* Appends what comes out, in steps: a frame need not say how much that is, and
+   need not be believed. */
+static error *unpack_steps(repo_zip *z, ZSTD_inBuffer *in, size_t most,
+                           buffer *b) {
+  size_t before = b->size, step = (size_t)64 << 10, result;
+  do {
+    size_t done = b->size - before;
+    if (step > most - done + 1) step = most - done + 1;
+    ZSTD_outBuffer out = {buffer_room(b, step), step, 0};
+    if (out.dst == NULL) return error_no_memory();
+    result = ZSTD_decompressStream(z->unpack, &out, in);
+    if (ZSTD_isError(result)) return unpack_failed(result);
+    b->size += out.pos;
+    if (b->size - before > most) return too_much(most);
+    if (result != 0 && in->pos == in->size && out.pos < step)
+      return repo_error(SAROS_E_DAMAGED,
+                        "the compressed data is damaged: its end is missing");
+    if (step < (size_t)8 << 20) step *= 2;
+  } while (result != 0 || in->pos < in->size);
+  return NULL;
+}
+
+
+error *repo_zip_unpack_all(repo_zip *z, const void *data, size_t data_size,
+                           size_t most, buffer *b) {
+  size_t before = b->size;
+  ZSTD_inBuffer in = {data, data_size, 0};
+  if (most > SIZE_MAX / 4) most = SIZE_MAX / 4;
+  ZSTD_DCtx_reset(z->unpack, ZSTD_reset_session_only);
+  size_t result =
+      ZSTD_DCtx_setParameter(z->unpack, ZSTD_d_windowLogMax, window_most(most));
+  error *e = ZSTD_isError(result) ? unpack_failed(result)
+                                  : unpack_steps(z, &in, most, b);
+  ZSTD_DCtx_reset(z->unpack, ZSTD_reset_session_only);
+  if (e == NULL) {
+    if (buffer_room(b, 0) == NULL) e = error_no_memory(); /* ends in a NUL */
+  }
+  if (e != NULL && b->data != NULL) {
+    b->size = before;
+    b->data[before] = '\0';
+  }
+  return e;
+}
