@@ -151,12 +151,11 @@ static void take_blob(listing *l, reference r, repo_blob *blob) {
   pthread_mutex_lock(&s->lock);
   const repo_entry *entry =
       repo_entry_at(s, r & (((uint32_t)1 << REPO_SLOT_BITS) - 1));
-  *blob =
-      (repo_blob){.id = entry->id,
-                  .type = (entry->pack & REPO_ENTRY_TREE) != 0,
-                  .offset = entry->offset,
-                  .length = entry->length,
-                  .plain_length = entry->plain_length};
+  *blob = (repo_blob){.id = entry->id,
+                      .type = (entry->pack & REPO_ENTRY_TREE) != 0,
+                      .offset = entry->offset,
+                      .length = entry->length,
+                      .plain_length = entry->plain_length};
   pthread_mutex_unlock(&s->lock);
 }
 
