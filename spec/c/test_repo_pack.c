@@ -218,7 +218,7 @@ TEST(most_blobs) {
 /* Seals these entries behind `room` bytes, and reads them. */
 static error *read_entries(const uint8_t *entries, size_t size, uint64_t room,
                            repo_blob **blobs, size_t *count) {
-  size_t sealed = size + REPO_SEAL, need;
+  size_t sealed = size + REPO_SEAL, need = 0;
   uint8_t *end = malloc(sealed + 4);
   error *e = repo_seal(sealer, entries, size, end);
   for (int i = 0; i < 4; i++)
