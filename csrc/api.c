@@ -67,10 +67,26 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(value_add),
                        F(value_put),
                        F(value_free),
-                       F(op_output)
+                       F(op_output),
+                       F(value_boolean),
+                       F(log),
+                       F(device_hold),
+                       F(device_release)
 #undef F
 };
 
 const saros_api *saros_api_own(void) {
   return &api_table;
+}
+
+void saros_log(saros_log_level level, const char *area, const char *text) {
+  log_write((log_level)level, area, "%s", text);
+}
+
+saros_device *saros_device_hold(int fd, const char *why, const char *path) {
+  return (saros_device *)device_hold_fd(fd, why, path);
+}
+
+void saros_device_release(saros_device *hold) {
+  if (hold != NULL) device_release((device_hold *)hold);
 }

@@ -169,6 +169,15 @@ typedef struct saros_vds_output {
 
 #define SAROS_INFINITE 0xFFFFFFFFu
 
+typedef enum saros_log_level {
+  SAROS_LOG_ERROR,
+  SAROS_LOG_WARNING,
+  SAROS_LOG_NOTICE,
+  SAROS_LOG_DEBUG
+} saros_log_level;
+
+typedef struct saros_device saros_device; /* a file system written to */
+
 typedef struct saros_process_options {
   size_t size;             /* sizeof(saros_process_options) */
   const char *const *argv; /* NULL-terminated */
@@ -286,6 +295,16 @@ typedef struct saros_api {
      starts: lua_close cancels it if nobody else holds it, and waits for that
      for a moment. One that is not owned goes on. Raises nothing. */
   void (*own)(struct lua_State *L, saros_op *op);
+
+  saros_value *(*value_boolean)(int b);
+  /* A line of the log; `area` says whose ("repository"): a literal, since
+     records are kept. */
+  void (*log)(saros_log_level level, const char *area, const char *text);
+  /* The file system behind this file is written to: a freeze that would hold
+     it is refused, with this reason ("a repository") and path. NULL when it
+     cannot be kept in mind. */
+  saros_device *(*device_hold)(int fd, const char *why, const char *path);
+  void (*device_release)(saros_device *hold); /* NULL is let go, too */
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -388,6 +407,10 @@ SAROS_FN(int, value_put, (saros_value *map, const char *name, saros_value *item)
 SAROS_PROC(value_free, (saros_value *v), (v))
 SAROS_PROC(op_output, (saros_op *op, saros_value *v), (op, v))
 SAROS_PROC(own, (struct lua_State *L, saros_op *op), (L, op))
+SAROS_FN(saros_value *, value_boolean, (int b), (b))
+SAROS_PROC(log, (saros_log_level level, const char *area, const char *text), (level, area, text))
+SAROS_FN(saros_device *, device_hold, (int fd, const char *why, const char *path), (fd, why, path))
+SAROS_PROC(device_release, (saros_device *hold), (hold))
 /* clang-format on */
 
 #undef SAROS_FN

@@ -16,6 +16,10 @@ saros_value *saros_value_real(double n) {
   return THEIRS(value_real(n));
 }
 
+saros_value *saros_value_boolean(int b) {
+  return THEIRS(value_bool(b != 0));
+}
+
 saros_value *saros_value_bytes(const void *bytes, size_t size) {
   return THEIRS(value_string(bytes, size));
 }

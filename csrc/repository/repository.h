@@ -23,5 +23,13 @@ typedef struct repo_stop {
   bool (*asked)(const struct repo_stop *stop);
 } repo_stop;
 #define repo_stopped(s) ((s) != NULL && (s)->asked(s))
+/* Sleeps. False: it was asked to end. */
+bool repo_pause(const repo_stop *stop, uint64_t ms);
+/* Milliseconds, of a clock that goes on while the machine is suspended. */
+uint64_t repo_clock(void);
+
+/* Another number in the child of a fork: what has the parent's is the
+   parent's. */
+unsigned repo_generation(void);
 
 #endif

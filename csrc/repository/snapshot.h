@@ -11,6 +11,7 @@
 
 typedef struct repo_summary {
   struct timespec start, end;
+  int32_t start_zone, end_zone;
   uint64_t files_new, files_changed, files_unmodified;
   uint64_t dirs_new, dirs_changed, dirs_unmodified;
   uint64_t data_blobs, tree_blobs, data_added, data_added_packed;
@@ -30,15 +31,28 @@ typedef struct repo_snapshot {
   char *hostname, *username, *program;
   uint32_t uid, gid;
   repo_summary summary;
-  value *unknown; /* a map, or NULL */
+  value *unknown;         /* a map, or NULL */
+  value *unknown_summary; /* the same of the summary's fields */
 } repo_snapshot;
 
 repo_snapshot *repo_snapshot_new(void);
 void repo_snapshot_free(repo_snapshot *s);
+/* The text may be hostile: SAROS_E_DAMAGED. The id is the caller's to set. */
 repo_snapshot *repo_snapshot_read(const char *json, size_t size, error **e);
+/* As restic writes it, to the byte; appended. */
 error *repo_snapshot_write(const repo_snapshot *s, buffer *b);
 /* As a person or a script sees it. NULL: no memory. */
 value *repo_snapshot_value(const repo_snapshot *s);
+/* Whether it has all of these tags (a list of texts). The tag "" is had by one
+   that has none at all. */
+bool repo_snapshot_has_tags(const repo_snapshot *s, const value *tags);
+
+/* Those that belong together. group[i] is which group each is in, counted from
+   0 as they appear; *groups how many there are. The order in which paths and
+   tags were given makes no difference. */
+enum { REPO_BY_HOST = 1, REPO_BY_PATHS = 2, REPO_BY_TAGS = 4 };
+error *repo_snapshots_group(repo_snapshot *const *all, size_t count,
+                            unsigned by, size_t *group, size_t *groups);
 
 /* Forgetting: which of them stay, and why. */
 typedef struct repo_span {
@@ -61,9 +75,13 @@ typedef struct repo_policy {
 } repo_policy;
 bool repo_policy_is_empty(const repo_policy *p);
 bool repo_span_read(const char *text, repo_span *span); /* "1y5m7d2h" */
-/* keep[i] is set for each; reasons (a list of texts each) may be NULL. One
-   group: the caller has grouped them. */
+/* keep[i] is set for each; reasons (a list of texts each, which the caller
+   frees; NULL for one that does not stay) may be NULL. One group: the caller
+   has grouped them. An empty policy keeps all. Everything is counted in each
+   version's own offset, so that where and when the question is asked makes no
+   difference; `now` only says which are in the future. */
 error *repo_policy_apply(const repo_policy *p, repo_snapshot *const *all,
-                         size_t count, bool *keep, value **reasons);
+                         size_t count, struct timespec now, bool *keep,
+                         value **reasons);
 
 #endif

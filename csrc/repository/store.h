@@ -58,6 +58,9 @@ typedef struct repo_store_way {
   /* One that is not there is no error. */
   error *(*remove)(repo_store *s, repo_file kind, const repo_id *id,
                    const repo_stop *stop);
+  /* May be NULL. Something that writes begins, or has ended: as often the one
+     as the other. */
+  void (*busy)(repo_store *s, bool begins);
   void (*close)(repo_store *s);
 } repo_store_way;
 
@@ -77,6 +80,8 @@ repo_store *repo_store_s3(const char *location, const value *options,
                           error **e);
 void repo_store_close(repo_store *s);
 
+/* Where files of a kind are, below the location: "index"; "" of a config. */
+const char *repo_file_folder(repo_file kind);
 /* "snapshot 4f1a…" for a message. */
 void repo_file_describe(repo_file kind, const repo_id *id, char text[96]);
 

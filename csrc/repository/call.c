@@ -1,0 +1,158 @@
+/*
+** A call as an operation. Errors of ours have causes; the engine takes one
+** sentence, so it is made of all of them.
+*/
+#include "repository/call.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "repository/repo_parts.h"
+
+/* ------------------------------------------------------------------
+** Values, as the engine has them
+** ---------------------------------------------------------------- */
+
+static saros_value *give(const value *v);
+
+static saros_value *give_list(const value *v) {
+  saros_value *list = saros_value_list();
+  for (uint32_t i = 0; list != NULL && i < v->count; i++) {
+    if (saros_value_add(list, give(v->as.items[i]))) continue;
+    saros_value_free(list);
+    return NULL;
+  }
+  return list;
+}
+
+static saros_value *give_map(const value *v) {
+  saros_value *map = saros_value_map();
+  for (uint32_t i = 0; map != NULL && i < v->count; i++) {
+    const value_field *f = &v->as.fields[i];
+    if (f->item->type == VALUE_NULL) continue;
+    if (saros_value_put(map, f->name, give(f->item))) continue;
+    saros_value_free(map);
+    return NULL;
+  }
+  return map;
+}
+
+static saros_value *give(const value *v) {
+  switch (v->type) {
+    case VALUE_BOOL: return saros_value_boolean(v->as.boolean);
+    case VALUE_INT: return saros_value_integer(v->as.integer);
+    case VALUE_REAL: return saros_value_real(v->as.real);
+    case VALUE_STRING:
+      return saros_value_bytes(v->as.string.data, v->as.string.size);
+    case VALUE_LIST: return give_list(v);
+    case VALUE_MAP: return give_map(v);
+    default: return saros_value_boolean(0);
+  }
+}
+
+
+/* ------------------------------------------------------------------
+** The operation
+** ---------------------------------------------------------------- */
+
+static bool call_stopped(const repo_stop *stop) {
+  return saros_op_cancelled(((const repo_call *)stop)->op) != 0;
+}
+
+static void put_sentence(buffer *b, const error *e) {
+  buffer_text(b, e->message);
+  for (e = e->cause; e != NULL; e = e->cause) {
+    buffer_text(b, ": ");
+    buffer_text(b, e->message);
+  }
+}
+
+static uint32_t failed(saros_op *op, error *e) {
+  buffer b = BUFFER_EMPTY;
+  uint32_t code = e->code;
+  put_sentence(&b, e);
+  saros_op_finish(op, code, b.failed ? e->message : b.data);
+  buffer_free(&b);
+  error_unref(e);
+  return code;
+}
+
+uint32_t repo_call_run(saros_op *op, void *self) {
+  repo_call *c = self;
+  c->op = op;
+  error *e = c->work->run(c);
+  if (e != NULL) return failed(op, e);
+  if (c->output != NULL) {
+    saros_value *v = give(c->output);
+    if (v == NULL) return SAROS_E_OUTOFMEMORY;
+    saros_op_output(op, v);
+  }
+  return c->partial ? SAROS_S_PARTIAL : SAROS_S_OK;
+}
+
+void repo_call_release(void *self) {
+  repo_call *c = self;
+  repo_value_wipe(c->options);
+  value_free(c->output);
+  repo_unref(c->r);
+  mem_free(c);
+}
+
+static bool is_pending(const char *name) {
+  saros_op *other = saros_get(name);
+  if (other == NULL) return false;
+  bool pending = !saros_state_is_terminal(saros_op_state(other));
+  saros_op_unref(other);
+  return pending;
+}
+
+saros_op *repo_call_begin(repo *r, const repo_work *work, value *options,
+                          const char *name, uint32_t *why) {
+  repo_call *c = mem_zero(sizeof *c);
+  if (c == NULL) {
+    repo_value_wipe(options);
+    *why = SAROS_E_OUTOFMEMORY;
+    return NULL;
+  }
+  c->stop.asked = call_stopped;
+  c->work = work;
+  c->r = repo_ref(r);
+  c->options = options;
+  saros_op *op = saros_op_new(&work->kind, c, name);
+  if (op == NULL) {
+    *why = name != NULL && is_pending(name) ? SAROS_E_BUSY_NAME
+                                            : SAROS_E_OUTOFMEMORY;
+    repo_call_release(c);
+    return NULL;
+  }
+  *why = saros_op_start(op);
+  if (*why == 0) return op;
+  saros_op_unref(op);
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** For the work
+** ---------------------------------------------------------------- */
+
+static void waits(void *context, const char *why) {
+  repo_call *c = context;
+  saros_op_phase(c->op, "waiting for a lock");
+  log_write(LOG_NOTICE, "repository", "%s waits: %s", c->work->kind.name, why);
+}
+
+static void cleanup(void *context, const char *what) {
+  saros_op_cleanup_failed(((repo_call *)context)->op, what);
+}
+
+error *repo_call_hold(repo_call *c, repo_use use, repo_hold **h) {
+  saros_op_phase(c->op, "locking");
+  error *e = repo_hold_take(c->r, use, &c->stop, waits, c, h);
+  if (e == NULL) saros_op_phase(c->op, "working");
+  return e;
+}
+
+error *repo_call_let_go(repo_call *c, repo_hold *h, error *e) {
+  return repo_hold_end(h, e, cleanup, c);
+}

@@ -1,0 +1,27 @@
+/*
+** Everything that can be asked of a repository, by name.
+*/
+#include <string.h>
+
+#include "repository/call.h"
+
+static const repo_work works[] = {
+    {"open", REPO_KIND("open", SAROS_NO_ESTIMATE), repo_work_open},
+    {"create", REPO_KIND("init", SAROS_NO_ESTIMATE), repo_work_create},
+    {"versions", REPO_KIND("versions", SAROS_NO_ESTIMATE), repo_work_versions},
+    {"stats", REPO_KIND("stats", SAROS_NO_ESTIMATE), repo_work_stats},
+    {"keys", REPO_KIND("keys", SAROS_NO_ESTIMATE), repo_work_keys},
+    {"add_key", REPO_KIND("add_key", SAROS_NO_ESTIMATE), repo_work_add_key},
+    {"remove_key", REPO_KIND("remove_key", SAROS_NO_ESTIMATE),
+     repo_work_remove_key},
+    {"change_password", REPO_KIND("change_password", SAROS_NO_ESTIMATE),
+     repo_work_change_password},
+    {"locks", REPO_KIND("locks", SAROS_NO_ESTIMATE), repo_work_locks},
+    {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
+};
+
+const repo_work *repo_work_find(const char *name) {
+  for (size_t i = 0; i < sizeof works / sizeof works[0]; i++)
+    if (strcmp(works[i].name, name) == 0) return &works[i];
+  return NULL;
+}

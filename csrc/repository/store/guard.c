@@ -1,0 +1,88 @@
+/*
+** A store that asks a lock before it changes anything, so that nobody can
+** forget to.
+*/
+#include "repository/lock.h"
+
+typedef struct guarded {
+  repo_store store;
+  repo_store *inner;
+  repo_lock *lock;
+} guarded;
+
+static repo_store *inner(repo_store *s) {
+  return ((guarded *)s)->inner;
+}
+
+static error *assure(repo_store *s, const repo_stop *stop) {
+  return repo_lock_assure(((guarded *)s)->lock, stop);
+}
+
+static error *guarded_create(repo_store *s) {
+  error *e = assure(s, NULL);
+  return e != NULL ? e : inner(s)->way->create(inner(s));
+}
+
+static error *guarded_list(repo_store *s, repo_file kind, repo_store_each each,
+                           void *context, const repo_stop *stop) {
+  return inner(s)->way->list(inner(s), kind, each, context, stop);
+}
+
+static error *guarded_read(repo_store *s, repo_file kind, const repo_id *id,
+                           uint64_t offset, size_t size, void *into,
+                           const repo_stop *stop) {
+  return inner(s)->way->read(inner(s), kind, id, offset, size, into, stop);
+}
+
+static error *guarded_load(repo_store *s, repo_file kind, const repo_id *id,
+                           size_t most, buffer *b, const repo_stop *stop) {
+  return inner(s)->way->load(inner(s), kind, id, most, b, stop);
+}
+
+static error *guarded_save(repo_store *s, repo_file kind, const repo_id *id,
+                           const repo_piece *pieces, size_t count, bool replace,
+                           const repo_stop *stop) {
+  error *e = assure(s, stop);
+  if (e != NULL) return e;
+  return inner(s)->way->save(inner(s), kind, id, pieces, count, replace, stop);
+}
+
+static error *guarded_size(repo_store *s, repo_file kind, const repo_id *id,
+                           uint64_t *size, const repo_stop *stop) {
+  return inner(s)->way->size(inner(s), kind, id, size, stop);
+}
+
+static error *guarded_remove(repo_store *s, repo_file kind, const repo_id *id,
+                             const repo_stop *stop) {
+  error *e = assure(s, stop);
+  return e != NULL ? e : inner(s)->way->remove(inner(s), kind, id, stop);
+}
+
+static void guarded_busy(repo_store *s, bool begins) {
+  if (inner(s)->way->busy != NULL) inner(s)->way->busy(inner(s), begins);
+}
+
+static void guarded_close(repo_store *s) {
+  mem_free(s);
+}
+
+static const repo_store_way way = {.name = "guarded",
+                                   .create = guarded_create,
+                                   .list = guarded_list,
+                                   .read = guarded_read,
+                                   .load = guarded_load,
+                                   .save = guarded_save,
+                                   .size = guarded_size,
+                                   .remove = guarded_remove,
+                                   .busy = guarded_busy,
+                                   .close = guarded_close};
+
+repo_store *repo_store_guard(repo_store *store, repo_lock *l) {
+  guarded *g = mem_zero(sizeof *g);
+  if (g == NULL) return NULL;
+  g->store = *store;
+  g->store.way = &way;
+  g->inner = store;
+  g->lock = l;
+  return &g->store;
+}
