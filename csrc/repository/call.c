@@ -9,6 +9,10 @@
 
 #include "repository/repo_parts.h"
 
+/* Weak: the one of the module that is loaded takes its place. Programs that
+   test what is below have only this one. */
+__attribute__((weak)) const saros_api *saros_api_table;
+
 /* ------------------------------------------------------------------
 ** Values, as the engine has them
 ** ---------------------------------------------------------------- */
