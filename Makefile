@@ -300,6 +300,15 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
 	  -pthread $(LDFLAGS) -o $@ $<
 
+# What cutting, hashing and looking up cost, form by form.
+$(BUILD)/obj/spec/bench/repo_%.o: private STATIC =
+$(BUILD)/spec/repo_floor: $(BUILD)/obj/spec/bench/repo_floor.o $(C_OBJECTS) \
+    $(REPO_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(REPO_LIBS)
+
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
 LUA_LIB = -llua$(LUA_ABI)
@@ -480,10 +489,12 @@ docs:  ## the reference, as one page: build/docs/index.html
 BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
   LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
-	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor
+	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor \
+	  $(if $(REPO),$(BUILD)/spec/repo_floor)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
+	@$(if $(REPO),$(BUILD)/spec/repo_floor $(ROUNDS))
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build -- demo
