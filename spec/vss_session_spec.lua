@@ -38,6 +38,8 @@ describe("a session", function()
     assert.match("table expected, got string", raises(vss.components, "x"))
     assert.match("timeouts.freeze", tostring(
       raises(vss.components, { timeouts = { freeze = "x" } })))
+    assert.match("timeouts.*and nothing else", tostring(
+      raises(vss.components, { timeouts = { freez = 1 } })))
     assert.match("on_veto", tostring(raises(vss.components, { on_veto = "x" })))
     assert.match("absolute path",
       tostring(raises(vss.components, { state_dir = "x" })))

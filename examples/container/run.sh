@@ -47,7 +47,7 @@ BUILD='
   mount --bind "$sockets" run/saros/writers
   mount --bind "$data" ".$data"
   mount --rbind "$app" app
-  echo container >/proc/sys/kernel/hostname
+  hostname container 2>/dev/null || :
   exec chroot . env -i PATH=/usr/bin:/bin HOME=/ "$@"'
 
 unshare --user --map-root-user --mount --pid --fork --kill-child --uts --ipc \
