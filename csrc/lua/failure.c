@@ -219,8 +219,6 @@ static const char *unsaid_path(lua_State *L, const char *message) {
   return path;
 }
 
-#define CAUSES_MOST 16 /* a script may have tied a knot */
-
 /* "message (path) [NAME 0x8007…]", and the cause behind it. */
 static int failure_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -357,16 +357,18 @@ static step_result undo_asked(work *w) {
   shooting *g = w->more;
   bool any = false;
   if (g->waits || !work_told(w)) return STEP_WAIT;
+  /* What was given up is kept until it is over: there is room for some. */
+  bool last = g->told >= ABORT_TRIES || w->drain_count == DRAINS_MOST;
   for (size_t i = 0; i < w->s->seat_count; i++) {
     seat *t = w->s->seats[i];
     t->due = t->unheard;
-    any = any || t->due;
-    if (!t->due || g->told < ABORT_TRIES) continue;
+    any = any || (t->due && !last);
+    if (!t->due || !last) continue;
     t->unheard = t->due = false;
     if (t->link != NULL) t->w->way->hang_up(t->link);
     t->link = NULL;
   }
-  if (!any || g->told >= ABORT_TRIES) {
+  if (!any) {
     w->stage = UNDO_JOBS;
     return STEP_AGAIN;
   }

@@ -15,11 +15,16 @@ set -eu
 }
 sockets=$(cd "$1" && pwd -P) data=$(cd "$2" && pwd -P) app=$(cd "$3" && pwd -P)
 shift 3
-root=$(mktemp -d "${TMPDIR:-/tmp}/saros-container.XXXXXX")
-trap 'rmdir "$root"' EXIT
-trap 'exit 143' HUP INT TERM
+# Nothing is there but what is mounted on it, which is seen in the container alone
+# and gone when that ends, however it ends.
+for root in /mnt /media /srv /opt /home ''; do
+  [ -z "$root" ] || { [ -d "$root" ] && [ -z "$(ls -A "$root")" ] && break; }
+done
+[ -n "$root" ] || {
+  echo "run.sh: there is no empty directory (/mnt, say) to mount a root on" >&2
+  exit 1
+}
 
-# What is mounted there is seen in it alone, and gone when it ends.
 # shellcheck disable=SC2016 # it is for another shell
 BUILD='
   root=$1 sockets=$2 data=$3 app=$4
@@ -50,6 +55,5 @@ BUILD='
   hostname container 2>/dev/null || :
   exec chroot . env -i PATH=/usr/bin:/bin HOME=/ "$@"'
 
-unshare --user --map-root-user --mount --pid --fork --kill-child --uts --ipc \
-  --net sh -ec "$BUILD" sh "$root" "$sockets" "$data" "$app" "$@" &
-wait $!
+exec unshare --user --map-root-user --mount --pid --fork --kill-child --uts --ipc \
+  --net sh -ec "$BUILD" sh "$root" "$sockets" "$data" "$app" "$@"
