@@ -10,6 +10,7 @@
 #include "lua/handle.h"
 #include "lua/writer.h"
 #include "op/fork.h"
+#include "vss/real_paths.h"
 #include "vss/reap.h"
 #include "vss/session.h"
 
@@ -248,6 +249,20 @@ static int reap_function(lua_State *L) {
   return 1;
 }
 
+/* real_paths(list) --> op, whose result is where each of them leads */
+static int real_paths_function(lua_State *L) {
+  state *st = state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  state_port(L, st);
+  handle *h = handle_push(L, st, false);
+  error *e = NULL;
+  h->op = real_paths_start(convert_take(L, 1, "real_paths"), &e);
+  if (h->op == NULL) return raise(L, e);
+  port_own(st->port, h->op);
+  return 1;
+}
+
 void vss_open(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", box_gc}, {NULL, NULL}};
   lua_createtable(L, 0, 6);
@@ -257,8 +272,12 @@ void vss_open(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
 }
 
-const luaL_Reg vss_functions[] = {
-    {"vss_session", new_session},          {"session_call", call_function},
-    {"session_close", close_function},     {"session_state", state_function},
-    {"session_methods", methods_function}, {"session_class", class_function},
-    {"vss_reap", reap_function},           {NULL, NULL}};
+const luaL_Reg vss_functions[] = {{"vss_session", new_session},
+                                  {"session_call", call_function},
+                                  {"session_close", close_function},
+                                  {"session_state", state_function},
+                                  {"session_methods", methods_function},
+                                  {"session_class", class_function},
+                                  {"vss_reap", reap_function},
+                                  {"real_paths", real_paths_function},
+                                  {NULL, NULL}};
