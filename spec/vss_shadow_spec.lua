@@ -198,7 +198,7 @@ describe("of the writers", function()
     assert.equal("134", told(log)) -- all lies in "/"
     set:close()
     for i = #log, 1, -1 do log[i] = nil end
-    local other <close> = assert(vss.shadow { paths = { d.root .. "/data/of" },
+    local _ <close> = assert(vss.shadow { paths = { d.root .. "/data/of" },
       state_dir = d.state, provider = "copy" }:wait())
     assert.equal("134", told(log))
   end)
