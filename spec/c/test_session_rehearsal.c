@@ -49,9 +49,8 @@ static void hold_up(const char *path, hold_moment moment) {
   (void)path;
   if (moment == MOMENT_REHEARSAL_ENDS) atomic_fetch_add(&seen.ended, 1);
   if (moment != MOMENT_REHEARSED) return;
-  saros_op *op = NULL;
-  GATE_UNTIL((op = running()) != NULL);
-  if (op == NULL) return;
+  saros_op *op = running();
+  for (; op == NULL; op = running()) gate_nap(); /* it has just begun */
   atomic_fetch_add(&seen.rehearsed, 1);
   if (seen.cancels) saros_op_cancel(op);
   GATE_UNTIL(is_ending(op));
