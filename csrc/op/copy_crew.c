@@ -172,7 +172,7 @@ static void run_batch(crew *w, worker *me, batch *b) {
 static void run_task(crew *w, worker *me, task *t) {
   if (t->b != NULL) {
     run_batch(w, me, t->b);
-  } else {
+  } else if (t->s != NULL) {
     t->s->piece(w, me, t->s, t->at, t->end);
     unpin_shared(w, me, t->s);
   }

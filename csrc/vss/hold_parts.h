@@ -35,6 +35,7 @@ typedef struct stop {
   /* Monotonic nanoseconds: FIFREEZE was called, and had returned; FITHAW had
      returned. 0: it did not come to that. */
   uint64_t begun, frozen_at, thawed_at;
+  uint64_t rehearsed; /* nanoseconds that writes waited in the rehearsal */
 } stop;
 
 typedef enum hold_phase {

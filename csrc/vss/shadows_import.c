@@ -234,9 +234,11 @@ static error *import_unknown(const places *p, const value *said) {
   value *record = told(said);
   e = record != NULL ? keep_path(value_get(record, "keep"), "place", &place)
                      : error_no_memory();
-  if (e == NULL) e = check_place(record, place);
-  if (e == NULL) e = check_shadow(record, by, place);
-  if (e == NULL) e = make_ours(p, record);
+  if (e == NULL && place != NULL) {
+    e = check_place(record, place);
+    if (e == NULL) e = check_shadow(record, by, place);
+    if (e == NULL) e = make_ours(p, record);
+  }
   mem_free(place);
   value_free(record);
   return e;

@@ -86,7 +86,8 @@ WHOLE(rehearsed_and_held) {
   finish_well(&d);
   for (int i = 0; i < VOLUMES; i++)
     CHECK(s.shadows[i].frozen_at > 0 &&
-          s.shadows[i].thawed_at >= s.shadows[i].frozen_at);
+          s.shadows[i].thawed_at >= s.shadows[i].frozen_at &&
+          s.shadows[i].rehearsed > 0);
   end_scene(&s);
 }
 

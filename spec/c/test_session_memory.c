@@ -4,6 +4,7 @@
 ** is left, and the writers that were told to hold still hear of the end.
 **
 ** not under valgrind: each of so many requests takes a backup; ASan runs it
+** not under thread: the same; and each backup has few threads
 */
 #include "shoot_case.h"
 

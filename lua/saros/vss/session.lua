@@ -169,7 +169,7 @@ function session:prepare_for_backup()
 end
 
 --- Takes the shadows: writers hold still, all of it at one instant.
----@return saros.operation op its result: `{ set, held, skew, snapshots, writers }`
+---@return saros.operation op its result: `{ set, held, rehearsed, skew, snapshots, writers }`
 function session:do_snapshot_set()
   return call(self, "do_snapshot_set", {})
 end
@@ -206,6 +206,7 @@ end
 ---@field provider string
 ---@field consistency string "atomic", "held", "per-file", "fuzzy", "live"
 ---@field held number seconds that writes were held for it
+---@field rehearsed? number seconds that writes waited once before, while the freeze was tried out
 ---@field attributes integer bits of `vss.attribute`
 ---@field created string RFC 3339
 ---@field warnings? string[]

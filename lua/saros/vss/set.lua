@@ -9,6 +9,7 @@ local core = require "saros.core"
 ---@class saros.vss.set: { [string]: saros.vss.snapshot }
 ---@field id string
 ---@field held number seconds that anybody had to hold still
+---@field rehearsed number seconds that writes waited once before, while the freeze was tried out
 ---@field skew { a: string, b: string, seconds: number }[] of each pair: 0 when both are of one instant
 ---@field writers { id: string, name: string, state: integer, failure: integer }[] those that took part
 ---@field left_out saros.vss.left_out[] those that could not say who they are, and were not asked
@@ -73,7 +74,8 @@ function class.__pairs(self)
 end
 
 function set._new(session, outcome, o)
-  local made = { id = outcome.set, held = outcome.held, skew = outcome.skew,
+  local made = { id = outcome.set, held = outcome.held,
+    rehearsed = outcome.rehearsed, skew = outcome.skew,
     writers = outcome.writers, left_out = o.left_out or {} }
   for i, path in ipairs(o.paths) do made[path] = outcome.snapshots[i] end
   hidden[made] = { session = session, paths = o.paths, tells = o.tells,
