@@ -30,6 +30,23 @@ describe("a session", function()
     for name in pairs(class) do assert.is_true(known[name], name) end
   end)
 
+  it("is closed by a shutdown, with what it made", function()
+    local d <close> = shared.directory()
+    local output, how, status = helper.script(shared.script(d):gsub("^%s*",
+      [[local log, saros = {}, require "saros"
+      local w = saros.vss.writer { id = "5a705000-0000-4000-8000-000000000001",
+        name = "app",
+        backup_shutdown = function() log[#log + 1] = "shutdown" end,
+        abort = function() log[#log + 1] = "abort" end }
+      ]], 1) .. [[
+      assert(io.open(s:snapshot_properties(id).path .. "/file"))
+      assert(saros.shutdown(50))
+      print(table.concat(log, " "), w:is_open())]])
+    assert.same({ "exit", 0 }, { how, status }, output)
+    assert.equal("abort shutdown\tfalse\n", output)
+    assert.equal("", d.left())
+  end)
+
   it("names what is wrong with an option", function()
     assert.match("vss.components has no option 'x'",
       raises(vss.components, { x = 1 }))
@@ -38,6 +55,8 @@ describe("a session", function()
     assert.match("table expected, got string", raises(vss.components, "x"))
     assert.match("timeouts.freeze", tostring(
       raises(vss.components, { timeouts = { freeze = "x" } })))
+    assert.match("timeouts.*and nothing else", tostring(
+      raises(vss.components, { timeouts = { freez = 1 } })))
     assert.match("on_veto", tostring(raises(vss.components, { on_veto = "x" })))
     assert.match("absolute path",
       tostring(raises(vss.components, { state_dir = "x" })))

@@ -112,6 +112,8 @@ typedef struct method {
 extern const method methods[];
 extern const size_t methods_count;
 
+#define DRAINS_MOST 16
+
 /* An operation of a session while it works. */
 struct work {
   machine m; /* first */
@@ -123,7 +125,7 @@ struct work {
   telling *asking; /* the one whose answers count */
   /* Given up, may still run. The most are do_snapshot_set's: prepare, four
      levels of freeze and of thaw, abort for some, post, abort for all. */
-  telling *drains[16];
+  telling *drains[DRAINS_MOST];
   size_t drain_count;
   machine_job job;
   bool job_out;     /* it was submitted and is not back */

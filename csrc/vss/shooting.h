@@ -34,7 +34,7 @@ typedef struct shooting {
   bool windowed;      /* it is set */
   bool waits;         /* for the other one */
   unsigned told;      /* how often Abort was */
-  bool freezing;      /* hold_freeze was called */
+  bool holds;         /* hold_rehearse or hold_freeze was called */
   bool releasing;     /* hold_release was */
   bool released;      /* and it is done: the hold is a job's from here on */
   uint64_t held_from; /* the first writer was told to freeze */

@@ -118,10 +118,11 @@ static error *check_peer(const writer_link *l) {
   int r = wire_peer(l->stream.fd, &uid, &pid);
   if (r != 0) return cannot_connect(l, r);
   if (wire_believes(uid)) return NULL;
+  char who[WIRE_WHO];
   return vss_error(SAROS_E_ACCESSDENIED,
-                   "process %ld of user %lu listens there, which is neither "
-                   "root nor us: it is not believed",
-                   (long)pid, (unsigned long)uid);
+                   "%s listens there; that is neither root nor us, and is "
+                   "not believed",
+                   wire_who(pid, uid, who));
 }
 
 static bool put_hello(writer_link *l) {

@@ -106,8 +106,15 @@ int wire_connect(const char *directory, const char *name, int fd);
 bool wire_is_dead(const wire_place *place, const char *name);
 /* Takes away a dead socket of ours; false when it turned out to live. */
 bool wire_remove_dead(const wire_place *place, const char *name);
+/* A name for a socket that nobody is to find yet, or any more. It is nobody
+   else's: not even the number of a process is, where several containers share
+   the directory. False: the kernel has no random numbers. */
+bool wire_aside(char name[WIRE_NAME]);
 /* Who may be believed: root, and whoever we are. */
 bool wire_believes(uid_t uid);
+/* The other end, for a person. */
+#define WIRE_WHO 96
+const char *wire_who(pid_t pid, uid_t uid, char text[WIRE_WHO]);
 /* The uid and pid of the other end. 0 or errno. */
 int wire_peer(int fd, uid_t *uid, pid_t *pid);
 

@@ -314,5 +314,5 @@ static bool listed(const method *m, const error *e, uint32_t *instead) {
 error *starter_error(const method *m, error *e) {
   uint32_t code;
   if (e == NULL || listed(m, e, &code)) return e;
-  return error_because(vss_error(code, "%s", e->message), e);
+  return error_because(error_at(vss_error(code, "%s", e->message), e->path), e);
 }
