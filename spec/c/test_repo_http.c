@@ -162,6 +162,7 @@ static const struct {
     {"garbage", false, HTTP_WRONG, false},
     {"old", false, HTTP_WRONG, false},
     {"nul", false, HTTP_WRONG, false},
+    {"return", false, HTTP_WRONG, false},
     {"folded", false, HTTP_WRONG, false},
     {"colonless", false, HTTP_WRONG, false},
     {"badstatus", false, HTTP_WRONG, false},
