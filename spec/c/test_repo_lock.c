@@ -34,7 +34,7 @@ static void begin(bench *b) {
   quick();
   memset(b, 0, sizeof *b);
   store_place_make(&b->place);
-  b->inner = store_open_at(store_path(&b->place, "r"));
+  b->inner = store_open_hasty(store_path(&b->place, "r"));
   CHECK_INT(store_code(b->inner->way->create(b->inner)), 0);
   b->store = faulty_around(&b->faulty, b->inner);
   b->tools = repo_tools_new(&key, 2);
