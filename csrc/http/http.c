@@ -283,7 +283,7 @@ static void count_body(http_request *r) {
   const http_ask *ask = &r->ask;
   r->has_body = ask->gives || ask->pieces != NULL;
   if (ask->gives) r->body_size = ask->give_size;
-  for (size_t i = 0; !ask->gives && i < ask->piece_count; i++)
+  for (size_t i = 0; r->has_body && !ask->gives && i < ask->piece_count; i++)
     r->body_size += ask->pieces[i].size;
 }
 
