@@ -2,6 +2,8 @@
 ** Locks: who may be there with whom, who is waited for, who is dead, and what
 ** happens to one that cannot be refreshed. All waits of the real ones are
 ** shortened; what must be in order is held by gates.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/wait.h>
 
