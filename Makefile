@@ -482,7 +482,7 @@ analyse:  ## cppcheck and clang-tidy
 	@echo "analyse: clean"
 
 docs:  ## the reference, as one page: build/docs/index.html
-	@$(MAKE) $(MODULE)
+	@$(MAKE) module
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) spec/docs.lua -o $(BUILD)/docs/index.html lua/saros
 
