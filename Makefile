@@ -249,6 +249,9 @@ $(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(if $(SQLITE),-lsqlite3)
 
+# Feeds a fuzz target files.
+FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
+
 # Those about the repository have its objects, and its libraries.
 $(BUILD)/obj/spec/c/test_repo_%.o: private STATIC =
 $(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
