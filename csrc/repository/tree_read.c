@@ -39,13 +39,9 @@ struct repo_tree_reader {
   buffer key, raw, text, last;
   piece name, user, group, target, raw_target, error_text;
   room pieces, attributes, content;
-<<<<<<< HEAD
-  uint64_t seen; /* fields of this node: a bit each */
-  const char *raw_begin;
-=======
   uint64_t seen;     /* fields of this node: a bit each */
   unsigned expected; /* the field that is likely next */
->>>>>>> repotree
+  const char *raw_begin;
 };
 
 repo_tree_reader *repo_tree_reader_new(const char *json, size_t size) {
