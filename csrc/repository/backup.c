@@ -29,7 +29,7 @@ static void hand_end(void *context, void *hand_) {
   hand *h = hand_;
   repo_tools_give(repo_tools_of(b->c->r), h->tool);
   repo_node_maker_free(h->maker);
-  backup_blobs_free(h->blobs);
+  repo_backup_blobs_free(h->blobs);
   buffer_free(&h->piece);
   buffer_free(&h->path);
   buffer_free(&h->names);
@@ -44,7 +44,7 @@ static void *hand_begin(void *context, error **e) {
   if (h != NULL) {
     h->b = b;
     h->maker = repo_node_maker_new(b->users);
-    h->blobs = backup_blobs_new(b);
+    h->blobs = repo_backup_blobs_new(b);
     h->small = mem_alloc(SMALL + 1);
     if (h->maker != NULL && h->blobs != NULL && h->small != NULL)
       *e = repo_tools_take(repo_tools_of(b->c->r), &h->tool);
@@ -70,13 +70,13 @@ static error *walk(backup *b, const plan *root) {
   error *e;
   before of = {.has_tree = b->parent != NULL};
   if (of.has_tree) of.tree = b->parent->tree;
-  b->crew = crew_new(b->o.threads, &way, b, &e);
+  b->crew = repo_crew_new(b->o.threads, &way, b, &e);
   if (b->crew == NULL) return e;
-  backup_directory_begin(b, root, &of);
-  crew_wait(b->crew);
-  crew_free(b->crew);
+  repo_backup_directory_begin(b, root, &of);
+  repo_crew_wait(b->crew);
+  repo_crew_free(b->crew);
   b->crew = NULL;
-  if (!b->failed && repo_stopped(&b->h->stop)) backup_ends(b);
+  if (!b->failed && repo_stopped(&b->h->stop)) repo_backup_ends(b);
   if (b->why != NULL) return error_ref(b->why);
   if (b->counts.nodes > 0 || b->counts.failed == 0) return NULL;
   const value *first = value_get(b->errors->as.items[0], "message");
@@ -93,7 +93,7 @@ static error *walk(backup *b, const plan *root) {
 static void put_summary(backup *b, repo_snapshot *s) {
   packer_counts stored;
   backup_counts *n = &b->counts;
-  packer_count(b->packer, &stored);
+  repo_packer_count(b->packer, &stored);
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   s->has_summary = true;
@@ -149,6 +149,7 @@ static error *write_snapshot(backup *b, const value *paths, repo_snapshot *s) {
   if (!fill_snapshot(b, paths, s)) return error_no_memory();
   error *e = repo_snapshot_write(s, &json);
   if (e == NULL && json.failed) e = error_no_memory();
+  BACKUP_TEST(b, "version", "");
   /* Whoever cancels from here on is told that it is too late. */
   if (e == NULL && !b->o.dry_run && !saros_op_point_of_no_return(b->c->op))
     e = repo_error(SAROS_E_CANCELLED, "the backup was cancelled");
@@ -230,12 +231,13 @@ static error *conclude(backup *b, const value *paths) {
 
 static error *store(backup *b, const plan *root) {
   error *e;
-  b->packer = packer_new(b->h, b->index, &b->o.pack, &b->stop, &e);
+  b->packer = repo_packer_new(b->h, b->index, &b->o.pack, &b->stop, &e);
   if (b->packer == NULL) return e;
   saros_op_phase(b->c->op, "backing up");
   e = walk(b, root);
+  BACKUP_TEST(b, "walked", "");
   saros_op_phase(b->c->op, e == NULL ? "storing" : "unwinding");
-  error *why = packer_end(b->packer, e != NULL);
+  error *why = repo_packer_end(b->packer, e != NULL);
   if (e == NULL) return why;
   error_unref(why);
   return e;
@@ -243,22 +245,23 @@ static error *store(backup *b, const plan *root) {
 
 static error *run(backup *b, const value *paths) {
   plan *root;
-  error *e = backup_plan_make(&b->o, &root);
+  error *e = repo_backup_plan_make(&b->o, &root);
   if (e != NULL) return e;
   saros_op_phase(b->c->op, "looking for the version before");
-  e = backup_parent_find(b, paths); /* before the index: it knows all of it */
+  e = repo_backup_parent_find(b,
+                              paths); /* before the index: it knows all of it */
   saros_op_phase(b->c->op, "reading the index");
   if (e == NULL) e = repo_index_of(b->h, &b->index);
   if (e == NULL) e = store(b, root);
   saros_op_phase(b->c->op, "writing the version");
   if (e == NULL) e = conclude(b, paths);
-  packer_free(b->packer);
-  backup_plan_free(root);
+  repo_packer_free(b->packer);
+  repo_backup_plan_free(root);
   return e;
 }
 
 static error *under_lock(backup *b) {
-  value *paths = backup_plan_paths(&b->o);
+  value *paths = repo_backup_plan_paths(&b->o);
   if (paths == NULL) return error_no_memory();
   error *e = repo_call_hold(b->c, b->o.dry_run ? REPO_READS : REPO_ADDS, &b->h);
   if (e == NULL) e = repo_call_let_go(b->c, b->h, run(b, paths));
@@ -271,7 +274,7 @@ error *repo_work_backup(repo_call *c) {
   backup b = {.stop = {backup_stopped}, .c = c, .open_most = few_files()};
   clock_gettime(CLOCK_REALTIME, &b.begun);
   error *e = repo_check_open(c->r);
-  if (e == NULL) e = backup_options_read(c, &b.o);
+  if (e == NULL) e = repo_backup_options_read(c, &b.o);
   if (e == NULL) {
     gethostname(host, sizeof host - 1);
     if (b.o.host == NULL) b.o.host = host;
@@ -283,7 +286,7 @@ error *repo_work_backup(repo_call *c) {
     b.chunker = repo_chunker_new(repo_config_of(c->r)->polynomial);
     e = b.users == NULL || b.chunker == NULL ? error_no_memory()
                                              : under_lock(&b);
-    backup_segments_free(&b);
+    repo_backup_segments_free(&b);
     repo_users_free(b.users);
     repo_chunker_free(b.chunker);
     pthread_cond_destroy(&b.moved);
@@ -292,6 +295,6 @@ error *repo_work_backup(repo_call *c) {
   repo_snapshot_free(b.parent);
   value_free(b.errors);
   error_unref(b.why);
-  backup_options_free(&b.o);
+  repo_backup_options_free(&b.o);
   return e;
 }

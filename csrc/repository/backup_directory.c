@@ -26,7 +26,7 @@ static void close_it(directory *d) {
 
 static void directory_free(directory *d) {
   close_it(d);
-  backup_list_free(&d->list);
+  repo_backup_list_free(&d->list);
   buffer_free(&d->own);
   buffer_free(&d->text);
   mem_free(d->subs);
@@ -70,7 +70,7 @@ static void put(directory *d, size_t at, const char *piece, size_t size) {
     append_late(d);
   }
   pthread_mutex_unlock(&d->lock);
-  if (failed) backup_fail(d->b, error_no_memory());
+  if (failed) repo_backup_fail(d->b, error_no_memory());
 }
 
 static void count_directory(directory *d) {
@@ -78,7 +78,7 @@ static void count_directory(directory *d) {
   if (d->parent == NULL) return;
   if (!d->before.was_there)
     n->dirs_new++;
-  else if (d->before.sum == backup_sum(d->own.data, d->own.size))
+  else if (d->before.sum == repo_backup_sum(d->own.data, d->own.size))
     n->dirs_unmodified++;
   else
     n->dirs_changed++;
@@ -91,12 +91,11 @@ static bool finish(directory *d, hand *h) {
   char digits[REPO_ID_TEXT];
   if (b->failed || (d->parent != NULL && d->own.size == 0)) return false;
   buffer_text(&d->text, TREE_END);
-  error *e = d->text.failed
-                 ? error_no_memory()
-                 : packer_add(b->packer, h->tool, REPO_TREE, d->text.data,
-                              d->text.size, &id);
+  error *e = d->text.failed ? error_no_memory()
+                            : repo_packer_add(b->packer, h->tool, REPO_TREE,
+                                              d->text.data, d->text.size, &id);
   if (e != NULL) {
-    backup_fail(b, e);
+    repo_backup_fail(b, e);
     return false;
   }
   if (d->parent == NULL) {
@@ -125,8 +124,8 @@ static void leave(directory *d, hand *h) {
   }
 }
 
-void backup_entry_done(directory *d, size_t at, const char *piece, size_t size,
-                       hand *h) {
+void repo_backup_entry_done(directory *d, size_t at, const char *piece,
+                            size_t size, hand *h) {
   if (piece != NULL) d->b->counts.nodes++;
   put(d, at, piece, size);
   leave(d, h);
@@ -185,12 +184,12 @@ static error *open_again(directory *d, int *fd) {
   return e;
 }
 
-error *backup_directory_fd(directory *d, int *fd) {
+error *repo_backup_directory_fd(directory *d, int *fd) {
   *fd = d->fd;
   return d->fd >= 0 ? NULL : open_again(d, fd);
 }
 
-void backup_directory_fd_done(const directory *d, int fd) {
+void repo_backup_directory_fd_done(const directory *d, int fd) {
   if (fd != d->fd && fd >= 0) close(fd);
 }
 
@@ -200,11 +199,11 @@ static error *open_it(directory *d, int *fd) {
     *fd = open_at(AT_FDCWD, p->leaf_path, OPEN_FLAGS);
   } else {
     int above;
-    error *e = backup_directory_fd(d->parent, &above);
+    error *e = repo_backup_directory_fd(d->parent, &above);
     if (e != NULL) return e;
     *fd = open_at(above, name_of(d), OPEN_FLAGS);
     int number = errno;
-    backup_directory_fd_done(d->parent, above);
+    repo_backup_directory_fd_done(d->parent, above);
     errno = number;
   }
   return *fd >= 0 ? NULL : failed("cannot open the directory");
@@ -223,7 +222,7 @@ static error *make_own(directory *d, hand *h, repo_at at,
   error *why = repo_node_of(h->maker, at, sx, name_of(d), e->size,
                             d->b->o.node_flags | flags, &n, &partial);
   if (why != NULL) return why;
-  if (partial != NULL) backup_item_failed(d->parent, d->at, h, partial);
+  if (partial != NULL) repo_backup_item_failed(d->parent, d->at, h, partial);
   n.has_subtree = true;
   memset(&n.subtree, 0, sizeof n.subtree);
   if (d->source != NULL && d->source->has_device &&
@@ -263,16 +262,16 @@ static error *begin_real(directory *d, hand *h) {
   if (e != NULL) return e;
   error *partial = NULL;
   d->marks = repo_exclude_marks(b->o.exclude, d->fd, &partial);
-  if (partial != NULL) backup_item_failed(d->parent, d->at, h, partial);
-  return backup_list(d->fd, &d->list);
+  if (partial != NULL) repo_backup_item_failed(d->parent, d->at, h, partial);
+  return repo_backup_list(d->fd, &d->list);
 }
 
 /* On the way to sources: it shows what it is here, if it is here. */
 static error *begin_planned(directory *d, hand *h) {
   error *e = NULL;
   for (size_t i = 0; i < d->plan->count && e == NULL; i++)
-    e = backup_list_add(&d->list, d->plan->items[i]->name,
-                        strlen(d->plan->items[i]->name), DT_UNKNOWN);
+    e = repo_backup_list_add(&d->list, d->plan->items[i]->name,
+                             strlen(d->plan->items[i]->name), DT_UNKNOWN);
   if (e != NULL || d->parent == NULL) return e;
   int fd = d->plan->path != NULL
                ? open(d->plan->path, O_PATH | O_DIRECTORY | O_CLOEXEC)
@@ -297,34 +296,50 @@ static error *begin_planned(directory *d, hand *h) {
 ** Going through it
 ** ---------------------------------------------------------------- */
 
+/* By the directory it is in: what is asked of a name is asked of that. */
+static void planned_leaf(directory *d, size_t at, const char *path,
+                         const repo_node *was, cursor *k, hand *h) {
+  const char *base = strrchr(path, '/');
+  char *above = base == NULL ? mem_text(".") : path_parent(path);
+  int fd = above != NULL ? open(above, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (above == NULL)
+    repo_backup_node_failed(d, at, h, error_no_memory());
+  else if (fd < 0)
+    repo_backup_node_failed(d, at, h, failed("cannot open its directory"));
+  else
+    repo_backup_entry(d, at, fd, base != NULL ? base + 1 : path, was, k, h);
+  if (fd >= 0) close(fd);
+  mem_free(above);
+}
+
 static void planned_entry(directory *d, size_t at, const repo_node *was,
                           cursor *k, hand *h) {
   const plan *item = d->plan->items[at];
   if (item->leaf == NULL)
-    backup_subdirectory(d, at, was, k, h);
+    repo_backup_subdirectory(d, at, was, k, h);
   else if (item->leaf->path == NULL)
-    backup_stream(d, at, was != NULL && was->type == REPO_NODE_FILE, h);
+    repo_backup_stream(d, at, was != NULL && was->type == REPO_NODE_FILE, h);
   else
-    backup_entry(d, at, AT_FDCWD, item->leaf_path, was, k, h);
+    planned_leaf(d, at, item->leaf_path, was, k, h);
 }
 
 static void go_through(directory *d, hand *h) {
   cursor k;
-  backup_cursor_open(&k, h, &d->before);
+  repo_backup_cursor_open(&k, h, &d->before);
   for (size_t i = 0; i < d->list.count; i++) {
     const entry *e = &d->list.entries[i];
     const char *name = d->list.names + e->name;
-    if (backup_ends(d->b)) {
-      backup_entry_done(d, i, NULL, 0, h);
+    if (repo_backup_ends(d->b)) {
+      repo_backup_entry_done(d, i, NULL, 0, h);
       continue;
     }
-    const repo_node *was = backup_cursor_find(&k, name, e->size);
+    const repo_node *was = repo_backup_cursor_find(&k, name, e->size);
     if (d->plan != NULL)
       planned_entry(d, i, was, &k, h);
     else
-      backup_entry(d, i, d->fd, name, was, &k, h);
+      repo_backup_entry(d, i, d->fd, name, was, &k, h);
   }
-  backup_cursor_close(&k);
+  repo_backup_cursor_close(&k);
 }
 
 static bool is_gone(const error *e) {
@@ -334,14 +349,14 @@ static bool is_gone(const error *e) {
 static void work(directory *d, hand *h) {
   error *e = d->plan != NULL ? begin_planned(d, h) : begin_real(d, h);
   if (e != NULL) {
-    backup_list_free(&d->list);
+    repo_backup_list_free(&d->list);
     buffer_clear(&d->own);
     if (e->code == SAROS_E_OUTOFMEMORY)
-      backup_fail(d->b, e);
+      repo_backup_fail(d->b, e);
     else if (is_gone(e) && plan_of(d) == NULL)
       error_unref(e);
     else
-      backup_item_failed(d->parent, d->at, h, e);
+      repo_backup_item_failed(d->parent, d->at, h, e);
   }
   buffer_text(&d->text, TREE_BEGIN);
   d->left = d->list.count + 1;
@@ -350,7 +365,7 @@ static void work(directory *d, hand *h) {
   if (d->sub_count == 0 || d->b->open_fds > d->b->open_most) close_it(d);
   if (d->sub_count > 0) {
     atomic_fetch_add(&d->left, 1); /* it waits, too */
-    crew_push(d->b->crew, &d->job, CREW_DEEP);
+    repo_crew_push(d->b->crew, &d->job, CREW_DEEP);
   }
   leave(d, h);
 }
@@ -398,8 +413,8 @@ static directory *open_subdirectory(directory *d, const subdirectory *s) {
     child->shown = mem_text(item->shown);
   } else {
     child->source = d->source;
-    child->shown = joined(d->shown, d->shown_size, d->list.names + e->name,
-                          e->size);
+    child->shown =
+        joined(d->shown, d->shown_size, d->list.names + e->name, e->size);
   }
   if (child->shown != NULL) {
     child->shown_size = strlen(child->shown);
@@ -412,13 +427,13 @@ static directory *open_subdirectory(directory *d, const subdirectory *s) {
 static void drop_subdirectories(directory *d, hand *h) {
   size_t count = d->sub_count;
   for (size_t i = d->sub_next; i < count; i++)
-    backup_entry_done(d, d->subs[i].entry, NULL, 0, h);
+    repo_backup_entry_done(d, d->subs[i].entry, NULL, 0, h);
 }
 
 static void next_subdirectory(crew_job *job, void *hand_) {
   directory *d = (directory *)(void *)job;
   hand *h = hand_;
-  if (backup_ends(d->b)) {
+  if (repo_backup_ends(d->b)) {
     drop_subdirectories(d, h);
     leave(d, h);
     return;
@@ -426,24 +441,24 @@ static void next_subdirectory(crew_job *job, void *hand_) {
   const subdirectory s = d->subs[d->sub_next++];
   directory *child = open_subdirectory(d, &s);
   bool more = d->sub_next < d->sub_count;
-  if (more) crew_push(d->b->crew, &d->job, CREW_DEEP);
+  if (more) repo_crew_push(d->b->crew, &d->job, CREW_DEEP);
   if (child != NULL) {
     work(child, h);
   } else {
-    backup_fail(d->b, error_no_memory());
-    backup_entry_done(d, s.entry, NULL, 0, h);
+    repo_backup_fail(d->b, error_no_memory());
+    repo_backup_entry_done(d, s.entry, NULL, 0, h);
   }
   if (!more) leave(d, h);
 }
 
-void backup_subdirectory(directory *d, size_t at, const repo_node *was,
-                         cursor *k, hand *h) {
+void repo_backup_subdirectory(directory *d, size_t at, const repo_node *was,
+                              cursor *k, hand *h) {
   if (d->sub_count == d->sub_room) {
     size_t room = d->sub_room * 2 + 8;
     subdirectory *subs = mem_grow(d->subs, room * sizeof *subs);
     if (subs == NULL) {
-      backup_fail(d->b, error_no_memory());
-      backup_entry_done(d, at, NULL, 0, h);
+      repo_backup_fail(d->b, error_no_memory());
+      repo_backup_entry_done(d, at, NULL, 0, h);
       return;
     }
     d->subs = subs;
@@ -455,11 +470,11 @@ void backup_subdirectory(directory *d, size_t at, const repo_node *was,
   const char *raw;
   size_t size;
   repo_tree_reader_raw(k->reader, &raw, &size);
-  s->before = (before){.has_tree = was->type == REPO_NODE_DIRECTORY &&
-                                   was->has_subtree,
-                       .was_there = was->type == REPO_NODE_DIRECTORY,
-                       .tree = was->subtree,
-                       .sum = backup_sum(raw, size)};
+  s->before =
+      (before){.has_tree = was->type == REPO_NODE_DIRECTORY && was->has_subtree,
+               .was_there = was->type == REPO_NODE_DIRECTORY,
+               .tree = was->subtree,
+               .sum = repo_backup_sum(raw, size)};
 }
 
 static void begin_root(crew_job *job, void *hand_) {
@@ -468,16 +483,17 @@ static void begin_root(crew_job *job, void *hand_) {
   work(d, hand_);
 }
 
-void backup_directory_begin(backup *b, const plan *root, const before *of) {
+void repo_backup_directory_begin(backup *b, const plan *root,
+                                 const before *of) {
   directory *d = new_directory(b, NULL, 0, of);
   if (d != NULL) d->shown = mem_text("/");
   if (d == NULL || d->shown == NULL) {
     if (d != NULL) directory_free(d);
-    backup_fail(b, error_no_memory());
+    repo_backup_fail(b, error_no_memory());
     return;
   }
   d->shown_size = 1;
   d->plan = root;
   d->job.run = begin_root;
-  crew_push(b->crew, &d->job, CREW_DEEP);
+  repo_crew_push(b->crew, &d->job, CREW_DEEP);
 }

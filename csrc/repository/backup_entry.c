@@ -12,7 +12,7 @@
 #include "repository/backup_parts.h"
 #include "repository/go.h"
 
-const char *backup_shown(const directory *d, size_t at, hand *h) {
+const char *repo_backup_shown(const directory *d, size_t at, hand *h) {
   const entry *e = &d->list.entries[at];
   buffer_clear(&h->path);
   if (d->plan != NULL) {
@@ -26,14 +26,14 @@ const char *backup_shown(const directory *d, size_t at, hand *h) {
   return h->path.failed ? "" : h->path.data;
 }
 
-void backup_node_failed(directory *d, size_t at, hand *h, error *e) {
+void repo_backup_node_failed(directory *d, size_t at, hand *h, error *e) {
   if (e->code == SAROS_E_OUTOFMEMORY)
-    backup_fail(d->b, e);
+    repo_backup_fail(d->b, e);
   else if (e->number == ENOENT && d->plan == NULL)
     error_unref(e); /* gone since it was listed: so it is not there */
   else
-    backup_item_failed(d, at, h, e);
-  backup_entry_done(d, at, NULL, 0, h);
+    repo_backup_item_failed(d, at, h, e);
+  repo_backup_entry_done(d, at, NULL, 0, h);
 }
 
 
@@ -41,41 +41,42 @@ void backup_node_failed(directory *d, size_t at, hand *h, error *e) {
 ** Nodes
 ** ---------------------------------------------------------------- */
 
-static const source *source_of(const directory *d, size_t at) {
+static const backup_source *source_of(const directory *d, size_t at) {
   return d->plan != NULL ? d->plan->items[at]->leaf : d->source;
 }
 
 /* The device that the version shows. What is given as a file has no directory
    whose device it could be on. */
 static uint64_t device_of(const directory *d, size_t at, uint64_t device) {
-  const source *s = source_of(d, at);
+  const backup_source *s = source_of(d, at);
   if (s == NULL || !s->has_device) return device;
   return d->plan != NULL || device == d->source_device ? s->device : device;
 }
 
-bool backup_node_of(directory *d, size_t entry_at, repo_at at,
-                    const struct statx *sx, hand *h, repo_node *n) {
+bool repo_backup_node_of(directory *d, size_t entry_at, repo_at at,
+                         const struct statx *sx, hand *h, repo_node *n) {
   const entry *e = &d->list.entries[entry_at];
   error *partial = NULL;
   error *why = repo_node_of(h->maker, at, sx, d->list.names + e->name, e->size,
                             d->b->o.node_flags, n, &partial);
   if (why != NULL) {
-    backup_node_failed(d, entry_at, h, why);
+    repo_backup_node_failed(d, entry_at, h, why);
     return false;
   }
-  if (partial != NULL) backup_item_failed(d, entry_at, h, partial);
+  if (partial != NULL) repo_backup_item_failed(d, entry_at, h, partial);
   n->device_id = device_of(d, entry_at, n->device_id);
   return true;
 }
 
-void backup_node_done(directory *d, size_t at, const repo_node *n, hand *h) {
+void repo_backup_node_done(directory *d, size_t at, const repo_node *n,
+                           hand *h) {
   buffer_clear(&h->piece);
   repo_node_write(&h->piece, n);
   if (h->piece.failed) {
-    backup_node_failed(d, at, h, error_no_memory());
+    repo_backup_node_failed(d, at, h, error_no_memory());
     return;
   }
-  backup_entry_done(d, at, h->piece.data, h->piece.size, h);
+  repo_backup_entry_done(d, at, h->piece.data, h->piece.size, h);
 }
 
 
@@ -120,9 +121,8 @@ static bool is_as_it_was(const directory *d, size_t at, const repo_node *was,
          same_time(was->ctime, was->ctime_zone, sx->stx_ctime) &&
          same_time(was->atime, was->atime_zone,
                    atime ? sx->stx_atime : sx->stx_mtime) &&
-         was->device_id == device_of(d, at,
-                                     makedev(sx->stx_dev_major,
-                                             sx->stx_dev_minor)) &&
+         was->device_id ==
+             device_of(d, at, makedev(sx->stx_dev_major, sx->stx_dev_minor)) &&
          same_owner(was, sx, h);
 }
 
@@ -139,7 +139,7 @@ static void reuse_text(directory *d, size_t at, const cursor *k, hand *h) {
   const char *raw;
   size_t size;
   repo_tree_reader_raw(k->reader, &raw, &size);
-  backup_entry_done(d, at, raw, size, h);
+  repo_backup_entry_done(d, at, raw, size, h);
 }
 
 static void unchanged_file(directory *d, size_t at, repo_at where,
@@ -148,16 +148,16 @@ static void unchanged_file(directory *d, size_t at, repo_at where,
   repo_node n;
   d->b->counts.files++;
   d->b->counts.files_unmodified++;
-  backup_moved(d, at, sx->stx_size, h);
+  repo_backup_moved(d, at, sx->stx_size, h);
   if (is_as_it_was(d, at, was, sx, h)) {
     reuse_text(d, at, k, h);
     return;
   }
-  if (!backup_node_of(d, at, where, sx, h, &n)) return;
+  if (!repo_backup_node_of(d, at, where, sx, h, &n)) return;
   n.content = was->content;
   n.content_count = was->content_count;
   n.has_content = true;
-  backup_node_done(d, at, &n, h);
+  repo_backup_node_done(d, at, &n, h);
 }
 
 
@@ -173,9 +173,9 @@ static bool is_excluded(directory *d, size_t at, hand *h) {
   if (d->marks != 0 && repo_exclude_marked(b->o.exclude, d->marks, name))
     return true;
   if (!b->o.has_patterns) return false;
-  const char *path = backup_shown(d, at, h);
+  const char *path = repo_backup_shown(d, at, h);
   error *e = repo_exclude_path(b->o.exclude, path, strlen(path), &excluded);
-  if (e != NULL) backup_fail(d->b, e);
+  if (e != NULL) repo_backup_fail(d->b, e);
   return excluded || e != NULL;
 }
 
@@ -198,7 +198,9 @@ static int open_file(int fd, const char *name) {
 static void read_file(directory *d, size_t at, repo_at where, bool was_there,
                       hand *h) {
   struct statx sx;
+  BACKUP_TEST(d->b, "file", where.name);
   int fd = open_file(where.fd, where.name);
+  BACKUP_TEST(d->b, "opened", where.name);
   error *e = fd >= 0 ? repo_node_stat((repo_at){fd, NULL}, &sx)
                      : error_of_errno(SAROS_FACADE_SAROS, errno,
                                       "cannot open the file", NULL);
@@ -208,14 +210,14 @@ static void read_file(directory *d, size_t at, repo_at where, bool was_there,
                                                  sx.stx_size) ||
                                is_elsewhere(d, &sx));
   if (e == NULL && !skipped) {
-    backup_file(d, at, fd, &sx, was_there, h);
+    repo_backup_file(d, at, fd, &sx, was_there, h);
     return;
   }
   if (fd >= 0) close(fd);
   if (skipped)
-    backup_entry_done(d, at, NULL, 0, h);
+    repo_backup_entry_done(d, at, NULL, 0, h);
   else
-    backup_node_failed(d, at, h, e);
+    repo_backup_node_failed(d, at, h, e);
 }
 
 static void with_stat(directory *d, size_t at, repo_at where,
@@ -225,9 +227,9 @@ static void with_stat(directory *d, size_t at, repo_at where,
   backup *b = d->b;
   if (S_ISSOCK(sx->stx_mode) || is_elsewhere(d, sx) ||
       repo_exclude_size(b->o.exclude, sx->stx_mode, sx->stx_size)) {
-    backup_entry_done(d, at, NULL, 0, h);
+    repo_backup_entry_done(d, at, NULL, 0, h);
   } else if (S_ISDIR(sx->stx_mode)) {
-    backup_subdirectory(d, at, was, k, h);
+    repo_backup_subdirectory(d, at, was, k, h);
   } else if (S_ISREG(sx->stx_mode)) {
     if (was != NULL && repo_node_is_unchanged(was, sx, b->o.ignore_flags) &&
         has_all(b, was))
@@ -236,23 +238,24 @@ static void with_stat(directory *d, size_t at, repo_at where,
       read_file(d, at, where, was != NULL && was->type == REPO_NODE_FILE, h);
   } else if (was != NULL && is_as_it_was(d, at, was, sx, h)) {
     reuse_text(d, at, k, h);
-  } else if (backup_node_of(d, at, where, sx, h, &n)) {
-    backup_node_done(d, at, &n, h);
+  } else if (repo_backup_node_of(d, at, where, sx, h, &n)) {
+    repo_backup_node_done(d, at, &n, h);
   }
 }
 
-void backup_entry(directory *d, size_t at, int fd, const char *name,
-                  const repo_node *was, cursor *k, hand *h) {
+void repo_backup_entry(directory *d, size_t at, int fd, const char *name,
+                       const repo_node *was, cursor *k, hand *h) {
   uint8_t type = d->list.entries[at].type;
   repo_at where = {fd, name};
   struct statx sx;
   d->b->counts.items++;
+  BACKUP_TEST(d->b, "entry", name);
   if (type == DT_SOCK || is_excluded(d, at, h)) {
-    backup_entry_done(d, at, NULL, 0, h);
+    repo_backup_entry_done(d, at, NULL, 0, h);
     return;
   }
   if (!d->b->o.one_file_system && type == DT_DIR) {
-    backup_subdirectory(d, at, was, k, h);
+    repo_backup_subdirectory(d, at, was, k, h);
     return;
   }
   if (type == DT_REG && was == NULL) {
@@ -261,7 +264,7 @@ void backup_entry(directory *d, size_t at, int fd, const char *name,
   }
   error *e = repo_node_stat(where, &sx);
   if (e != NULL)
-    backup_node_failed(d, at, h, e);
+    repo_backup_node_failed(d, at, h, e);
   else
     with_stat(d, at, where, &sx, was, k, h);
 }

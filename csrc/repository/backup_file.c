@@ -22,11 +22,12 @@ static error *cannot_read(int number) {
 
 /* Metadata is from before it was read: what changes meanwhile is found changed
    the next time. */
-void backup_file_end(directory *d, size_t at, int fd, const struct statx *sx,
-                     uint64_t size, const repo_id *ids, size_t count,
-                     bool was_there, hand *h) {
+void repo_backup_file_end(directory *d, size_t at, int fd,
+                          const struct statx *sx, uint64_t size,
+                          const repo_id *ids, size_t count, bool was_there,
+                          hand *h) {
   repo_node n;
-  bool good = backup_node_of(d, at, (repo_at){fd, NULL}, sx, h, &n);
+  bool good = repo_backup_node_of(d, at, (repo_at){fd, NULL}, sx, h, &n);
   close(fd);
   if (!good) return;
   d->b->counts.files++;
@@ -35,7 +36,7 @@ void backup_file_end(directory *d, size_t at, int fd, const struct statx *sx,
   n.content = ids;
   n.content_count = count;
   n.has_content = true;
-  backup_node_done(d, at, &n, h);
+  repo_backup_node_done(d, at, &n, h);
 }
 
 static void file_free(file *f) {
@@ -44,8 +45,8 @@ static void file_free(file *f) {
   mem_free(f);
 }
 
-file *backup_file_new(directory *d, size_t at, int fd, const struct statx *sx,
-                      bool was_there) {
+file *repo_backup_file_new(directory *d, size_t at, int fd,
+                           const struct statx *sx, bool was_there) {
   file *f = mem_zero(sizeof *f);
   if (f == NULL) return NULL;
   f->d = d;
@@ -58,29 +59,29 @@ file *backup_file_new(directory *d, size_t at, int fd, const struct statx *sx,
   return f;
 }
 
-void backup_file_leave(file *f, hand *h) {
+void repo_backup_file_leave(file *f, hand *h) {
   if (atomic_fetch_sub(&f->users, 1) != 1) return;
   if (f->failed) {
     if (f->fd >= 0) close(f->fd);
-    backup_entry_done(f->d, f->at, NULL, 0, h);
+    repo_backup_entry_done(f->d, f->at, NULL, 0, h);
   } else if (f->stream != NULL) {
-    backup_stream_end(f, h);
+    repo_backup_stream_end(f, h);
   } else {
-    backup_file_end(f->d, f->at, f->fd, &f->sx, f->size, f->ids, f->count,
-                    f->was_there, h);
+    repo_backup_file_end(f->d, f->at, f->fd, &f->sx, f->size, f->ids, f->count,
+                         f->was_there, h);
   }
   file_free(f);
 }
 
-void backup_file_failed(file *f, hand *h, error *e) {
+void repo_backup_file_failed(file *f, hand *h, error *e) {
   f->failed = true;
   if (f->d->b->failed) /* why is told already */
     error_unref(e);
   else if (e->code == SAROS_E_OUTOFMEMORY || e->code == SAROS_E_CANCELLED ||
            f->stream != NULL)
-    backup_fail(f->d->b, e);
+    repo_backup_fail(f->d->b, e);
   else
-    backup_item_failed(f->d, f->at, h, e);
+    repo_backup_item_failed(f->d, f->at, h, e);
 }
 
 
@@ -102,16 +103,16 @@ static ssize_t get(file *f, void *into, size_t size, hand *h) {
 /* Takes over the descriptor. */
 static void read_large(directory *d, size_t at, int fd, const struct statx *sx,
                        bool was_there, hand *h) {
-  file *f = backup_file_new(d, at, fd, sx, was_there);
+  file *f = repo_backup_file_new(d, at, fd, sx, was_there);
   if (f == NULL) {
     close(fd);
-    backup_node_failed(d, at, h, error_no_memory());
+    repo_backup_node_failed(d, at, h, error_no_memory());
     return;
   }
   posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-  error *e = backup_read_all(f, get, h);
-  if (e != NULL) backup_file_failed(f, h, e);
-  backup_file_leave(f, h);
+  error *e = repo_backup_read_all(f, get, h);
+  if (e != NULL) repo_backup_file_failed(f, h, e);
+  repo_backup_file_leave(f, h);
 }
 
 /* A whole file, which fits; *grew: it does not fit any more. */
@@ -136,28 +137,26 @@ static void small_file(directory *d, size_t at, int fd, const struct statx *sx,
   size_t size = 0;
   bool grew = false;
   repo_id id;
-  error *e = sx->stx_size == 0
-                 ? NULL
-                 : read_small(fd, h, (size_t)sx->stx_size, &size, &grew);
+  error *e = read_small(fd, h, (size_t)sx->stx_size, &size, &grew);
   if (e == NULL && grew) {
     read_large(d, at, fd, sx, was_there, h);
     return;
   }
   if (e != NULL) {
     close(fd);
-    backup_node_failed(d, at, h, e);
+    repo_backup_node_failed(d, at, h, e);
     return;
   }
   if (size > 0)
-    e = packer_add(d->b->packer, h->tool, REPO_DATA, h->small, size, &id);
+    e = repo_packer_add(d->b->packer, h->tool, REPO_DATA, h->small, size, &id);
   if (e == NULL) {
-    backup_moved(d, at, size, h);
-    backup_file_end(d, at, fd, sx, size, &id, size > 0, was_there, h);
+    repo_backup_moved(d, at, size, h);
+    repo_backup_file_end(d, at, fd, sx, size, &id, size > 0, was_there, h);
     return;
   }
   close(fd);
-  backup_fail(d->b, e);
-  backup_entry_done(d, at, NULL, 0, h);
+  repo_backup_fail(d->b, e);
+  repo_backup_entry_done(d, at, NULL, 0, h);
 }
 
 static void read_it(directory *d, size_t at, int fd, const struct statx *sx,
@@ -178,23 +177,23 @@ static void read_job(crew_job *job, void *hand_) {
   bool was_there = f->was_there;
   struct statx sx = f->sx;
   file_free(f);
-  if (backup_ends(d->b)) {
+  if (repo_backup_ends(d->b)) {
     close(fd);
-    backup_entry_done(d, at, NULL, 0, h);
+    repo_backup_entry_done(d, at, NULL, 0, h);
   } else {
     read_it(d, at, fd, &sx, was_there, h);
   }
 }
 
-void backup_file(directory *d, size_t at, int fd, const struct statx *sx,
-                 bool was_there, hand *h) {
+void repo_backup_file(directory *d, size_t at, int fd, const struct statx *sx,
+                      bool was_there, hand *h) {
   file *f = NULL;
-  if (crew_has_idle(d->b->crew))
-    f = backup_file_new(d, at, fd, sx, was_there);
+  if (repo_crew_has_idle(d->b->crew))
+    f = repo_backup_file_new(d, at, fd, sx, was_there);
   if (f == NULL) {
     read_it(d, at, fd, sx, was_there, h);
     return;
   }
   f->job.run = read_job;
-  crew_push(d->b->crew, &f->job, CREW_PLAIN);
+  repo_crew_push(d->b->crew, &f->job, CREW_PLAIN);
 }

@@ -21,7 +21,7 @@ typedef struct raw_name {
   char name[];
 } raw_name;
 
-void backup_list_free(listing *l) {
+void repo_backup_list_free(listing *l) {
   for (size_t i = 0; i < l->count; i++) mem_free(l->entries[i].piece);
   mem_free(l->names);
   mem_free(l->entries);
@@ -46,11 +46,11 @@ static bool room_for(listing *l, size_t size) {
   return true;
 }
 
-error *backup_list_add(listing *l, const char *name, size_t size,
-                       uint8_t type) {
+error *repo_backup_list_add(listing *l, const char *name, size_t size,
+                            uint8_t type) {
   if (!room_for(l, size + 1)) return error_no_memory();
-  l->entries[l->count++] = (entry){
-      .name = l->names_size, .size = (uint32_t)size, .type = type};
+  l->entries[l->count++] =
+      (entry){.name = l->names_size, .size = (uint32_t)size, .type = type};
   memcpy(l->names + l->names_size, name, size + 1);
   l->names_size += size + 1;
   return NULL;
@@ -73,7 +73,7 @@ static void drop_doubles(listing *l) {
   l->count = kept;
 }
 
-error *backup_list(int fd, listing *l) {
+error *repo_backup_list(int fd, listing *l) {
   _Alignas(raw_name) char bytes[BYTES];
   for (;;) {
     long n = syscall(SYS_getdents64, fd, bytes, sizeof bytes);
@@ -85,7 +85,7 @@ error *backup_list(int fd, listing *l) {
       const raw_name *r = (const raw_name *)(const void *)(bytes + at);
       at += r->size;
       if (strcmp(r->name, ".") == 0 || strcmp(r->name, "..") == 0) continue;
-      error *e = backup_list_add(l, r->name, strlen(r->name), r->type);
+      error *e = repo_backup_list_add(l, r->name, strlen(r->name), r->type);
       if (e != NULL) return e;
     }
   }

@@ -50,7 +50,8 @@ static unsigned cores(void) {
 ** Sources
 ** ---------------------------------------------------------------- */
 
-static error *read_source(const repo_call *c, const value *v, source *s) {
+static error *read_source(const repo_call *c, const value *v,
+                          backup_source *s) {
   if (v->type == VALUE_STRING) {
     s->path = s->shown = value_chars(v, "");
   } else if (value_get(v, "stream") != NULL) {
@@ -123,8 +124,8 @@ static error *read_whole(const char *path, buffer *b) {
     return error_of_errno(SAROS_FACADE_SAROS, number,
                           "cannot read the file of patterns", path);
   if (n == 0) return NULL;
-  return repo_error(SAROS_E_INVALIDARG, "%s is too large for a file of patterns",
-                    path);
+  return repo_error(SAROS_E_INVALIDARG,
+                    "%s is too large for a file of patterns", path);
 }
 
 static error *add_file(backup_options *o, const char *path, bool fold) {
@@ -199,8 +200,8 @@ static error *read_excludes(const repo_call *c, backup_options *o) {
 static error *read_level(const repo_call *c, backup_options *o) {
   static const char *const names[] = {"off", "fastest", "auto", "better",
                                       "max"};
-  const char *text = repo_option(c->options, "compression",
-                                 "RESTIC_COMPRESSION");
+  const char *text =
+      repo_option(c->options, "compression", "RESTIC_COMPRESSION");
   o->pack.level = REPO_LEVEL_AUTO;
   if (text == NULL) return NULL;
   for (int i = 0; i < 5; i++) {
@@ -242,8 +243,9 @@ static error *read_time(const repo_call *c, backup_options *o) {
   if (v->type == VALUE_STRING &&
       repo_go_time_read(v->as.string.data, v->as.string.size, &o->time, &zone))
     return NULL;
-  return misuse("time", "seconds since 1970, or a text as "
-                        "\"2026-01-31T12:00:00+01:00\"");
+  return misuse("time",
+                "seconds since 1970, or a text as "
+                "\"2026-01-31T12:00:00+01:00\"");
 }
 
 static error *read_threads(const repo_call *c, backup_options *o) {
@@ -267,7 +269,7 @@ static void read_flags(const repo_call *c, backup_options *o) {
   if (flag(c, "ignore_inode")) o->ignore_flags |= REPO_IGNORE_INODE;
 }
 
-error *backup_options_read(const repo_call *c, backup_options *o) {
+error *repo_backup_options_read(const repo_call *c, backup_options *o) {
   memset(o, 0, sizeof *o);
   read_flags(c, o);
   error *e = read_sources(c, o);
@@ -280,7 +282,7 @@ error *backup_options_read(const repo_call *c, backup_options *o) {
   return e;
 }
 
-void backup_options_free(backup_options *o) {
+void repo_backup_options_free(backup_options *o) {
   repo_exclude_free(o->exclude);
   mem_free(o->sources);
   memset(o, 0, sizeof *o);

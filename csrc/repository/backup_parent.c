@@ -26,13 +26,13 @@ typedef struct blob_reader {
   buffer sealed;
 } blob_reader;
 
-blob_reader *backup_blobs_new(backup *b) {
+blob_reader *repo_backup_blobs_new(backup *b) {
   blob_reader *r = mem_zero(sizeof *r);
   if (r != NULL) r->b = b;
   return r;
 }
 
-void backup_blobs_free(blob_reader *r) {
+void repo_backup_blobs_free(blob_reader *r) {
   if (r == NULL) return;
   for (int i = 0; i < WINDOWS; i++) mem_free(r->windows[i].data);
   buffer_free(&r->sealed);
@@ -116,8 +116,9 @@ static error *open_blob(hand *h, const repo_place *at, const uint8_t *sealed,
   error *e = repo_unseal(h->tool->sealer, sealed, at->blob.length, room);
   if (e == NULL && into == &opened) {
     char *plain = buffer_room(to, size);
-    e = plain == NULL ? error_no_memory()
-                      : repo_zip_unpack(h->tool->zip, room, stored, plain, size);
+    e = plain == NULL
+            ? error_no_memory()
+            : repo_zip_unpack(h->tool->zip, room, stored, plain, size);
   }
   buffer_free(&opened);
   if (e != NULL) return e;
@@ -129,8 +130,8 @@ static error *open_blob(hand *h, const repo_place *at, const uint8_t *sealed,
   return NULL;
 }
 
-error *backup_blob_load(hand *h, repo_blob_type type, const repo_id *id,
-                        buffer *to) {
+error *repo_backup_blob_load(hand *h, repo_blob_type type, const repo_id *id,
+                             buffer *to) {
   error *e = NULL;
   repo_place at;
   for (size_t n = 0; repo_index_find(h->b->index, type, id, n, &at); n++) {
@@ -153,7 +154,7 @@ error *backup_blob_load(hand *h, repo_blob_type type, const repo_id *id,
 ** The finger
 ** ---------------------------------------------------------------- */
 
-uint64_t backup_sum(const void *data, size_t size) {
+uint64_t repo_backup_sum(const void *data, size_t size) {
   const uint8_t *at = data;
   uint64_t h = 0x9E3779B97F4A7C15u ^ size;
   for (; size >= 8; at += 8, size -= 8) {
@@ -178,10 +179,10 @@ static void advance(cursor *k) {
 }
 
 /* One that cannot be read is as if it had not been: everything is read then. */
-void backup_cursor_open(cursor *k, hand *h, const before *of) {
+void repo_backup_cursor_open(cursor *k, hand *h, const before *of) {
   memset(k, 0, sizeof *k);
   if (!of->has_tree) return;
-  error *e = backup_blob_load(h, REPO_TREE, &of->tree, &k->json);
+  error *e = repo_backup_blob_load(h, REPO_TREE, &of->tree, &k->json);
   if (e == NULL) k->reader = repo_tree_reader_new(k->json.data, k->json.size);
   if (k->reader != NULL)
     advance(k);
@@ -193,7 +194,8 @@ void backup_cursor_open(cursor *k, hand *h, const before *of) {
   error_unref(e);
 }
 
-const repo_node *backup_cursor_find(cursor *k, const char *name, size_t size) {
+const repo_node *repo_backup_cursor_find(cursor *k, const char *name,
+                                         size_t size) {
   while (k->has_node) {
     int r = repo_node_name_compare(k->node.name, k->node.name_size, name, size);
     if (r == 0) return &k->node;
@@ -203,7 +205,7 @@ const repo_node *backup_cursor_find(cursor *k, const char *name, size_t size) {
   return NULL;
 }
 
-void backup_cursor_close(cursor *k) {
+void repo_backup_cursor_close(cursor *k) {
   repo_tree_reader_free(k->reader);
   buffer_free(&k->json);
 }
@@ -246,7 +248,7 @@ static bool is_ours(const backup *b, const repo_snapshot *s) {
          !(b->o.ignore_flags & (REPO_IGNORE_CTIME | REPO_IGNORE_INODE));
 }
 
-error *backup_parent_find(backup *b, const value *paths) {
+error *repo_backup_parent_find(backup *b, const value *paths) {
   repo_snapshot **all;
   size_t count, found = 0;
   if (b->o.force) return NULL;

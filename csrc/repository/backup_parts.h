@@ -12,7 +12,8 @@
 ** Who works: a crew, in which every thread does everything. A thread has a
 ** directory, and does what is in it, name by name; subdirectories wait, and the
 ** deepest is begun first. Only when a thread has nothing to do is a file given
-** away, or a piece of a large one. Nothing is ever queued that nobody waits for.
+** away, or a piece of a large one. Nothing is ever queued that nobody waits
+*for.
 **
 ** Lock order: a directory, its parent; nothing else is locked with one held,
 ** and no call is made that may sleep.
@@ -35,16 +36,16 @@
 ** ---------------------------------------------------------------- */
 
 /* One source. Its texts are the options'. */
-typedef struct source {
+typedef struct backup_source {
   const char *path;  /* where it is read; NULL: a stream */
   const char *shown; /* what the version says: its origin, or itself */
   bool has_device;
   uint64_t device; /* … and of the files on its own file system */
   int stream;      /* a number in the call's streams */
-} source;
+} backup_source;
 
 typedef struct backup_options {
-  source *sources;
+  backup_source *sources;
   size_t count;
   const value *tags, *patterns; /* lists of texts, or NULL */
   const char *host, *parent;    /* parent: an id or its beginning */
@@ -58,8 +59,8 @@ typedef struct backup_options {
   bool has_patterns; /* paths have to be asked for */
 } backup_options;
 
-error *backup_options_read(const repo_call *c, backup_options *o);
-void backup_options_free(backup_options *o);
+error *repo_backup_options_read(const repo_call *c, backup_options *o);
+void repo_backup_options_free(backup_options *o);
 
 
 /* ------------------------------------------------------------------
@@ -67,19 +68,19 @@ void backup_options_free(backup_options *o);
 ** ---------------------------------------------------------------- */
 
 typedef struct plan {
-  char *name; /* NULL of the root */
-  char *path; /* real, of one on the way; NULL: there is none */
-  const source *leaf; /* NULL: only on the way to others */
-  char *leaf_path;    /* where the leaf is read: below its source, maybe */
-  char *shown;        /* absolute: what excludes are asked about */
+  char *name;                /* NULL of the root */
+  char *path;                /* real, of one on the way; NULL: there is none */
+  const backup_source *leaf; /* NULL: only on the way to others */
+  char *leaf_path;     /* where the leaf is read: below its source, maybe */
+  char *shown;         /* absolute: what excludes are asked about */
   struct plan **items; /* by name */
   size_t count, room;
 } plan;
 
-error *backup_plan_make(const backup_options *o, plan **root);
-void backup_plan_free(plan *p);
+error *repo_backup_plan_make(const backup_options *o, plan **root);
+void repo_backup_plan_free(plan *p);
 /* What is written into the version. NULL: no memory. */
-value *backup_plan_paths(const backup_options *o);
+value *repo_backup_plan_paths(const backup_options *o);
 
 
 /* A finger in a tree of the version before, moving by name. */
@@ -114,10 +115,10 @@ typedef struct listing {
   size_t count, room;
 } listing;
 
-error *backup_list(int fd, listing *l);
-error *backup_list_add(listing *l, const char *name, size_t size,
-                       uint8_t type);
-void backup_list_free(listing *l);
+error *repo_backup_list(int fd, listing *l);
+error *repo_backup_list_add(listing *l, const char *name, size_t size,
+                            uint8_t type);
+void repo_backup_list_free(listing *l);
 
 /* What the version before says of a subdirectory. */
 typedef struct before {
@@ -137,12 +138,12 @@ typedef struct directory {
   struct directory *parent; /* NULL: the root */
   size_t at;                /* which entry of it */
   const plan *plan;         /* on the way; NULL: a real one */
-  const source *source;
+  const backup_source *source;
   char *shown; /* what it is called */
   size_t shown_size;
-  int fd; /* -1: closed, to be opened again */
+  int fd;                          /* -1: closed, to be opened again */
   uint64_t device, inode, allowed; /* its own, and that of what may be in it */
-  uint64_t source_device; /* that is shown as the origin's */
+  uint64_t source_device;          /* that is shown as the origin's */
   uint64_t marks;
   before before;
   listing list;
@@ -155,17 +156,16 @@ typedef struct directory {
   size_t next; /* the entry that comes next into it */
 } directory;
 
-void backup_directory_begin(backup *b, const plan *root,
-                            const before *of);
+void repo_backup_directory_begin(backup *b, const plan *root, const before *of);
 /* One that waits until its parent has been gone through. */
-void backup_subdirectory(directory *d, size_t at, const repo_node *was,
-                         cursor *k, hand *h);
+void repo_backup_subdirectory(directory *d, size_t at, const repo_node *was,
+                              cursor *k, hand *h);
 /* An entry is done: the text of its node, or NULL for none. */
-void backup_entry_done(directory *d, size_t at, const char *piece, size_t size,
-                       hand *h);
+void repo_backup_entry_done(directory *d, size_t at, const char *piece,
+                            size_t size, hand *h);
 /* It is there to be opened below: its own descriptor, or one to be closed. */
-error *backup_directory_fd(directory *d, int *fd);
-void backup_directory_fd_done(const directory *d, int fd);
+error *repo_backup_directory_fd(directory *d, int *fd);
+void repo_backup_directory_fd_done(const directory *d, int fd);
 
 
 /* ------------------------------------------------------------------
@@ -202,7 +202,7 @@ struct backup {
   struct timespec begun;
   repo_snapshot *parent; /* NULL: none */
   bool trusts;           /* what the parent says of unchanged nodes is ours */
-  repo_id zeros; /* of a chunk of zeros, once it is stored */
+  repo_id zeros;         /* of a chunk of zeros, once it is stored */
   _Atomic bool has_zeros;
   _Atomic bool failed;
   _Atomic int open_fds;
@@ -210,9 +210,9 @@ struct backup {
   repo_id tree; /* the root, once it is done */
   bool has_tree;
   backup_counts counts;
-  uint64_t total; /* bytes that are expected; 0: nobody knows */
+  uint64_t total;        /* bytes that are expected; 0: nobody knows */
   _Atomic uint64_t told; /* when progress was told last */
-  pthread_mutex_t lock; /* of what follows */
+  pthread_mutex_t lock;  /* of what follows */
   pthread_cond_t moved;
   error *why;
   value *errors; /* the first of them */
@@ -225,45 +225,47 @@ struct hand {
   backup *b;
   repo_tool *tool;
   repo_node_maker *maker;
-  uint8_t *small;  /* SMALL + 1 bytes */
-  buffer piece;    /* a node's text */
-  buffer path;     /* of an entry, as it is shown */
-  buffer names;    /* for comparing owners */
+  uint8_t *small; /* SMALL + 1 bytes */
+  buffer piece;   /* a node's text */
+  buffer path;    /* of an entry, as it is shown */
+  buffer names;   /* for comparing owners */
   struct blob_reader *blobs;
 };
 
 /* The first failure ends it. Takes it over. */
-void backup_fail(backup *b, error *e);
+void repo_backup_fail(backup *b, error *e);
 /* Whether to end: it has failed, or was cancelled. Waits out a pause. */
-bool backup_ends(backup *b);
+bool repo_backup_ends(backup *b);
 
 /* backup_parent.c */
-error *backup_parent_find(backup *b, const value *paths);
+error *repo_backup_parent_find(backup *b, const value *paths);
 /* A blob's bytes, appended. */
-error *backup_blob_load(hand *h, repo_blob_type type, const repo_id *id,
-                        buffer *to);
-struct blob_reader *backup_blobs_new(backup *b);
-void backup_blobs_free(struct blob_reader *r);
+error *repo_backup_blob_load(hand *h, repo_blob_type type, const repo_id *id,
+                             buffer *to);
+struct blob_reader *repo_backup_blobs_new(backup *b);
+void repo_backup_blobs_free(struct blob_reader *r);
 
-void backup_cursor_open(cursor *k, hand *h, const before *of);
+void repo_backup_cursor_open(cursor *k, hand *h, const before *of);
 /* NULL: there was none of this name. */
-const repo_node *backup_cursor_find(cursor *k, const char *name, size_t size);
-void backup_cursor_close(cursor *k);
-uint64_t backup_sum(const void *data, size_t size);
+const repo_node *repo_backup_cursor_find(cursor *k, const char *name,
+                                         size_t size);
+void repo_backup_cursor_close(cursor *k);
+uint64_t repo_backup_sum(const void *data, size_t size);
 
 /* backup_entry.c: what is at a name in an open directory, or at a path. */
-void backup_entry(directory *d, size_t at, int fd, const char *name,
-                  const repo_node *was, cursor *k, hand *h);
+void repo_backup_entry(directory *d, size_t at, int fd, const char *name,
+                       const repo_node *was, cursor *k, hand *h);
 /* The node of an entry. What is not whole of it is told; false: so is that
    there is none. */
-bool backup_node_of(directory *d, size_t entry, repo_at at,
-                    const struct statx *sx, hand *h, repo_node *n);
+bool repo_backup_node_of(directory *d, size_t entry, repo_at at,
+                         const struct statx *sx, hand *h, repo_node *n);
 /* Its text: it is done. */
-void backup_node_done(directory *d, size_t at, const repo_node *n, hand *h);
+void repo_backup_node_done(directory *d, size_t at, const repo_node *n,
+                           hand *h);
 /* There is none, because of this. Takes it over. */
-void backup_node_failed(directory *d, size_t at, hand *h, error *e);
+void repo_backup_node_failed(directory *d, size_t at, hand *h, error *e);
 /* d's path and the entry's name, in h->path. */
-const char *backup_shown(const directory *d, size_t at, hand *h);
+const char *repo_backup_shown(const directory *d, size_t at, hand *h);
 
 /* A regular file that is read by more than one thread, or another than its
    directory. */
@@ -273,44 +275,58 @@ typedef struct file {
   size_t at;
   int fd;
   bool was_there;
-  const source *stream; /* NULL: a regular file */
+  const backup_source *stream; /* NULL: a regular file */
   struct statx sx;
   uint64_t offset; /* where to read next */
   repo_id *ids;
   size_t count, room;
-  uint64_t size; /* that was read */
+  uint64_t size;        /* that was read */
   _Atomic size_t users; /* the reader, and chunks that are not stored */
   pthread_mutex_t lock; /* of the ids */
   _Atomic bool failed;
 } file;
-/* backup_file.c: a regular file that must be read. Takes the descriptor over. */
-void backup_file(directory *d, size_t at, int fd, const struct statx *sx,
-                 bool was_there, hand *h);
+/* backup_file.c: a regular file that must be read. Takes the descriptor over.
+ */
+void repo_backup_file(directory *d, size_t at, int fd, const struct statx *sx,
+                      bool was_there, hand *h);
 /* Its content is known: it is done. */
-void backup_file_end(directory *d, size_t at, int fd, const struct statx *sx,
-                     uint64_t size, const repo_id *ids, size_t count,
-                     bool was_there, hand *h);
-file *backup_file_new(directory *d, size_t at, int fd, const struct statx *sx,
-                      bool was_there);
+void repo_backup_file_end(directory *d, size_t at, int fd,
+                          const struct statx *sx, uint64_t size,
+                          const repo_id *ids, size_t count, bool was_there,
+                          hand *h);
+file *repo_backup_file_new(directory *d, size_t at, int fd,
+                           const struct statx *sx, bool was_there);
 /* A user less; the last one ends it. */
-void backup_file_leave(file *f, hand *h);
+void repo_backup_file_leave(file *f, hand *h);
 /* It could not be read to its end. Takes the error over. */
-void backup_file_failed(file *f, hand *h, error *e);
+void repo_backup_file_failed(file *f, hand *h, error *e);
 
 /* backup_segment.c: to the end of whatever can be read. `get` is as read,
    also with -1 and errno. What fails is the reader's to tell. */
 typedef ssize_t (*backup_get)(file *f, void *into, size_t size, hand *h);
-error *backup_read_all(file *f, backup_get get, hand *h);
-void backup_segments_free(backup *b);
+error *repo_backup_read_all(file *f, backup_get get, hand *h);
+void repo_backup_segments_free(backup *b);
 
 /* backup_stream.c: what is no file. Pushes its job. */
-void backup_stream(directory *d, size_t at, bool was_there, hand *h);
-void backup_stream_end(file *f, hand *h);
+void repo_backup_stream(directory *d, size_t at, bool was_there, hand *h);
+void repo_backup_stream_end(file *f, hand *h);
 
 /* backup_tell.c: an item that could not be read, or not all of it. Takes the
    error over. */
-void backup_item_failed(directory *d, size_t at, hand *h, error *e);
+void repo_backup_item_failed(directory *d, size_t at, hand *h, error *e);
 /* So many bytes of it have been read. */
-void backup_moved(directory *d, size_t at, uint64_t bytes, hand *h);
+void repo_backup_moved(directory *d, size_t at, uint64_t bytes, hand *h);
+
+/* Where a test comes in between: "entry" before a name is looked at, "file"
+   before a file is opened, "opened" behind that, "segment" behind each that was
+   read, "walked" when all packs but the last are full, "version" before its
+   file. */
+#ifdef SAROS_TEST
+extern void (*repo_backup_test)(backup *b, const char *what, const char *name);
+#define BACKUP_TEST(b, what, name) \
+  (repo_backup_test != NULL ? repo_backup_test(b, what, name) : (void)0)
+#else
+#define BACKUP_TEST(b, what, name) ((void)0)
+#endif
 
 #endif

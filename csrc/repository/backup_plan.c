@@ -16,9 +16,9 @@
 #include "repository/backup_parts.h"
 
 
-void backup_plan_free(plan *p) {
+void repo_backup_plan_free(plan *p) {
   if (p == NULL) return;
-  for (size_t i = 0; i < p->count; i++) backup_plan_free(p->items[i]);
+  for (size_t i = 0; i < p->count; i++) repo_backup_plan_free(p->items[i]);
   mem_free(p->items);
   mem_free(p->name);
   mem_free(p->path);
@@ -68,12 +68,12 @@ static char *absolute_of(const char *path) {
   return result;
 }
 
-value *backup_plan_paths(const backup_options *o) {
+value *repo_backup_plan_paths(const backup_options *o) {
   value *list = value_list();
   for (size_t i = 0; list != NULL && i < o->count; i++) {
-    const source *s = &o->sources[i];
-    char *path = s->path != NULL ? absolute_of(s->shown)
-                                 : path_join("/", s->shown);
+    const backup_source *s = &o->sources[i];
+    char *path =
+        s->path != NULL ? absolute_of(s->shown) : path_join("/", s->shown);
     bool good = path != NULL && value_add(list, value_text(path));
     mem_free(path);
     if (good) continue;
@@ -88,7 +88,7 @@ value *backup_plan_paths(const backup_options *o) {
 ** Items
 ** ---------------------------------------------------------------- */
 
-static error *overlap(const source *s) {
+static error *overlap(const backup_source *s) {
   buffer b = BUFFER_EMPTY;
   text_escape(&b, s->shown, strlen(s->shown));
   error *e = repo_error(SAROS_E_INVALIDARG,
@@ -163,15 +163,16 @@ static plan *item_of(plan *p, const char *name, size_t size, const char *shown,
 
 /* Two that lie one in the other are read once, if they are read at the same
    place anyway. */
-static bool is_plain(const source *s) {
+static bool is_plain(const backup_source *s) {
   return s->path != NULL && s->path == s->shown;
 }
 
-static error *set_leaf(plan *item, bool is_new, const source *s,
+static error *set_leaf(plan *item, bool is_new, const backup_source *s,
                        const char *path) {
   if (!is_new && item->leaf == NULL) { /* on the way to others */
     if (!is_plain(s)) return overlap(s);
-    for (size_t i = 0; i < item->count; i++) backup_plan_free(item->items[i]);
+    for (size_t i = 0; i < item->count; i++)
+      repo_backup_plan_free(item->items[i]);
     item->count = 0;
   } else if (!is_new) {
     return is_plain(s) && is_plain(item->leaf) ? NULL : overlap(s);
@@ -183,7 +184,7 @@ static error *set_leaf(plan *item, bool is_new, const source *s,
 
 /* `tree` is which names it has, `shown` the same as an absolute path, `path`
    where it is read (NULL: a stream). */
-static error *add(plan *p, const source *s, const char *tree,
+static error *add(plan *p, const backup_source *s, const char *tree,
                   const char *shown, const char *path) {
   size_t shown_base = strlen(shown) - strlen(tree + strspn(tree, "/"));
   const char *begin = tree, *shown_begin = shown;
@@ -199,8 +200,7 @@ static error *add(plan *p, const source *s, const char *tree,
     size_t upto = (size_t)(at + n - (tree + strspn(tree, "/")));
     bool is_new, last = at[n] == '\0';
     char *name = mem_bytes(shown_begin, shown_base + upto);
-    plan *item =
-        name != NULL ? item_of(p, at, n, name, &is_new) : NULL;
+    plan *item = name != NULL ? item_of(p, at, n, name, &is_new) : NULL;
     mem_free(name);
     if (item == NULL) return error_no_memory();
     if (last) return set_leaf(item, is_new, s, path);
@@ -217,13 +217,13 @@ static error *add(plan *p, const source *s, const char *tree,
 }
 
 /* What has no name: all that is in it. */
-static error *add_contents(plan *p, const source *s, const char *tree,
+static error *add_contents(plan *p, const backup_source *s, const char *tree,
                            const char *shown, const char *path) {
   listing l = {0};
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)
     return error_of_errno(SAROS_FACADE_SAROS, errno, "cannot open", path);
-  error *e = backup_list(fd, &l);
+  error *e = repo_backup_list(fd, &l);
   close(fd);
   for (size_t i = 0; i < l.count && e == NULL; i++) {
     const char *name = l.names + l.entries[i].name;
@@ -237,7 +237,7 @@ static error *add_contents(plan *p, const source *s, const char *tree,
             : add(p, s, below, names[1], names[2]);
     for (int k = 0; k < 3; k++) mem_free(names[k]);
   }
-  backup_list_free(&l);
+  repo_backup_list_free(&l);
   return e;
 }
 
@@ -247,7 +247,7 @@ static bool has_no_name(const char *tree) {
   return *base == '\0' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0;
 }
 
-static error *add_source(plan *p, const source *s) {
+static error *add_source(plan *p, const backup_source *s) {
   char *tree = s->path != NULL ? clean(s->shown) : NULL, *shown = NULL;
   if (s->path == NULL) {
     char *joined = path_join("/", s->shown);
@@ -270,14 +270,14 @@ static error *add_source(plan *p, const source *s) {
   return e;
 }
 
-error *backup_plan_make(const backup_options *o, plan **root) {
+error *repo_backup_plan_make(const backup_options *o, plan **root) {
   error *e = NULL;
   plan *p = *root = mem_zero(sizeof *p);
   if (p == NULL) return error_no_memory();
   for (size_t i = 0; i < o->count && e == NULL; i++)
     e = add_source(p, &o->sources[i]);
   if (e == NULL) return NULL;
-  backup_plan_free(p);
+  repo_backup_plan_free(p);
   *root = NULL;
   return e;
 }

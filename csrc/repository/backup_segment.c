@@ -64,7 +64,7 @@ static error *other_segment(backup *b, segment **s, hand *h) {
       b->segment_count++;
     } else {
       pthread_mutex_unlock(&b->lock);
-      bool helped = crew_help(b->crew, h);
+      bool helped = repo_crew_help(b->crew, h);
       pthread_mutex_lock(&b->lock);
       bool mine = *s != NULL && (*s)->users == 1;
       if (!helped && !mine && b->segments == NULL)
@@ -76,7 +76,7 @@ static error *other_segment(backup *b, segment **s, hand *h) {
   return found != NULL ? NULL : error_no_memory();
 }
 
-void backup_segments_free(backup *b) {
+void repo_backup_segments_free(backup *b) {
   while (b->segments != NULL) {
     segment *next = b->segments->next;
     mem_free(b->segments->data);
@@ -109,12 +109,12 @@ static error *number_chunk(file *f, size_t *number) {
 static error *store_chunk(file *f, const void *data, size_t size, size_t number,
                           hand *h) {
   repo_id id;
-  error *e = packer_add(h->b->packer, h->tool, REPO_DATA, data, size, &id);
+  error *e = repo_packer_add(h->b->packer, h->tool, REPO_DATA, data, size, &id);
   if (e != NULL) return e;
   pthread_mutex_lock(&f->lock);
   f->ids[number] = id;
   pthread_mutex_unlock(&f->lock);
-  backup_moved(f->d, f->at, size, h);
+  repo_backup_moved(f->d, f->at, size, h);
   return NULL;
 }
 
@@ -122,15 +122,14 @@ static void chunk_job(crew_job *job, void *hand_) {
   chunk *c = (chunk *)(void *)job;
   hand *h = hand_;
   file *f = c->f;
-  error *e =
-      store_chunk(f, c->s->data + c->at, c->size, c->number, h);
+  error *e = store_chunk(f, c->s->data + c->at, c->size, c->number, h);
   leave_segment(h->b, c->s);
   mem_free(c);
   if (e != NULL) {
     f->failed = true;
-    backup_fail(h->b, e);
+    repo_backup_fail(h->b, e);
   }
-  backup_file_leave(f, h);
+  repo_backup_file_leave(f, h);
 }
 
 static error *emit(file *f, segment *s, size_t at, size_t size, hand *h) {
@@ -138,7 +137,7 @@ static error *emit(file *f, segment *s, size_t at, size_t size, hand *h) {
   error *e = number_chunk(f, &number);
   if (e != NULL) return e;
   f->size += size;
-  chunk *c = crew_has_idle(h->b->crew) ? mem_alloc(sizeof *c) : NULL;
+  chunk *c = repo_crew_has_idle(h->b->crew) ? mem_alloc(sizeof *c) : NULL;
   if (c == NULL) return store_chunk(f, s->data + at, size, number, h);
   *c = (chunk){.job.run = chunk_job,
                .f = f,
@@ -148,7 +147,7 @@ static error *emit(file *f, segment *s, size_t at, size_t size, hand *h) {
                .number = number};
   atomic_fetch_add(&f->users, 1);
   atomic_fetch_add(&s->users, 1);
-  crew_push(h->b->crew, &c->job, CREW_URGENT);
+  repo_crew_push(h->b->crew, &c->job, CREW_URGENT);
   return NULL;
 }
 
@@ -166,7 +165,8 @@ static error *emit_zeros(file *f, size_t count, hand *h) {
     void *zeros = mem_zero(REPO_CHUNK_LEAST);
     repo_id id;
     if (zeros == NULL) return error_no_memory();
-    e = packer_add(b->packer, h->tool, REPO_DATA, zeros, REPO_CHUNK_LEAST, &id);
+    e = repo_packer_add(b->packer, h->tool, REPO_DATA, zeros, REPO_CHUNK_LEAST,
+                        &id);
     mem_free(zeros);
     if (e != NULL) return e;
     pthread_mutex_lock(&b->lock);
@@ -182,8 +182,8 @@ static error *emit_zeros(file *f, size_t count, hand *h) {
     f->ids[number] = b->zeros;
     pthread_mutex_unlock(&f->lock);
     f->size += REPO_CHUNK_LEAST;
-    backup_moved(f->d, f->at, REPO_CHUNK_LEAST, h);
-    if ((count & 1023) == 0 && backup_ends(b))
+    repo_backup_moved(f->d, f->at, REPO_CHUNK_LEAST, h);
+    if ((count & 1023) == 0 && repo_backup_ends(b))
       e = repo_error(SAROS_E_CANCELLED, "the backup was cancelled");
   }
   return e;
@@ -211,7 +211,7 @@ static error *fill(file *f, backup_get get, segment *s, size_t *have, bool *end,
   while (*have < SEGMENT && !*end) {
     size_t step = SEGMENT - *have;
     if (step > ((size_t)1 << 20)) step = (size_t)1 << 20;
-    if (backup_ends(h->b))
+    if (repo_backup_ends(h->b))
       return repo_error(SAROS_E_CANCELLED, "the backup was cancelled");
     ssize_t n = get(f, s->data + *have, step, h);
     if (n < 0)
@@ -255,7 +255,7 @@ static error *carry(backup *b, segment **s, size_t at, size_t left, hand *h) {
   return NULL;
 }
 
-error *backup_read_all(file *f, backup_get get, hand *h) {
+error *repo_backup_read_all(file *f, backup_get get, hand *h) {
   backup *b = h->b;
   segment *s = NULL;
   size_t have = 0, at = 0;
@@ -269,6 +269,8 @@ error *backup_read_all(file *f, backup_get get, hand *h) {
       e = emit_zeros(f, hole, h);
     }
     if (e == NULL) e = fill(f, get, s, &have, &end, h);
+    BACKUP_TEST(b, "segment",
+                f->d->list.names + f->d->list.entries[f->at].name);
     if (e == NULL) e = cut(f, s, have, end, &at, h);
     have -= at;
     if (e == NULL && !end) e = carry(b, &s, at, have, h);

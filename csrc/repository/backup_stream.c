@@ -20,7 +20,7 @@ static const repo_stream *stream_of(const file *f) {
 static ssize_t get(file *f, void *into, size_t size, hand *h) {
   struct pollfd p = {.fd = stream_of(f)->fd, .events = POLLIN};
   for (;;) {
-    if (backup_ends(h->b)) {
+    if (repo_backup_ends(h->b)) {
       errno = ECANCELED;
       return -1;
     }
@@ -42,7 +42,7 @@ static error *verdict(const file *f, hand *h) {
   saros_op *op = stream_of(f)->op;
   if (op == NULL) return NULL;
   while (!saros_op_wait(op, LOOK_MS))
-    if (backup_ends(h->b))
+    if (repo_backup_ends(h->b))
       return repo_error(SAROS_E_CANCELLED, "the backup was cancelled");
   if (saros_op_state(op) == SAROS_SUCCEEDED) return NULL;
   return failed(f, saros_op_code(op), "failed");
@@ -51,15 +51,15 @@ static error *verdict(const file *f, hand *h) {
 static void read_stream(crew_job *job, void *hand_) {
   file *f = (file *)(void *)job;
   hand *h = hand_;
-  error *e = backup_read_all(f, get, h);
+  error *e = repo_backup_read_all(f, get, h);
   if (e != NULL && e->code != SAROS_E_CANCELLED && !h->b->failed)
     e = error_because(failed(f, e->code, "could not be read"), e);
   if (e == NULL) e = verdict(f, h);
-  if (e != NULL) backup_file_failed(f, h, e);
-  backup_file_leave(f, h);
+  if (e != NULL) repo_backup_file_failed(f, h, e);
+  repo_backup_file_leave(f, h);
 }
 
-void backup_stream_end(file *f, hand *h) {
+void repo_backup_stream_end(file *f, hand *h) {
   directory *d = f->d;
   backup *b = d->b;
   const entry *at = &d->list.entries[f->at];
@@ -78,17 +78,17 @@ void backup_stream_end(file *f, hand *h) {
   n.mtime_zone = n.atime_zone = n.ctime_zone = zone;
   b->counts.files++;
   *(f->was_there ? &b->counts.files_changed : &b->counts.files_new) += 1;
-  backup_node_done(d, f->at, &n, h);
+  repo_backup_node_done(d, f->at, &n, h);
 }
 
-void backup_stream(directory *d, size_t at, bool was_there, hand *h) {
+void repo_backup_stream(directory *d, size_t at, bool was_there, hand *h) {
   struct statx nothing = {0};
-  file *f = backup_file_new(d, at, -1, &nothing, was_there);
+  file *f = repo_backup_file_new(d, at, -1, &nothing, was_there);
   if (f == NULL) {
-    backup_node_failed(d, at, h, error_no_memory());
+    repo_backup_node_failed(d, at, h, error_no_memory());
     return;
   }
   f->stream = d->plan->items[at]->leaf;
   f->job.run = read_stream;
-  crew_push(d->b->crew, &f->job, CREW_PLAIN);
+  repo_crew_push(d->b->crew, &f->job, CREW_PLAIN);
 }

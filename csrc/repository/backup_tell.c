@@ -8,7 +8,11 @@
 #define ERRORS_KEPT 1000
 #define TELL_MS 100 /* not more often than that */
 
-void backup_fail(backup *b, error *e) {
+#ifdef SAROS_TEST
+void (*repo_backup_test)(backup *b, const char *what, const char *name);
+#endif
+
+void repo_backup_fail(backup *b, error *e) {
   pthread_mutex_lock(&b->lock);
   if (b->why == NULL)
     b->why = e;
@@ -19,10 +23,11 @@ void backup_fail(backup *b, error *e) {
   pthread_mutex_unlock(&b->lock);
 }
 
-bool backup_ends(backup *b) {
+bool repo_backup_ends(backup *b) {
   if (b->failed) return true;
   if (saros_op_checkpoint(b->c->op) && !repo_stopped(&b->h->stop)) return false;
-  backup_fail(b, repo_error(SAROS_E_CANCELLED, "the backup was cancelled"));
+  repo_backup_fail(b,
+                   repo_error(SAROS_E_CANCELLED, "the backup was cancelled"));
   return true;
 }
 
@@ -45,9 +50,9 @@ static value *item_of(const char *path, const error *e) {
 }
 
 /* Which items cannot be kept for ever; how many is always told. */
-void backup_item_failed(directory *d, size_t at, hand *h, error *e) {
+void repo_backup_item_failed(directory *d, size_t at, hand *h, error *e) {
   backup *b = d->b;
-  const char *path = backup_shown(d, at, h);
+  const char *path = repo_backup_shown(d, at, h);
   value *item = b->counts.failed++ < ERRORS_KEPT ? item_of(path, e) : NULL;
   log_write(LOG_WARNING, "repository", "%s: %s", path, e->message);
   error_unref(e);
@@ -61,14 +66,14 @@ void backup_item_failed(directory *d, size_t at, hand *h, error *e) {
   pthread_mutex_unlock(&b->lock);
 }
 
-void backup_moved(directory *d, size_t at, uint64_t bytes, hand *h) {
+void repo_backup_moved(directory *d, size_t at, uint64_t bytes, hand *h) {
   backup *b = d->b;
   uint64_t done = atomic_fetch_add(&b->counts.bytes, bytes) + bytes;
   uint64_t now = repo_clock(), told = b->told;
   if (now - told < TELL_MS ||
       !atomic_compare_exchange_strong(&b->told, &told, now))
     return;
-  const char *path = backup_shown(d, at, h);
+  const char *path = repo_backup_shown(d, at, h);
   saros_op *op = b->c->op;
   saros_op_detail(op, "path", saros_value_bytes(path, strlen(path)));
   saros_op_detail(op, "files", saros_value_integer((int64_t)b->counts.files));

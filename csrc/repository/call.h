@@ -21,12 +21,12 @@ typedef struct repo_call {
   repo_stop stop; /* the operation was cancelled */
   saros_op *op;
   const repo_work *work;
-  repo *r;        /* a reference */
-  value *options; /* NULL: none; wiped when it is over */
+  repo *r;              /* a reference */
+  value *options;       /* NULL: none; wiped when it is over */
   repo_stream *streams; /* by their numbers in the options */
   size_t stream_count;
-  value *output;  /* to be set; NULL: true */
-  bool partial;   /* done, but not with everything: SAROS_S_PARTIAL */
+  value *output; /* to be set; NULL: true */
+  bool partial;  /* done, but not with everything: SAROS_S_PARTIAL */
 } repo_call;
 
 struct repo_work {

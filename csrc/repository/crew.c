@@ -19,7 +19,7 @@ struct crew {
   pthread_mutex_t lock; /* no other is taken inside it */
   pthread_cond_t work, rest;
   queue queues[CREW_DEEP + 1];
-  unsigned jobs; /* that wait */
+  unsigned jobs;    /* that wait */
   _Atomic int idle; /* threads without a job, less jobs that wait for one */
   unsigned busy, ready, failed, count;
   bool ends;
@@ -120,8 +120,8 @@ static void start(crew *c, unsigned threads) {
   pthread_mutex_unlock(&c->lock);
 }
 
-crew *crew_new(unsigned threads, const crew_way *way, void *context,
-               error **e) {
+crew *repo_crew_new(unsigned threads, const crew_way *way, void *context,
+                    error **e) {
   crew *c = mem_zero(sizeof *c);
   *e = NULL;
   if (c == NULL) {
@@ -139,11 +139,11 @@ crew *crew_new(unsigned threads, const crew_way *way, void *context,
                       : repo_error(SAROS_E_OUTOFMEMORY,
                                    "no thread can be started: there are too "
                                    "many already");
-  crew_free(c);
+  repo_crew_free(c);
   return NULL;
 }
 
-void crew_push(crew *c, crew_job *job, crew_rank rank) {
+void repo_crew_push(crew *c, crew_job *job, crew_rank rank) {
   pthread_mutex_lock(&c->lock);
   put(c, job, rank);
   atomic_fetch_sub(&c->idle, 1);
@@ -151,11 +151,11 @@ void crew_push(crew *c, crew_job *job, crew_rank rank) {
   pthread_mutex_unlock(&c->lock);
 }
 
-bool crew_has_idle(const crew *c) {
+bool repo_crew_has_idle(const crew *c) {
   return atomic_load_explicit(&c->idle, memory_order_relaxed) > 0;
 }
 
-bool crew_help(crew *c, void *hand) {
+bool repo_crew_help(crew *c, void *hand) {
   pthread_mutex_lock(&c->lock);
   crew_job *job = take(c, CREW_URGENT);
   pthread_mutex_unlock(&c->lock);
@@ -165,13 +165,13 @@ bool crew_help(crew *c, void *hand) {
   return true;
 }
 
-void crew_wait(crew *c) {
+void repo_crew_wait(crew *c) {
   pthread_mutex_lock(&c->lock);
   while (c->busy > 0 || c->jobs > 0) pthread_cond_wait(&c->rest, &c->lock);
   pthread_mutex_unlock(&c->lock);
 }
 
-void crew_free(crew *c) {
+void repo_crew_free(crew *c) {
   pthread_mutex_lock(&c->lock);
   c->ends = true;
   pthread_cond_broadcast(&c->work);

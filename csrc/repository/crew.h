@@ -26,15 +26,16 @@ typedef struct crew_way {
 } crew_way;
 
 /* NULL sets *e. Fewer threads than wanted are no error, none is. */
-crew *crew_new(unsigned threads, const crew_way *way, void *context, error **e);
-void crew_push(crew *c, crew_job *job, crew_rank rank);
+crew *repo_crew_new(unsigned threads, const crew_way *way, void *context,
+                    error **e);
+void repo_crew_push(crew *c, crew_job *job, crew_rank rank);
 /* Whether a thread has nothing to do, so that a job would be begun at once. */
-bool crew_has_idle(const crew *c);
+bool repo_crew_has_idle(const crew *c);
 /* Runs an urgent job, if there is one: instead of waiting for it. */
-bool crew_help(crew *c, void *hand);
+bool repo_crew_help(crew *c, void *hand);
 /* Until there is no job, and none is running. */
-void crew_wait(crew *c);
+void repo_crew_wait(crew *c);
 /* No job may be left. */
-void crew_free(crew *c);
+void repo_crew_free(crew *c);
 
 #endif

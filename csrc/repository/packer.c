@@ -17,7 +17,7 @@
 ** Failures
 ** ---------------------------------------------------------------- */
 
-void packer_fail(packer *p, error *e) {
+void repo_packer_fail(packer *p, error *e) {
   pthread_mutex_lock(&p->lock);
   if (p->why == NULL)
     p->why = e;
@@ -28,7 +28,7 @@ void packer_fail(packer *p, error *e) {
   pthread_mutex_unlock(&p->lock);
 }
 
-error *packer_why(packer *p) {
+error *repo_packer_why(packer *p) {
   if (p->failed) return error_ref(p->why); /* never changed once it is there */
   if (!repo_stopped(p->stop)) return NULL;
   return repo_error(SAROS_E_CANCELLED, "the backup was cancelled");
@@ -65,7 +65,7 @@ static slot *open_slot(packer *p, repo_blob_type type, bool *no_memory) {
   slot *other = p->spare[!type];
   if (p->slots >= p->slots_most && other != NULL) {
     p->spare[!type] = other->next;
-    packer_slot_free(other);
+    repo_packer_slot_free(other);
     p->slots--;
   }
   if (p->slots >= p->slots_most) return NULL;
@@ -92,14 +92,14 @@ static error *take(packer *p, repo_blob_type type, slot **s) {
   }
   pthread_mutex_unlock(&p->lock);
   if (*s != NULL) return NULL;
-  return no_memory ? error_no_memory() : packer_why(p);
+  return no_memory ? error_no_memory() : repo_packer_why(p);
 }
 
 /* With the lock held. */
 static void give_locked(packer *p, slot *s) {
   if (repo_pack_is_full(s->pack)) {
     p->open[s->type]--;
-    packer_store_push(p, s);
+    repo_packer_store_push(p, s);
   } else {
     s->next = p->idle[s->type];
     p->idle[s->type] = s;
@@ -125,13 +125,13 @@ static error *claim_blob(packer *p, repo_blob_type type, const repo_id *id,
   bool no_memory;
   repo_place place;
   pthread_mutex_lock(&p->lock);
-  *mine = claims_put(&p->own, type, id, &no_memory);
+  *mine = repo_claims_put(&p->own, type, id, &no_memory);
   pthread_mutex_unlock(&p->lock);
   if (no_memory) return error_no_memory();
   if (!*mine || repo_index_claim(p->index, type, id)) return NULL;
   if (!repo_index_find(p->index, type, id, 0, &place)) return NULL;
   pthread_mutex_lock(&p->lock);
-  claims_drop(&p->own, type, id);
+  repo_claims_drop(&p->own, type, id);
   pthread_mutex_unlock(&p->lock);
   *mine = false;
   return NULL;
@@ -172,8 +172,7 @@ static error *seal(packer *p, repo_tool *tool, const void *data, size_t size,
   blob->plain_length = 0;
   if (compresses(p, (repo_blob_type)blob->type, data, size)) {
     stored = room_for(size) - REPO_SEAL;
-    error *e =
-        repo_zip_pack(tool->zip, p->o.level, data, size, plain, &stored);
+    error *e = repo_zip_pack(tool->zip, p->o.level, data, size, plain, &stored);
     if (e != NULL) return e;
     blob->plain_length = (uint32_t)size;
     if (stored >= size && blob->type == REPO_DATA) blob->plain_length = 0;
@@ -250,9 +249,9 @@ static error *add_dry(packer *p, repo_blob_type type, const void *data,
   return e;
 }
 
-error *packer_add(packer *p, repo_tool *tool, repo_blob_type type,
-                  const void *data, size_t size, repo_id *id) {
-  error *e = packer_why(p);
+error *repo_packer_add(packer *p, repo_tool *tool, repo_blob_type type,
+                       const void *data, size_t size, repo_id *id) {
+  error *e = repo_packer_why(p);
   if (e != NULL) return e;
   if (size > UINT32_MAX - (1u << 26))
     return repo_error(SAROS_E_REFUSED,
@@ -265,7 +264,7 @@ error *packer_add(packer *p, repo_tool *tool, repo_blob_type type,
     e = add_data(p, tool, data, size, id);
   else
     e = add_tree(p, tool, data, size, id);
-  if (e != NULL) packer_fail(p, error_ref(e));
+  if (e != NULL) repo_packer_fail(p, error_ref(e));
   return e;
 }
 
@@ -274,8 +273,9 @@ error *packer_add(packer *p, repo_tool *tool, repo_blob_type type,
 ** From begin to end
 ** ---------------------------------------------------------------- */
 
-packer *packer_new(repo_hold *h, repo_index *index, const packer_options *o,
-                   const repo_stop *stop, error **e) {
+packer *repo_packer_new(repo_hold *h, repo_index *index,
+                        const packer_options *o, const repo_stop *stop,
+                        error **e) {
   packer *p = mem_zero(sizeof *p);
   *e = NULL;
   if (p == NULL) {
@@ -289,12 +289,12 @@ packer *packer_new(repo_hold *h, repo_index *index, const packer_options *o,
   p->version = repo_config_of(h->r)->version;
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->moved, NULL);
-  if (!o->dry) packer_store_start(p);
+  if (!o->dry) repo_packer_store_start(p);
   p->slots_most = o->open + 1 + p->thread_count;
   if (o->dry || p->thread_count > 0) return p;
   *e = repo_error(SAROS_E_OUTOFMEMORY,
                   "no thread can be started: there are too many already");
-  packer_free(p);
+  repo_packer_free(p);
   return NULL;
 }
 
@@ -319,9 +319,9 @@ static error *join_rest(packer *p) {
   for (slot *into = NULL; list != NULL; list = next) {
     next = list->next;
     error *e = NULL;
-    bool moved = into != NULL && repo_pack_bytes(into->pack) +
-                                         repo_pack_bytes(list->pack) <=
-                                     p->o.pack_size;
+    bool moved = into != NULL &&
+                 repo_pack_bytes(into->pack) + repo_pack_bytes(list->pack) <=
+                     p->o.pack_size;
     if (moved) e = join(into->pack, list->pack, repo_pack_data(list->pack));
     if (e == NULL && moved) repo_pack_clear(list->pack);
     list->next = p->idle[REPO_DATA];
@@ -339,9 +339,9 @@ static void push_rest(packer *p) {
       p->idle[type] = s->next;
       p->open[type]--;
       if (repo_pack_count(s->pack) > 0) {
-        packer_store_push(p, s);
+        repo_packer_store_push(p, s);
       } else {
-        packer_slot_free(s);
+        repo_packer_slot_free(s);
         p->slots--;
       }
     }
@@ -353,24 +353,23 @@ static void push_rest(packer *p) {
 static void give_up_rest(packer *p) {
   for (size_t i = 0; i < p->own.room; i++) {
     const claim *c = &p->own.table[i];
-    if (c->taken)
-      repo_index_give_up(p->index, (repo_blob_type)c->type, &c->id);
+    if (c->taken) repo_index_give_up(p->index, (repo_blob_type)c->type, &c->id);
   }
-  claims_free(&p->own);
+  repo_claims_free(&p->own);
 }
 
-error *packer_end(packer *p, bool give_up) {
-  error *e = packer_why(p);
+error *repo_packer_end(packer *p, bool give_up) {
+  error *e = repo_packer_why(p);
   if (e == NULL && !give_up && !p->o.dry) {
     pthread_mutex_lock(&p->lock);
     e = join_rest(p);
     if (e == NULL) push_rest(p);
     pthread_mutex_unlock(&p->lock);
   }
-  packer_store_end(p);
-  if (e == NULL) e = packer_why(p);
+  repo_packer_store_end(p);
+  if (e == NULL) e = repo_packer_why(p);
   /* Also now: what is stored is to be found the next time. */
-  error *why = packer_store_index(p, 1);
+  error *why = repo_packer_store_index(p, 1);
   if (e == NULL)
     e = why;
   else
@@ -379,7 +378,7 @@ error *packer_end(packer *p, bool give_up) {
   return e;
 }
 
-void packer_count(packer *p, packer_counts *counts) {
+void repo_packer_count(packer *p, packer_counts *counts) {
   pthread_mutex_lock(&p->lock);
   *counts = p->counts;
   pthread_mutex_unlock(&p->lock);
@@ -388,19 +387,19 @@ void packer_count(packer *p, packer_counts *counts) {
 static void free_slots(slot *s) {
   while (s != NULL) {
     slot *next = s->next;
-    packer_slot_free(s);
+    repo_packer_slot_free(s);
     s = next;
   }
 }
 
-void packer_free(packer *p) {
+void repo_packer_free(packer *p) {
   if (p == NULL) return;
   for (int type = 0; type < 2; type++) {
     free_slots(p->idle[type]);
     free_slots(p->spare[type]);
   }
   free_slots(p->full);
-  claims_free(&p->own);
+  repo_claims_free(&p->own);
   while (p->named != NULL) {
     named *next = p->named->next;
     mem_free(p->named);

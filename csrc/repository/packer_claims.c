@@ -16,9 +16,8 @@ static claim *place_of(const claims *c, repo_blob_type type,
                        const repo_id *id) {
   claim wanted = {*id, (uint8_t)type, true};
   size_t at = home_of(&wanted, c->room);
-  while (c->table[at].taken &&
-         (c->table[at].type != wanted.type ||
-          memcmp(&c->table[at].id, id, sizeof *id) != 0))
+  while (c->table[at].taken && (c->table[at].type != wanted.type ||
+                                memcmp(&c->table[at].id, id, sizeof *id) != 0))
     at = (at + 1) & (c->room - 1);
   return &c->table[at];
 }
@@ -38,8 +37,8 @@ static bool grow(claims *c) {
   return true;
 }
 
-bool claims_put(claims *c, repo_blob_type type, const repo_id *id,
-                bool *no_memory) {
+bool repo_claims_put(claims *c, repo_blob_type type, const repo_id *id,
+                     bool *no_memory) {
   *no_memory = (c->count + 1) * 4 > c->room * 3 && !grow(c);
   if (*no_memory) return false;
   claim *place = place_of(c, type, id);
@@ -50,7 +49,7 @@ bool claims_put(claims *c, repo_blob_type type, const repo_id *id,
 }
 
 /* Those behind it move up, unless they would come before where they belong. */
-void claims_drop(claims *c, repo_blob_type type, const repo_id *id) {
+void repo_claims_drop(claims *c, repo_blob_type type, const repo_id *id) {
   if (c->count == 0) return;
   size_t last = c->room - 1;
   claim *place = place_of(c, type, id);
@@ -66,7 +65,7 @@ void claims_drop(claims *c, repo_blob_type type, const repo_id *id) {
   c->count--;
 }
 
-void claims_free(claims *c) {
+void repo_claims_free(claims *c) {
   mem_free(c->table);
   *c = (claims){NULL, 0, 0};
 }

@@ -47,9 +47,9 @@ struct packer {
   /* Nothing is called with it held that can sleep. */
   pthread_mutex_t lock;
   pthread_cond_t moved;
-  slot *idle[2];   /* open, the one that was used last first */
+  slot *idle[2]; /* open, the one that was used last first */
   unsigned open[2];
-  slot *spare[2];  /* empty */
+  slot *spare[2]; /* empty */
   unsigned slots, slots_most;
   slot *full, *full_last; /* to be stored */
   unsigned storing;
@@ -68,24 +68,24 @@ struct packer {
 };
 
 /* packer_claims.c, with the lock held. False: it is in the set already. */
-bool claims_put(claims *c, repo_blob_type type, const repo_id *id,
-                bool *no_memory);
-void claims_drop(claims *c, repo_blob_type type, const repo_id *id);
-void claims_free(claims *c);
+bool repo_claims_put(claims *c, repo_blob_type type, const repo_id *id,
+                     bool *no_memory);
+void repo_claims_drop(claims *c, repo_blob_type type, const repo_id *id);
+void repo_claims_free(claims *c);
 
 /* The first one counts. Takes it over. */
-void packer_fail(packer *p, error *e);
+void repo_packer_fail(packer *p, error *e);
 /* What it failed with, or that it was asked to end; NULL: go on. */
-error *packer_why(packer *p);
+error *repo_packer_why(packer *p);
 
 /* packer_store.c */
-void packer_store_start(packer *p);
+void repo_packer_store_start(packer *p);
 /* With the lock held: to be stored. */
-void packer_store_push(packer *p, slot *s);
+void repo_packer_store_push(packer *p, slot *s);
 /* Until all of them are stored; the threads are gone then. */
-void packer_store_end(packer *p);
+void repo_packer_store_end(packer *p);
 /* The index files of all that was stored. */
-error *packer_store_index(packer *p, size_t least);
-void packer_slot_free(slot *s);
+error *repo_packer_store_index(packer *p, size_t least);
+void repo_packer_slot_free(slot *s);
 
 #endif

@@ -10,7 +10,7 @@
    that is killed has stored until then need not be stored again. */
 #define INDEX_MS ((uint64_t)10 * 60 * 1000)
 
-void packer_slot_free(slot *s) {
+void repo_packer_slot_free(slot *s) {
   repo_pack_free(s->pack);
   mem_free(s);
 }
@@ -35,7 +35,8 @@ static error *publish(packer *p, const named *list) {
   pthread_mutex_lock(&p->lock);
   for (const named *n = list; n != NULL; n = n->next)
     for (size_t i = 0; i < n->count; i++)
-      claims_drop(&p->own, (repo_blob_type)n->blobs[i].type, &n->blobs[i].id);
+      repo_claims_drop(&p->own, (repo_blob_type)n->blobs[i].type,
+                       &n->blobs[i].id);
   pthread_mutex_unlock(&p->lock);
   return NULL;
 }
@@ -58,7 +59,7 @@ static error *write_index(packer *p, const named *list) {
   return e;
 }
 
-error *packer_store_index(packer *p, size_t least) {
+error *repo_packer_store_index(packer *p, size_t least) {
   pthread_mutex_lock(&p->lock);
   named *list = NULL;
   if (is_due(p, least)) {
@@ -90,7 +91,7 @@ static error *name_pack(packer *p, const repo_pack *pack, const repo_id *id) {
   p->named = n;
   p->named_blobs += count;
   pthread_mutex_unlock(&p->lock);
-  return packer_store_index(p, REPO_INDEX_FULL);
+  return repo_packer_store_index(p, REPO_INDEX_FULL);
 }
 
 
@@ -104,11 +105,10 @@ static error *wait_for_rate(packer *p, size_t size) {
   uint64_t now = repo_clock();
   pthread_mutex_lock(&p->lock);
   uint64_t from = p->paid_until > now ? p->paid_until : now;
-  p->paid_until =
-      from + (uint64_t)((double)size * 1000.0 / (double)p->o.rate);
+  p->paid_until = from + (uint64_t)((double)size * 1000.0 / (double)p->o.rate);
   pthread_mutex_unlock(&p->lock);
   if (from == now || repo_pause(p->stop, from - now)) return NULL;
-  return packer_why(p);
+  return repo_packer_why(p);
 }
 
 static error *store_pack(packer *p, repo_tool *tool, repo_pack *pack) {
@@ -124,7 +124,7 @@ static error *store_pack(packer *p, repo_tool *tool, repo_pack *pack) {
 
 /* After a failure what waits is let go unstored. */
 static error *store_next(packer *p, repo_tool *tool, slot *s) {
-  error *e = packer_why(p);
+  error *e = repo_packer_why(p);
   return e != NULL ? e : store_pack(p, tool, s->pack);
 }
 
@@ -132,7 +132,7 @@ static void *work(void *argument) {
   packer *p = argument;
   repo_tool *tool = NULL;
   error *e = repo_tools_take(repo_tools_of(p->h->r), &tool);
-  if (e != NULL) packer_fail(p, e);
+  if (e != NULL) repo_packer_fail(p, e);
   pthread_mutex_lock(&p->lock);
   for (;;) {
     slot *s = p->full;
@@ -145,7 +145,7 @@ static void *work(void *argument) {
     pthread_mutex_unlock(&p->lock);
     if (tool != NULL) {
       e = store_next(p, tool, s);
-      if (e != NULL) packer_fail(p, e);
+      if (e != NULL) repo_packer_fail(p, e);
     }
     repo_pack_clear(s->pack);
     pthread_mutex_lock(&p->lock);
@@ -158,7 +158,7 @@ static void *work(void *argument) {
   return NULL;
 }
 
-void packer_store_push(packer *p, slot *s) {
+void repo_packer_store_push(packer *p, slot *s) {
   s->next = NULL;
   if (p->full == NULL)
     p->full = s;
@@ -167,7 +167,7 @@ void packer_store_push(packer *p, slot *s) {
   p->full_last = s;
 }
 
-void packer_store_start(packer *p) {
+void repo_packer_store_start(packer *p) {
   sigset_t all, before;
   unsigned wanted = p->h->store->connections;
   if (wanted < 1) wanted = 1;
@@ -180,7 +180,7 @@ void packer_store_start(packer *p) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void packer_store_end(packer *p) {
+void repo_packer_store_end(packer *p) {
   pthread_mutex_lock(&p->lock);
   p->ends = true;
   pthread_cond_broadcast(&p->moved);

@@ -71,8 +71,7 @@ static bool take_streams(lua_State *L, int index, repo_stream *streams,
     lua_rawgeti(L, index, (lua_Integer)i + 1);
     streams[i] = (repo_stream){-1, NULL};
     if (lua_isinteger(L, -1)) {
-      streams[i].fd =
-          fcntl((int)lua_tointeger(L, -1), F_DUPFD_CLOEXEC, 3);
+      streams[i].fd = fcntl((int)lua_tointeger(L, -1), F_DUPFD_CLOEXEC, 3);
     } else {
       streams[i].op = saros_op_ref(saros_check(L, -1));
       streams[i].fd = saros_op_stream(streams[i].op);
@@ -95,8 +94,7 @@ static int call_method(lua_State *L) {
   luaL_checkstack(L, 8, NULL);
   value *options = options_take(L, 3);
   repo_stream *streams = count > 0 ? mem_alloc(count * sizeof *streams) : NULL;
-  if (count > 0 &&
-      (streams == NULL || !take_streams(L, 5, streams, count))) {
+  if (count > 0 && (streams == NULL || !take_streams(L, 5, streams, count))) {
     repo_value_wipe(options);
     repo_streams_free(streams, streams != NULL ? count : 0);
     return luaL_error(L,
