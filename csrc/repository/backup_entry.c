@@ -200,12 +200,12 @@ static void read_file(directory *d, size_t at, repo_at where, bool was_there,
   struct statx sx;
   BACKUP_TEST(d->b, "file", where.name);
   int fd = open_file(where.fd, where.name);
-  BACKUP_TEST(d->b, "opened", where.name);
   error *e = fd >= 0 ? repo_node_stat((repo_at){fd, NULL}, &sx)
                      : error_of_errno(SAROS_FACADE_SAROS, errno,
                                       "cannot open the file", NULL);
   if (e == NULL && !S_ISREG(sx.stx_mode))
     e = repo_error(SAROS_E_CHANGED, "it is no regular file any more");
+  BACKUP_TEST(d->b, "opened", where.name);
   bool skipped = e == NULL && (repo_exclude_size(d->b->o.exclude, sx.stx_mode,
                                                  sx.stx_size) ||
                                is_elsewhere(d, &sx));

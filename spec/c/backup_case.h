@@ -263,12 +263,12 @@ static inline bool has_restic(void) {
 #define RESTIC "TMPDIR=%s/tmp RESTIC_PASSWORD=x restic --no-cache -q -r "
 
 static inline bool restic_checks(const char *repository) {
-  return run_shell(NULL,
-                   RESTIC
-                   "%s check --read-data 2>&1 | tail -5; "
-                   "TMPDIR=%s/tmp RESTIC_PASSWORD=x restic --no-cache "
-                   "-q -r %s check >/dev/null",
-                   place.path, at(repository), place.path, at(repository));
+  return run_shell(
+      NULL,
+      RESTIC
+      "%s check --read-data >%s/tmp/check 2>&1 || { cat %s/tmp/check; "
+      "false; }",
+      place.path, at(repository), place.path, place.path);
 }
 
 /* The summary of a backup by restic: what it added. */
