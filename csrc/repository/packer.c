@@ -88,7 +88,9 @@ static error *take(packer *p, repo_blob_type type, slot **s) {
     else if (p->open[type] < open_most(p, type))
       *s = open_slot(p, type, &no_memory);
     if (*s != NULL || no_memory) break;
+    p->waiting++;
     pthread_cond_wait(&p->moved, &p->lock);
+    p->waiting--;
   }
   pthread_mutex_unlock(&p->lock);
   if (*s != NULL) return NULL;
@@ -104,7 +106,7 @@ static void give_locked(packer *p, slot *s) {
     s->next = p->idle[s->type];
     p->idle[s->type] = s;
   }
-  pthread_cond_broadcast(&p->moved);
+  if (p->waiting > 0) pthread_cond_broadcast(&p->moved);
 }
 
 static void give(packer *p, slot *s) {
@@ -289,6 +291,7 @@ packer *repo_packer_new(repo_hold *h, repo_index *index,
   p->version = repo_config_of(h->r)->version;
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->moved, NULL);
+  pthread_cond_init(&p->work, NULL);
   if (!o->dry) repo_packer_store_start(p);
   p->slots_most = o->open + 1 + p->thread_count;
   if (o->dry || p->thread_count > 0) return p;
@@ -406,6 +409,7 @@ void repo_packer_free(packer *p) {
     p->named = next;
   }
   error_unref(p->why);
+  pthread_cond_destroy(&p->work);
   pthread_cond_destroy(&p->moved);
   pthread_mutex_destroy(&p->lock);
   mem_free(p);

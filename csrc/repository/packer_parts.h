@@ -46,13 +46,14 @@ struct packer {
   unsigned version;
   /* Nothing is called with it held that can sleep. */
   pthread_mutex_t lock;
-  pthread_cond_t moved;
+  pthread_cond_t moved; /* a pack is to be had, or it has failed */
+  pthread_cond_t work;  /* for who stores: one is full, or it ends */
   slot *idle[2]; /* open, the one that was used last first */
   unsigned open[2];
   slot *spare[2]; /* empty */
   unsigned slots, slots_most;
   slot *full, *full_last; /* to be stored */
-  unsigned storing;
+  unsigned waiting; /* for a pack */
   bool ends;
   claims own;
   packer_counts counts;

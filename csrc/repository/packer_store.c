@@ -138,7 +138,7 @@ static void *work(void *argument) {
     slot *s = p->full;
     if (s == NULL && p->ends) break;
     if (s == NULL) {
-      pthread_cond_wait(&p->moved, &p->lock);
+      pthread_cond_wait(&p->work, &p->lock);
       continue;
     }
     p->full = s->next;
@@ -165,6 +165,7 @@ void repo_packer_store_push(packer *p, slot *s) {
   else
     p->full_last->next = s;
   p->full_last = s;
+  pthread_cond_signal(&p->work);
 }
 
 void repo_packer_store_start(packer *p) {
@@ -183,7 +184,7 @@ void repo_packer_store_start(packer *p) {
 void repo_packer_store_end(packer *p) {
   pthread_mutex_lock(&p->lock);
   p->ends = true;
-  pthread_cond_broadcast(&p->moved);
+  pthread_cond_broadcast(&p->work);
   pthread_mutex_unlock(&p->lock);
   while (p->thread_count > 0) pthread_join(p->threads[--p->thread_count], NULL);
 }
