@@ -6,6 +6,7 @@
 #include "api.h"
 #include "op/facade.h"
 #include "op/op.h"
+#include "op/process.h"
 
 const facade *const facades[SAROS_FACADES] = {
     [SAROS_FACADE_SAROS] = &facade_saros,
@@ -71,7 +72,9 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(value_boolean),
                        F(log),
                        F(device_hold),
-                       F(device_release)
+                       F(device_release),
+                       F(op_detail),
+                       F(op_stream)
 #undef F
 };
 
@@ -89,4 +92,12 @@ saros_device *saros_device_hold(int fd, const char *why, const char *path) {
 
 void saros_device_release(saros_device *hold) {
   if (hold != NULL) device_release((device_hold *)hold);
+}
+
+void saros_op_detail(saros_op *op, const char *name, saros_value *item) {
+  if (item != NULL) op_set_detail(op, name, (value *)(void *)item);
+}
+
+int saros_op_stream(saros_op *op) {
+  return op_is_process(op) ? process_take_stream(op) : -1;
 }

@@ -305,6 +305,13 @@ typedef struct saros_api {
      cannot be kept in mind. */
   saros_device *(*device_hold)(int fd, const char *why, const char *path);
   void (*device_release)(saros_device *hold); /* NULL is let go, too */
+
+  /* One more field of status(): "path", what is worked on now. Takes over
+     `item`. */
+  void (*op_detail)(saros_op *op, const char *name, saros_value *item);
+  /* The standard output of a process that was started with "stream": the
+     caller's to read and close. -1: it is none, or was taken already. */
+  int (*op_stream)(saros_op *op);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -411,6 +418,8 @@ SAROS_FN(saros_value *, value_boolean, (int b), (b))
 SAROS_PROC(log, (saros_log_level level, const char *area, const char *text), (level, area, text))
 SAROS_FN(saros_device *, device_hold, (int fd, const char *why, const char *path), (fd, why, path))
 SAROS_PROC(device_release, (saros_device *hold), (hold))
+SAROS_PROC(op_detail, (saros_op *op, const char *name, saros_value *item), (op, name, item))
+SAROS_FN(int, op_stream, (saros_op *op), (op))
 /* clang-format on */
 
 #undef SAROS_FN

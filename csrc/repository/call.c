@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "repository/repo_parts.h"
 
@@ -97,6 +98,7 @@ uint32_t repo_call_run(saros_op *op, void *self) {
 void repo_call_release(void *self) {
   repo_call *c = self;
   repo_value_wipe(c->options);
+  repo_streams_free(c->streams, c->stream_count);
   value_free(c->output);
   repo_unref(c->r);
   mem_free(c);
@@ -110,11 +112,26 @@ static bool is_pending(const char *name) {
   return pending;
 }
 
+void repo_streams_free(repo_stream *streams, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (streams[i].fd >= 0) close(streams[i].fd);
+    if (streams[i].op != NULL) saros_op_unref(streams[i].op);
+  }
+  mem_free(streams);
+}
+
 saros_op *repo_call_begin(repo *r, const repo_work *work, value *options,
                           const char *name, uint32_t *why) {
+  return repo_call_begin_with(r, work, options, NULL, 0, name, why);
+}
+
+saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
+                               repo_stream *streams, size_t stream_count,
+                               const char *name, uint32_t *why) {
   repo_call *c = mem_zero(sizeof *c);
   if (c == NULL) {
     repo_value_wipe(options);
+    repo_streams_free(streams, stream_count);
     *why = SAROS_E_OUTOFMEMORY;
     return NULL;
   }
@@ -122,6 +139,8 @@ saros_op *repo_call_begin(repo *r, const repo_work *work, value *options,
   c->work = work;
   c->r = repo_ref(r);
   c->options = options;
+  c->streams = streams;
+  c->stream_count = stream_count;
   saros_op *op = saros_op_new(&work->kind, c, name);
   if (op == NULL) {
     *why = name != NULL && is_pending(name) ? SAROS_E_BUSY_NAME

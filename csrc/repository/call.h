@@ -10,14 +10,23 @@
 
 typedef struct repo_work repo_work;
 
+/* What is read to its end. With an operation it is only whole when that
+   succeeds. */
+typedef struct repo_stream {
+  int fd;       /* ours */
+  saros_op *op; /* a reference, or NULL */
+} repo_stream;
+
 typedef struct repo_call {
   repo_stop stop; /* the operation was cancelled */
   saros_op *op;
   const repo_work *work;
-  repo *r;        /* a reference */
-  value *options; /* NULL: none; wiped when it is over */
-  value *output;  /* to be set; NULL: true */
-  bool partial;   /* done, but not with everything: SAROS_S_PARTIAL */
+  repo *r;              /* a reference */
+  value *options;       /* NULL: none; wiped when it is over */
+  repo_stream *streams; /* by their numbers in the options */
+  size_t stream_count;
+  value *output; /* to be set; NULL: true */
+  bool partial;  /* done, but not with everything: SAROS_S_PARTIAL */
 } repo_call;
 
 struct repo_work {
@@ -42,6 +51,11 @@ const repo_work *repo_work_find(const char *name);
    operation, or NULL. The operation with one reference; NULL sets *why. */
 saros_op *repo_call_begin(repo *r, const repo_work *work, value *options,
                           const char *name, uint32_t *why);
+/* The same with streams (mem_alloc'd), which are taken over, too. */
+saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
+                               repo_stream *streams, size_t stream_count,
+                               const char *name, uint32_t *why);
+void repo_streams_free(repo_stream *streams, size_t count);
 
 /* In `run`: a lock, and back. What goes wrong at the end is told to the
    operation. */
@@ -60,5 +74,7 @@ error *repo_work_remove_key(repo_call *c);
 error *repo_work_change_password(repo_call *c);
 error *repo_work_locks(repo_call *c);
 error *repo_work_unlock(repo_call *c);
+/* backup.c */
+error *repo_work_backup(repo_call *c);
 
 #endif

@@ -156,6 +156,16 @@ const repo_blob *repo_pack_blobs(const repo_pack *p) {
 }
 
 
+const uint8_t *repo_pack_data(const repo_pack *p) {
+  return p->data;
+}
+
+
+size_t repo_pack_bytes(const repo_pack *p) {
+  return p->size;
+}
+
+
 static uint8_t *put_number(uint8_t *to, size_t n) {
   for (int i = 0; i < 4; i++) *to++ = (uint8_t)(n >> 8 * i);
   return to;

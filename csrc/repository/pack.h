@@ -41,6 +41,9 @@ void repo_pack_hash(repo_pack *p, const void *data, size_t size, repo_id *id);
 bool repo_pack_is_full(const repo_pack *p);
 size_t repo_pack_count(const repo_pack *p);
 const repo_blob *repo_pack_blobs(const repo_pack *p);
+/* What is in it so far, without a header. */
+const uint8_t *repo_pack_data(const repo_pack *p);
+size_t repo_pack_bytes(const repo_pack *p);
 /* Adds the header. All bytes, and the id. Nothing is added after it. */
 error *repo_pack_end(repo_pack *p, repo_sealer *s, const void **data,
                      size_t *size, repo_id *id);

@@ -73,6 +73,11 @@ error *repo_tree_text_add(repo_tree_text *t, const repo_node *node);
    the next call). */
 error *repo_tree_text_end(repo_tree_text *t, const char **json, size_t *size);
 
+/* One node alone, appended as it stands in a tree; nothing is checked. Its
+   subtree's 64 digits come last, before a quote and a brace, unless it has an
+   error. */
+void repo_node_write(buffer *b, const repo_node *node);
+
 /* Reading: strict, bounded, from a blob that may be hostile: SAROS_E_DAMAGED,
    and nothing after it. Names are checked as said above, and their order. A
    file without content and a directory without a subtree are the caller's to
@@ -82,5 +87,8 @@ repo_tree_reader *repo_tree_reader_new(const char *json, size_t size);
 void repo_tree_reader_free(repo_tree_reader *r);
 /* False: there is no other; or *e is set. */
 bool repo_tree_reader_next(repo_tree_reader *r, repo_node *node, error **e);
+/* The text of the node that was read last, as it stands in the tree. */
+void repo_tree_reader_raw(const repo_tree_reader *r, const char **json,
+                          size_t *size);
 
 #endif

@@ -41,6 +41,7 @@ struct repo_tree_reader {
   room pieces, attributes, content;
   uint64_t seen;     /* fields of this node: a bit each */
   unsigned expected; /* the field that is likely next */
+  const char *raw_begin;
 };
 
 repo_tree_reader *repo_tree_reader_new(const char *json, size_t size) {
@@ -487,9 +488,16 @@ static bool advance(repo_tree_reader *r) {
 bool repo_tree_reader_next(repo_tree_reader *r, repo_node *n, error **e) {
   *e = NULL;
   bool more = r->position != AT_END && advance(r);
+  r->raw_begin = r->scan.at;
   if (more) read_node(r, n);
   if (repo_scan_is_well(&r->scan)) return more;
   r->position = AT_END;
   *e = repo_scan_error(&r->scan, "a tree");
   return false;
+}
+
+void repo_tree_reader_raw(const repo_tree_reader *r, const char **json,
+                          size_t *size) {
+  *json = r->raw_begin;
+  *size = (size_t)(r->scan.at - r->raw_begin);
 }

@@ -154,7 +154,7 @@ static void put_content(buffer *b, const repo_node *n) {
   buffer_byte(b, ']');
 }
 
-static void put_node(buffer *b, const repo_node *n) {
+void repo_node_write(buffer *b, const repo_node *n) {
   buffer_text(b, "{\"name\":");
   repo_go_name(b, n->name, n->name_size);
   buffer_text(b, ",\"type\":\"");
@@ -233,7 +233,7 @@ error *repo_tree_text_add(repo_tree_text *t, const repo_node *n) {
   buffer_clear(&t->last);
   buffer_put(&t->last, n->name, n->name_size);
   if (t->json.size > 10) buffer_byte(&t->json, ',');
-  put_node(&t->json, n);
+  repo_node_write(&t->json, n);
   return t->json.failed || t->last.failed ? error_no_memory() : NULL;
 }
 

@@ -241,4 +241,113 @@ function handle:stats(options)
   return self:_call("stats", nil, options.name)
 end
 
+---@class saros.repository.source
+---@field path? string what is read
+---@field origin? { path: string, device?: integer } what it is a shadow of: the version shows this path, and this device (that of the path, if it is not given), so that the next version finds everything unchanged
+---@field name? string of what a stream is stored as
+---@field stream? saros.operation|integer a process with `stdout = "stream"`, or an open descriptor. One that fails, also after its end, writes no version
+
+---@class saros.repository.backup
+---@field paths? string[] what to back up
+---@field sources? (string|saros.repository.source)[] the same, mixed with shadows and streams
+---@field tags? string[]
+---@field host? string instead of this machine's name (RESTIC_HOST)
+---@field time? number|string of the version: seconds since 1970, or RFC 3339
+---@field parent? string the version to compare with; without it the last one of this host and these paths
+---@field force? boolean compare with none: read everything
+---@field exclude? string[] patterns, as restic has them
+---@field iexclude? string[] the same, whether they are capitals or not
+---@field exclude_file? string[] files of patterns, one a line
+---@field iexclude_file? string[]
+---@field exclude_if_present? string[] "NAME" or "NAME:HEADER": leave out what is in a directory with such a file
+---@field exclude_caches? boolean leave out what is in a directory with a CACHEDIR.TAG
+---@field exclude_larger_than? integer|string leave out larger files: bytes, or a text as "10M"
+---@field one_file_system? boolean do not go into other file systems
+---@field skip_if_unchanged? boolean write no version that is the same as the one before
+---@field ignore_ctime? boolean a file with another ctime is unchanged all the same
+---@field ignore_inode? boolean … and one with another inode
+---@field with_atime? boolean keep the times of the last access
+---@field compression? "auto"|"off"|"fastest"|"better"|"max"
+---@field pack_size? integer|string from 4M to 128M (16M)
+---@field read_concurrency? integer how many files to read at once
+---@field limit_upload? integer|string bytes a second
+---@field dry_run? boolean store nothing, only say what would be
+---@field name? string of the operation
+
+---@class saros.repository.backed_up
+---@field id? string the version; none when nothing was to be written
+---@field parent? string the version it was compared with
+---@field tree string
+---@field skipped boolean it was the same as the one before (skip_if_unchanged)
+---@field failed integer items that could not be read, or not all of them
+---@field errors table[] the first 1000 of them: { path, message, code, errno }
+---@field files integer
+---@field bytes integer that they have
+---@field files_new integer
+---@field files_changed integer
+---@field files_unmodified integer
+---@field dirs_new integer
+---@field dirs_changed integer
+---@field dirs_unmodified integer
+---@field data_blobs integer that were not there yet
+---@field tree_blobs integer
+---@field bytes_added integer what these have
+---@field bytes_packed integer … and take, compressed and sealed
+---@field duration number seconds
+
+-- A source for C: what is no text goes to the streams.
+local function source_of(source, streams)
+  if type(source) == "string" then return source end
+  if type(source) ~= "table" then
+    error("repo:backup: sources: a path or a table expected, got "
+      .. type(source), 3)
+  end
+  check("repo:backup: a source", source, { path = "string", origin = "table",
+    name = "string", stream = "number|table|userdata" }, 2)
+  if source.stream == nil then return source end
+  if type(source.name) ~= "string" then
+    error("repo:backup: a stream needs a name", 3)
+  end
+  streams[#streams + 1] = source.stream
+  return { name = source.name, stream = #streams - 1 }
+end
+
+--- Makes a version of what is in these paths. What could not be read is left
+--- out and listed: then the operation's code is SAROS_S_PARTIAL. Cancelling it
+--- loses nothing: what is stored is found the next time.
+---
+--- ```lua
+--- local r = assert(repo:backup { paths = { "/srv" }, exclude = { "*.tmp" } }:wait())
+--- print(r.id, r.files_new, r.bytes_added, #r.errors)
+--- ```
+---@param options saros.repository.backup
+---@return saros.operation op its result: `saros.repository.backed_up`
+function handle:backup(options)
+  options = check("repo:backup", options, { paths = "table",
+    sources = "table", tags = "table", host = "string",
+    time = "number|string", parent = "string", force = "boolean",
+    exclude = "table", iexclude = "table", exclude_file = "table",
+    iexclude_file = "table", exclude_if_present = "table",
+    exclude_caches = "boolean", exclude_larger_than = "number|string",
+    one_file_system = "boolean", skip_if_unchanged = "boolean",
+    ignore_ctime = "boolean", ignore_inode = "boolean",
+    with_atime = "boolean", compression = "string",
+    pack_size = "number|string", read_concurrency = "number",
+    limit_upload = "number|string", dry_run = "boolean", name = "string" })
+  local given, streams = {}, {}
+  for name, item in pairs(options) do
+    if name ~= "name" then given[name] = item end
+  end
+  if options.sources then
+    if options.paths then
+      error("repo:backup: paths or sources, not both", 2)
+    end
+    given.sources = {}
+    for i, source in ipairs(options.sources) do
+      given.sources[i] = source_of(source, streams)
+    end
+  end
+  return self:_call("backup", given, options.name, streams)
+end
+
 return repository

@@ -3,6 +3,7 @@
 ** call by its name. What scripts use stands on top of it, in Lua. A module of
 ** its own, written against saros.h as anybody's would be.
 */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <pthread.h>
@@ -49,15 +50,60 @@ static void push(lua_State *L, box *b, saros_op *op) {
   saros_op_unref(op);
 }
 
-/* repo:_call(work, options, name) --> op */
+/* Nothing is taken yet that an error could lose. */
+static void check_streams(lua_State *L, int index) {
+  lua_Integer count = (lua_Integer)lua_rawlen(L, index);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, index, i);
+    if (!lua_isinteger(L, -1) && saros_check(L, -1) == NULL)
+      luaL_error(L, "a stream is an operation or a descriptor, not a %s",
+                 luaL_typename(L, -1));
+    lua_pop(L, 1);
+  }
+}
+
+/* A list of descriptors, which stay the caller's, and processes with an output
+   that is a stream. False: one of them has none. Raises nothing. */
+static bool take_streams(lua_State *L, int index, repo_stream *streams,
+                         size_t count) {
+  bool good = true;
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
+    streams[i] = (repo_stream){-1, NULL};
+    if (lua_isinteger(L, -1)) {
+      streams[i].fd = fcntl((int)lua_tointeger(L, -1), F_DUPFD_CLOEXEC, 3);
+    } else {
+      streams[i].op = saros_op_ref(saros_check(L, -1));
+      streams[i].fd = saros_op_stream(streams[i].op);
+    }
+    lua_pop(L, 1);
+    good = good && streams[i].fd >= 0;
+  }
+  return good;
+}
+
+/* repo:_call(work, options, name, streams) --> op */
 static int call_method(lua_State *L) {
   repo *r = check_open(L);
   const char *name = luaL_optstring(L, 4, NULL);
   const repo_work *work = repo_work_find(luaL_checkstring(L, 2));
   luaL_argcheck(L, work != NULL, 2, "there is no such call");
   uint32_t why;
+  size_t count = lua_istable(L, 5) ? lua_rawlen(L, 5) : 0;
+  if (count > 0) check_streams(L, 5);
+  luaL_checkstack(L, 8, NULL);
   value *options = options_take(L, 3);
-  saros_op *op = repo_call_begin(r, work, options, name, &why);
+  repo_stream *streams = count > 0 ? mem_alloc(count * sizeof *streams) : NULL;
+  if (count > 0 && (streams == NULL || !take_streams(L, 5, streams, count))) {
+    repo_value_wipe(options);
+    repo_streams_free(streams, streams != NULL ? count : 0);
+    return luaL_error(L,
+                      "a stream cannot be read: a process needs "
+                      "stdout = \"stream\", which nobody else reads; a "
+                      "descriptor must be open");
+  }
+  saros_op *op =
+      repo_call_begin_with(r, work, options, streams, count, name, &why);
   if (op != NULL) {
     push(L, check(L), op);
     return 1;
