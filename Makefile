@@ -257,6 +257,8 @@ $(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(REPO_LIBS)
+# A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
+FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o: private STATIC =
 $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
     $(REPO_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
@@ -265,8 +267,6 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
 
-# A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
-FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
 $(BUILD)/spec/fuzz_%: $(BUILD)/obj/spec/fuzz/fuzz_%.o $(C_OBJECTS) \
     $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
@@ -297,6 +297,15 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
 	  $(LDFLAGS) -o $@ $<
+
+# What cutting, hashing and looking up cost, form by form.
+$(BUILD)/obj/spec/bench/repo_%.o: private STATIC =
+$(BUILD)/spec/repo_floor: $(BUILD)/obj/spec/bench/repo_floor.o $(C_OBJECTS) \
+    $(REPO_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(REPO_LIBS)
 
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
@@ -478,10 +487,12 @@ docs:  ## the reference, as one page: build/docs/index.html
 BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
   LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
-	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor
+	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor \
+	  $(if $(REPO),$(BUILD)/spec/repo_floor)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
+	@$(if $(REPO),$(BUILD)/spec/repo_floor $(ROUNDS))
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build -- demo

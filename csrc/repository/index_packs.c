@@ -110,7 +110,8 @@ typedef struct listing {
   uint32_t limits[REPO_SHARDS]; /* what comes later is left out */
   uint64_t *starts;             /* of each pack in `all`, and an end */
   reference *all;
-  repo_blob *blobs; /* of one pack */
+  repo_id pack; /* one of them, and its blobs */
+  repo_blob *blobs;
   size_t blobs_room;
 } listing;
 
@@ -151,12 +152,11 @@ static void take_blob(listing *l, reference r, repo_blob *blob) {
   pthread_mutex_lock(&s->lock);
   const repo_entry *entry =
       repo_entry_at(s, r & (((uint32_t)1 << REPO_SLOT_BITS) - 1));
-  *blob =
-      (repo_blob){.id = entry->id,
-                  .type = (entry->pack & REPO_ENTRY_TREE) != 0,
-                  .offset = entry->offset,
-                  .length = entry->length,
-                  .plain_length = entry->plain_length};
+  *blob = (repo_blob){.id = entry->id,
+                      .type = (entry->pack & REPO_ENTRY_TREE) != 0,
+                      .offset = entry->offset,
+                      .length = entry->length,
+                      .plain_length = entry->plain_length};
   pthread_mutex_unlock(&s->lock);
 }
 
@@ -181,9 +181,8 @@ static error *tell(listing *l, uint32_t pack, repo_index_each each,
   for (size_t i = 0; i < count; i++)
     take_blob(l, l->all[l->starts[pack] + i], &l->blobs[i]);
   if (count > 0) qsort(l->blobs, count, sizeof *l->blobs, by_offset);
-  repo_id id;
-  repo_index_pack_id(l->x, pack, &id);
-  return each(context, &id, l->blobs, count);
+  repo_index_pack_id(l->x, pack, &l->pack);
+  return each(context, &l->pack, l->blobs, count);
 }
 
 

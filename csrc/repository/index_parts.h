@@ -16,7 +16,7 @@
 #include "repository/index.h"
 
 #define REPO_SHARDS 64
-#define REPO_SEGMENT 128 /* entries that are allocated together */
+#define REPO_SEGMENT 64 /* entries that are allocated together */
 /* A slot of a table: a byte of the hash, then 1 + the entry's number. */
 #define REPO_SLOT_BITS 24
 #define REPO_SHARD_MOST (((uint32_t)1 << REPO_SLOT_BITS) - 2)

@@ -5,9 +5,6 @@
 
 #include "repository/index.h"
 
-#define TEXT(to, literal) \
-  (memcpy(to, literal, sizeof literal - 1), (to) + sizeof literal - 1)
-
 /* More than any blob takes: names, 64 digits, three numbers. */
 #define BLOB_MOST 256
 
@@ -34,15 +31,16 @@ static char *put_id(char *to, const repo_id *id) {
 static void put_blob(buffer *b, const repo_blob *blob, bool first) {
   char text[BLOB_MOST], *to = text;
   if (!first) *to++ = ',';
-  to = TEXT(to, "{\"id\":\"");
+  to = stpcpy(to, "{\"id\":\"");
   to = put_id(to, &blob->id);
-  to = blob->type == REPO_TREE ? TEXT(to, "\",\"type\":\"tree\",\"offset\":")
-                               : TEXT(to, "\",\"type\":\"data\",\"offset\":");
+  to = stpcpy(to, blob->type == REPO_TREE ? "\",\"type\":\"tree\""
+                                          : "\",\"type\":\"data\"");
+  to = stpcpy(to, ",\"offset\":");
   to = put_number(to, blob->offset);
-  to = TEXT(to, ",\"length\":");
+  to = stpcpy(to, ",\"length\":");
   to = put_number(to, blob->length);
   if (blob->plain_length > 0) {
-    to = TEXT(to, ",\"uncompressed_length\":");
+    to = stpcpy(to, ",\"uncompressed_length\":");
     to = put_number(to, blob->plain_length);
   }
   *to++ = '}';

@@ -1,7 +1,8 @@
 /*
 ** What cutting and hashing cost here, form by form, and the limits they are
 ** measured against: the chunker as its definition reads, OpenSSL's SHA-256.
-**   repo_floor [ROUNDS [MB]]
+** And what an index of a million blobs costs.
+**   repo_floor [ROUNDS [MB [BLOBS]]]
 ** The forms take turns; a figure is the median of the rounds, of one thread's
 ** CPU time. Chunks are not looked for below their least size, so a file is cut
 ** faster than its bytes are scanned.
@@ -13,6 +14,7 @@
 #include <time.h>
 
 #include "repository/chunker_parts.h"
+#include "repository/index.h"
 #include "repository/sha.h"
 
 #define POLYNOMIAL 0x3DA3358B4DC173
@@ -200,6 +202,94 @@ static void hashing(const work *base, int rounds) {
 }
 
 
+/* ------------------------------------------------------------------
+** The index
+** ---------------------------------------------------------------- */
+
+/* The id of blob n, and of its pack: ids are known to be well mixed. */
+static repo_id id_of(uint64_t n) {
+  repo_id id;
+  repo_id_of(&id, &n, sizeof n);
+  return id;
+}
+
+
+/* Texts as restic writes them: 50,000 blobs each, 12 a pack. */
+static size_t write_texts(buffer *texts, size_t most, size_t blobs) {
+  repo_blob pack[12];
+  size_t count = 0, n = 0;
+  while (n < blobs && count < most) {
+    repo_index_text t = {.json = BUFFER_EMPTY};
+    while (t.blobs < REPO_INDEX_FULL && n < blobs) {
+      repo_id id = id_of(n | (uint64_t)1 << 60);
+      for (uint32_t i = 0; i < 12; i++, n++)
+        pack[i] =
+            (repo_blob){id_of(n), REPO_DATA, i * 1400000, 1400000, 1500000 + i};
+      repo_index_text_add(&t, &id, pack, 12);
+    }
+    repo_index_text_end(&t);
+    if (t.json.failed) exit(1);
+    texts[count++] = t.json;
+  }
+  return count;
+}
+
+
+static double find_all(repo_index *x, const repo_id *ids, size_t count,
+                       bool there) {
+  repo_place place;
+  double begin = seconds();
+  for (size_t i = 0; i < count; i++)
+    if (repo_index_find(x, REPO_DATA, &ids[i], 0, &place) != there) exit(1);
+  return (double)count / (seconds() - begin) / 1e6;
+}
+
+
+static void indexing(size_t blobs, int rounds) {
+  static double load[MOST_ROUNDS], hit[MOST_ROUNDS], miss[MOST_ROUNDS];
+  static buffer texts[1024];
+  const size_t asked = 1000000;
+  size_t count = write_texts(texts, 1024, blobs), size = 0, found = 0;
+  repo_id *ids = malloc(asked * sizeof *ids),
+          *none = malloc(asked * sizeof *ids);
+  double each = 0;
+  if (ids == NULL || none == NULL) exit(1);
+  for (size_t i = 0; i < asked; i++) {
+    ids[i] = id_of(i * 7919 % blobs);
+    none[i] = id_of(i | (uint64_t)1 << 61);
+  }
+  for (size_t i = 0; i < count; i++) size += texts[i].size;
+  for (int r = 0; r < rounds; r++) {
+    repo_index *x = repo_index_new();
+    double begin = seconds();
+    for (size_t i = 0; i < count; i++)
+      if (repo_index_read(x, &ids[0], texts[i].data, texts[i].size) != NULL)
+        exit(1);
+    load[r] = seconds() - begin;
+    hit[r] = find_all(x, ids, asked, true);
+    miss[r] = find_all(x, none, asked, false);
+    found = repo_index_count(x);
+    each = (double)repo_index_bytes(x) / (double)found;
+    repo_index_free(x);
+  }
+  qsort(load, (size_t)rounds, sizeof *load, by_value);
+  qsort(hit, (size_t)rounds, sizeof *hit, by_value);
+  qsort(miss, (size_t)rounds, sizeof *miss, by_value);
+  printf("index of %zu blobs, %.0f MB of text, medians\n", found,
+         (double)size / 1e6);
+  printf("  %-24s %7.2f s [%.2f-%.2f], %.0f MB/s\n", "load", load[rounds / 2],
+         load[0], load[rounds - 1], (double)size / 1e6 / load[rounds / 2]);
+  printf("  %-24s %7.2f million/s [%.2f-%.2f]\n", "found", hit[rounds / 2],
+         hit[0], hit[rounds - 1]);
+  printf("  %-24s %7.2f million/s [%.2f-%.2f]\n", "not found", miss[rounds / 2],
+         miss[0], miss[rounds - 1]);
+  printf("  %-24s %7.2f bytes\n", "a blob", each);
+  for (size_t i = 0; i < count; i++) buffer_free(&texts[i]);
+  free(ids);
+  free(none);
+}
+
+
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 7;
   size_t size = (argc > 2 ? strtoul(argv[2], NULL, 10) : 64) * 1000000;
@@ -215,6 +305,7 @@ int main(int argc, char **argv) {
   make_outs(w.chunker);
   cutting(&w, rounds);
   hashing(&w, rounds);
+  indexing(argc > 3 ? strtoul(argv[3], NULL, 10) : 1000000, rounds);
   repo_chunker_free(w.chunker);
   free(data);
   return 0;
