@@ -60,5 +60,7 @@ error *repo_work_remove_key(repo_call *c);
 error *repo_work_change_password(repo_call *c);
 error *repo_work_locks(repo_call *c);
 error *repo_work_unlock(repo_call *c);
+/* restore.c */
+error *repo_work_restore(repo_call *c);
 
 #endif

@@ -17,6 +17,7 @@ static const repo_work works[] = {
     {"change_password", REPO_KIND("change_password", SAROS_NO_ESTIMATE),
      repo_work_change_password},
     {"locks", REPO_KIND("locks", SAROS_NO_ESTIMATE), repo_work_locks},
+    {"restore", REPO_KIND("restore", 0), repo_work_restore},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 

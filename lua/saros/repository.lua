@@ -239,4 +239,66 @@ function handle:stats(options)
   return self:_call("stats", nil, options.name)
 end
 
+---@class saros.repository.restore
+---@field target string the directory to restore to; it is made when it is not there
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder: "latest:srv/www"
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field include? string|string[] only what matches one of these patterns, and what is in it
+---@field iinclude? string|string[] the same, capitals or not
+---@field exclude? string|string[] not what matches one of these
+---@field iexclude? string|string[] the same, capitals or not
+---@field overwrite? "always"|"if-changed"|"if-newer"|"never" files that are there already; always: those that are different
+---@field delete? boolean remove what the version does not have, in the directories it has
+---@field dry_run? boolean only say what would be done: `items`
+---@field sparse? boolean leave holes where there are zeros
+---@field verify? boolean read back what was written
+---@field name? string of the operation
+
+---@class saros.repository.restored
+---@field version string its id
+---@field path string the target
+---@field files integer restored, with links and devices
+---@field unchanged integer were there already, and right
+---@field skipped integer stayed as they were, as `overwrite` says
+---@field removed integer names that the version does not have
+---@field directories integer made
+---@field bytes integer of content
+---@field errors table[] { path, message, code }: what was not restored, or not as it was
+---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
+
+local filter = { host = "string", tags = "table", paths = "table" }
+
+local function with(more)
+  for name, kind in pairs(filter) do more[name] = kind end
+  return more
+end
+
+local function without_name(options)
+  local given = {}
+  for name, item in pairs(options) do
+    if name ~= "name" then given[name] = item end
+  end
+  return given
+end
+
+local of_restore = with {
+  target = "string", version = "string", include = "string|table",
+  iinclude = "string|table", exclude = "string|table",
+  iexclude = "string|table", overwrite = "string", delete = "boolean",
+  dry_run = "boolean", sparse = "boolean", verify = "boolean", name = "string",
+}
+
+--- Restores a version, or a part of it, to a directory. A file appears there
+--- when it is whole. One that is cancelled, or killed, may be started again,
+--- and goes on. It succeeds with SAROS_S_PARTIAL when something could not be
+--- restored as it was: that is in `errors`.
+---@param options saros.repository.restore
+---@return saros.operation op its result: `saros.repository.restored`
+function handle:restore(options)
+  options = check("repo:restore", options, of_restore)
+  return self:_call("restore", without_name(options), options.name)
+end
+
 return repository
