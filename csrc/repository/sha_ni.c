@@ -6,6 +6,11 @@
 
 #if defined(__x86_64__)
 
+/* The order below is the one that is fast; gcc's own costs a tenth. */
+#if !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns2")
+#endif
+
 #include <cpuid.h>
 #include <immintrin.h>
 
@@ -61,18 +66,43 @@ NI_INLINE __m128i words(const uint8_t *data) {
 }
 
 
-/* Four rounds with the words m[i % 4], and those words 16 rounds later. */
-NI_INLINE void rounds(halves *h, __m128i m[4], int i) {
-  __m128i w = m[i & 3];
-  __m128i k =
-      _mm_add_epi32(w, _mm_load_si128((const void *)(constants + 4 * i)));
-  h->cdgh = _mm_sha256rnds2_epu32(h->cdgh, h->abef, k);
-  h->abef = _mm_sha256rnds2_epu32(h->abef, h->cdgh, _mm_shuffle_epi32(k, 0x0E));
-  if (i >= 12) return;
-  __m128i next = _mm_sha256msg1_epu32(w, m[(i + 1) & 3]);
-  next =
-      _mm_add_epi32(next, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
-  m[i & 3] = _mm_sha256msg2_epu32(next, m[(i + 3) & 3]);
+/* Words come four at a time, m[i % 4] for the rounds 4 * i. Those of 16 rounds
+   later take their place in two steps, as soon as what each needs is there. */
+NI_INLINE void load(__m128i m[4], const uint8_t *data, int i) {
+  if (i < 4) m[i] = words(data + 16 * i);
+}
+
+
+NI_INLINE void begin_words(__m128i m[4], int i) {
+  if (i >= 1 && i < 13)
+    m[(i + 3) & 3] = _mm_sha256msg1_epu32(m[(i + 3) & 3], m[i & 3]);
+}
+
+
+NI_INLINE void end_words(__m128i m[4], int i) {
+  if (i < 3 || i == 15) return;
+  __m128i back = _mm_alignr_epi8(m[i & 3], m[(i + 3) & 3], 4);
+  __m128i *next = &m[(i + 1) & 3];
+  *next = _mm_sha256msg2_epu32(_mm_add_epi32(*next, back), m[i & 3]);
+}
+
+
+NI_INLINE __m128i with_constants(const __m128i m[4], int i) {
+  return _mm_add_epi32(m[i & 3],
+                       _mm_load_si128((const void *)(constants + 4 * i)));
+}
+
+
+NI_INLINE void two_rounds(halves *h, __m128i k) {
+  __m128i abef = _mm_sha256rnds2_epu32(h->cdgh, h->abef, k);
+  h->cdgh = h->abef;
+  h->abef = abef;
+}
+
+
+NI_INLINE void sum(halves *h, const halves *before) {
+  h->abef = _mm_add_epi32(h->abef, before->abef);
+  h->cdgh = _mm_add_epi32(h->cdgh, before->cdgh);
 }
 
 
@@ -80,13 +110,18 @@ __attribute__((target("sha,sse4.1,ssse3"))) void repo_sha_ni_one(
     uint32_t state[8], const uint8_t *data, size_t count) {
   halves h = take(state);
   for (; count > 0; count--, data += 64) {
-    halves before = h;
+    const halves before = h;
     __m128i m[4];
-    for (int i = 0; i < 4; i++) m[i] = words(data + 16 * i);
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) rounds(&h, m, i);
-    h.abef = _mm_add_epi32(h.abef, before.abef);
-    h.cdgh = _mm_add_epi32(h.cdgh, before.cdgh);
+    for (int i = 0; i < 16; i++) {
+      load(m, data, i);
+      __m128i k = with_constants(m, i);
+      two_rounds(&h, k);
+      end_words(m, i);
+      two_rounds(&h, _mm_shuffle_epi32(k, 0x0E));
+      begin_words(m, i);
+    }
+    sum(&h, &before);
   }
   give(state, h);
 }
@@ -97,21 +132,24 @@ __attribute__((target("sha,sse4.1,ssse3"))) void repo_sha_ni_two(
     const uint8_t *other_data, size_t count) {
   halves h = take(state), g = take(other);
   for (; count > 0; count--, data += 64, other_data += 64) {
-    halves h_before = h, g_before = g;
+    const halves h_before = h, g_before = g;
     __m128i m[4], n[4];
-    for (int i = 0; i < 4; i++) {
-      m[i] = words(data + 16 * i);
-      n[i] = words(other_data + 16 * i);
-    }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) {
-      rounds(&h, m, i);
-      rounds(&g, n, i);
+      load(m, data, i);
+      load(n, other_data, i);
+      __m128i k = with_constants(m, i), j = with_constants(n, i);
+      two_rounds(&h, k);
+      two_rounds(&g, j);
+      end_words(m, i);
+      end_words(n, i);
+      two_rounds(&h, _mm_shuffle_epi32(k, 0x0E));
+      two_rounds(&g, _mm_shuffle_epi32(j, 0x0E));
+      begin_words(m, i);
+      begin_words(n, i);
     }
-    h.abef = _mm_add_epi32(h.abef, h_before.abef);
-    h.cdgh = _mm_add_epi32(h.cdgh, h_before.cdgh);
-    g.abef = _mm_add_epi32(g.abef, g_before.abef);
-    g.cdgh = _mm_add_epi32(g.cdgh, g_before.cdgh);
+    sum(&h, &h_before);
+    sum(&g, &g_before);
   }
   give(state, h);
   give(other, g);

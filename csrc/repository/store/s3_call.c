@@ -1,0 +1,478 @@
+/*
+** One call: signed, sent, judged, and made again for as long as that may help.
+** Whoever makes it sleeps meanwhile; http's thread does the rest.
+*/
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "repository/store/s3_parts.h"
+
+#define PROBLEM_MOST ((size_t)64 << 10) /* of an answer that is no success */
+#define FEW 3
+#define FIRST_BACKOFF 500
+#define MOST_BACKOFF 30000
+#define STRANGER_MS 60000 /* nobody has ever answered there */
+#define ASK_EVERY 50      /* milliseconds, whether to end early */
+
+#ifdef SAROS_TEST
+_Atomic unsigned repo_s3_backoff_ms;
+_Atomic int repo_s3_ahead;
+#endif
+
+/* ------------------------------------------------------------------
+** What comes
+** ---------------------------------------------------------------- */
+
+/* One try. http's thread fills it. */
+typedef struct s3_try {
+  s3_call *c;
+  bool good;       /* of its status: the body is what was asked for */
+  buffer problem;  /* else this is it */
+  uint64_t passed; /* bytes of the body, of a window's answer */
+  size_t filled;
+  size_t start; /* of c->into */
+} s3_try;
+
+static http_flow on_head(void *context, const http_answer *a) {
+  s3_try *t = context;
+  t->good = a->status >= 200 && a->status < 300;
+  return HTTP_GO;
+}
+
+/* A server that knows no ranges sends all of it. */
+static http_flow into_window(s3_try *t, const char *data, size_t size) {
+  s3_call *c = t->c;
+  uint64_t from = t->passed;
+  t->passed += size;
+  uint64_t skip = c->status == 206 ? 0 : c->from;
+  if (t->passed <= skip) return HTTP_GO;
+  if (from < skip) {
+    data += skip - from;
+    size -= (size_t)(skip - from);
+  }
+  size_t left = c->window_size - t->filled;
+  if (size > left) size = left;
+  memcpy(c->window + t->filled, data, size);
+  t->filled += size;
+  return HTTP_GO;
+}
+
+static http_flow on_body(void *context, const void *data, size_t size) {
+  s3_try *t = context;
+  s3_call *c = t->c;
+  if (!t->good) {
+    if (t->problem.size + size <= PROBLEM_MOST)
+      buffer_put(&t->problem, data, size);
+    return HTTP_GO;
+  }
+  if (c->window != NULL) return into_window(t, data, size);
+  if (c->into == NULL) return HTTP_GO;
+  if (size > c->most - (c->into->size - t->start)) return HTTP_STOP;
+  buffer_put(c->into, data, size);
+  return c->into->failed ? HTTP_STOP : HTTP_GO;
+}
+
+/* The status decides where a window begins. */
+static http_flow on_head_of_window(void *context, const http_answer *a) {
+  s3_try *t = context;
+  t->c->status = a->status;
+  return on_head(context, a);
+}
+
+static const http_calls calls = {.head = on_head_of_window, .body = on_body};
+
+/* ------------------------------------------------------------------
+** What goes
+** ---------------------------------------------------------------- */
+
+#define FIELDS 10
+
+/* Owns its texts. */
+typedef struct s3_letter {
+  buffer host, path, url, authorization;
+  char date[17];
+  http_field fields[FIELDS]; /* sorted */
+  size_t count;
+} s3_letter;
+
+static void letter_free(s3_letter *l) {
+  buffer_free(&l->host);
+  buffer_free(&l->path);
+  buffer_free(&l->url);
+  buffer_free(&l->authorization);
+}
+
+static void put(s3_letter *l, const char *name, const char *text) {
+  if (text != NULL) l->fields[l->count++] = (http_field){name, text, true};
+}
+
+static void write_date(char date[17]) {
+  struct tm tm;
+  time_t now = time(NULL);
+#ifdef SAROS_TEST
+  now += repo_s3_ahead;
+#endif
+  gmtime_r(&now, &tm);
+  strftime(date, 17, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+/* With the lock: its key is made once a day. */
+static bool signing_key(s3 *s, const char *date) {
+  s3_secret *k = s->secret;
+  if (strncmp(k->day, date, 8) == 0 && strcmp(k->region, s->region) == 0)
+    return true;
+  memcpy(k->day, date, 8);
+  k->day[8] = '\0';
+  memcpy(k->region, s->region, sizeof k->region);
+  if (repo_s3_signing_key(k->secret_key, k->day, k->region, "s3", k->signing))
+    return true;
+  k->day[0] = '\0';
+  return false;
+}
+
+/* With the lock. */
+static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
+  const char *query = c->query != NULL ? c->query : "";
+  const char *payload = c->payload != NULL ? c->payload : repo_s3_empty;
+  if (s->in_host) buffer_format(&l->host, "%s.", s->bucket);
+  if (s->has_moved)
+    buffer_format(&l->host, "s3.%s.amazonaws.com", s->region);
+  else
+    buffer_text(&l->host, s->endpoint);
+  buffer_byte(&l->path, '/');
+  if (!s->in_host) {
+    repo_s3_escape(&l->path, s->bucket, false);
+    buffer_byte(&l->path, '/');
+  }
+  if (c->key != NULL) repo_s3_escape(&l->path, c->key, true);
+  if (l->host.failed || l->path.failed) return false;
+  buffer_format(&l->url, "%s://%s%s%s%s", s->scheme, l->host.data, l->path.data,
+                query[0] != '\0' ? "?" : "", query);
+  write_date(l->date);
+  put(l, "content-md5", c->content_md5);
+  put(l, "content-type", c->content_type);
+  put(l, "host", l->host.data);
+  put(l, "if-none-match", c->if_none_match);
+  put(l, "x-amz-content-sha256", payload);
+  put(l, "x-amz-date", l->date);
+  if (s->secret->token[0] != '\0')
+    put(l, "x-amz-security-token", s->secret->token);
+  if (!signing_key(s, l->date)) return false;
+  s3_signature sign = {.method = c->method,
+                       .path = l->path.data,
+                       .query = query,
+                       .fields = l->fields,
+                       .field_count = l->count,
+                       .payload = payload,
+                       .date = l->date,
+                       .region = s->region,
+                       .service = "s3",
+                       .access_key = s->secret->access_key,
+                       .signing = s->secret->signing};
+  if (!repo_s3_sign(&sign, &l->authorization) || l->url.failed) return false;
+  put(l, "authorization", l->authorization.data);
+  return true;
+}
+
+/* ------------------------------------------------------------------
+** One try
+** ---------------------------------------------------------------- */
+
+static void note_answer(s3 *s, s3_call *c, const http_answer *a) {
+  const char *etag = http_answer_field(a, "etag");
+  const char *sealed = http_answer_field(a, "x-amz-server-side-encryption");
+  c->status = a->status;
+  c->length = a->length;
+  snprintf(c->etag, sizeof c->etag, "%.63s", etag != NULL ? etag : "");
+  c->etag_is_no_md5 =
+      (sealed != NULL && strcmp(sealed, "AES256") != 0) ||
+      http_answer_field(a, "x-amz-server-side-encryption-customer-algorithm") !=
+          NULL;
+  pthread_mutex_lock(&s->lock);
+  s->has_answered = true;
+  pthread_mutex_unlock(&s->lock);
+}
+
+static bool is_success(s3_call *c, s3_try *t, const http_answer *a) {
+  memset(&c->trouble, 0, sizeof c->trouble);
+  if (a->end == HTTP_STOPPED) { /* our own sink */
+    c->trouble = (s3_trouble){
+        .fate = S3_FAIL,
+        .code = c->into->failed ? SAROS_E_OUTOFMEMORY : SAROS_E_DAMAGED,
+        .advice = c->into->failed ? "there is not enough memory"
+                                  : "it is larger than it can be"};
+    return false;
+  }
+  if (a->end != HTTP_WHOLE) {
+    repo_s3_judge_end(a, &c->trouble);
+    return false;
+  }
+  if (!t->good) {
+    repo_s3_judge(a, t->problem.data, t->problem.size, &c->trouble);
+    return false;
+  }
+  if (c->window != NULL && t->filled < c->window_size) {
+    c->trouble = (s3_trouble){.fate = S3_SHORT, .code = SAROS_E_DAMAGED};
+    return false;
+  }
+  if (!a->proven && (c->into != NULL || c->window != NULL)) {
+    c->trouble = (s3_trouble){
+        .fate = S3_FEW,
+        .code = SAROS_E_FAIL,
+        .advice = "nothing shows where the answer ends, so it may be cut"};
+    return false;
+  }
+  return true;
+}
+
+static error *cancelled(const s3_call *c) {
+  return repo_error(SAROS_E_CANCELLED, "to %s was cancelled", c->doing);
+}
+
+static error *send(s3 *s, s3_call *c, s3_letter *l, s3_try *t,
+                   http_request **r) {
+  http_piece pieces[64];
+  http_piece *copy =
+      c->piece_count > 64 ? mem_alloc(c->piece_count * sizeof *copy) : pieces;
+  error *e = NULL;
+  if (copy == NULL) return error_no_memory();
+  for (size_t i = 0; i < c->piece_count; i++)
+    copy[i] = (http_piece){c->pieces[i].data, c->pieces[i].size};
+  http_ask ask = {.method = c->method,
+                  .url = l->url.data,
+                  .fields = l->fields,
+                  .field_count = l->count,
+                  .pieces = c->pieces != NULL ? copy : NULL,
+                  .piece_count = c->piece_count,
+                  .ranged = c->ranged,
+                  .from = c->from,
+                  .last = c->last,
+                  .stall_ms = s->stall_ms,
+                  .stall_bytes = 1024,
+                  .per_host = s->store.connections,
+                  .cacert = s->cacert,
+                  .calls = &calls,
+                  .context = t};
+  *r = http_start(&ask, &e);
+  while (*r != NULL && !http_wait(*r, ASK_EVERY))
+    if (repo_stopped(c->stop)) http_cancel(*r);
+  if (copy != pieces) mem_free(copy);
+  return e;
+}
+
+/* An error ends it all; without one, *success says. */
+static error *try(s3 *s, s3_call *c, bool *success) {
+  s3_letter l = {0};
+  s3_try t = {.c = c, .start = c->into != NULL ? c->into->size : 0};
+  http_request *r = NULL;
+  c->tries++;
+  c->status = 0;
+  pthread_mutex_lock(&s->lock);
+  bool written = write_letter(s, c, &l);
+  pthread_mutex_unlock(&s->lock);
+  error *e = written ? send(s, c, &l, &t, &r) : error_no_memory();
+  letter_free(&l);
+  if (e == NULL) {
+    const http_answer *a = http_answer_of(r);
+    *success = false;
+    if (a->end == HTTP_CANCELLED) {
+      e = cancelled(c);
+    } else {
+      if (a->end == HTTP_WHOLE) note_answer(s, c, a);
+      *success = is_success(c, &t, a);
+    }
+  }
+  if (c->into != NULL && !*success && c->into->size > t.start) {
+    c->into->size = t.start;
+    c->into->data[t.start] = '\0';
+  }
+  buffer_free(&t.problem);
+  http_unref(r);
+  return e;
+}
+
+/* ------------------------------------------------------------------
+** Again
+** ---------------------------------------------------------------- */
+
+/* Between a half and all of it, so that many do not come back together. */
+static uint64_t backoff(unsigned tries) {
+  uint64_t ms = FIRST_BACKOFF;
+  uint32_t random = 0;
+  for (unsigned i = 1; i < tries && ms < MOST_BACKOFF; i++) ms *= 2;
+  if (ms > MOST_BACKOFF) ms = MOST_BACKOFF;
+#ifdef SAROS_TEST
+  if (repo_s3_backoff_ms > 0 && ms > repo_s3_backoff_ms)
+    ms = repo_s3_backoff_ms;
+#endif
+  if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+    random = (uint32_t)http_clock();
+  return ms / 2 + random % (ms / 2 + 1);
+}
+
+/* False: it was stopped. */
+static bool sleep_until(const s3_call *c, uint64_t then) {
+  for (uint64_t now; (now = http_clock()) < then;) {
+    uint64_t ms = then - now < ASK_EVERY ? then - now : ASK_EVERY;
+    if (repo_stopped(c->stop)) return false;
+    nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+  }
+  return !repo_stopped(c->stop);
+}
+
+/* The server wants to be left alone: by every call. */
+static uint64_t gate(s3 *s) {
+  pthread_mutex_lock(&s->lock);
+  uint64_t then = s->not_before;
+  pthread_mutex_unlock(&s->lock);
+  return then;
+}
+
+static void close_gate(s3 *s, uint64_t then) {
+  pthread_mutex_lock(&s->lock);
+  if (then > s->not_before) s->not_before = then;
+  pthread_mutex_unlock(&s->lock);
+}
+
+static uint64_t patience(s3 *s) {
+  pthread_mutex_lock(&s->lock);
+  uint64_t ms = s->retry_ms;
+  if (!s->has_answered && ms > STRANGER_MS) ms = STRANGER_MS;
+  pthread_mutex_unlock(&s->lock);
+  return ms;
+}
+
+static bool is_region(const char *text) {
+  size_t size = strlen(text);
+  return size > 0 && size < REPO_S3_REGION &&
+         strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
+}
+
+/* It lies elsewhere, and we learn where. */
+static bool adopt_region(s3 *s, const s3_trouble *t) {
+  if (s->region_given || !is_region(t->region)) return false;
+  pthread_mutex_lock(&s->lock);
+  bool other = strcmp(s->region, t->region) != 0;
+  if (other) {
+    snprintf(s->region, sizeof s->region, "%s", t->region);
+    s->has_moved = s->amazon;
+  }
+  pthread_mutex_unlock(&s->lock);
+  return other;
+}
+
+/* A HEAD has no document that would say what is wrong. */
+static void ask_why(s3 *s, const s3_call *head) {
+  s3_call *c = (s3_call *)(uintptr_t)head;
+  if (strcmp(c->method, "HEAD") != 0 || c->status < 400 || c->status == 404 ||
+      c->trouble.fate == S3_AGAIN || c->trouble.name[0] != '\0')
+    return;
+  buffer b = BUFFER_EMPTY;
+  bool success = false;
+  s3_call get = {.doing = c->doing,
+                 .method = "GET",
+                 .key = c->key,
+                 .query = c->key == NULL ? "list-type=2&max-keys=1" : NULL,
+                 .ranged = c->key != NULL,
+                 .into = &b,
+                 .most = PROBLEM_MOST,
+                 .stop = c->stop};
+  error *e = try(s, &get, &success);
+  if (e == NULL && success)
+    c->trouble.fate = S3_FEW; /* it has passed */
+  else if (e == NULL && get.trouble.name[0] != '\0')
+    c->trouble = get.trouble;
+  error_unref(e);
+  buffer_free(&b);
+}
+
+error *repo_s3_call(s3 *s, s3_call *c) {
+  uint64_t first_failure = 0;
+  unsigned few = 0, regions = 0;
+  for (;;) {
+    bool success = false;
+    if (!sleep_until(c, gate(s))) return cancelled(c);
+    error *e = try(s, c, &success);
+    if (e != NULL || success) return e;
+    ask_why(s, c);
+    s3_trouble *t = &c->trouble;
+    if (t->fate == S3_REGION && regions++ < 3 && adopt_region(s, t)) continue;
+    if (c->quiet || (t->fate != S3_AGAIN && t->fate != S3_FEW) ||
+        (t->fate == S3_FEW && ++few >= FEW))
+      return repo_s3_error(s, c);
+    uint64_t now = http_clock(), wait = backoff(c->tries);
+    if (first_failure == 0) first_failure = now;
+    if (t->retry_after > wait) wait = t->retry_after;
+    if (now + wait - first_failure > patience(s)) return repo_s3_error(s, c);
+    if (t->status == 503 || t->status == 429) close_gate(s, now + wait);
+    if (!sleep_until(c, now + wait)) return cancelled(c);
+  }
+}
+
+/* ------------------------------------------------------------------
+** What it was
+** ---------------------------------------------------------------- */
+
+error *repo_s3_forked(const s3 *s) {
+  if (!http_is_inherited(s->kept)) return NULL;
+  return repo_error(SAROS_E_FORKED,
+                    "the store %s was opened by the parent process; open it "
+                    "again here",
+                    s->location);
+}
+
+/* A server may repeat what it was sent. */
+static bool holds_secret(const s3 *s, const char *text) {
+  const s3_secret *k = s->secret;
+  return strstr(text, k->secret_key) != NULL ||
+         (k->token[0] != '\0' && strstr(text, k->token) != NULL);
+}
+
+static void put_what(const s3 *s, const s3_call *c, buffer *b) {
+  const s3_trouble *t = &c->trouble;
+  if (t->fate == S3_ABSENT && t->status == 404) {
+    buffer_text(b, "it is not there");
+    return;
+  }
+  if (t->fate == S3_SHORT) {
+    buffer_text(b, "it is shorter than it should be");
+    return;
+  }
+  if (t->fate == S3_SKEW) {
+    long long minutes = (long long)t->skew / 60;
+    buffer_format(b,
+                  "the server refuses it because of its time: the clock of "
+                  "this machine is %lld minutes %s the server's; set it right",
+                  minutes < 0 ? -minutes : minutes,
+                  minutes < 0 ? "behind" : "ahead of");
+    return;
+  }
+  if (t->status != 0 && t->name[0] != '\0')
+    buffer_format(b, "the server answers %u %s", t->status, t->name);
+  else if (t->status != 0)
+    buffer_format(b, "the server answers %u", t->status);
+  if (t->fate == S3_REGION && t->region[0] != '\0' && is_region(t->region))
+    buffer_format(b, ": it is in the region %s (region)", t->region);
+  if (t->message[0] != '\0' && !holds_secret(s, t->message))
+    buffer_format(b, "%s%s", b->size > 0 ? ": " : "", t->message);
+  if (t->advice != NULL)
+    buffer_format(b, "%s%s", b->size > 0 ? "; " : "", t->advice);
+}
+
+error *repo_s3_error(s3 *s, const s3_call *c) {
+  const s3_trouble *t = &c->trouble;
+  buffer b = BUFFER_EMPTY;
+  put_what(s, c, &b);
+  char tries[40] = "";
+  if (c->tries > 1)
+    snprintf(tries, sizeof tries, " (%u times tried)", c->tries);
+  error *e = repo_error(
+      t->code != 0 ? t->code : SAROS_E_FAIL, "cannot %s in %s: %s%s", c->doing,
+      s->location, b.data != NULL && !b.failed ? b.data : "it failed", tries);
+  buffer_free(&b);
+  if (e == error_no_memory()) return e;
+  e->number = t->number;
+  e->retryable = t->fate == S3_AGAIN;
+  return e;
+}

@@ -1,0 +1,186 @@
+/*
+** A bucket as a store: what its files share. s3_open.c reads the location,
+** s3_sign.c signs, s3_call.c makes one call and makes it again, s3_judge.c says
+** what an answer means, s3_file.c and s3_list.c are what a store can do,
+** s3_create.c makes the bucket, s3_xml.h reads answers.
+**
+** The lock is a leaf: nothing is called with it but OpenSSL.
+*/
+#ifndef SAROS_REPOSITORY_STORE_S3_PARTS_H
+#define SAROS_REPOSITORY_STORE_S3_PARTS_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "http/http.h"
+#include "repository/crypto.h"
+#include "repository/store.h"
+
+#define REPO_S3_REGION 64
+#define REPO_S3_HEX 65
+
+/* In secret memory. */
+typedef struct s3_secret {
+  char access_key[256], secret_key[256], token[8192];
+  /* The key of a day and a region, made once. */
+  uint8_t signing[32];
+  char day[9], region[REPO_S3_REGION];
+} s3_secret;
+
+typedef struct s3 {
+  repo_store store; /* first */
+  char *location;
+  char *scheme;          /* "https" */
+  char *endpoint;        /* host[:port], without the bucket */
+  char *bucket, *prefix; /* the prefix has no slash at its ends */
+  char *cacert;
+  bool in_host; /* the bucket is a part of the host's name */
+  bool amazon;
+  bool region_given;
+  unsigned kept; /* of http */
+  uint64_t retry_ms;
+  unsigned stall_ms;
+  pthread_mutex_t lock;
+  s3_secret *secret;
+  char region[REPO_S3_REGION];
+  bool has_moved;      /* its host is named after the region */
+  bool has_answered;   /* somebody is there */
+  bool no_conditions;  /* 501 to If-None-Match */
+  uint64_t not_before; /* it asked to be left alone until then */
+} s3;
+
+/* ------------------------------------------------------------------
+** Signing
+** ---------------------------------------------------------------- */
+
+typedef struct s3_signature {
+  const char *method;
+  const char *path;  /* escaped, as it is sent */
+  const char *query; /* "a=b&c=", sorted and escaped; "" for none */
+  /* Every field that is signed, lower case and sorted, "host" among them. */
+  const http_field *fields;
+  size_t field_count;
+  const char *payload; /* SHA-256 of the body, in hex */
+  const char *date;    /* "20130524T000000Z" */
+  const char *region, *service;
+  const char *access_key;
+  const uint8_t *signing; /* 32 bytes: repo_s3_signing_key */
+} s3_signature;
+
+bool repo_s3_signing_key(const char *secret, const char *day,
+                         const char *region, const char *service,
+                         uint8_t key[32]);
+/* Appends the value of Authorization. False: no memory, or no OpenSSL. */
+bool repo_s3_sign(const s3_signature *s, buffer *b);
+/* What has to be escaped is; slashes only when they are not `kept`. */
+void repo_s3_escape(buffer *b, const char *text, bool slashes_kept);
+void repo_s3_hex(char *text, const uint8_t *bytes, size_t size);
+bool repo_s3_sha256(const repo_piece *pieces, size_t count,
+                    char hex[REPO_S3_HEX]);
+/* False where there is no MD5. */
+bool repo_s3_md5(const repo_piece *pieces, size_t count, uint8_t md5[16]);
+extern const char repo_s3_empty[]; /* SHA-256 of nothing */
+
+/* ------------------------------------------------------------------
+** Judging
+** ---------------------------------------------------------------- */
+
+/* What to do about an answer that is no success. */
+typedef enum s3_fate {
+  S3_FAIL,        /* it would be the same again */
+  S3_AGAIN,       /* later, for as long as one may */
+  S3_FEW,         /* again, but not often: it may be our fault */
+  S3_ABSENT,      /* there is no such object */
+  S3_EXISTS,      /* there is, and there was to be none */
+  S3_SHORT,       /* it is not that long */
+  S3_SKEW,        /* the clocks differ */
+  S3_REGION,      /* it is in another region */
+  S3_UNSUPPORTED, /* the server cannot do that */
+} s3_fate;
+
+/* What went wrong, as the server says it. */
+typedef struct s3_trouble {
+  s3_fate fate;
+  uint32_t code; /* of the error */
+  int number;    /* its errno, or 0 */
+  const char *advice;
+  unsigned status;
+  char name[64];     /* "SlowDown", or "" */
+  char message[256]; /* for a person, escaped; or "" */
+  char region[REPO_S3_REGION];
+  uint64_t retry_after; /* milliseconds; 0: it does not say */
+  int64_t skew;         /* seconds that we are ahead; of S3_SKEW */
+} s3_trouble;
+
+/* Of an answer that came whole, and its body. */
+void repo_s3_judge(const http_answer *a, const char *body, size_t size,
+                   s3_trouble *t);
+/* Of one that did not. */
+void repo_s3_judge_end(const http_answer *a, s3_trouble *t);
+
+/* ------------------------------------------------------------------
+** Calling
+** ---------------------------------------------------------------- */
+
+typedef struct s3_call {
+  const char *doing; /* "store pack 4f1a…" */
+  const char *method;
+  const char *key;   /* in the bucket; NULL: the bucket itself */
+  const char *query; /* as it is signed, or NULL */
+  /* To be sent, and signed; lower case, and sorted. */
+  const char *content_md5, *content_type, *if_none_match;
+  const repo_piece *pieces; /* the body; NULL: none */
+  size_t piece_count;
+  const char *payload; /* its SHA-256; NULL: of nothing */
+  bool ranged;
+  uint64_t from, last;
+  /* Where a good body goes: to the end of a buffer, which holds `most` of it,
+     or into `window`, which must be filled. */
+  buffer *into;
+  size_t most;
+  char *window;
+  size_t window_size;
+  const repo_stop *stop;
+  bool quiet; /* no retries: somebody only asks */
+  /* What came. */
+  unsigned status, tries;
+  uint64_t length; /* announced, or HTTP_UNKNOWN */
+  char etag[64];
+  bool etag_is_no_md5;
+  s3_trouble trouble;
+} s3_call;
+
+/* NULL when it is a success. */
+error *repo_s3_call(s3 *s, s3_call *c);
+/* The error of what is in c->trouble. */
+error *repo_s3_error(s3 *s, const s3_call *c);
+error *repo_s3_forked(const s3 *s);
+/* mem_alloc'd; NULL: no memory. */
+char *repo_s3_key(const s3 *s, repo_file kind, const repo_id *id);
+
+/* What a store can do. */
+error *repo_s3_create(repo_store *store);
+error *repo_s3_list(repo_store *store, repo_file kind, repo_store_each each,
+                    void *context, const repo_stop *stop);
+error *repo_s3_read(repo_store *store, repo_file kind, const repo_id *id,
+                    uint64_t offset, size_t size, void *into,
+                    const repo_stop *stop);
+error *repo_s3_load(repo_store *store, repo_file kind, const repo_id *id,
+                    size_t most, buffer *b, const repo_stop *stop);
+error *repo_s3_save(repo_store *store, repo_file kind, const repo_id *id,
+                    const repo_piece *pieces, size_t count, bool replace,
+                    const repo_stop *stop);
+error *repo_s3_size(repo_store *store, repo_file kind, const repo_id *id,
+                    uint64_t *size, const repo_stop *stop);
+error *repo_s3_remove(repo_store *store, repo_file kind, const repo_id *id,
+                      const repo_stop *stop);
+
+/* Whether the object is there. */
+error *repo_s3_head(s3 *s, s3_call *c, bool *there);
+
+#ifdef SAROS_TEST
+extern _Atomic unsigned repo_s3_backoff_ms; /* at most, between two tries */
+extern _Atomic int repo_s3_ahead;           /* seconds our clock is wrong */
+#endif
+
+#endif

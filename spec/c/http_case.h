@@ -1,0 +1,177 @@
+/*
+** What the suites about HTTP share: a server in a process of its own, a client
+** of its own to speak to it without the code that is tested, and requests that
+** are waited for.
+*/
+#ifndef SAROS_SPEC_HTTP_CASE_H
+#define SAROS_SPEC_HTTP_CASE_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "http/http.h"
+#include "saros.h"
+
+/* The module has the engine's table from Lua; a test that has it not needs it
+   all the same to be linked. */
+__attribute__((weak)) const saros_api *saros_api_table;
+
+/* ------------------------------------------------------------------
+** The server
+** ---------------------------------------------------------------- */
+
+typedef struct server {
+  pid_t pid;
+  int input; /* it serves until this is closed */
+  int port;
+} server;
+
+/* False when there is no python3 here. `argv` ends with NULL. */
+static inline bool server_start(server *s, const char *const *argv) {
+  int in[2], out[2];
+  memset(s, 0, sizeof *s);
+  if (pipe2(in, O_CLOEXEC) != 0) return false;
+  if (pipe2(out, O_CLOEXEC) != 0) return false;
+  s->pid = fork();
+  if (s->pid == 0) {
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    execvp(argv[0], (char *const *)(uintptr_t)argv);
+    _exit(127);
+  }
+  close(in[0]);
+  close(out[1]);
+  s->input = in[1];
+  FILE *f = fdopen(out[0], "r");
+  if (f == NULL || fscanf(f, "%d", &s->port) != 1) s->port = 0;
+  if (f != NULL) fclose(f);
+  return s->port > 0;
+}
+
+static inline void server_stop(server *s) {
+  if (s->pid <= 0) return;
+  close(s->input);
+  waitpid(s->pid, NULL, 0);
+  s->pid = 0;
+}
+
+/* The body of an answer, by a plain socket; to be freed. */
+static inline char *server_ask(const server *s, const char *method,
+                               const char *path, const char *body) {
+  struct sockaddr_in a = {.sin_family = AF_INET,
+                          .sin_port = htons((uint16_t)s->port)};
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  buffer b = BUFFER_EMPTY, got = BUFFER_EMPTY;
+  char part[4096];
+  ssize_t n;
+  buffer_format(&b,
+                "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n"
+                "Connection: close\r\n\r\n%s",
+                method, path, strlen(body), body);
+  if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+      write(fd, b.data, b.size) == (ssize_t)b.size) {
+    size_t whole = 0;
+    while ((n = read(fd, part, sizeof part)) > 0) {
+      buffer_put(&got, part, (size_t)n);
+      char *end = strstr(got.data, "\r\n\r\n");
+      char *length = strstr(got.data, "Content-Length: ");
+      if (end != NULL && length != NULL)
+        whole = (size_t)(end + 4 - got.data) + strtoul(length + 16, NULL, 10);
+      if (whole > 0 && got.size >= whole) break;
+    }
+  }
+  close(fd);
+  char *end = got.data != NULL ? strstr(got.data, "\r\n\r\n") : NULL;
+  char *text = strdup(end != NULL ? end + 4 : "");
+  buffer_free(&b);
+  buffer_free(&got);
+  return text;
+}
+
+/* ------------------------------------------------------------------
+** A request, and what came
+** ---------------------------------------------------------------- */
+
+typedef struct told {
+  buffer body;
+  unsigned heads, dones;
+  http_end end;
+  unsigned status;
+  char why[320];
+} told;
+
+static http_flow told_head(void *context, const http_answer *a) {
+  told *t = context;
+  t->heads++;
+  t->status = a->status;
+  return HTTP_GO;
+}
+
+static http_flow told_body(void *context, const void *data, size_t size) {
+  told *t = context;
+  buffer_put(&t->body, data, size);
+  return HTTP_GO;
+}
+
+static void told_done(void *context, const http_answer *a) {
+  told *t = context;
+  t->dones++;
+  t->end = a->end;
+  t->status = a->status;
+  snprintf(t->why, sizeof t->why, "%s", a->why);
+}
+
+static const http_calls told_calls = {
+    .head = told_head, .body = told_body, .done = told_done};
+
+/* Waits for it; NULL after a minute, which is a hang. */
+static inline const http_answer *await(http_request *r) {
+  for (int i = 0; i < 600; i++)
+    if (http_wait(r, 100)) return http_answer_of(r);
+  printf("a request hangs\n");
+  return NULL;
+}
+
+/* As asked, to the end. The request is the caller's, for its answer. */
+static inline http_request *go(const char *url, const http_ask *like, told *t) {
+  http_ask ask = *like;
+  error *e = NULL;
+  memset(t, 0, sizeof *t);
+  ask.url = url;
+  if (ask.method == NULL) ask.method = "GET";
+  if (ask.calls == NULL) ask.calls = &told_calls;
+  if (ask.context == NULL) ask.context = t;
+  if (ask.proxy == NULL) ask.proxy = "";
+  http_request *r = http_start(&ask, &e);
+  if (r == NULL) {
+    snprintf(t->why, sizeof t->why, "%s", e->message);
+    t->end = HTTP_MISUSED;
+    error_unref(e);
+    return NULL;
+  }
+  if (await(r) == NULL) abort();
+  return r;
+}
+
+static inline bool is_pattern(const buffer *b, size_t size, size_t start) {
+  if (b->size != size) return false;
+  for (size_t i = 0; i < size; i++)
+    if ((unsigned char)b->data[i] != ((i + start) * 7 + 3) % 251) return false;
+  return true;
+}
+
+#endif

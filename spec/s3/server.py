@@ -1,0 +1,302 @@
+"""An S3 server that errs to order. It keeps objects in memory, verifies every
+signature by the book (and by Python's hmac, not by the code that is tested),
+and does what a plan says to requests that fit.
+
+    python3 spec/s3/server.py     prints its port, serves until its input ends
+
+Not of S3: POST /!plan (a JSON list of faults), GET /!log (what was asked),
+GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON).
+"""
+import calendar
+import hashlib
+import hmac
+import json
+import os
+import sys
+import threading
+import time
+import urllib.parse
+from xml.sax.saxutils import escape
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "http"))
+from server import Cut, State, run  # noqa: E402
+
+ACCESS, SECRET, TOKEN = "AKTEST", "sEcReT/canary+key", "tOkEn/canary=="
+
+
+def mac(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+class Bad(Exception):
+    """Answered with a status and a code."""
+
+    def __init__(self, status, code, more="", fields=()):
+        super().__init__(code)
+        self.status, self.code = status, code
+        self.more, self.fields = more, list(fields)
+
+
+class S3:
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.reset()
+
+    def reset(self):
+        self.buckets, self.objects = set(), {}
+        self.plan, self.log = [], []
+        self.set = {"region": "us-east-1", "conditions": "412", "page": 1000,
+                    "token": False, "ranges": True, "encode": True,
+                    "etag": "md5"}
+
+    # ---- signatures ----
+
+    def verify(self, r, host, path, query):
+        auth = r.get("authorization", "")
+        if not auth.startswith("AWS4-HMAC-SHA256 "):
+            raise Bad(403, "AccessDenied")
+        parts = dict(p.strip().split("=", 1)
+                     for p in auth[len("AWS4-HMAC-SHA256 "):].split(","))
+        access, day, region, service, _ = parts["Credential"].split("/")
+        if access != ACCESS:
+            raise Bad(403, "InvalidAccessKeyId")
+        if region != self.set["region"]:
+            raise Bad(400, "AuthorizationHeaderMalformed",
+                      f"<Region>{self.set['region']}</Region>")
+        date = r.get("x-amz-date")
+        then = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+        if abs(time.time() - then) > 900:
+            raise Bad(403, "RequestTimeTooSkewed", fields=[
+                ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT",
+                                       time.gmtime()))])
+        if self.set["token"] and r.get("x-amz-security-token") != TOKEN:
+            raise Bad(403, "InvalidToken")
+        signed = parts["SignedHeaders"].split(";")
+        need = {"host", "x-amz-date", "x-amz-content-sha256"}
+        need |= {k.lower() for k, _ in r.headers
+                 if k.lower().startswith("x-amz-")}
+        if not need <= set(signed) or signed != sorted(signed):
+            raise Bad(403, "AccessDenied", "<Message>unsigned</Message>")
+        pairs = [q.partition("=") for q in query.split("&")] if query else []
+        pairs = sorted((urllib.parse.quote(urllib.parse.unquote(k), safe="-_.~"),
+                        urllib.parse.quote(urllib.parse.unquote(v), safe="-_.~"))
+                       for k, _, v in pairs)
+        canonical = "\n".join([
+            r.method,
+            urllib.parse.quote(urllib.parse.unquote_to_bytes(path),
+                               safe="/-_.~"),
+            "&".join(f"{k}={v}" for k, v in pairs),
+            "".join(f"{k}:{' '.join(r.get(k).split())}\n" for k in signed),
+            ";".join(signed), r.get("x-amz-content-sha256")])
+        scope = f"{day}/{region}/{service}/aws4_request"
+        text = "\n".join(["AWS4-HMAC-SHA256", date, scope,
+                          hashlib.sha256(canonical.encode()).hexdigest()])
+        key = mac(mac(mac(mac(("AWS4" + SECRET).encode(), day), region),
+                      service), "aws4_request")
+        want = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        if want != parts["Signature"] or r.get("host") != host:
+            # As real ones do, it tells what it was sent.
+            raise Bad(403, "SignatureDoesNotMatch",
+                      "<Message>The signature we calculated is another one"
+                      "</Message><StringToSign>" + escape(text) +
+                      "</StringToSign>")
+        if hashlib.sha256(r.body).hexdigest() != r.get("x-amz-content-sha256"):
+            raise Bad(400, "XAmzContentSHA256Mismatch")
+        if r.get("content-md5"):
+            import base64
+            have = base64.b64encode(hashlib.md5(r.body).digest()).decode()
+            if have != r.get("content-md5"):
+                raise Bad(400, "BadDigest")
+
+    # ---- what a bucket can do ----
+
+    def listing(self, bucket, query):
+        q = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if q.get("list-type") != "2":
+            raise Bad(501, "NotImplemented")
+        keys = sorted(k for b, k in self.objects if b == bucket
+                      and k.startswith(q.get("prefix", "")))
+        start = int(q.get("continuation-token", "t0+/=")[1:].split("+")[0])
+        page = keys[start:start + self.set["page"]]
+        more = start + len(page) < len(keys)
+        encoded = q.get("encoding-type") == "url" and self.set["encode"]
+        text = ('<?xml version="1.0" encoding="UTF-8"?>\n'
+                '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/">'
+                f"<Name>{bucket}</Name>"
+                f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>")
+        if encoded:
+            text += "<EncodingType>url</EncodingType>"
+        for k in page:
+            shown = urllib.parse.quote(k, safe="/") if encoded else escape(k)
+            text += (f"<Contents><Key>{shown}</Key>"
+                     f"<Size>{len(self.objects[bucket, k])}</Size>"
+                     "<ETag>&quot;x&quot;</ETag>"
+                     "<Owner><ID>someone</ID></Owner></Contents>")
+        if more:
+            # A token with what must be escaped in it.
+            text += ("<NextContinuationToken>"
+                     f"t{start + len(page)}+/=</NextContinuationToken>")
+        return (text + "</ListBucketResult>").encode()
+
+    def etag(self, body):
+        if self.set["etag"] == "md5":
+            return f'"{hashlib.md5(body).hexdigest()}"'
+        return '"' + "0" * 32 + '-1"'
+
+    def put(self, r, bucket, key):
+        if bucket not in self.buckets:
+            raise Bad(404, "NoSuchBucket")
+        if r.get("if-none-match") == "*":
+            how = self.set["conditions"]
+            if how == "501":
+                raise Bad(501, "NotImplemented")
+            if how == "412" and (bucket, key) in self.objects:
+                raise Bad(412, "PreconditionFailed")
+        body = r.body
+        if r.fault == "store half":
+            body = body[:len(body) // 2]
+        self.objects[bucket, key] = body
+        tag = self.etag(body)
+        if r.fault == "other etag":
+            tag = '"' + "0" * 32 + '"'
+        return 200, b"", [("ETag", tag)]
+
+    def get(self, r, bucket, key):
+        if (bucket, key) not in self.objects:
+            raise Bad(404, "NoSuchKey")
+        body = self.objects[bucket, key]
+        fields = [("ETag", self.etag(body))]
+        asked = r.get("range")
+        if not asked or not self.set["ranges"]:
+            return 200, body, fields
+        first, _, last = asked[len("bytes="):].partition("-")
+        first, last = int(first), int(last)
+        if first >= len(body):
+            raise Bad(416, "InvalidRange")
+        last = min(last, len(body) - 1)
+        shift = 1 if r.fault == "shift" else 0
+        return 206, body[first:last + 1], fields + [
+            ("Content-Range", f"bytes {first + shift}-{last + shift}/{len(body)}")]
+
+    def perform(self, r, bucket, key, query):
+        if not key:
+            if r.method == "PUT":
+                if bucket in self.buckets:
+                    raise Bad(409, "BucketAlreadyOwnedByYou")
+                self.buckets.add(bucket)
+                return 200, b"", []
+            if bucket not in self.buckets:
+                raise Bad(404, "NoSuchBucket")
+            return 200, (self.listing(bucket, query)
+                         if r.method == "GET" else b""), []
+        if r.method == "PUT":
+            return self.put(r, bucket, key)
+        if r.method in ("GET", "HEAD"):
+            return self.get(r, bucket, key)
+        if r.method == "DELETE":
+            self.objects.pop((bucket, key), None)
+            return 204, b"", []
+        raise Bad(405, "MethodNotAllowed")
+
+    # ---- faults ----
+
+    def fault_for(self, r):
+        for f in self.plan:
+            if f.get("times", 1) > 0 and f.get("method", r.method) == r.method \
+                    and f.get("match", "") in r.target:
+                if f.get("skip", 0) > 0:
+                    f["skip"] -= 1
+                    return {}
+                f["times"] = f.get("times", 1) - 1
+                return f
+        return {}
+
+    def control(self, c, r):
+        what = r.path[0]
+        with self.lock:
+            if what == "!plan":
+                self.plan = json.loads(r.body)
+            elif what == "!set":
+                self.set.update(json.loads(r.body))
+            elif what == "!clear":
+                self.reset()
+            elif what == "!object":
+                key = urllib.parse.unquote("/".join(r.path[2:]))
+                if r.method == "PUT":
+                    self.objects[r.path[1], key] = r.body
+                else:
+                    return c.answer(200, self.objects.get((r.path[1], key),
+                                                          b"nothing"))
+            elif what == "!log":
+                text = "\n".join(self.log)
+                self.log = []
+                return c.answer(200, text.encode())
+        return c.answer(200)
+
+    def serve(self, c, r):
+        target, host = r.target, r.get("host")
+        if target.startswith("/!"):
+            c.read_body(r)
+            return self.control(c, r)
+        if target.startswith("http://"):  # we are the proxy of a bucket's host
+            host, _, rest = target[len("http://"):].partition("/")
+            target = "/" + rest
+        path, _, query = target.partition("?")
+        with self.lock:
+            f = self.fault_for(r)
+        r.fault = f.get("fault", "")
+        if r.fault == "reset":
+            c.reset()
+        if r.fault == "stall":
+            c.file.read()
+            raise Cut
+        c.read_body(r)
+        parts = urllib.parse.unquote(path).lstrip("/").split("/", 1)
+        if host and host.startswith("inhost."):
+            parts = ["inhost", urllib.parse.unquote(path).lstrip("/")]
+        bucket, key = parts[0], parts[1] if len(parts) > 1 else ""
+        try:
+            with self.lock:
+                if r.fault == "status":
+                    more = f.get("more", "")
+                    fields = []
+                    if "after" in f:
+                        fields.append(("Retry-After", str(f["after"])))
+                    raise Bad(f["status"], f.get("code", ""), more, fields)
+                self.verify(r, host, path, query)
+                status, body, fields = self.perform(r, bucket, key, query)
+        except Bad as e:
+            status, fields = e.status, e.fields
+            body = (f"<Error><Code>{e.code}</Code>{e.more}</Error>".encode()
+                    if e.code else b"")
+        with self.lock:
+            self.log.append(f"{r.method} {r.target} {status}")
+        if r.fault == "lost":  # carried out, and nobody is told
+            c.reset()
+        if r.fault == "html":
+            status, body = 200, b"<html><body><p>Welcome!</body></html>"
+        if r.fault == "half":
+            c.send(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n" %
+                   (status, len(body)) + body[:len(body) // 2])
+            raise Cut
+        if r.fault == "unending":
+            c.send(b"HTTP/1.1 %d x\r\n\r\n" % status + body)
+            raise Cut
+        if r.fault == "same page":
+            body = body.replace(b"<NextContinuationToken>t",
+                                b"<NextContinuationToken>t0+/=</"
+                                b"NextContinuationToken><A>")
+            body = body.replace(b"+/=</NextContinuationToken></ListB",
+                                b"+/=</A></ListB")
+        if r.method == "HEAD":
+            length = len(body)
+            text = f"HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n"
+            text += "".join(f"{k}: {v}\r\n" for k, v in fields)
+            return c.send((text + "\r\n").encode())
+        if status == 204:
+            return c.send(b"HTTP/1.1 204 x\r\n\r\n")
+        return c.answer(status, body, fields)
+
+
+if __name__ == "__main__":
+    run(S3().serve, State())
