@@ -260,8 +260,6 @@ $(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(REPO_LIBS)
-# A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
-FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o: private STATIC =
 $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
     $(REPO_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources

@@ -375,11 +375,12 @@ TEST(reasons) {
   CHECK(repo_span_read("2h", &p.within[REPO_KEEP_LAST]));
   CHECK(repo_span_read("1y2m3d4h", &p.within[REPO_KEEP_HOURLY]));
   CHECK(repo_policy_apply(&p, all, 3, now, keep, reasons) == NULL);
+  static const char newest[] =
+      "[\"has tags [a, b]\",\"within 2h\",\"last snapshot\",\"daily snapshot\","
+      "\"yearly snapshot\",\"hourly within 1y2m3d4h\"]";
   static const char *const expected[] = {
       "[\"oldest yearly snapshot\",\"oldest hourly within 1y2m3d4h\"]",
-      "[\"last snapshot\",\"hourly within 1y2m3d4h\"]",
-      "[\"has tags [a, b]\",\"within 2h\",\"last snapshot\",\"daily snapshot\","
-      "\"yearly snapshot\",\"hourly within 1y2m3d4h\"]"};
+      "[\"last snapshot\",\"hourly within 1y2m3d4h\"]", newest};
   for (int i = 0; i < 3; i++) {
     buffer b = BUFFER_EMPTY;
     json_write(&b, reasons[i], JSON_COMPACT);
