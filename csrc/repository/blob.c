@@ -39,9 +39,9 @@ static error *damaged(const repo_place *p, error *cause) {
   if (cause != NULL && cause->code == SAROS_E_OUTOFMEMORY) return cause;
   repo_id_format(&p->blob.id, blob);
   repo_id_format(&p->pack, pack);
-  error *e = repo_error(SAROS_E_DAMAGED,
-                        "the %s blob %s in the pack %s is damaged",
-                        p->blob.type == REPO_TREE ? "tree" : "data", blob, pack);
+  error *e =
+      repo_error(SAROS_E_DAMAGED, "the %s blob %s in the pack %s is damaged",
+                 p->blob.type == REPO_TREE ? "tree" : "data", blob, pack);
   return cause != NULL ? error_because(e, cause) : e;
 }
 
@@ -93,9 +93,10 @@ static error *unreadable(const repo_place *p, error *cause) {
   repo_id_format(&p->blob.id, blob);
   repo_id_format(&p->pack, pack);
   return error_because(
-      repo_error(code, gone ? "the pack %s, which has the blob %s, is missing"
-                            : "the pack %s, which has the blob %s, cannot be "
-                              "read",
+      repo_error(code,
+                 gone ? "the pack %s, which has the blob %s, is missing"
+                      : "the pack %s, which has the blob %s, cannot be "
+                        "read",
                  pack, blob),
       cause);
 }
@@ -280,8 +281,8 @@ static error *load(repo_blobs *b, repo_tool *tool, repo_blob_type type,
       error_unref(first);
       return repo_error(SAROS_E_CANCELLED, "reading was cancelled");
     }
-    error *e = repo_blob_read(b->store, tool, &p, sealed, space, &data, &size,
-                              stop);
+    error *e =
+        repo_blob_read(b->store, tool, &p, sealed, space, &data, &size, stop);
     if (e == NULL) {
       if (first != NULL)
         log_write(LOG_WARNING, "repository", "%s; another copy was taken",

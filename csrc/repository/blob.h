@@ -18,7 +18,8 @@ typedef struct repo_space {
   char *data;
   size_t room;
 } repo_space;
-bool repo_space_ensure(repo_space *s, size_t size); /* may lose what was there */
+bool repo_space_ensure(repo_space *s,
+                       size_t size); /* may lose what was there */
 void repo_space_free(repo_space *s);
 
 /* How long it is when it is open. */

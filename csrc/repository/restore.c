@@ -27,11 +27,11 @@ static bool stopped(const repo_stop *stop) {
   return r->failed || repo_stopped(&r->h->stop);
 }
 
-bool restore_goes_on(restore *r) {
+bool repo_restore_goes_on(restore *r) {
   return !stopped(&r->stop);
 }
 
-void restore_fail(restore *r, error *e) {
+void repo_restore_fail(restore *r, error *e) {
   pthread_mutex_lock(&r->report);
   bool first = r->why == NULL;
   if (first) r->why = e;
@@ -40,7 +40,7 @@ void restore_fail(restore *r, error *e) {
   r->failed = true;
 }
 
-char *restore_path(const restore *r, uint32_t f, const char *name) {
+char *repo_restore_path(const restore *r, uint32_t f, const char *name) {
   size_t size = strlen(name) + 1, at;
   for (uint32_t p = f; p != 0; p = r->folders[p].parent)
     size += strlen(r->items[r->folders[p].item].name) + 1;
@@ -76,9 +76,9 @@ static value *sentence(const error *e) {
   return v;
 }
 
-void restore_tell(restore *r, const char *path, error *e) {
+void repo_restore_tell(restore *r, const char *path, error *e) {
   if (e->code == SAROS_E_OUTOFMEMORY || path == NULL) {
-    restore_fail(r, e);
+    repo_restore_fail(r, e);
     return;
   }
   value *m = value_map();
@@ -93,7 +93,7 @@ void restore_tell(restore *r, const char *path, error *e) {
   else
     value_free(m);
   pthread_mutex_unlock(&r->report);
-  if (!good) restore_fail(r, error_no_memory());
+  if (!good) repo_restore_fail(r, error_no_memory());
 }
 
 /* What concerns one file is no reason to give up all others. */
@@ -103,27 +103,27 @@ static bool concerns_all(const error *e) {
          e->number == EMFILE || e->number == ENFILE;
 }
 
-void restore_failed(restore *r, uint32_t i, error *e) {
+void repo_restore_failed(restore *r, uint32_t i, error *e) {
   uint8_t was = atomic_exchange(&r->items[i].state, ITEM_FAILED);
-  char *path = restore_path(r, r->items[i].folder, r->items[i].name);
+  char *path = repo_restore_path(r, r->items[i].folder, r->items[i].name);
   if (concerns_all(e) && path != NULL && e->code != SAROS_E_CANCELLED) {
     buffer b = BUFFER_EMPTY;
     text_escape(&b, path, strlen(path));
     error *all = b.failed ? error_no_memory()
                           : repo_error(e->code, "restoring %s", b.data);
     if (all != error_no_memory()) all->number = e->number;
-    restore_fail(r, error_because(all, e));
+    repo_restore_fail(r, error_because(all, e));
     buffer_free(&b);
   } else if (was != ITEM_FAILED) {
-    restore_tell(r, path, e);
+    repo_restore_tell(r, path, e);
   } else {
     error_unref(e);
   }
   mem_free(path);
 }
 
-void restore_list_path(restore *r, const char *path, const char *action,
-                       const char *type) {
+void repo_restore_list_path(restore *r, const char *path, const char *action,
+                            const char *type) {
   if (r->list == NULL) return;
   value *m = value_map();
   bool good = m != NULL && path_put(m, path) &&
@@ -135,25 +135,25 @@ void restore_list_path(restore *r, const char *path, const char *action,
   else
     value_free(m);
   pthread_mutex_unlock(&r->report);
-  if (!good) restore_fail(r, error_no_memory());
+  if (!good) repo_restore_fail(r, error_no_memory());
 }
 
-void restore_list(restore *r, uint32_t i, const char *action) {
+void repo_restore_list(restore *r, uint32_t i, const char *action) {
   const item *it = &r->items[i];
   if (r->list == NULL) return;
-  char *path = restore_path(r, it->folder, it->name);
+  char *path = repo_restore_path(r, it->folder, it->name);
   if (path != NULL)
-    restore_list_path(r, path, action, repo_node_type_name(it->type));
+    repo_restore_list_path(r, path, action, repo_node_type_name(it->type));
   mem_free(path);
 }
 
-void restore_progress(restore *r, uint64_t bytes, uint32_t i) {
+void repo_restore_progress(restore *r, uint64_t bytes, uint32_t i) {
   uint64_t done = atomic_fetch_add(&r->done, bytes) + bytes;
   uint64_t now = repo_clock(), next = atomic_load(&r->next_tell);
   if (now < next ||
       !atomic_compare_exchange_strong(&r->next_tell, &next, now + TELL_MS))
     return;
-  char *path = restore_path(r, r->items[i].folder, r->items[i].name);
+  char *path = repo_restore_path(r, r->items[i].folder, r->items[i].name);
   buffer b = BUFFER_EMPTY;
   buffer_text(&b, "restoring ");
   if (path != NULL) text_escape(&b, path, strlen(path));
@@ -171,11 +171,11 @@ void restore_progress(restore *r, uint64_t bytes, uint32_t i) {
 static void *crew_work(void *argument) {
   crew_mate *m = argument;
   restore *r = m->r;
-  while (restore_goes_on(r)) {
+  while (repo_restore_goes_on(r)) {
     uint32_t at = atomic_fetch_add(&r->next, r->work_step);
     if (at >= r->work_count) break;
     for (uint32_t i = at; i < at + r->work_step && i < r->work_count; i++) {
-      if (!restore_goes_on(r)) break;
+      if (!repo_restore_goes_on(r)) break;
       r->work(r, m, i);
     }
   }
@@ -183,7 +183,7 @@ static void *crew_work(void *argument) {
 }
 
 static void mate_end(crew_mate *m) {
-  place_forget(m);
+  repo_place_forget(m);
   repo_tools_give(repo_tools_of(m->r->c->r), m->tool);
   repo_space_free(&m->sealed);
   repo_space_free(&m->space);
@@ -197,8 +197,8 @@ static unsigned crew_size(const restore *r) {
   return size < CREW_MOST ? size : CREW_MOST;
 }
 
-error *restore_crew(restore *r, uint32_t count, uint32_t step,
-                    void (*work)(restore *r, crew_mate *m, uint32_t i)) {
+error *repo_restore_crew(restore *r, uint32_t count, uint32_t step,
+                         void (*work)(restore *r, crew_mate *m, uint32_t i)) {
   crew_mate *mates = mem_zero(CREW_MOST * sizeof *mates);
   pthread_t threads[CREW_MOST];
   unsigned wanted = crew_size(r), made = 0, begun = 0;
@@ -276,8 +276,8 @@ static error *read_options(restore *r) {
   r->dry_run = value_boolean(value_get(o, "dry_run"), false);
   r->sparse = value_boolean(value_get(o, "sparse"), false);
   r->verify = value_boolean(value_get(o, "verify"), false);
-  error *e = read_overwrite(
-      value_chars(value_get(o, "overwrite"), "always"), &r->overwrite);
+  error *e = read_overwrite(value_chars(value_get(o, "overwrite"), "always"),
+                            &r->overwrite);
   if (e == NULL) e = read_patterns(include, false, &r->include);
   if (e == NULL) e = read_patterns(value_get(o, "iinclude"), true, &r->include);
   if (e == NULL) e = read_patterns(value_get(o, "exclude"), false, &r->exclude);
@@ -352,11 +352,11 @@ static void list_all(restore *r) {
     if (it->type == REPO_NODE_DIRECTORY || it->state == ITEM_FAILED) continue;
     bool skipped = it->state == ITEM_SKIPPED, same = it->state == ITEM_SAME;
     if (!skipped) atomic_fetch_add(same ? &r->same : &r->restored, 1);
-    restore_list(r, i,
-                 skipped     ? "skip"
-                 : same      ? "keep"
-                 : it->there ? "replace"
-                             : "create");
+    repo_restore_list(r, i,
+                      skipped     ? "skip"
+                      : same      ? "keep"
+                      : it->there ? "replace"
+                                  : "create");
   }
 }
 
@@ -364,37 +364,38 @@ static void list_all(restore *r) {
 #define STEP 32
 
 static error *carry_out(restore *r) {
-  error *e = plan_reads(r);
-  if (e == NULL) e = restore_crew(r, r->read_count, 1, read_packs);
-  if (e == NULL) e = restore_crew(r, r->item_count, STEP, rest_item);
-  if (e == NULL) e = restore_crew(r, r->item_count, STEP, rest_link);
-  if (e != NULL || !restore_goes_on(r)) return e;
-  rest_remove(r);
+  error *e = repo_plan_reads(r);
+  if (e == NULL) e = repo_restore_crew(r, r->read_count, 1, repo_read_packs);
+  if (e == NULL) e = repo_restore_crew(r, r->item_count, STEP, repo_rest_item);
+  if (e == NULL) e = repo_restore_crew(r, r->item_count, STEP, repo_rest_link);
+  if (e != NULL || !repo_restore_goes_on(r)) return e;
+  repo_rest_remove(r);
   saros_op_phase(r->c->op, "directories");
-  rest_folders(r);
-  if (!r->verify || !restore_goes_on(r)) return NULL;
+  repo_rest_folders(r);
+  if (!r->verify || !repo_restore_goes_on(r)) return NULL;
   saros_op_phase(r->c->op, "verifying");
-  return restore_crew(r, r->item_count, 1, verify_item);
+  return repo_restore_crew(r, r->item_count, 1, repo_verify_item);
 }
 
 static error *perform(restore *r) {
   repo_index *index;
   error *e = repo_index_of(r->h, &index);
   if (e != NULL) return e;
-  r->blobs = repo_blobs_new(r->h->store, repo_tools_of(r->c->r), index,
-                            TREES_KEPT);
+  r->blobs =
+      repo_blobs_new(r->h->store, repo_tools_of(r->c->r), index, TREES_KEPT);
   if (r->blobs == NULL) return error_no_memory();
   e = repo_version_enter(&r->version, r->blobs, &r->stop);
-  if (e == NULL) e = place_target(r);
+  if (e == NULL) e = repo_place_target(r);
   saros_op_phase(r->c->op, "planning");
-  if (e == NULL) e = plan_make(r);
+  if (e == NULL) e = repo_plan_make(r);
   if (e == NULL) sum_up(r);
-  if (e == NULL && !r->is_new) e = restore_crew(r, r->item_count, STEP, look_at);
+  if (e == NULL && !r->is_new)
+    e = repo_restore_crew(r, r->item_count, STEP, repo_look_at);
   if (e == NULL) relink(r);
-  if (e != NULL || !restore_goes_on(r)) return e;
+  if (e != NULL || !repo_restore_goes_on(r)) return e;
   if (!r->dry_run) return carry_out(r);
   list_all(r);
-  rest_remove(r);
+  repo_rest_remove(r);
   return NULL;
 }
 
@@ -423,8 +424,8 @@ static error *tell_result(restore *r) {
 static error *restore_all(restore *r) {
   error *e = open_files(r);
   if (e == NULL) e = perform(r);
-  if (e != NULL) restore_fail(r, e);
-  if (!r->dry_run) file_clean(r);
+  if (e != NULL) repo_restore_fail(r, e);
+  if (!r->dry_run) repo_out_clean(r);
   e = r->why;
   r->why = NULL;
   if (e == NULL && repo_stopped(&r->h->stop))
@@ -433,8 +434,8 @@ static error *restore_all(restore *r) {
 }
 
 static void restore_end(restore *r) {
-  place_end(r);
-  plan_free(r);
+  repo_place_end(r);
+  repo_plan_free(r);
   repo_blobs_free(r->blobs);
   repo_exclude_free(r->include);
   repo_exclude_free(r->exclude);

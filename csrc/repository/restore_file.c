@@ -11,14 +11,12 @@
 
 #include "repository/restore_parts.h"
 
-#define PREFIX ".saros-restore-"
-
-void file_temp_name(const restore *r, uint32_t i, char name[64]) {
-  snprintf(name, 64, PREFIX "%s-%x", r->token, (unsigned)i);
+void repo_out_temp_name(const restore *r, uint32_t i, char name[64]) {
+  snprintf(name, 64, FILE_PREFIX "%s-%x", r->token, (unsigned)i);
 }
 
 static void failed(restore *r, uint32_t i, const char *what, int number) {
-  restore_failed(r, i, place_error(what, number));
+  repo_restore_failed(r, i, repo_place_error(what, number));
 }
 
 
@@ -41,8 +39,7 @@ static int write_all(int fd, const char *data, size_t size, uint64_t offset) {
 #define PAGE ((size_t)4096)
 
 static bool is_zero(const char *data, size_t size) {
-  return size == 0 ||
-         (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+  return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
 /* What is all zeros is left out: the file is as long already, and new. */
@@ -63,8 +60,8 @@ static int write_sparse(int fd, const char *data, size_t size,
   return write_all(fd, data + begin, size - begin, offset + begin);
 }
 
-int file_write(const restore *r, int fd, const char *data, size_t size,
-               uint64_t offset) {
+int repo_out_write(const restore *r, int fd, const char *data, size_t size,
+                   uint64_t offset) {
   return r->sparse ? write_sparse(fd, data, size, offset)
                    : write_all(fd, data, size, offset);
 }
@@ -91,9 +88,9 @@ static int prepare(const restore *r, int fd, const item *it) {
 static int create(restore *r, crew_mate *m, uint32_t i) {
   char name[64];
   item *it = &r->items[i];
-  int dir = place_open(m, it->folder);
+  int dir = repo_place_open(m, it->folder);
   if (dir < 0) return -1;
-  file_temp_name(r, i, name);
+  repo_out_temp_name(r, i, name);
   int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                   0600);
   if (fd < 0) return -1;
@@ -109,10 +106,10 @@ static void discard(restore *r, crew_mate *m, uint32_t i) {
   char name[64];
   item *it = &r->items[i];
   if (!atomic_load(&it->made)) return;
-  int dir = place_open(m, it->folder);
-  file_temp_name(r, i, name);
+  int dir = repo_place_open(m, it->folder);
+  repo_out_temp_name(r, i, name);
   if (dir < 0 || (unlinkat(dir, name, 0) != 0 && errno != ENOENT)) {
-    char *path = restore_path(r, it->folder, name);
+    char *path = repo_restore_path(r, it->folder, name);
     buffer b = BUFFER_EMPTY;
     buffer_text(&b, "what is half written could not be removed: ");
     if (path != NULL) text_escape(&b, path, strlen(path));
@@ -123,19 +120,18 @@ static void discard(restore *r, crew_mate *m, uint32_t i) {
   atomic_store(&it->made, false);
 }
 
-void file_tell_lacks(restore *r, uint32_t i, unsigned lacks) {
+void repo_out_tell_lacks(restore *r, uint32_t i, unsigned lacks) {
   const item *it = &r->items[i];
   if (lacks == 0) return;
-  char *path = restore_path(r, it->folder, it->name);
-  restore_tell(r, path,
-               repo_error(SAROS_E_ACCESSDENIED,
-                          "it was restored, but could not be given its%s%s%s: "
-                          "this needs root, or a file system that has them",
-                          lacks & REPO_LACKS_OWNER ? " owner" : "",
-                          lacks & REPO_LACKS_ATTRIBUTES
-                              ? " extended attributes"
-                              : "",
-                          lacks & REPO_LACKS_MODE ? " mode" : ""));
+  char *path = repo_restore_path(r, it->folder, it->name);
+  repo_restore_tell(
+      r, path,
+      repo_error(SAROS_E_ACCESSDENIED,
+                 "it was restored, but could not be given its%s%s%s: "
+                 "this needs root, or a file system that has them",
+                 lacks & REPO_LACKS_OWNER ? " owner" : "",
+                 lacks & REPO_LACKS_ATTRIBUTES ? " extended attributes" : "",
+                 lacks & REPO_LACKS_MODE ? " mode" : ""));
   mem_free(path);
 }
 
@@ -144,20 +140,20 @@ static bool finish(restore *r, crew_mate *m, uint32_t i, int fd) {
   char name[64];
   unsigned lacks;
   item *it = &r->items[i];
-  repo_node n = restore_node(it);
-  int dir = place_open(m, it->folder);
+  repo_node n = repo_restore_node(it);
+  int dir = repo_place_open(m, it->folder);
   if (dir < 0) {
     failed(r, i, "its directory cannot be opened", errno);
     return false;
   }
   error *e = repo_node_restore((repo_at){fd, NULL}, &n, &lacks);
-  int number = it->there ? place_clear(r, dir, it->name, false) : 0;
+  int number = it->there ? repo_place_clear(r, dir, it->name, false) : 0;
   if (number != 0) {
     error_unref(e);
     failed(r, i, "it cannot be put in its place", number);
     return false;
   }
-  file_temp_name(r, i, name);
+  repo_out_temp_name(r, i, name);
   if (renameat(dir, name, dir, it->name) != 0) {
     error_unref(e);
     failed(r, i, "it cannot be put in its place", errno);
@@ -167,25 +163,25 @@ static bool finish(restore *r, crew_mate *m, uint32_t i, int fd) {
   atomic_store(&it->state, ITEM_DONE);
   atomic_fetch_add(&r->restored, 1);
   if (e != NULL) {
-    char *path = restore_path(r, it->folder, it->name);
-    restore_tell(r, path, e);
+    char *path = repo_restore_path(r, it->folder, it->name);
+    repo_restore_tell(r, path, e);
     mem_free(path);
   }
-  file_tell_lacks(r, i, lacks);
+  repo_out_tell_lacks(r, i, lacks);
   return true;
 }
 
-void file_write_whole(restore *r, crew_mate *m, uint32_t i, const char *data,
-                      size_t size) {
+void repo_out_write_whole(restore *r, crew_mate *m, uint32_t i,
+                          const char *data, size_t size) {
   int fd = create(r, m, i);
-  int number = fd >= 0 ? file_write(r, fd, data, size, 0) : errno;
+  int number = fd >= 0 ? repo_out_write(r, fd, data, size, 0) : errno;
   if (number != 0)
     failed(r, i, fd >= 0 ? "it cannot be written" : "it cannot be made",
            number);
   bool good = number == 0 && finish(r, m, i, fd);
   if (fd >= 0 && close(fd) != 0 && good) {
-    char *path = restore_path(r, r->items[i].folder, r->items[i].name);
-    restore_tell(r, path, place_error("it may not be whole", errno));
+    char *path = repo_restore_path(r, r->items[i].folder, r->items[i].name);
+    repo_restore_tell(r, path, repo_place_error("it may not be whole", errno));
     mem_free(path);
   }
   if (!good) discard(r, m, i);
@@ -214,9 +210,9 @@ static int open_again(restore *r, crew_mate *m, uint32_t i) {
   char name[64];
   struct stat st;
   if (!atomic_load(&r->items[i].made)) return create(r, m, i);
-  int dir = place_open(m, r->items[i].folder);
+  int dir = repo_place_open(m, r->items[i].folder);
   if (dir < 0) return -1;
-  file_temp_name(r, i, name);
+  repo_out_temp_name(r, i, name);
   int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   /* Nobody knows its name, but it can be read: it must be ours still. */
   if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
@@ -229,7 +225,7 @@ static int open_again(restore *r, crew_mate *m, uint32_t i) {
   return -1;
 }
 
-int file_pin(restore *r, crew_mate *m, uint32_t i) {
+int repo_out_pin(restore *r, crew_mate *m, uint32_t i) {
   item *it = &r->items[i];
   pthread_mutex_lock(&r->files);
   while (it->opening) pthread_cond_wait(&r->opened, &r->files);
@@ -258,7 +254,7 @@ int file_pin(restore *r, crew_mate *m, uint32_t i) {
   return fd;
 }
 
-void file_unpin(restore *r, uint32_t i) {
+void repo_out_unpin(restore *r, uint32_t i) {
   pthread_mutex_lock(&r->files);
   r->items[i].pins--;
   pthread_mutex_unlock(&r->files);
@@ -284,24 +280,24 @@ static void part_done(restore *r, crew_mate *m, uint32_t i) {
   if (atomic_fetch_sub(&it->left, 1) != 1) return;
   bool good = atomic_load(&it->state) == ITEM_PLANNED;
   if (good) {
-    int fd = file_pin(r, m, i);
-    if (fd >= 0) file_unpin(r, i);
+    int fd = repo_out_pin(r, m, i);
+    if (fd >= 0) repo_out_unpin(r, i);
     if (fd < 0)
       failed(r, i, "it cannot be opened", errno);
     else if (finish(r, m, i, fd))
-      restore_progress(r, 0, i);
+      repo_restore_progress(r, 0, i);
   }
   int fd = take_out(r, i);
   if (fd >= 0) close(fd);
   discard(r, m, i);
 }
 
-void file_write_part(restore *r, crew_mate *m, uint32_t i, uint64_t offset,
-                     const char *data, size_t size) {
+void repo_out_write_part(restore *r, crew_mate *m, uint32_t i, uint64_t offset,
+                         const char *data, size_t size) {
   if (atomic_load(&r->items[i].state) == ITEM_PLANNED) {
-    int fd = file_pin(r, m, i);
-    int number = fd >= 0 ? file_write(r, fd, data, size, offset) : errno;
-    if (fd >= 0) file_unpin(r, i);
+    int fd = repo_out_pin(r, m, i);
+    int number = fd >= 0 ? repo_out_write(r, fd, data, size, offset) : errno;
+    if (fd >= 0) repo_out_unpin(r, i);
     if (number != 0)
       failed(r, i, fd >= 0 ? "it cannot be written" : "it cannot be made",
              number);
@@ -309,11 +305,11 @@ void file_write_part(restore *r, crew_mate *m, uint32_t i, uint64_t offset,
   part_done(r, m, i);
 }
 
-void file_give_up_part(restore *r, crew_mate *m, uint32_t i) {
+void repo_out_give_up_part(restore *r, crew_mate *m, uint32_t i) {
   part_done(r, m, i);
 }
 
-void file_clean(restore *r) {
+void repo_out_clean(restore *r) {
   crew_mate m = {.r = r};
   for (uint32_t i = 0; i < r->item_count; i++) {
     item *it = &r->items[i];
@@ -321,5 +317,5 @@ void file_clean(restore *r) {
     it->fd = -1;
     discard(r, &m, i);
   }
-  place_forget(&m);
+  repo_place_forget(&m);
 }

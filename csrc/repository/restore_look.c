@@ -23,9 +23,8 @@ static int compare_times(const item *it, const struct stat *st) {
 }
 
 /* A part of the open file, into `text`; *is whether it is this blob. */
-static bool is_blob(crew_mate *m, int fd, const plan_blob *b,
-                    uint64_t offset) {
-  return verify_part(m, fd, b, offset);
+static bool is_blob(crew_mate *m, int fd, const plan_blob *b, uint64_t offset) {
+  return repo_verify_part(m, fd, b, offset);
 }
 
 /* What is right in it is taken over. */
@@ -33,13 +32,13 @@ static void take_parts(restore *r, crew_mate *m, uint32_t i, int fd) {
   const item *it = &r->items[i];
   uint64_t offset = 0;
   uint32_t use = it->use, uses = it->uses;
-  for (uint32_t k = use; k < use + uses && restore_goes_on(r); k++) {
+  for (uint32_t k = use; k < use + uses && repo_restore_goes_on(r); k++) {
     const plan_blob *b = &r->blobs_of[r->uses[k]];
     size_t size = b->plain_length ? b->plain_length : b->length - REPO_SEAL;
     if (is_blob(m, fd, b, offset)) {
       r->uses[k] |= USE_HAS;
-      file_write_part(r, m, i, offset, m->text.data, size);
-      restore_progress(r, size, i);
+      repo_out_write_part(r, m, i, offset, m->text.data, size);
+      repo_restore_progress(r, size, i);
     }
     offset += size;
   }
@@ -51,7 +50,7 @@ static bool has_all(restore *r, crew_mate *m, uint32_t i, int fd,
   uint64_t offset = 0;
   for (uint32_t k = it->use; k < it->use + it->uses; k++) {
     const plan_blob *b = &r->blobs_of[r->uses[k]];
-    if (!restore_goes_on(r) || !is_blob(m, fd, b, offset)) return false;
+    if (!repo_restore_goes_on(r) || !is_blob(m, fd, b, offset)) return false;
     *has_some = true;
     offset += b->plain_length ? b->plain_length : b->length - REPO_SEAL;
   }
@@ -60,7 +59,7 @@ static bool has_all(restore *r, crew_mate *m, uint32_t i, int fd,
 
 static void same(restore *r, uint32_t i) {
   atomic_store(&r->items[i].state, ITEM_SAME);
-  restore_progress(r, r->items[i].size, i);
+  repo_restore_progress(r, r->items[i].size, i);
 }
 
 /* Its content. One that has other names is not ours alone: it is made anew,
@@ -124,11 +123,11 @@ static void look(restore *r, crew_mate *m, uint32_t i, int dir) {
     compare_others(r, i, dir, &st);
 }
 
-void look_at(restore *r, crew_mate *m, uint32_t i) {
+void repo_look_at(restore *r, crew_mate *m, uint32_t i) {
   const item *it = &r->items[i];
   const folder *f = &r->folders[it->folder];
   if (it->type == REPO_NODE_DIRECTORY || it->state != ITEM_PLANNED) return;
   if (f->fresh || !f->made) return;
-  int dir = place_open(m, it->folder);
+  int dir = repo_place_open(m, it->folder);
   if (dir >= 0) look(r, m, i, dir);
 }

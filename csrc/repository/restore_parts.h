@@ -42,7 +42,7 @@ typedef struct item_more {
 
 typedef enum item_state {
   ITEM_PLANNED,
-  ITEM_SAME,    /* its content is there already: only metadata is given */
+  ITEM_SAME, /* its content is there already: only metadata is given */
   ITEM_DONE,
   ITEM_SKIPPED, /* what is there stays as it is */
   ITEM_FAILED   /* and was told */
@@ -76,12 +76,12 @@ typedef struct item {
 /* A directory. The first is the target. */
 typedef struct folder {
   uint32_t parent;
-  uint32_t item;    /* NO_ITEM: of the target */
-  bool made;        /* it is there: by us, or found so */
-  bool fresh;       /* by us: nobody else can have anything in it */
-  bool is_asked;    /* it was asked for itself, not only what is in it */
-  bool failed;      /* it cannot be had */
-  bool half;        /* not all of its tree could be read */
+  uint32_t item; /* NO_ITEM: of the target */
+  bool made;     /* it is there: by us, or found so */
+  bool fresh;    /* by us: nobody else can have anything in it */
+  bool is_asked; /* it was asked for itself, not only what is in it */
+  bool failed;   /* it cannot be had */
+  bool half;     /* not all of its tree could be read */
 } folder;
 
 typedef struct plan_blob {
@@ -122,9 +122,9 @@ typedef struct restore {
   bool removes, dry_run, sparse, verify;
   repo_exclude *include, *exclude; /* NULL: no such patterns */
   /* Where */
-  int root;          /* the target; -1: it is not there (a dry run) */
-  char token[17];    /* of the names of what is half written */
-  bool is_new;       /* we made the target */
+  int root;       /* the target; -1: it is not there (a dry run) */
+  char token[17]; /* of the names of what is half written */
+  bool is_new;    /* we made the target */
   saros_device *device;
   /* The plan */
   arena_block *arena;
@@ -160,7 +160,7 @@ typedef struct restore {
   uint32_t work_count, work_step;
   _Atomic bool failed;
   _Atomic uint64_t total, done; /* bytes */
-  _Atomic uint64_t next_tell;            /* when */
+  _Atomic uint64_t next_tell;   /* when */
   _Atomic uint32_t restored, same, skipped, removed, directories;
   pthread_mutex_t report;
   error *why;
@@ -181,84 +181,89 @@ typedef struct crew_mate {
 } crew_mate;
 
 /* restore.c */
-void restore_fail(restore *r, error *e); /* ends it all; takes over `e` */
+void repo_restore_fail(restore *r, error *e); /* ends it all; takes over `e` */
 /* Told of an item, which failed; takes over `e`. What concerns the whole disk
    ends it all. */
-void restore_failed(restore *r, uint32_t item, error *e);
+void repo_restore_failed(restore *r, uint32_t item, error *e);
 /* The same of a path that is no item's, or of one that did not fail. */
-void restore_tell(restore *r, const char *path, error *e);
-bool restore_goes_on(restore *r);
+void repo_restore_tell(restore *r, const char *path, error *e);
+bool repo_restore_goes_on(restore *r);
 /* As it is in the version: "/srv/www". NULL: no memory. */
-char *restore_path(const restore *r, uint32_t folder, const char *name);
+char *repo_restore_path(const restore *r, uint32_t folder, const char *name);
 /* What a dry run says, or would say. */
-void restore_list(restore *r, uint32_t item, const char *action);
-void restore_list_path(restore *r, const char *path, const char *action,
-                       const char *type);
-void restore_progress(restore *r, uint64_t bytes, uint32_t item);
-void *restore_keep(restore *r, const void *data, size_t size); /* in the arena */
+void repo_restore_list(restore *r, uint32_t item, const char *action);
+void repo_restore_list_path(restore *r, const char *path, const char *action,
+                            const char *type);
+void repo_restore_progress(restore *r, uint64_t bytes, uint32_t item);
+void *repo_restore_keep(restore *r, const void *data,
+                        size_t size); /* in the arena */
 /* The crew calls `work` for all below `count`, `step` at a time. */
-error *restore_crew(restore *r, uint32_t count, uint32_t step,
-                    void (*work)(restore *r, crew_mate *m, uint32_t i));
-repo_node restore_node(const item *it);
+error *repo_restore_crew(restore *r, uint32_t count, uint32_t step,
+                         void (*work)(restore *r, crew_mate *m, uint32_t i));
+repo_node repo_restore_node(const item *it);
 
 /* restore_plan.c */
-error *plan_make(restore *r);
-error *plan_reads(restore *r); /* of what is still wanted */
-void plan_free(restore *r);
+error *repo_plan_make(restore *r);
+error *repo_plan_reads(restore *r); /* of what is still wanted */
+void repo_plan_free(restore *r);
 
 /* restore_look.c */
 /* What there is at the item's place: sets its state. */
-void look_at(restore *r, crew_mate *m, uint32_t i);
+void repo_look_at(restore *r, crew_mate *m, uint32_t i);
 
 /* restore_place.c */
-error *place_target(restore *r);
-void place_end(restore *r);
-error *place_error(const char *what, int number);
+error *repo_place_target(restore *r);
+void repo_place_end(restore *r);
+error *repo_place_error(const char *what, int number);
 /* A directory's, to be used and not kept; -1 and errno. */
-int place_open(crew_mate *m, uint32_t f);
-int place_open_once(restore *r, uint32_t f, int flags); /* the caller's own */
-void place_forget(crew_mate *m);                        /* closes them */
+int repo_place_open(crew_mate *m, uint32_t f);
+int repo_place_open_once(restore *r, uint32_t f,
+                         int flags);  /* the caller's own */
+void repo_place_forget(crew_mate *m); /* closes them */
 /* Makes it, and those it is in. False: it was told. */
-bool place_make(restore *r, uint32_t f);
+bool repo_place_make(restore *r, uint32_t f);
 /* Takes away what is in the way of something that is no directory (or is one):
    an errno, 0 when the name is free or may be replaced by a rename. */
-int place_clear(restore *r, int dir, const char *name, bool for_directory);
+int repo_place_clear(restore *r, int dir, const char *name, bool for_directory);
 /* All that is below a name, and it; never through a link. 0 or an errno. */
-int place_remove(int dir, const char *name);
+int repo_place_remove(int dir, const char *name);
 
 /* restore_file.c */
 /* The name of what is half written. */
-void file_temp_name(const restore *r, uint32_t i, char name[64]);
+#define FILE_PREFIX ".saros-restore-"
+void repo_out_temp_name(const restore *r, uint32_t i, char name[64]);
 /* A whole file at once, of at most one blob. */
-void file_write_whole(restore *r, crew_mate *m, uint32_t i, const char *data,
-                      size_t size);
+void repo_out_write_whole(restore *r, crew_mate *m, uint32_t i,
+                          const char *data, size_t size);
 /* A part of a larger one; the last one ends it. */
-void file_write_part(restore *r, crew_mate *m, uint32_t i, uint64_t offset,
-                     const char *data, size_t size);
+void repo_out_write_part(restore *r, crew_mate *m, uint32_t i, uint64_t offset,
+                         const char *data, size_t size);
 /* A part that will not come. */
-void file_give_up_part(restore *r, crew_mate *m, uint32_t i);
-/* Begins it, where it was not begun; -1 and an errno. file_unpin afterwards. */
-int file_pin(restore *r, crew_mate *m, uint32_t i);
-void file_unpin(restore *r, uint32_t i);
-int file_write(const restore *r, int fd, const char *data, size_t size,
-               uint64_t offset);
+void repo_out_give_up_part(restore *r, crew_mate *m, uint32_t i);
+/* Begins it, where it was not begun; -1 and an errno. repo_out_unpin
+ * afterwards. */
+int repo_out_pin(restore *r, crew_mate *m, uint32_t i);
+void repo_out_unpin(restore *r, uint32_t i);
+int repo_out_write(const restore *r, int fd, const char *data, size_t size,
+                   uint64_t offset);
 /* Removes what is half written, of all. */
-void file_clean(restore *r);
+void repo_out_clean(restore *r);
 /* What was lacking of the metadata is told. */
-void file_tell_lacks(restore *r, uint32_t i, unsigned lacks);
+void repo_out_tell_lacks(restore *r, uint32_t i, unsigned lacks);
 
 /* restore_read.c */
-void read_packs(restore *r, crew_mate *m, uint32_t i);
+void repo_read_packs(restore *r, crew_mate *m, uint32_t i);
 
 /* restore_rest.c */
-void rest_item(restore *r, crew_mate *m, uint32_t i);
-void rest_link(restore *r, crew_mate *m, uint32_t i);
-void rest_remove(restore *r);
-void rest_folders(restore *r);
+void repo_rest_item(restore *r, crew_mate *m, uint32_t i);
+void repo_rest_link(restore *r, crew_mate *m, uint32_t i);
+void repo_rest_remove(restore *r);
+void repo_rest_folders(restore *r);
 
 /* restore_verify.c */
-void verify_item(restore *r, crew_mate *m, uint32_t i);
+void repo_verify_item(restore *r, crew_mate *m, uint32_t i);
 /* A part of a file, whether it is this blob. */
-bool verify_part(crew_mate *m, int fd, const plan_blob *b, uint64_t offset);
+bool repo_verify_part(crew_mate *m, int fd, const plan_blob *b,
+                      uint64_t offset);
 
 #endif

@@ -38,7 +38,7 @@ static uint32_t ancestors(const restore *r, uint32_t f, uint32_t *list,
 #define DEEPEST (REPO_DEEPEST + 2)
 #define REPO_DEEPEST 2048
 
-int place_open_once(restore *r, uint32_t f, int flags) {
+int repo_place_open_once(restore *r, uint32_t f, int flags) {
   uint32_t list[DEEPEST];
   char path[PATH_AT_ONCE + 512];
   uint32_t left = ancestors(r, f, list, DEEPEST);
@@ -68,10 +68,10 @@ int place_open_once(restore *r, uint32_t f, int flags) {
   }
 }
 
-int place_open(crew_mate *m, uint32_t f) {
+int repo_place_open(crew_mate *m, uint32_t f) {
   unsigned slot = f % FOLDERS_OPEN;
   if (m->open[slot].folder == f + 1) return m->open[slot].fd;
-  int fd = place_open_once(m->r, f, O_PATH | O_DIRECTORY);
+  int fd = repo_place_open_once(m->r, f, O_PATH | O_DIRECTORY);
   if (fd < 0) return -1;
   if (m->open[slot].folder != 0) close(m->open[slot].fd);
   m->open[slot].folder = f + 1;
@@ -79,7 +79,7 @@ int place_open(crew_mate *m, uint32_t f) {
   return fd;
 }
 
-void place_forget(crew_mate *m) {
+void repo_place_forget(crew_mate *m) {
   for (unsigned i = 0; i < FOLDERS_OPEN; i++) {
     if (m->open[i].folder != 0) close(m->open[i].fd);
     m->open[i].folder = 0;
@@ -164,7 +164,7 @@ static int remove_below(int first, const char *name) {
   return number;
 }
 
-int place_remove(int dir, const char *name) {
+int repo_place_remove(int dir, const char *name) {
   int fd;
   int number = remove_one(dir, name, &fd);
   if (number != 0 || fd < 0) return number;
@@ -173,7 +173,8 @@ int place_remove(int dir, const char *name) {
   return unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-int place_clear(restore *r, int dir, const char *name, bool for_directory) {
+int repo_place_clear(restore *r, int dir, const char *name,
+                     bool for_directory) {
   struct stat st;
   if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? 0 : errno;
@@ -181,8 +182,22 @@ int place_clear(restore *r, int dir, const char *name, bool for_directory) {
   if (!S_ISDIR(st.st_mode))
     return !for_directory || unlinkat(dir, name, 0) == 0 ? 0 : errno;
   if (for_directory) return 0;
-  if (r->removes) return place_remove(dir, name);
+  if (r->removes) return repo_place_remove(dir, name);
   return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : errno;
+}
+
+
+/* What a restore whose process was killed has left. Nobody else restores here:
+   the target is locked. */
+static void clean(int fd) {
+  DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+  struct dirent *entry;
+  if (d == NULL && fd >= 0) close(fd);
+  if (d == NULL) return; /* whoever writes there will be told */
+  while ((entry = readdir(d)) != NULL)
+    if (strncmp(entry->d_name, FILE_PREFIX, sizeof FILE_PREFIX - 1) == 0)
+      unlinkat(dirfd(d), entry->d_name, 0);
+  closedir(d);
 }
 
 
@@ -190,7 +205,7 @@ int place_clear(restore *r, int dir, const char *name, bool for_directory) {
 ** Making directories
 ** ---------------------------------------------------------------- */
 
-error *place_error(const char *what, int number) {
+error *repo_place_error(const char *what, int number) {
   error *e;
   char reason[128];
   const char *text = strerror_r(number, reason, sizeof reason);
@@ -236,7 +251,7 @@ static int make_one(restore *r, uint32_t f) {
     o->fresh = true;
     return 0;
   }
-  int parent = place_open_once(r, o->parent, O_PATH | O_DIRECTORY);
+  int parent = repo_place_open_once(r, o->parent, O_PATH | O_DIRECTORY);
   if (parent < 0) return errno;
   int number = 0;
   if (r->dry_run) {
@@ -249,15 +264,18 @@ static int make_one(restore *r, uint32_t f) {
   } else if (fstatat(parent, it->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
     number = errno;
   } else if (!S_ISDIR(st.st_mode)) {
-    number = place_clear(r, parent, it->name, true);
+    number = repo_place_clear(r, parent, it->name, true);
     if (number == 0 && mkdirat(parent, it->name, 0700) != 0) number = errno;
     o->fresh = number == 0;
+  } else {
+    clean(openat(parent, it->name,
+                 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   }
   close(parent);
   return number;
 }
 
-bool place_make(restore *r, uint32_t f) {
+bool repo_place_make(restore *r, uint32_t f) {
   uint32_t list[DEEPEST];
   uint32_t count = ancestors(r, f, list, DEEPEST);
   while (count > 0) {
@@ -268,15 +286,16 @@ bool place_make(restore *r, uint32_t f) {
     o->made = number == 0;
     o->failed = number != 0;
     if (number != 0) {
-      restore_failed(r, o->item,
-                     place_error("this directory cannot be made, so that "
-                                 "nothing in it was restored",
-                                 number));
+      repo_restore_failed(
+          r, o->item,
+          repo_place_error("this directory cannot be made, so that "
+                           "nothing in it was restored",
+                           number));
       return false;
     }
     if (!o->fresh) continue;
     atomic_fetch_add(&r->directories, 1);
-    restore_list(r, o->item, "create");
+    repo_restore_list(r, o->item, "create");
   }
   return true;
 }
@@ -291,7 +310,7 @@ static error *target_error(const restore *r, int number, const char *what) {
   buffer_text(&b, what);
   buffer_byte(&b, ' ');
   text_escape(&b, r->target, strlen(r->target));
-  error *e = b.failed ? error_no_memory() : place_error(b.data, number);
+  error *e = b.failed ? error_no_memory() : repo_place_error(b.data, number);
   buffer_free(&b);
   return e;
 }
@@ -315,7 +334,7 @@ static int make_target(restore *r) {
   return number;
 }
 
-error *place_target(restore *r) {
+error *repo_place_target(restore *r) {
   int number = 0;
   if (!r->dry_run) number = make_target(r);
   if (number != 0) return target_error(r, number, "cannot make the directory");
@@ -324,18 +343,19 @@ error *place_target(restore *r) {
     r->is_new = true;
     return NULL;
   }
-  if (r->root < 0)
-    return target_error(r, errno, "cannot open the directory");
+  if (r->root < 0) return target_error(r, errno, "cannot open the directory");
   if (r->dry_run) return NULL;
   if (flock(r->root, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     return repo_error(SAROS_E_LOCKED,
                       "another restore writes to the same directory; wait for "
                       "it, or take another one");
+  if (!r->is_new)
+    clean(openat(r->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   r->device = saros_device_hold(r->root, "a restore", r->target);
   return NULL;
 }
 
-void place_end(restore *r) {
+void repo_place_end(restore *r) {
   if (r->device != NULL) saros_device_release(r->device);
   if (r->root >= 0) close(r->root);
   r->device = NULL;

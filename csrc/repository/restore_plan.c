@@ -39,7 +39,7 @@ struct arena_block {
   char data[];
 };
 
-void *restore_keep(restore *r, const void *data, size_t size) {
+void *repo_restore_keep(restore *r, const void *data, size_t size) {
   size_t need = (size + 7) & ~(size_t)7;
   arena_block *b = r->arena;
   if (b == NULL || b->size - b->used < need) {
@@ -58,7 +58,7 @@ void *restore_keep(restore *r, const void *data, size_t size) {
 }
 
 static char *keep_text(restore *r, const char *text, size_t size) {
-  char *to = restore_keep(r, NULL, size + 1);
+  char *to = repo_restore_keep(r, NULL, size + 1);
   if (to == NULL) return NULL;
   memcpy(to, text, size);
   to[size] = '\0';
@@ -150,9 +150,8 @@ static error *add_blob(restore *r, const repo_id *id, uint32_t *at) {
       !more(&r->blobs_of, r->blob_count, &r->blob_room, sizeof *r->blobs_of))
     e = error_no_memory();
   if (e != NULL) return e;
-  r->blobs_of[r->blob_count] =
-      (plan_blob){*id, pack, p.blob.offset, p.blob.length, p.blob.plain_length,
-                  0, 0};
+  r->blobs_of[r->blob_count] = (plan_blob){
+      *id, pack, p.blob.offset, p.blob.length, p.blob.plain_length, 0, 0};
   *at = ++r->blob_count;
   return NULL;
 }
@@ -161,8 +160,8 @@ static error *number_blob(restore *r, const repo_id *id, uint32_t *number) {
   if (!table_room(&r->table, &r->table_room, r->blob_count, r->blobs_of,
                   sizeof *r->blobs_of))
     return error_no_memory();
-  uint32_t *at = table_find(r->table, r->table_room, id, r->blobs_of,
-                            sizeof *r->blobs_of);
+  uint32_t *at =
+      table_find(r->table, r->table_room, id, r->blobs_of, sizeof *r->blobs_of);
   error *e = *at == 0 ? add_blob(r, id, at) : NULL;
   if (e == NULL) *number = *at - 1;
   return e;
@@ -181,7 +180,7 @@ static error *keep_more(restore *r, item *it, const repo_node *n) {
   bool linked = n->links > 1 && n->type != REPO_NODE_DIRECTORY;
   if (n->target == NULL && n->attribute_count == 0 && n->device == 0 && !linked)
     return NULL;
-  item_more m = {NULL,        n->target_size, NULL,     n->attribute_count,
+  item_more m = {NULL,     n->target_size, NULL,     n->attribute_count,
                  n->inode, n->device_id,   n->device};
   if (n->target != NULL) {
     m.target = keep_text(r, n->target, n->target_size);
@@ -189,7 +188,7 @@ static error *keep_more(restore *r, item *it, const repo_node *n) {
   }
   if (n->attribute_count > 0) {
     size_t size = n->attribute_count * sizeof *n->attributes;
-    repo_attribute *all = restore_keep(r, n->attributes, size);
+    repo_attribute *all = repo_restore_keep(r, n->attributes, size);
     if (all == NULL) return error_no_memory();
     for (size_t i = 0; i < n->attribute_count; i++) {
       all[i].name = keep_text(r, all[i].name, strlen(all[i].name));
@@ -198,7 +197,7 @@ static error *keep_more(restore *r, item *it, const repo_node *n) {
     }
     m.attributes = all;
   }
-  it->more = restore_keep(r, &m, sizeof m);
+  it->more = repo_restore_keep(r, &m, sizeof m);
   return it->more != NULL ? NULL : error_no_memory();
 }
 
@@ -227,7 +226,7 @@ static error *add_item(restore *r, uint32_t parent, const repo_node *n,
   return NULL;
 }
 
-repo_node restore_node(const item *it) {
+repo_node repo_restore_node(const item *it) {
   repo_node n = {.name = it->name,
                  .name_size = strlen(it->name),
                  .type = it->type,
@@ -275,15 +274,15 @@ static error *add_content(restore *r, uint32_t i, const repo_node *n) {
   if (e != NULL) {
     r->use_count = use;
     it->uses = 0;
-    restore_failed(r, i, e);
+    repo_restore_failed(r, i, e);
   } else if (size != n->size) {
-    char *path = restore_path(r, it->folder, it->name);
-    restore_tell(r, path,
-                 repo_error(SAROS_E_DAMAGED,
-                            "it should have %llu bytes, and its content has "
-                            "%llu: that was restored",
-                            (unsigned long long)n->size,
-                            (unsigned long long)size));
+    char *path = repo_restore_path(r, it->folder, it->name);
+    repo_restore_tell(
+        r, path,
+        repo_error(SAROS_E_DAMAGED,
+                   "it should have %llu bytes, and its content has "
+                   "%llu: that was restored",
+                   (unsigned long long)n->size, (unsigned long long)size));
     mem_free(path);
   }
   return NULL;
@@ -403,7 +402,7 @@ static error *select_path(restore *r, const char *path, size_t size,
 
 static error *add_extra(restore *r, uint32_t f, const char *name) {
   bool selected, enter = true;
-  char *path = restore_path(r, f, name);
+  char *path = repo_restore_path(r, f, name);
   if (path == NULL) return error_no_memory();
   error *e = select_path(r, path, strlen(path), &selected, &enter);
   mem_free(path);
@@ -424,7 +423,7 @@ static error *find_extras(planning *g, uint32_t f) {
   const folder *o = &r->folders[f];
   error *e = NULL;
   if (o->fresh || o->half || o->failed || r->root < 0) return NULL;
-  int fd = place_open_once(r, f, O_RDONLY | O_DIRECTORY);
+  int fd = repo_place_open_once(r, f, O_RDONLY | O_DIRECTORY);
   DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
   if (d == NULL) {
     if (fd >= 0) close(fd);
@@ -433,8 +432,8 @@ static error *find_extras(planning *g, uint32_t f) {
   for (struct dirent *entry; e == NULL && (entry = readdir(d)) != NULL;) {
     const char *name = entry->d_name;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
-    if (s->count > 0 && bsearch(&name, s->at, s->count, sizeof *s->at,
-                                compare_names) != NULL)
+    if (s->count > 0 &&
+        bsearch(&name, s->at, s->count, sizeof *s->at, compare_names) != NULL)
       continue;
     e = add_extra(r, f, name);
   }
@@ -474,19 +473,19 @@ static error *plan_folder(planning *g, uint32_t parent, const repo_node *n,
   if (e != NULL) return e;
   r->folders[f].is_asked = selected;
   *mark = f;
-  if (selected && !place_make(r, f)) *enter = false;
+  if (selected && !repo_place_make(r, f)) *enter = false;
   return *enter ? push_names(g) : NULL;
 }
 
 static error *plan_item(restore *r, uint32_t parent, const repo_node *n) {
   uint32_t i;
   if (n->type == REPO_NODE_SOCKET) return NULL; /* nobody listens there now */
-  if (!place_make(r, parent)) return NULL;
+  if (!repo_place_make(r, parent)) return NULL;
   error *e = add_item(r, parent, n, &i);
   if (e != NULL) return e;
   if (n->type == REPO_NODE_OTHER) {
-    restore_failed(r, i, repo_error(SAROS_E_NOTIMPL,
-                                    "what it is cannot be made here"));
+    repo_restore_failed(
+        r, i, repo_error(SAROS_E_NOTIMPL, "what it is cannot be made here"));
     return NULL;
   }
   if (n->type == REPO_NODE_FILE) e = add_content(r, i, n);
@@ -502,7 +501,7 @@ static error *plan_node(void *context, const repo_walk_at *at,
   restore *r = g->r;
   bool selected;
   error *e = NULL;
-  if (!restore_goes_on(r)) return error_ref(r->why);
+  if (!repo_restore_goes_on(r)) return error_ref(r->why);
   if (r->removes) e = note_name(g, n);
   if (e == NULL) e = select_path(r, at->path, at->size, &selected, enter);
   if (e != NULL) return e;
@@ -523,11 +522,11 @@ static error *plan_damaged(void *context, const repo_walk_at *at, error *e) {
      with this path; both are not to be cleared out. */
   r->folders[at->parent].half = true;
   if (r->folder_count > 0) r->folders[r->folder_count - 1].half = true;
-  restore_tell(r, at->path, e);
+  repo_restore_tell(r, at->path, e);
   return NULL;
 }
 
-error *plan_make(restore *r) {
+error *repo_plan_make(restore *r) {
   planning g = {.r = r};
   uint32_t f;
   repo_walk w = {plan_node, plan_leave, plan_damaged, &g};
@@ -581,8 +580,7 @@ static error *find_users(restore *r) {
     if (!is_wanted(r, i)) continue;
     for (uint32_t k = it->use; k < it->use + it->uses; k++) {
       plan_blob *b = &r->blobs_of[r->uses[k] & ~USE_HAS];
-      if (!HAS(r, k))
-        r->users[b->user + b->users++] = (plan_user){offset, i};
+      if (!HAS(r, k)) r->users[b->user + b->users++] = (plan_user){offset, i};
       offset += size_of(b);
     }
   }
@@ -637,9 +635,8 @@ static error *cut_reads(restore *r, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     plan_read *p = &r->reads[r->read_count > 0 ? r->read_count - 1 : 0];
     const plan_blob *b = &r->blobs_of[r->order[i]];
-    if (r->read_count > 0 &&
-        goes_with(&r->blobs_of[r->order[p->first]],
-                  &r->blobs_of[r->order[i - 1]], b))
+    if (r->read_count > 0 && goes_with(&r->blobs_of[r->order[p->first]],
+                                       &r->blobs_of[r->order[i - 1]], b))
       p->count++;
     else
       r->reads[r->read_count++] = (plan_read){i, 1};
@@ -647,14 +644,14 @@ static error *cut_reads(restore *r, uint32_t count) {
   return NULL;
 }
 
-error *plan_reads(restore *r) {
+error *repo_plan_reads(restore *r) {
   uint32_t count = 0;
   error *e = find_users(r);
   if (e == NULL) e = sort_blobs(r, &count);
   return e != NULL ? e : cut_reads(r, count);
 }
 
-void plan_free(restore *r) {
+void repo_plan_free(restore *r) {
   mem_free(r->items);
   mem_free(r->folders);
   mem_free(r->uses);

@@ -8,9 +8,9 @@
 #include "repository/restore_parts.h"
 
 static repo_place place_of(const restore *r, const plan_blob *b) {
-  return (repo_place){r->packs[b->pack],
-                      {b->id, REPO_DATA, b->offset, b->length,
-                       b->plain_length}};
+  return (repo_place){
+      r->packs[b->pack],
+      {b->id, REPO_DATA, b->offset, b->length, b->plain_length}};
 }
 
 /* Whether anybody still wants it: who failed does not. */
@@ -25,12 +25,12 @@ static void write_to_all(restore *r, crew_mate *m, const plan_blob *b,
                          const char *data, size_t size) {
   for (uint32_t k = b->user; k < b->user + b->users; k++) {
     const plan_user *u = &r->users[k];
-    if (!restore_goes_on(r)) return;
+    if (!repo_restore_goes_on(r)) return;
     if (r->items[u->item].uses == 1)
-      file_write_whole(r, m, u->item, data, size);
+      repo_out_write_whole(r, m, u->item, data, size);
     else
-      file_write_part(r, m, u->item, u->offset, data, size);
-    restore_progress(r, size, u->item);
+      repo_out_write_part(r, m, u->item, u->offset, data, size);
+    repo_restore_progress(r, size, u->item);
   }
 }
 
@@ -39,9 +39,9 @@ static void give_up(restore *r, crew_mate *m, const plan_blob *b, error *e) {
   uint32_t last = NO_ITEM;
   for (uint32_t k = b->user; k < b->user + b->users; k++) {
     uint32_t i = r->users[k].item;
-    if (i != last) restore_failed(r, i, error_ref(e));
+    if (i != last) repo_restore_failed(r, i, error_ref(e));
     last = i;
-    if (r->items[i].uses > 1) file_give_up_part(r, m, i);
+    if (r->items[i].uses > 1) repo_out_give_up_part(r, m, i);
   }
   error_unref(e);
 }
@@ -68,25 +68,25 @@ static void one_blob(restore *r, crew_mate *m, const plan_blob *b, char *sealed,
   if (e == NULL)
     write_to_all(r, m, b, data, size);
   else if (e->code == SAROS_E_CANCELLED || e->code == SAROS_E_OUTOFMEMORY)
-    restore_fail(r, e);
+    repo_restore_fail(r, e);
   else
     give_up(r, m, b, e);
   repo_bytes_free(r->blobs, bytes);
 }
 
-void read_packs(restore *r, crew_mate *m, uint32_t i) {
+void repo_read_packs(restore *r, crew_mate *m, uint32_t i) {
   const plan_read *p = &r->reads[i];
   const plan_blob *first = &r->blobs_of[r->order[p->first]];
   const plan_blob *last = &r->blobs_of[r->order[p->first + p->count - 1]];
   size_t size = (size_t)last->offset + last->length - first->offset;
   repo_store *s = r->h->store;
   if (!repo_space_ensure(&m->sealed, size)) {
-    restore_fail(r, error_no_memory());
+    repo_restore_fail(r, error_no_memory());
     return;
   }
   error *e = s->way->read(s, REPO_PACKS, &r->packs[first->pack], first->offset,
                           size, m->sealed.data, &r->stop);
-  for (uint32_t k = 0; k < p->count && restore_goes_on(r); k++) {
+  for (uint32_t k = 0; k < p->count && repo_restore_goes_on(r); k++) {
     const plan_blob *b = &r->blobs_of[r->order[p->first + k]];
     if (has_users(r, b))
       one_blob(r, m, b, m->sealed.data + (b->offset - first->offset),
@@ -94,7 +94,7 @@ void read_packs(restore *r, crew_mate *m, uint32_t i) {
     else
       for (uint32_t u = b->user; u < b->user + b->users; u++)
         if (r->items[r->users[u].item].uses > 1)
-          file_give_up_part(r, m, r->users[u].item);
+          repo_out_give_up_part(r, m, r->users[u].item);
   }
   error_unref(e);
 }

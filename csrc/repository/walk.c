@@ -30,8 +30,8 @@ static repo_walk_at at_of(const walking *g, uint64_t parent, size_t depth) {
 }
 
 static error *tell(walking *g, error *e) {
-  repo_walk_at at = at_of(g, g->depth > 0 ? g->frames[g->depth - 1].mark : 0,
-                          g->depth);
+  repo_walk_at at =
+      at_of(g, g->depth > 0 ? g->frames[g->depth - 1].mark : 0, g->depth);
   if (e->code == SAROS_E_OUTOFMEMORY || e->code == SAROS_E_CANCELLED) return e;
   return g->w->damaged(g->w->context, &at, e);
 }
@@ -53,7 +53,7 @@ static bool make_room(walking *g) {
 }
 
 /* Its path is there already. One that cannot be entered is told, and then
-   *entered is false. */
+ *entered is false. */
 static error *push(walking *g, const repo_id *tree, uint64_t mark,
                    bool *entered) {
   frame f = {.tree = *tree, .path = g->path.size, .mark = mark};
