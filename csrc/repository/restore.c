@@ -351,6 +351,7 @@ static void list_all(restore *r) {
     const item *it = &r->items[i];
     if (it->type == REPO_NODE_DIRECTORY || it->state == ITEM_FAILED) continue;
     bool skipped = it->state == ITEM_SKIPPED, same = it->state == ITEM_SAME;
+    if (it->link != NO_ITEM) same = repo_rest_is_linked(r, i);
     if (!skipped) atomic_fetch_add(same ? &r->same : &r->restored, 1);
     repo_restore_list(r, i,
                       skipped     ? "skip"

@@ -257,6 +257,8 @@ void repo_read_packs(restore *r, crew_mate *m, uint32_t i);
 /* restore_rest.c */
 void repo_rest_item(restore *r, crew_mate *m, uint32_t i);
 void repo_rest_link(restore *r, crew_mate *m, uint32_t i);
+/* Whether it is another name of its first already, which stays. */
+bool repo_rest_is_linked(restore *r, uint32_t i);
 void repo_rest_remove(restore *r);
 void repo_rest_folders(restore *r);
 

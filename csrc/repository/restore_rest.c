@@ -92,6 +92,18 @@ static bool is_same_file(int a_dir, const char *a, int b_dir, const char *b) {
          x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+bool repo_rest_is_linked(restore *r, uint32_t i) {
+  const item *it = &r->items[i], *first = &r->items[it->link];
+  if (!it->there || first->state != ITEM_SAME) return false;
+  int from = repo_place_open_once(r, first->folder, O_PATH | O_DIRECTORY);
+  int dir = repo_place_open_once(r, it->folder, O_PATH | O_DIRECTORY);
+  bool same =
+      from >= 0 && dir >= 0 && is_same_file(from, first->name, dir, it->name);
+  if (from >= 0) close(from);
+  if (dir >= 0) close(dir);
+  return same;
+}
+
 /* The first may have the same slot of the directories that are open: it is
    opened on its own. */
 static void link_to(restore *r, crew_mate *m, uint32_t i, const item *first) {

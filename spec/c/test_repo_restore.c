@@ -401,12 +401,19 @@ typedef struct planting {
   _Atomic int count;
 } planting;
 
+static const char *at_many(void) {
+  static char path[200];
+  snprintf(path, sizeof path, "%s/many", folder);
+  return path;
+}
+
 /* While packs are read somebody moves a directory away, and puts a link to
    elsewhere in its place. */
 static void plant(void *context, unsigned call, repo_file kind) {
   planting *p = context;
   if (call != STORE_READ || kind != REPO_PACKS) return;
-  if (atomic_fetch_add(&p->count, 1) != 3) return;
+  if (access(at_many(), F_OK) != 0 || atomic_fetch_add(&p->count, 1) != 0)
+    return;
   run_shell(NULL, "cd '%s' && mv many moved && ln -s '%s/victim' many", folder,
             base);
 }
@@ -423,7 +430,7 @@ TEST(planted_meanwhile) {
   f.before = plant;
   f.context = &p;
   call_result c = restore_now(r, "");
-  CHECK(p.count > 3);
+  CHECK(p.count > 0);
   CHECK_INT(c.code, SAROS_S_PARTIAL);
   CHECK(call_errors(&c) > 0);
   call_free(&c);
