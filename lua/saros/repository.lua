@@ -54,24 +54,24 @@ local known = {
   retry_seconds = "number", durable = "boolean", name = "string",
 }
 
--- Raises in the script's line. `what` is the function that was called.
-local function check(what, options, kinds, level)
-  level = (level or 1) + 2
+-- Raises in the script's line, two calls up (a tail call counts for none).
+-- `what` is the function that was called.
+local function check(what, options, kinds)
   if options == nil then return {} end
   if type(options) ~= "table" then
     error(("%s: a table of options expected, got %s")
-      :format(what, type(options)), level)
+      :format(what, type(options)), 3)
   end
   for name, item in pairs(options) do
     local expected = kinds[name]
     if not expected then
-      error(("%s has no option '%s'"):format(what, tostring(name)), level)
+      error(("%s has no option '%s'"):format(what, tostring(name)), 3)
     end
     local fits = false
     for kind in expected:gmatch "[^|]+" do fits = fits or type(item) == kind end
     if not fits then
       error(("%s: option '%s': %s expected, got %s"):format(what, name,
-        expected:gsub("|", " or "), type(item)), level)
+        expected:gsub("|", " or "), type(item)), 3)
     end
   end
   return options
@@ -85,7 +85,7 @@ local function result(op)
 end
 
 local function begin(work, what, options)
-  options = check(what, options, known, 2)
+  options = check(what, options, known)
   local given = {}
   for name, item in pairs(options) do
     if name ~= "name" then given[name] = item end
