@@ -22,6 +22,7 @@ static const repo_work works[] = {
     {"find", REPO_KIND("find", 0), repo_work_find_files},
     {"diff", REPO_KIND("diff", SAROS_NO_ESTIMATE), repo_work_diff},
     {"dump", REPO_KIND("dump", SAROS_NO_ESTIMATE), repo_work_dump},
+    {"read_pipe", REPO_KIND("read", SAROS_NO_ESTIMATE), repo_work_read_pipe},
     {"sizes", REPO_KIND("stats", SAROS_NO_ESTIMATE), repo_work_sizes},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };

@@ -38,14 +38,15 @@ static error *await(dump *d) {
 error *repo_dump_write(dump *d, const void *data, size_t size) {
   const char *at = data;
   while (size > 0) {
-    error *e = d->is_pipe ? await(d) : NULL;
+    error *e = d->is_pipe && !d->answers ? await(d) : NULL;
     if (e == NULL && repo_stopped(&d->l.h->stop)) e = stopped();
     if (e != NULL) return e;
     /* So much a pipe that can be written to takes without making us wait. */
-    size_t most = d->is_pipe ? PIPE_BUF : (size_t)1 << 20;
+    size_t most = d->is_pipe && !d->answers ? PIPE_BUF : (size_t)1 << 20;
     ssize_t n = write(d->fd, at, size < most ? size : most);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-      if (!d->is_pipe) d->is_pipe = errno == EAGAIN;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      if ((e = await(d)) != NULL) return e;
       continue;
     }
     if (n < 0)
@@ -131,6 +132,8 @@ static error *open_place(dump *d, place *to) {
     return error_of_errno(SAROS_FACADE_SAROS, errno,
                           "the descriptor cannot be written to", NULL);
   d->is_pipe = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+  int flags = fcntl(d->fd, F_GETFL);
+  d->answers = flags != -1 && (flags & O_NONBLOCK) != 0;
   return NULL;
 }
 

@@ -9,7 +9,8 @@
 typedef struct dump {
   listing l; /* first */
   int fd;
-  bool is_pipe;
+  bool is_pipe; /* who writes to it may have to wait */
+  bool answers; /* EAGAIN, then */
   uint64_t done;
 } dump;
 

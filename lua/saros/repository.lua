@@ -98,6 +98,21 @@ local function begin(work, what, options)
   error(err, 0)
 end
 
+local filter = { host = "string", tags = "table", paths = "table" }
+
+local function with(more)
+  for name, kind in pairs(filter) do more[name] = kind end
+  return more
+end
+
+local function without_name(options)
+  local given = {}
+  for name, item in pairs(options) do
+    if name ~= "name" then given[name] = item end
+  end
+  return given
+end
+
 --- Opens a repository: finds the key that the password is for, and reads the
 --- config. Raises SAROS_E_WRONG_PASSWORD, or that there is none.
 ---@param options? saros.repository.options
@@ -231,12 +246,27 @@ end
 ---@field blob_bytes integer what these take, compressed and sealed
 ---@field plain_bytes integer what they were before
 
---- What is in it, by the index.
----@param options? table { name = of the operation }
----@return saros.operation op its result: `saros.repository.stats`
+---@class saros.repository.sizes
+---@field mode? "index"|"restore-size"|"raw-data" index (the default): what the index knows. restore-size: what versions take when they are restored. raw-data: what they take in the repository, where what they share counts once
+---@field version? string only this one: "latest", or the beginning of its id
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+--- What is in it. With a mode other than "index" its result is
+--- `{ versions, files, directories, others, bytes }` or `{ versions,
+--- data_blobs, tree_blobs, blob_bytes, plain_bytes }`, and `errors`.
+---@param options? saros.repository.sizes
+---@return saros.operation op its result: `saros.repository.stats`, or as said above
 function handle:stats(options)
-  options = check("repo:stats", options, { name = "string" })
-  return self:_call("stats", nil, options.name)
+  options = check("repo:stats", options, { mode = "string", version = "string",
+    host = "string", tags = "table", paths = "table", name = "string" })
+  local given = without_name(options)
+  if options.mode == nil or options.mode == "index" then
+    return self:_call("stats", nil, options.name)
+  end
+  return self:_call("sizes", given, options.name)
 end
 
 ---@class saros.repository.restore
@@ -268,21 +298,6 @@ end
 ---@field errors table[] { path, message, code }: what was not restored, or not as it was
 ---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
 
-local filter = { host = "string", tags = "table", paths = "table" }
-
-local function with(more)
-  for name, kind in pairs(filter) do more[name] = kind end
-  return more
-end
-
-local function without_name(options)
-  local given = {}
-  for name, item in pairs(options) do
-    if name ~= "name" then given[name] = item end
-  end
-  return given
-end
-
 local of_restore = with {
   target = "string", version = "string", include = "string|table",
   iinclude = "string|table", exclude = "string|table",
@@ -299,6 +314,126 @@ local of_restore = with {
 function handle:restore(options)
   options = check("repo:restore", options, of_restore)
   return self:_call("restore", without_name(options), options.name)
+end
+
+---@class saros.repository.ls
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
+---@field path? string only this, and what is in it
+---@field recursive? boolean false: only what is directly in it
+---@field long? boolean with owner, mode, times and all else
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+---@class saros.repository.node
+---@field path string escaped where it is not UTF-8, or not to be shown
+---@field path_b64? string its bytes, when they are not UTF-8
+---@field type "file"|"dir"|"symlink"|"dev"|"chardev"|"fifo"|"socket"
+---@field size? integer of a file
+---@field mode? integer the permission bits
+---@field uid? integer
+---@field gid? integer
+---@field user? string
+---@field group? string
+---@field mtime? string RFC 3339
+---@field atime? string
+---@field ctime? string
+---@field target? string of a symbolic link
+---@field version? string of what was found: the version it is in
+
+--- What is in a version.
+---@param options? saros.repository.ls
+---@return saros.operation op its result: { version, items = `saros.repository.node[]`, errors }
+function handle:ls(options)
+  options = check("repo:ls", options, with { version = "string",
+    path = "string", recursive = "boolean", long = "boolean", name = "string" })
+  return self:_call("ls", without_name(options), options.name)
+end
+
+---@class saros.repository.find
+---@field pattern string|string[] of names, or of paths when there is a slash in it
+---@field ignore_case? boolean
+---@field type? string only files ("file"), or directories ("dir"), …
+---@field version? string only in the version whose id begins so
+---@field host? string only in this host's versions
+---@field tags? string[] only in those with all of these tags
+---@field paths? string[] only in those of all of these paths
+---@field name? string of the operation
+
+--- In which versions something is.
+---@param options saros.repository.find
+---@return saros.operation op its result: { items = `saros.repository.node[]`, errors }
+function handle:find(options)
+  options = check("repo:find", options, with { pattern = "string|table",
+    ignore_case = "boolean", type = "string", version = "string",
+    name = "string" })
+  return self:_call("find", without_name(options), options.name)
+end
+
+---@class saros.repository.diff
+---@field from string a version, as `version` of a restore
+---@field to string another one
+---@field metadata? boolean tell also what has changed in owner, mode, times or attributes alone
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+--- What is different between two versions. Each item has a `change`: "added",
+--- "removed", "changed" or "metadata".
+---@param options saros.repository.diff
+---@return saros.operation op its result: { from, to, items, added, removed, changed, metadata, errors }
+function handle:diff(options)
+  options = check("repo:diff", options, with { from = "string", to = "string",
+    metadata = "boolean", name = "string" })
+  return self:_call("diff", without_name(options), options.name)
+end
+
+---@class saros.repository.dump
+---@field path? string a file, or a directory, which becomes a tar archive; without it all of the version
+---@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+-- Pieces go through a pipe: who reads slowly is waited for.
+local function dump_to(self, given, to, name)
+  local saros = require "saros"
+  local function pass_on()
+    local pipe <close> = assert(core.pipe())
+    given.fd = pipe:writer()
+    local dump <close> = self:_call("dump", given)
+    dump:on_done(function() pipe:end_writing() end)
+    while true do
+      local piece = result(self:_call("read_pipe", { fd = pipe:reader() }))
+      if piece == "" then break end
+      to(piece)
+    end
+    return result(dump)
+  end
+  if name then return saros.spawn({ name = name }, pass_on) end
+  return saros.spawn(pass_on)
+end
+
+--- Writes the content of a file, or a directory as a tar archive. A path that
+--- it is written to is there when it is whole.
+---@param options saros.repository.dump
+---@return saros.operation op its result: { bytes, errors }
+function handle:dump(options)
+  options = check("repo:dump", options, with { path = "string",
+    to = "string|number|userdata|function", version = "string",
+    name = "string" })
+  local given, to = without_name(options), options.to
+  given.to = nil
+  if type(to) == "function" then
+    return dump_to(self, given, to, options.name)
+  end
+  if type(to) == "userdata" then to = core.fileno(to) end
+  given[type(to) == "string" and "target" or "fd"] = to
+  return self:_call("dump", given, options.name)
 end
 
 return repository
