@@ -347,15 +347,17 @@ static inline repo_id put_tree(repo *r, const char *format, ...) {
 }
 
 static inline const char *id_text(repo_id id) {
-  static char texts[8][REPO_ID_TEXT];
+  static char texts[64][REPO_ID_TEXT];
   static unsigned next;
-  char *text = texts[next++ % 8];
+  char *text = texts[next++ % 64];
   repo_id_format(&id, text);
   return text;
 }
 
-/* A version with this tree; its id. */
+/* A version with this tree; its id, which lasts. */
 static inline const char *put_version(repo *r, repo_id tree) {
+  static char versions[100][REPO_ID_TEXT];
+  static unsigned next;
   char text[400];
   repo_id id;
   snprintf(text, sizeof text,
@@ -364,7 +366,8 @@ static inline const char *put_version(repo *r, repo_id tree) {
            id_text(tree));
   CHECK(repo_tools_save(r->tools, r->store, REPO_SNAPSHOTS, text, strlen(text),
                         &id, NULL) == NULL);
-  return id_text(id);
+  repo_id_format(&id, versions[next % 100]);
+  return versions[next++ % 100];
 }
 
 #endif
