@@ -98,10 +98,10 @@ local function begin(work, what, options)
   error(err, 0)
 end
 
-local filter = { host = "string", tags = "table", paths = "table" }
+local choice = { host = "string", tags = "table", paths = "table" }
 
 local function with(more)
-  for name, kind in pairs(filter) do more[name] = kind end
+  for name, kind in pairs(choice) do more[name] = kind end
   return more
 end
 
@@ -117,7 +117,9 @@ end
 --- config. Raises SAROS_E_WRONG_PASSWORD, or that there is none.
 ---@param options? saros.repository.options
 ---@return saros.repository.handle
-function repository.open(options) return begin("open", "repository.open", options) end
+function repository.open(options)
+  return begin("open", "repository.open", options)
+end
 
 --- Makes a repository, where there must be none, and opens it. Keep the
 --- password: without it nobody can read what is in there.
