@@ -480,11 +480,14 @@ format:  ## let clang-format have its way
 ANALYSED = $(STD) $(HOUSE) -DSAROS_TEST -isystem $(LUA_INCDIR)
 CPPCHECK = cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
   --enable=warning,performance,portability -D_GNU_SOURCE
+# (An error that a function returns by a pointer to it is taken for a pointer to
+# what it was given.)
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
 	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES)
 	@$(if $(SQLITE),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
-	@$(if $(REPO),$(if $(REPO_SOURCES),$(CPPCHECK) $(REPO_SOURCES) \
+	@$(if $(REPO),$(if $(REPO_SOURCES),$(CPPCHECK) \
+	  --suppress=returnDanglingLifetime $(REPO_SOURCES) \
 	  $(REPO_LUA_SOURCES)))
 	@clang-tidy --quiet --warnings-as-errors='*' \
 	  $(C_SOURCES) $(LUA_C_SOURCES) -- $(ANALYSED)

@@ -102,7 +102,9 @@ end
 --- config. Raises SAROS_E_WRONG_PASSWORD, or that there is none.
 ---@param options? saros.repository.options
 ---@return saros.repository.handle
-function repository.open(options) return begin("open", "repository.open", options) end
+function repository.open(options)
+  return begin("open", "repository.open", options)
+end
 
 --- Makes a repository, where there must be none, and opens it. Keep the
 --- password: without it nobody can read what is in there.
