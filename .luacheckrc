@@ -8,6 +8,7 @@ exclude_files = { "build" }
 local meta = { ignore = { "211", "212", "241", "111", "112", "113", "631" } }
 files["lua/saros/meta.lua"] = meta
 files["lua/saros/client/meta.lua"] = meta
+files["lua/saros/repository/meta.lua"] = meta
 
 -- The host gives its script this table.
 files["examples/host/script.lua"] = { globals = { "host" } }

@@ -178,7 +178,7 @@ describe("repository.open", function()
       local order = {}
       saros.run(function()
         local other = saros.spawn(function() order[#order + 1] = "other" end)
-        local repo <close> = repository.open(options(path))
+        local _ <close> = repository.open(options(path))
         order[#order + 1] = "open"
         other:wait()
       end)
@@ -344,7 +344,7 @@ describe("locks", function()
       good_restic(directory, "init")
       local repo <close> = repository.open(options(path))
       do
-        local p <close> = restic_at_work(directory)
+        local _ <close> = restic_at_work(directory)
         until_locked(repo)
       end -- killed
       assert.is_true(repo:locks()[1].stale)

@@ -124,7 +124,7 @@ static void *run(void *context) {
     if (ms < 0) http_loop_free(l);
     pthread_mutex_unlock(&turn);
     if (ms < 0) break;
-    curl_multi_poll(l->multi, NULL, 0, ms, NULL);
+    if (ms > 0) curl_multi_poll(l->multi, NULL, 0, ms, NULL);
   }
   pthread_mutex_lock(&lock);
   threads--;
@@ -172,7 +172,7 @@ static error *need_loop(void) {
 static void wake(http_loop *l) {
   if (l->woken) return;
   l->woken = true;
-  curl_multi_wakeup(l->multi);
+  if (!here) curl_multi_wakeup(l->multi); /* else it looks before it sleeps */
 }
 
 static void into_box(http_request *r) {
@@ -202,8 +202,9 @@ http_request *http_door_take(http_loop *l, http_wish *wish) {
   return r;
 }
 
-bool http_door_leave(http_loop *l) {
+bool http_door_leave(http_loop *l, bool *more) {
   pthread_mutex_lock(&lock);
+  *more = l->woken = l->box != NULL;
   bool leave = l->requests == 0 && keepers == 0 && l->box == NULL;
   if (leave) current = NULL;
   pthread_mutex_unlock(&lock);
@@ -282,7 +283,7 @@ static void count_body(http_request *r) {
   const http_ask *ask = &r->ask;
   r->has_body = ask->gives || ask->pieces != NULL;
   if (ask->gives) r->body_size = ask->give_size;
-  for (size_t i = 0; !ask->gives && i < ask->piece_count; i++)
+  for (size_t i = 0; r->has_body && !ask->gives && i < ask->piece_count; i++)
     r->body_size += ask->pieces[i].size;
 }
 

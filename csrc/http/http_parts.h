@@ -192,8 +192,9 @@ int http_loop_turn(http_loop *l);
 
 /* The next that somebody wishes something of, with a reference, or NULL. */
 http_request *http_door_take(http_loop *l, http_wish *wish);
-/* True: nobody needs the loop, and nobody can from now on. */
-bool http_door_leave(http_loop *l);
+/* True: nobody needs the loop, and nobody can from now on. *more: there is
+   something to take. */
+bool http_door_leave(http_loop *l, bool *more);
 /* `done` has returned: the loop's reference goes. */
 void http_door_over(http_request *r);
 

@@ -228,11 +228,13 @@ static void look_for_stalls(http_loop *l) {
 
 int http_loop_turn(http_loop *l) {
   int running;
+  bool more;
   take_wishes(l);
   curl_multi_perform(l->multi, &running);
   take_ended(l);
   look_for_stalls(l);
-  if (http_door_leave(l)) return -1;
+  if (http_door_leave(l, &more)) return -1;
+  if (more) return 0;
   uint64_t now = http_clock();
   if (l->look_at == HTTP_UNKNOWN) return 3600000;
   return l->look_at <= now ? 0 : (int)(l->look_at - now);

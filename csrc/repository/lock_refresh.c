@@ -148,8 +148,7 @@ static struct timespec in(uint64_t ms) {
 
 /* What failed is tried again sooner. */
 static uint64_t next_in(const repo_lock *l) {
-  uint64_t gone_by = repo_clock() - l->fresh,
-           every = repo_lock_time.refresh;
+  uint64_t gone_by = repo_clock() - l->fresh, every = repo_lock_time.refresh;
   return gone_by < every ? every - gone_by : every / 10 + 1;
 }
 

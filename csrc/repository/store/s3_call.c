@@ -197,11 +197,12 @@ static void note_answer(s3 *s, s3_call *c, const http_answer *a) {
 static bool is_success(s3_call *c, s3_try *t, const http_answer *a) {
   memset(&c->trouble, 0, sizeof c->trouble);
   if (a->end == HTTP_STOPPED) { /* our own sink */
-    c->trouble = (s3_trouble){
-        .fate = S3_FAIL,
-        .code = c->into->failed ? SAROS_E_OUTOFMEMORY : SAROS_E_DAMAGED,
-        .advice = c->into->failed ? "there is not enough memory"
-                                  : "it is larger than it can be"};
+    bool memory = c->into != NULL && c->into->failed;
+    c->trouble =
+        (s3_trouble){.fate = S3_FAIL,
+                     .code = memory ? SAROS_E_OUTOFMEMORY : SAROS_E_DAMAGED,
+                     .advice = memory ? "there is not enough memory"
+                                      : "it is larger than it can be"};
     return false;
   }
   if (a->end != HTTP_WHOLE) {

@@ -218,7 +218,8 @@ static error *is_ours(s3 *s, const s3_put *p, bool *ours) {
   *ours = e == NULL && there.size == p->size;
   for (size_t i = 0; *ours && i < p->c.piece_count; i++) {
     const repo_piece *piece = &p->c.pieces[i];
-    if (piece->size > 0 && memcmp(there.data + at, piece->data, piece->size))
+    if (piece->size > 0 &&
+        memcmp(there.data + at, piece->data, piece->size) != 0)
       *ours = false;
     at += piece->size;
   }

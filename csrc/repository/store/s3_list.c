@@ -3,6 +3,7 @@
 ** told of what is in it, so that a page that is asked for again tells nothing
 ** twice.
 */
+#include <stdio.h>
 #include <string.h>
 
 #include "repository/store/s3_parts.h"
@@ -207,8 +208,9 @@ static error *fetch(s3 *s, repo_file kind, const char *token, buffer *b,
   repo_s3_escape(&query, s->prefix, false);
   if (s->prefix[0] != '\0') buffer_text(&query, "%2F");
   buffer_format(&query, "%s%%2F", repo_file_folder(kind));
-  char doing[64] = "list the ";
-  strcat(doing, kind == REPO_PACKS ? "packs" : repo_file_folder(kind));
+  char doing[64];
+  snprintf(doing, sizeof doing, "list the %s",
+           kind == REPO_PACKS ? "packs" : repo_file_folder(kind));
   s3_call c = {.doing = doing,
                .method = "GET",
                .query = query.data,

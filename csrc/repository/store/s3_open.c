@@ -193,7 +193,7 @@ static error *secret_option(char *to, size_t room, const char *text,
                       "the %s of the S3 store is none: it is too long, or "
                       "there are spaces in it",
                       name);
-  if (size > 0) memcpy(to, text, size);
+  snprintf(to, room, "%s", text != NULL ? text : "");
   return NULL;
 }
 
