@@ -327,7 +327,8 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # What the products promise
 # ---------------------------------------------------------------------
 
-check: check-symbols check-needed $(if $(SQLITE),check-sqlite)  ## the exports and needs of what was built
+check: check-symbols check-needed $(if $(SQLITE),check-sqlite) \
+  $(if $(REPO_MODULE),check-repository)  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -372,6 +373,20 @@ check-sqlite: $(SQLITE_MODULE) $(SQLITE_HOLD)
 	readelf -d $(SQLITE_MODULE) | grep -q NODELETE || \
 	  { echo "$(SQLITE_MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "saros.client.sqlite: only luaopen_…, libc and libsqlite3 alone"
+
+# And of the repository.
+check-repository: $(REPO_MODULE)
+	@names=$$(nm -D --defined-only $(REPO_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_repository_core || \
+	  { echo "$(REPO_MODULE) exports: $$names" >&2; exit 1; }
+	@needed=$$(readelf -d $(REPO_MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
+	others=$$(echo "$$needed" | grep -vxE \
+	  'libc\.so\.6|ld-linux.*|lib(crypto|zstd|curl)\.so\.[0-9]+' || :); \
+	test -z "$$others" || \
+	  { echo "$(REPO_MODULE) needs: $$others" >&2; exit 1; }; \
+	readelf -d $(REPO_MODULE) | grep -q NODELETE || \
+	  { echo "$(REPO_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.repository: only luaopen_…; libc, libcrypto, libzstd, libcurl"
 
 
 # ---------------------------------------------------------------------
@@ -466,6 +481,8 @@ format:  ## let clang-format have its way
 ANALYSED = $(STD) $(HOUSE) -DSAROS_TEST -isystem $(LUA_INCDIR)
 CPPCHECK = cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
   --enable=warning,performance,portability -D_GNU_SOURCE
+# (An error that a function returns by a pointer to it is taken for a pointer to
+# what it was given.)
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
 	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES)
@@ -545,7 +562,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

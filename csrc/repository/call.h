@@ -76,5 +76,13 @@ error *repo_work_locks(repo_call *c);
 error *repo_work_unlock(repo_call *c);
 /* backup.c */
 error *repo_work_backup(repo_call *c);
+/* restore.c, list.c, list_diff.c, dump.c, dump_pipe.c, stats.c */
+error *repo_work_restore(repo_call *c);
+error *repo_work_ls(repo_call *c);
+error *repo_work_find_files(repo_call *c);
+error *repo_work_diff(repo_call *c);
+error *repo_work_dump(repo_call *c);
+error *repo_work_read_pipe(repo_call *c);
+error *repo_work_sizes(repo_call *c);
 
 #endif

@@ -18,6 +18,13 @@ static const repo_work works[] = {
      repo_work_change_password},
     {"locks", REPO_KIND("locks", SAROS_NO_ESTIMATE), repo_work_locks},
     {"backup", REPO_KIND("backup", 0), repo_work_backup},
+    {"restore", REPO_KIND("restore", 0), repo_work_restore},
+    {"ls", REPO_KIND("ls", SAROS_NO_ESTIMATE), repo_work_ls},
+    {"find", REPO_KIND("find", 0), repo_work_find_files},
+    {"diff", REPO_KIND("diff", SAROS_NO_ESTIMATE), repo_work_diff},
+    {"dump", REPO_KIND("dump", SAROS_NO_ESTIMATE), repo_work_dump},
+    {"read_pipe", REPO_KIND("read", SAROS_NO_ESTIMATE), repo_work_read_pipe},
+    {"sizes", REPO_KIND("stats", SAROS_NO_ESTIMATE), repo_work_sizes},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 

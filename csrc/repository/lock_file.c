@@ -2,6 +2,7 @@
 ** A lock as a file: JSON with restic's fields in restic's order, and behind
 ** them what ours say more, which restic passes over.
 */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,39 @@
 
 void repo_lock_file_clear(repo_lock_file *f) {
   repo_owner_clear(&f->owner);
+}
+
+
+/* ------------------------------------------------------------------
+** The name of the host
+** ---------------------------------------------------------------- */
+
+/* `restic unlock` asks whether a process of its own host is there by sending it
+   SIGHUP, which restic itself ignores. It would end the program that we are a
+   guest of, or make it read its configuration anew. So, unless that ignores it,
+   too, the host is called so that restic takes it for another one, of which it
+   asks no process; such a lock is stale to it when it was not refreshed. */
+static const char apart[] = " (saros)";
+
+static bool ignores_hangups(void) {
+  struct sigaction now;
+  return sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static void put_host(buffer *b, const char *hostname) {
+  buffer name = BUFFER_EMPTY;
+  buffer_text(&name, hostname);
+  if (!ignores_hangups()) buffer_text(&name, apart);
+  buffer_text(b, ",\"hostname\":");
+  repo_go_string(b, name.data != NULL ? name.data : "", name.size);
+  b->failed = b->failed || name.failed;
+  buffer_free(&name);
+}
+
+static void plain_host(char *hostname) {
+  size_t size = strlen(hostname), more = sizeof apart - 1;
+  if (size >= more && strcmp(hostname + size - more, apart) == 0)
+    hostname[size - more] = '\0';
 }
 
 
@@ -33,7 +67,7 @@ void repo_lock_file_write(const repo_lock_file *f, buffer *b) {
   buffer_byte(b, '{');
   write_time(b, "time", f->time);
   buffer_format(b, ",\"exclusive\":%s", f->exclusive ? "true" : "false");
-  write_text(b, "hostname", o->hostname);
+  put_host(b, o->hostname);
   write_text(b, "username", o->username);
   buffer_format(b, ",\"pid\":%lld", (long long)o->pid);
   if (o->uid != 0) buffer_format(b, ",\"uid\":%u", o->uid);
@@ -94,6 +128,7 @@ static error *read_map(repo_lock_file *f, const value *map) {
   if (o->hostname == NULL || o->username == NULL) return error_no_memory();
   const value *ours = value_get(map, "saros");
   if (ours != NULL) read_ours(f, ours);
+  if (ours != NULL) plain_host(o->hostname);
   return NULL;
 }
 

@@ -54,24 +54,24 @@ local known = {
   retry_seconds = "number", durable = "boolean", name = "string",
 }
 
--- Raises in the script's line. `what` is the function that was called.
-local function check(what, options, kinds, level)
-  level = (level or 1) + 2
+-- Raises in the script's line, two calls up (a tail call counts for none).
+-- `what` is the function that was called.
+local function check(what, options, kinds)
   if options == nil then return {} end
   if type(options) ~= "table" then
     error(("%s: a table of options expected, got %s")
-      :format(what, type(options)), level)
+      :format(what, type(options)), 3)
   end
   for name, item in pairs(options) do
     local expected = kinds[name]
     if not expected then
-      error(("%s has no option '%s'"):format(what, tostring(name)), level)
+      error(("%s has no option '%s'"):format(what, tostring(name)), 3)
     end
     local fits = false
     for kind in expected:gmatch "[^|]+" do fits = fits or type(item) == kind end
     if not fits then
       error(("%s: option '%s': %s expected, got %s"):format(what, name,
-        expected:gsub("|", " or "), type(item)), level)
+        expected:gsub("|", " or "), type(item)), 3)
     end
   end
   return options
@@ -85,7 +85,7 @@ local function result(op)
 end
 
 local function begin(work, what, options)
-  options = check(what, options, known, 2)
+  options = check(what, options, known)
   local given = {}
   for name, item in pairs(options) do
     if name ~= "name" then given[name] = item end
@@ -96,6 +96,21 @@ local function begin(work, what, options)
   if ok then return repo end
   repo:close()
   error(err, 0)
+end
+
+local choice = { host = "string", tags = "table", paths = "table" }
+
+local function with(more)
+  for name, kind in pairs(choice) do more[name] = kind end
+  return more
+end
+
+local function without_name(options)
+  local given = {}
+  for name, item in pairs(options) do
+    if name ~= "name" then given[name] = item end
+  end
+  return given
 end
 
 --- Opens a repository: finds the key that the password is for, and reads the
@@ -233,12 +248,194 @@ end
 ---@field blob_bytes integer what these take, compressed and sealed
 ---@field plain_bytes integer what they were before
 
---- What is in it, by the index.
----@param options? table { name = of the operation }
----@return saros.operation op its result: `saros.repository.stats`
+---@class saros.repository.sizes
+---@field mode? "index"|"restore-size"|"raw-data" index (the default): what the index knows. restore-size: what versions take when they are restored. raw-data: what they take in the repository, where what they share counts once
+---@field version? string only this one: "latest", or the beginning of its id
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+--- What is in it. With a mode other than "index" its result is
+--- `{ versions, files, directories, others, bytes }` or `{ versions,
+--- data_blobs, tree_blobs, blob_bytes, plain_bytes }`, and `errors`.
+---@param options? saros.repository.sizes
+---@return saros.operation op its result: `saros.repository.stats`, or as said above
 function handle:stats(options)
-  options = check("repo:stats", options, { name = "string" })
-  return self:_call("stats", nil, options.name)
+  options = check("repo:stats", options, { mode = "string", version = "string",
+    host = "string", tags = "table", paths = "table", name = "string" })
+  local given = without_name(options)
+  if options.mode == nil or options.mode == "index" then
+    return self:_call("stats", nil, options.name)
+  end
+  return self:_call("sizes", given, options.name)
+end
+
+---@class saros.repository.restore
+---@field target string the directory to restore to; it is made when it is not there
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder: "latest:srv/www"
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field include? string|string[] only what matches one of these patterns, and what is in it
+---@field iinclude? string|string[] the same, capitals or not
+---@field exclude? string|string[] not what matches one of these
+---@field iexclude? string|string[] the same, capitals or not
+---@field overwrite? "always"|"if-changed"|"if-newer"|"never" files that are there already; always: those that are different
+---@field delete? boolean remove what the version does not have, in the directories it has
+---@field dry_run? boolean only say what would be done: `items`
+---@field sparse? boolean leave holes where there are zeros
+---@field verify? boolean read back what was written
+---@field name? string of the operation
+
+---@class saros.repository.restored
+---@field version string its id
+---@field path string the target
+---@field files integer restored, with links and devices
+---@field unchanged integer were there already, and right
+---@field skipped integer stayed as they were, as `overwrite` says
+---@field removed integer names that the version does not have
+---@field directories integer made
+---@field bytes integer of content
+---@field errors table[] { path, message, code }: what was not restored, or not as it was
+---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
+
+local of_restore = with {
+  target = "string", version = "string", include = "string|table",
+  iinclude = "string|table", exclude = "string|table",
+  iexclude = "string|table", overwrite = "string", delete = "boolean",
+  dry_run = "boolean", sparse = "boolean", verify = "boolean", name = "string",
+}
+
+--- Restores a version, or a part of it, to a directory. A file appears there
+--- when it is whole. One that is cancelled, or killed, may be started again,
+--- and goes on. It succeeds with SAROS_S_PARTIAL when something could not be
+--- restored as it was: that is in `errors`.
+---@param options saros.repository.restore
+---@return saros.operation op its result: `saros.repository.restored`
+function handle:restore(options)
+  options = check("repo:restore", options, of_restore)
+  return self:_call("restore", without_name(options), options.name)
+end
+
+---@class saros.repository.ls
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
+---@field path? string only this, and what is in it
+---@field recursive? boolean false: only what is directly in it
+---@field long? boolean with owner, mode, times and all else
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+---@class saros.repository.node
+---@field path string escaped where it is not UTF-8, or not to be shown
+---@field path_b64? string its bytes, when they are not UTF-8
+---@field type "file"|"dir"|"symlink"|"dev"|"chardev"|"fifo"|"socket"
+---@field size? integer of a file
+---@field mode? integer the permission bits
+---@field uid? integer
+---@field gid? integer
+---@field user? string
+---@field group? string
+---@field mtime? string RFC 3339
+---@field atime? string
+---@field ctime? string
+---@field target? string of a symbolic link
+---@field version? string of what was found: the version it is in
+
+--- What is in a version.
+---@param options? saros.repository.ls
+---@return saros.operation op its result: { version, items = `saros.repository.node[]`, errors }
+function handle:ls(options)
+  options = check("repo:ls", options, with { version = "string",
+    path = "string", recursive = "boolean", long = "boolean", name = "string" })
+  return self:_call("ls", without_name(options), options.name)
+end
+
+---@class saros.repository.find
+---@field pattern string|string[] of names, or of paths when there is a slash in it
+---@field ignore_case? boolean
+---@field type? string only files ("file"), or directories ("dir"), …
+---@field version? string only in the version whose id begins so
+---@field host? string only in this host's versions
+---@field tags? string[] only in those with all of these tags
+---@field paths? string[] only in those of all of these paths
+---@field name? string of the operation
+
+--- In which versions something is.
+---@param options saros.repository.find
+---@return saros.operation op its result: { items = `saros.repository.node[]`, errors }
+function handle:find(options)
+  options = check("repo:find", options, with { pattern = "string|table",
+    ignore_case = "boolean", type = "string", version = "string",
+    name = "string" })
+  return self:_call("find", without_name(options), options.name)
+end
+
+---@class saros.repository.diff
+---@field from string a version, as `version` of a restore
+---@field to string another one
+---@field metadata? boolean tell also what has changed in owner, mode, times or attributes alone
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+--- What is different between two versions. Each item has a `change`: "added",
+--- "removed", "changed" or "metadata".
+---@param options saros.repository.diff
+---@return saros.operation op its result: { from, to, items, added, removed, changed, metadata, errors }
+function handle:diff(options)
+  options = check("repo:diff", options, with { from = "string", to = "string",
+    metadata = "boolean", name = "string" })
+  return self:_call("diff", without_name(options), options.name)
+end
+
+---@class saros.repository.dump
+---@field path? string a file, or a directory, which becomes a tar archive; without it all of the version
+---@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field name? string of the operation
+
+-- Pieces go through a pipe: who reads slowly is waited for.
+local function dump_to(self, given, to, name)
+  local saros = require "saros"
+  local function pass_on()
+    local pipe <close> = assert(core.pipe())
+    given.fd = pipe:writer()
+    local dump <close> = self:_call("dump", given)
+    dump:on_done(function() pipe:end_writing() end)
+    while true do
+      local piece = result(self:_call("read_pipe", { fd = pipe:reader() }))
+      if piece == "" then break end
+      to(piece)
+    end
+    return result(dump)
+  end
+  if name then return saros.spawn({ name = name }, pass_on) end
+  return saros.spawn(pass_on)
+end
+
+--- Writes the content of a file, or a directory as a tar archive. A path that
+--- it is written to is there when it is whole.
+---@param options saros.repository.dump
+---@return saros.operation op its result: { bytes, errors }
+function handle:dump(options)
+  options = check("repo:dump", options, with { path = "string",
+    to = "string|number|userdata|function", version = "string",
+    name = "string" })
+  local given, to = without_name(options), options.to
+  given.to = nil
+  if type(to) == "function" then
+    return dump_to(self, given, to, options.name)
+  end
+  if type(to) == "userdata" then to = core.fileno(to) end
+  given[type(to) == "string" and "target" or "fd"] = to
+  return self:_call("dump", given, options.name)
 end
 
 ---@class saros.repository.source

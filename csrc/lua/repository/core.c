@@ -11,6 +11,7 @@
 
 #define SAROS_DEFINE
 #include "lua/repository/options.h"
+#include "lua/repository/pipe.h"
 #include "repository/call.h"
 #include "repository/repo_parts.h"
 
@@ -201,7 +202,10 @@ int luaopen_saros_repository_core(lua_State *L) {
                                   {"__close", close_method},
                                   {"__tostring", to_text},
                                   {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"new", new_function}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"new", new_function},
+                                       {"pipe", pipe_new},
+                                       {"fileno", pipe_fileno},
+                                       {NULL, NULL}};
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   luaL_checkversion(L);
   lua_getglobal(L, "require");

@@ -292,9 +292,9 @@ static error *local_read(repo_store *s, repo_file kind, const repo_id *id,
                          uint64_t offset, size_t size, void *into,
                          const repo_stop *stop) {
   local *l = local_of(s);
-  struct stat st;
+  struct stat st = {0};
   size_t got;
-  int fd;
+  int fd = -1;
   (void)stop;
   error *e = open_file(l, kind, id, &fd, &st);
   if (e != NULL) return e;
@@ -318,9 +318,9 @@ static error *too_long(const local *l, repo_file kind, const repo_id *id,
 static error *local_load(repo_store *s, repo_file kind, const repo_id *id,
                          size_t most, buffer *b, const repo_stop *stop) {
   local *l = local_of(s);
-  struct stat st;
+  struct stat st = {0};
   size_t got = 0;
-  int fd;
+  int fd = -1;
   (void)stop;
   error *e = open_file(l, kind, id, &fd, &st);
   if (e != NULL) return e;
