@@ -48,12 +48,12 @@ struct packer {
   pthread_mutex_t lock;
   pthread_cond_t moved; /* a pack is to be had, or it has failed */
   pthread_cond_t work;  /* for who stores: one is full, or it ends */
-  slot *idle[2]; /* open, the one that was used last first */
+  slot *idle[2];        /* open, the one that was used last first */
   unsigned open[2];
   slot *spare[2]; /* empty */
   unsigned slots, slots_most;
   slot *full, *full_last; /* to be stored */
-  unsigned waiting; /* for a pack */
+  unsigned waiting;       /* for a pack */
   bool ends;
   claims own;
   packer_counts counts;
