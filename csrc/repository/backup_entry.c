@@ -197,7 +197,7 @@ static int open_file(int fd, const char *name) {
 /* It is read; what it is is asked once more, now that it is open. */
 static void read_file(directory *d, size_t at, repo_at where, bool was_there,
                       hand *h) {
-  struct statx sx;
+  struct statx sx = {0};
   BACKUP_TEST(d->b, "file", where.name);
   int fd = open_file(where.fd, where.name);
   error *e = fd >= 0 ? repo_node_stat((repo_at){fd, NULL}, &sx)

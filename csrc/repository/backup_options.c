@@ -176,8 +176,8 @@ static error *read_size(const repo_call *c, const char *name, uint64_t *size,
 }
 
 static error *read_excludes(const repo_call *c, backup_options *o) {
-  uint64_t size;
-  bool given;
+  uint64_t size = 0;
+  bool given = false;
   o->exclude = repo_exclude_new();
   if (o->exclude == NULL) return error_no_memory();
   error *e = add_patterns(c, o);

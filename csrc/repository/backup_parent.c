@@ -71,7 +71,10 @@ static error *fill_window(blob_reader *r, const repo_place *at, window **w) {
   if (oldest->data == NULL) oldest->data = mem_alloc(WINDOW);
   if (oldest->data == NULL) return error_no_memory();
   oldest->size = 0;
-  error *e = s->way->size(s, REPO_PACKS, &at->pack, &size, &r->b->stop);
+  error *e;
+  e = s->way->size(s, REPO_PACKS, &at->pack, &size, &r->b->stop);
+  /* cppcheck-suppress returnDanglingLifetime ; an error keeps no number's
+     address */
   if (e != NULL) return e;
   uint64_t begin = at->blob.offset - at->blob.offset % (WINDOW / 2);
   uint64_t end = begin + WINDOW < size ? begin + WINDOW : size;
@@ -98,7 +101,7 @@ static error *get_sealed(blob_reader *r, const repo_place *at,
   }
   window *w = window_with(r, at);
   error *e = w == NULL ? fill_window(r, at, &w) : NULL;
-  if (e != NULL) return e;
+  if (e != NULL || w == NULL) return e;
   w->used = ++r->now;
   *sealed = w->data + (at->blob.offset - w->begin);
   return NULL;

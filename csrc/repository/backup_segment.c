@@ -246,6 +246,7 @@ static error *carry(backup *b, segment **s, size_t at, size_t left, hand *h) {
     *s = from;
     return e;
   }
+  if (from == NULL) return NULL; /* there was none to carry from */
   if (*s == from) {
     memmove(from->data, from->data + at, left);
   } else {

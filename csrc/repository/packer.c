@@ -193,7 +193,7 @@ static error *add_data(packer *p, repo_tool *tool, const void *data,
   slot *s;
   bool mine = false;
   error *e = take(p, REPO_DATA, &s);
-  if (e != NULL) return e;
+  if (s == NULL) return e;
   repo_blob blob = {.type = REPO_DATA};
   repo_pack_hash(s->pack, data, size, id);
   blob.id = *id;
@@ -212,7 +212,7 @@ static error *add_data(packer *p, repo_tool *tool, const void *data,
 static error *put_tree(packer *p, const uint8_t *sealed, repo_blob *blob) {
   slot *s;
   error *e = take(p, REPO_TREE, &s);
-  if (e != NULL) return e;
+  if (s == NULL) return e;
   void *room = repo_pack_room(s->pack, blob->length);
   if (room == NULL) {
     e = error_no_memory();
