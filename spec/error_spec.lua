@@ -46,6 +46,26 @@ describe("an error object", function()
     assert.match("out of order .*, because: the writer said no", tostring(err))
   end)
 
+  it("says nothing twice", function()
+    local err = failed(0x80042301, "the writer said no: out of order", "vss")
+    err.cause = failed(0x80070005, "out of order")
+    err.cause.cause = failed(0x80070005, "no light")
+    assert.match("^the writer said no: out of order %[[^]]*%], because: no light",
+      tostring(err))
+    err.cause = err -- a knot
+    assert.is_string(select(2, pcall(tostring, err)))
+  end)
+
+  it("says where, unless its sentence does", function()
+    local err = failed(0x80042301, "cannot be opened", "vss")
+    err.path = "/srv/x"
+    assert.match("^cannot be opened %(/srv/x%) %[", tostring(err))
+    err.message = "/srv/x cannot be opened"
+    assert.match("^/srv/x cannot be opened %[", tostring(err))
+    err.path = "/srv/\27[2J"
+    assert.match("^/srv/x cannot be opened %[", tostring(err))
+  end)
+
   it("survives fields that are not as they should be", function()
     local err = failed(0x80042301, "x", "vss")
     err.message, err.code, err.name, err.cause = {}, "x", 7, "cause"

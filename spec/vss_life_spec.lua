@@ -370,6 +370,26 @@ describe("a persistent shadow", function()
   in_place("btrfs", with_btrfs)
 end)
 
+describe("a shadow of a single file", function()
+  it("is not exposed, and says where it can be read", function()
+    local d <close> = shared.directory()
+    local s <close> = vss.components { state_dir = d.state }
+    s:initialize_for_backup()
+    s:set_context "nas_rollback"
+    s:start_snapshot_set()
+    local id = s:add_to_snapshot_set(d.a .. "/file", "copy")
+    assert(s:do_snapshot_set():wait())
+    local path = s:snapshot_properties(id).path
+    assert.equal("one\n", d.read(path))
+    local err = raises(s.expose_snapshot, s, id, d.root .. "/at")
+    assert.equal(code.VSS_E_NOT_SUPPORTED, err.code)
+    assert.is_truthy(err.message:find(path, 1, true))
+    assert.is_nil(io.open(d.root .. "/at"))
+    assert.equal(1, (s:delete_snapshots(id)))
+    assert.equal("", d.left())
+  end)
+end)
+
 describe("a revert", function()
   it("rolls a subvolume back", function()
     local d <close>, why = with_btrfs()
@@ -382,9 +402,15 @@ describe("a revert", function()
     put(d.a .. "/file", "goes on")
     assert.equal("one\n", d.read(s:snapshot_properties(made.a).path .. "/file"))
     local held <close> = io.open(d.b .. "/file") -- goes on with what was
+    assert.equal("VSS_E_VOLUME_IN_USE", elsewhere(d, made, [[
+      s:initialize_for_backup()
+      local ok, err = pcall(s.revert_to_snapshot, s, b)
+      io.write(err.name)
+    ]]))
+    assert.equal("two later\n", d.read(d.b .. "/file"))
     elsewhere(d, made, [[
       s:initialize_for_backup()
-      s:revert_to_snapshot(b)
+      s:revert_to_snapshot(b, { force = true })
     ]])
     assert.equal("two\n", d.read(d.b .. "/file"))
     assert.equal("two later\n", held:read "a")

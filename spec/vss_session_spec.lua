@@ -30,6 +30,23 @@ describe("a session", function()
     for name in pairs(class) do assert.is_true(known[name], name) end
   end)
 
+  it("is closed by a shutdown, with what it made", function()
+    local d <close> = shared.directory()
+    local output, how, status = helper.script(shared.script(d):gsub("^%s*",
+      [[local log, saros = {}, require "saros"
+      local w = saros.vss.writer { id = "5a705000-0000-4000-8000-000000000001",
+        name = "app",
+        backup_shutdown = function() log[#log + 1] = "shutdown" end,
+        abort = function() log[#log + 1] = "abort" end }
+      ]], 1) .. [[
+      assert(io.open(s:snapshot_properties(id).path .. "/file"))
+      assert(saros.shutdown(50))
+      print(table.concat(log, " "), w:is_open())]])
+    assert.same({ "exit", 0 }, { how, status }, output)
+    assert.equal("abort shutdown\tfalse\n", output)
+    assert.equal("", d.left())
+  end)
+
   it("names what is wrong with an option", function()
     assert.match("vss.components has no option 'x'",
       raises(vss.components, { x = 1 }))
@@ -38,6 +55,8 @@ describe("a session", function()
     assert.match("table expected, got string", raises(vss.components, "x"))
     assert.match("timeouts.freeze", tostring(
       raises(vss.components, { timeouts = { freeze = "x" } })))
+    assert.match("timeouts.*and nothing else", tostring(
+      raises(vss.components, { timeouts = { freez = 1 } })))
     assert.match("on_veto", tostring(raises(vss.components, { on_veto = "x" })))
     assert.match("absolute path",
       tostring(raises(vss.components, { state_dir = "x" })))
@@ -70,6 +89,40 @@ describe("a session", function()
       end))
     end
     assert.match("saros.vss.session expected", raises(s.save, {}))
+  end)
+
+  it("names what is wrong with a field, and does not ignore it", function()
+    local s <close> = vss.components()
+    s:initialize_for_backup()
+    local id = shared.id(1)
+    for _, case in ipairs {
+      { "set_backup_state", { select_component = true } },
+      { "set_backup_state", { select_components = "yes" } },
+      { "gather_writer_metadata", { requires = { "app" } } },
+      { "gather_writer_metadata", { require = "app" } },
+      { "delete_snapshots", id, { forced = true } },
+      { "delete_snapshots", id, { set = 1 } },
+      { "break_snapshot_set", id, { writeable = true } },
+      { "revert_to_snapshot", id, { force = "yes" } },
+    } do
+      local text = raises(function()
+        s[case[1]](s, table.unpack(case, 2))
+      end)
+      assert.match("field '", text)
+      assert.match("vss_session_spec.lua", text)
+    end
+    -- What only the core can see; it must not believe it either.
+    for _, list in ipairs { { x = "app" }, { 1 }, { {} }, { true } } do
+      for _, name in ipairs { "require", "exclude" } do
+        local ok, err = s:gather_writer_metadata { [name] = list }:wait()
+        assert.is_nil(ok)
+        assert.equal(code.E_INVALIDARG, err.code)
+        assert.match(name, err.message)
+      end
+    end
+    assert.equal(code.E_INVALIDARG,
+      raises(s.set_context, s, "backup", 1.5).code)
+    assert(s:gather_writer_metadata({ require = {}, exclude = {} }):wait())
   end)
 
   it("refuses what is out of order, and goes on", function()
@@ -259,6 +312,7 @@ describe("the end of a session", function()
     assert.equal("saros.vss.session: open", tostring(s))
     s:initialize_for_backup()
     assert.is_true(s:close())
+    assert.equal("saros.vss.session: closed", tostring(s))
     assert.is_true(s:close())
     assert.match("closed", bad_state(s.save, s))
     bad_state(s.gather_writer_metadata, s)

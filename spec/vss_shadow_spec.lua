@@ -181,6 +181,28 @@ describe("of the writers", function()
     assert.equal(4, #set.writers)
   end)
 
+  it("those too that call it by another name", function()
+    local d <close> = shared.directory()
+    assert(os.execute(("cd %s && ln -s data link && ln -s a data/of && "
+      .. "ln -s /nonexistent/x dangling"):format(d.root)))
+    local log = {}
+    local function one(n, files)
+      return shared.writer(n, { tag = n .. ":", components = {
+        { type = "filegroup", name = "files", files = files } } }, log)
+    end
+    local _ <close> = one(1, { d.root .. "/link/a/file" })
+    local _ <close> = one(2, { d.root .. "/link/b" })
+    local _ <close> = one(3, { d.root .. "/link/a/not/there/yet" })
+    local _ <close> = one(4, { d.root .. "/dangling", "/" })
+    local set <close> = assert(shadow(d):wait())
+    assert.equal("134", told(log)) -- all lies in "/"
+    set:close()
+    for i = #log, 1, -1 do log[i] = nil end
+    local _ <close> = assert(vss.shadow { paths = { d.root .. "/data/of" },
+      state_dir = d.state, provider = "copy" }:wait())
+    assert.equal("134", told(log))
+  end)
+
   it("those that are excluded do not, those required do", function()
     local d <close> = shared.directory()
     local all <close>, log = writers(d)

@@ -49,6 +49,8 @@ typedef enum block_end {
 /* Blocks; seconds < 0: no limit. */
 block_end dispatch_block(lua_State *L, state *s, goal *g, double seconds,
                          wait_mode mode);
+/* vss.c: begins to close all sessions of this state, and waits for that. */
+block_end sessions_close_all(lua_State *L, state *s, double seconds);
 /* Runs one task that `op` needs, if one is ready: for hosts that wait in their
    own way. */
 bool dispatch_advance(lua_State *L, state *s, saros_op *op);

@@ -186,31 +186,6 @@ void event_node_taken(state *s, port_node *node) {
 ** The answer
 ** ---------------------------------------------------------------- */
 
-/* The codes with which a writer may fail; all else is kept as the cause. */
-static bool is_writers_code(uint32_t code) {
-  return code >= VSS_E_WRITERERROR_INCONSISTENTSNAPSHOT &&
-         code <= 0x800423F5u; /* …, RECOVERY_FAILED */
-}
-
-/* What the handler raised or returned, at this index, is its refusal. */
-static void veto(lua_State *L, event *e, int index) {
-  const char *no = "it was refused";
-  error *why = lua_isboolean(L, index) || lua_isnil(L, index)
-                   ? vss_error(VSS_E_WRITERERROR_NONRETRYABLE, "%s", no)
-                   : failure_take(L, index, SAROS_FACADE_VSS,
-                                  VSS_E_WRITERERROR_NONRETRYABLE);
-  uint32_t code = why->code;
-  if (!is_writers_code(code) && code != VSS_E_WRITERERROR_PARTIAL_FAILURE &&
-      code != SAROS_E_OUTOFMEMORY) {
-    code = why->retryable ? VSS_E_WRITERERROR_RETRYABLE
-                          : VSS_E_WRITERERROR_NONRETRYABLE;
-    why = error_because(vss_error(code, "%s", why->message), why);
-  }
-  e->answered = true;
-  e->code = code;
-  e->why = why;
-}
-
 /* What the writer says of itself, with what the handler adds. */
 static void identified(lua_State *L, event *e, int index) {
   value *more = convert_take(L, index, "what identify returned");
@@ -244,7 +219,7 @@ static int heard(lua_State *L, int status, lua_KContext context) {
   bool failed = status != LUA_OK && status != LUA_YIELD;
   if (failed || (lua_isnil(L, 3) && !lua_isnil(L, 4)) ||
       (lua_isboolean(L, 3) && !lua_toboolean(L, 3))) {
-    veto(L, e, failed || lua_isnil(L, 4) ? 3 : 4);
+    event_veto(L, e, failed || lua_isnil(L, 4) ? 3 : 4);
   } else if (e->what == EVENT_IDENTIFY && lua_istable(L, 3)) {
     identified(L, e, 3);
   } else if (e->what == EVENT_IDENTIFY && lua_toboolean(L, 3) &&

@@ -202,7 +202,24 @@ static const char *text_field(lua_State *L, int index, const char *name) {
   return text;
 }
 
-/* "message [NAME 0x8007…]", and the cause behind it. */
+/* Whether the message has that of this cause in it: told once more it would
+   say nothing new. */
+static bool is_said(lua_State *L, int cause, const char *message) {
+  const char *its = text_field(L, lua_absindex(L, cause), "message");
+  return its != NULL && message != NULL && strstr(message, its) != NULL;
+}
+
+/* The path that it is about, where the message does not say so; "" else. */
+static const char *unsaid_path(lua_State *L, const char *message) {
+  const char *path = text_field(L, 1, "path");
+  if (path == NULL || message == NULL || strstr(message, path) != NULL)
+    return "";
+  for (const char *at = path; *at != '\0'; at++)
+    if ((unsigned char)*at < ' ' || *at == 0x7f) return "";
+  return path;
+}
+
+/* "message (path) [NAME 0x8007…]", and the cause behind it. */
 static int failure_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -213,13 +230,23 @@ static int failure_tostring(lua_State *L) {
   unsigned long code = (unsigned long)lua_tointeger(L, -1);
   char number[16];
   snprintf(number, sizeof number, "0x%08lX", code & 0xFFFFFFFFul);
+  const char *path = unsaid_path(L, message);
+  const char *open = *path != '\0' ? " (" : "",
+             *shut = *open != '\0' ? ")" : "";
+  const char *first = message != NULL ? message : "?";
   if (name == NULL || strcmp(name, number) == 0)
-    lua_pushfstring(L, "%s [%s]", message != NULL ? message : "?", number);
+    lua_pushfstring(L, "%s%s%s%s [%s]", first, open, path, shut, number);
   else
-    lua_pushfstring(L, "%s [%s %s]", message != NULL ? message : "?", name,
+    lua_pushfstring(L, "%s%s%s%s [%s %s]", first, open, path, shut, name,
                     number);
   lua_pushliteral(L, "cause");
   lua_rawget(L, 1);
+  for (int i = 0;
+       i < CAUSES_MOST && failure_is(L, -1) && is_said(L, -1, message); i++) {
+    lua_pushliteral(L, "cause");
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+  }
   if (!failure_is(L, -1)) {
     lua_pop(L, 1);
     return 1;

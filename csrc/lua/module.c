@@ -246,6 +246,10 @@ static int shutdown_function(lua_State *L) {
   uint64_t begun = engine_clock();
   block_end r = dispatch_block(L, s, &to.g, seconds, WAIT_LOOP);
   if (r == BLOCK_RAISED) return lua_error(L);
+  double left = seconds - (double)(engine_clock() - begun) / 1e9;
+  block_end closed = sessions_close_all(L, s, left > 0 ? left : 0);
+  if (closed == BLOCK_RAISED) return lua_error(L);
+  if (closed != BLOCK_REACHED) r = closed;
   writers_close_all(s); /* nobody would answer what is told from here on */
   while (s->tasks != NULL) task_discard(L, s, task_first(s));
   double spent = (double)(engine_clock() - begun) / 1e9;

@@ -57,6 +57,7 @@ struct state {
   bool has_host, log_due;
   lua_CFunction harmless[4]; /* pcall, xpcall, dofile, pairs */
   log_box *log;
+  struct session_box *sessions; /* of this state (vss.c) */
   lua_writer *writers;          /* of this state, not closed */
   event *events, **events_last; /* that writers were told and have not ended */
   unsigned events_due;          /* that no task has begun yet */

@@ -10,6 +10,7 @@
 #include "lua/handle.h"
 #include "lua/writer.h"
 #include "op/fork.h"
+#include "vss/real_paths.h"
 #include "vss/reap.h"
 #include "vss/session.h"
 
@@ -19,6 +20,7 @@ typedef struct session_box {
   session *s; /* NULL: born closed, or let go */
   uint16_t generation;
   bool closing;
+  struct session_box *next, **link; /* of the state's; link NULL: of none */
 } session_box;
 
 static session_box *box_check(lua_State *L) {
@@ -63,7 +65,19 @@ static int new_session(lua_State *L) {
   error *e = NULL;
   box->s = session_open(options, &e);
   value_free(options);
-  return box->s != NULL ? 1 : raise(L, e);
+  if (box->s == NULL) return raise(L, e);
+  box->next = st->sessions;
+  if (box->next != NULL) box->next->link = &box->next;
+  box->link = &st->sessions;
+  st->sessions = box;
+  return 1;
+}
+
+static void forget_box(session_box *box) {
+  if (box->link == NULL) return;
+  *box->link = box->next;
+  if (box->next != NULL) box->next->link = box->link;
+  box->link = NULL;
 }
 
 static int call_now(lua_State *L, session *s, const char *name, value *args) {
@@ -125,6 +139,7 @@ static int box_gc(lua_State *L) {
   state *st = state_here(L);
   session *s = box->s;
   box->s = NULL;
+  forget_box(box);
   if (s == NULL) return 0;
   bool ours = box->generation == fork_generation;
   if (ours && st->port != NULL && st->generation == fork_generation) {
@@ -140,11 +155,65 @@ static int box_gc(lua_State *L) {
   return 0;
 }
 
+/* It was begun, and nothing of it runs any more. */
+static bool is_closed(const session_box *box) {
+  error *e = NULL;
+  saros_op *op = box->closing ? session_close(box->s, &e) : NULL;
+  bool is = op != NULL && op_is_over(op);
+  if (op != NULL) saros_op_unref(op);
+  error_unref(e);
+  return is;
+}
+
+/* Its closing, begun when it was not; NULL: there is none. */
+static saros_op *closing_of(state *st, session_box *box) {
+  error *e = NULL;
+  if (box->s == NULL || box->generation != fork_generation) return NULL;
+  saros_op *op = session_close(box->s, &e);
+  error_unref(e);
+  if (op == NULL) return NULL;
+  if (!box->closing) port_own(st->port, op);
+  box->closing = true;
+  return op;
+}
+
+static bool closing_is_over(goal *g) {
+  return op_is_over(g->op);
+}
+
+/* Any of them may be garbage meanwhile: each time it begins at the first. */
+static saros_op *next_closing(state *st) {
+  for (session_box *box = st->sessions; box != NULL; box = box->next) {
+    saros_op *op = closing_of(st, box);
+    if (op != NULL && !op_is_over(op)) return op;
+    if (op != NULL) saros_op_unref(op);
+  }
+  return NULL;
+}
+
+block_end sessions_close_all(lua_State *L, state *s, double seconds) {
+  uint64_t until =
+      engine_clock() + (uint64_t)((seconds < 9e9 ? seconds : 9e9) * 1e9);
+  block_end r = BLOCK_REACHED;
+  saros_op *op;
+  for (session_box *box = s->sessions; box != NULL; box = box->next)
+    if ((op = closing_of(s, box)) != NULL) saros_op_unref(op);
+  while (r == BLOCK_REACHED && (op = next_closing(s)) != NULL) {
+    goal g = {.reached = closing_is_over, .op = op};
+    uint64_t now = engine_clock();
+    double rest = now < until ? (double)(until - now) / 1e9 : 0;
+    r = dispatch_block(L, s, &g, rest, WAIT_LOOP);
+    saros_op_unref(op);
+  }
+  return r;
+}
+
 /* session_state(session) --> "open", "closing", "closed" or "forked" */
 static int state_function(lua_State *L) {
   const session_box *box = box_check(L);
   lua_pushstring(L, box->s == NULL                       ? "closed"
                     : box->generation != fork_generation ? "forked"
+                    : is_closed(box)                     ? "closed"
                     : box->closing                       ? "closing"
                                                          : "open");
   return 1;
@@ -180,6 +249,20 @@ static int reap_function(lua_State *L) {
   return 1;
 }
 
+/* real_paths(list) --> op, whose result is where each of them leads */
+static int real_paths_function(lua_State *L) {
+  state *st = state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  state_port(L, st);
+  handle *h = handle_push(L, st, false);
+  error *e = NULL;
+  h->op = real_paths_start(convert_take(L, 1, "real_paths"), &e);
+  if (h->op == NULL) return raise(L, e);
+  port_own(st->port, h->op);
+  return 1;
+}
+
 void vss_open(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", box_gc}, {NULL, NULL}};
   lua_createtable(L, 0, 6);
@@ -189,8 +272,12 @@ void vss_open(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
 }
 
-const luaL_Reg vss_functions[] = {
-    {"vss_session", new_session},          {"session_call", call_function},
-    {"session_close", close_function},     {"session_state", state_function},
-    {"session_methods", methods_function}, {"session_class", class_function},
-    {"vss_reap", reap_function},           {NULL, NULL}};
+const luaL_Reg vss_functions[] = {{"vss_session", new_session},
+                                  {"session_call", call_function},
+                                  {"session_close", close_function},
+                                  {"session_state", state_function},
+                                  {"session_methods", methods_function},
+                                  {"session_class", class_function},
+                                  {"vss_reap", reap_function},
+                                  {"real_paths", real_paths_function},
+                                  {NULL, NULL}};

@@ -68,6 +68,10 @@ static void way_hang_up(writer_link *link) {
   mem_free(link);
 }
 
+static error *way_alive(writer_link *link) {
+  return writer_is_gone(link->w);
+}
+
 static void lua_writer_free(lua_writer *lw, bool ours) {
   if (ours) pthread_mutex_destroy(&lw->lock);
   if (lw->port != NULL) port_unref(lw->port);
@@ -83,7 +87,8 @@ static const writer_way way = {.name = "lua",
                                .connect = way_connect,
                                .tell = way_tell,
                                .hang_up = way_hang_up,
-                               .release = way_release};
+                               .release = way_release,
+                               .alive = way_alive};
 
 
 /* ------------------------------------------------------------------

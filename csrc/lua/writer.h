@@ -61,6 +61,10 @@ void events_begin(lua_State *L, state *s); /* all that wait */
 /* "waits for writer …; nobody turns its loop" */
 void event_describe(const event *e, buffer *b);
 
+/* What the handler raised or returned, at this index, is its refusal. May
+   raise. */
+void event_veto(lua_State *L, event *e, int index);
+
 /* Not told anything any more; what has not begun ends with SAROS_E_CLOSED. */
 void writer_close(lua_writer *lw);
 void writers_close_all(state *s);

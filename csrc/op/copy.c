@@ -158,6 +158,19 @@ static void tell_files(copy *c) {
   op_set_detail(c->op, "files", value_int(files));
 }
 
+/* Where it is only a part of the operation, that counts in percent. */
+static void tell_progress(copy *c, uint64_t done) {
+  uint64_t total = atomic_load(&c->total);
+  const copy_manner *m = c->manner;
+  if (m == NULL)
+    saros_op_progress(c->op, done, total);
+  else if (total > 0 && m->to > m->from)
+    saros_op_progress(
+        c->op,
+        m->from + (m->to - m->from) * (done < total ? done : total) / total,
+        100);
+}
+
 void copy_progress(copy *c, uint64_t bytes, const walk_dir *d,
                    const char *name) {
   uint64_t done = atomic_fetch_add(&c->done, bytes) + bytes;
@@ -167,7 +180,7 @@ void copy_progress(copy *c, uint64_t bytes, const walk_dir *d,
   tell_files(c);
   if (!b.failed) op_set_detail(c->op, "path", value_text(b.data));
   buffer_free(&b);
-  saros_op_progress(c->op, done, atomic_load(&c->total));
+  tell_progress(c, done);
 }
 
 #define SHORT_OF_FDS_MS 10

@@ -122,6 +122,20 @@ static void take_piece(crew *w, shared *s, task *t) {
   s->listed = false;
 }
 
+/* With the lock held: the first batch of a directory that nobody works in, for
+   in one directory only one at a time can make something; else the first. */
+static batch *take_batch(crew *w) {
+  batch **link = &w->first;
+  while (*link != NULL && (*link)->d->busy > 0) link = &(*link)->next;
+  if (*link == NULL) link = &w->first;
+  batch *b = *link;
+  *link = b->next;
+  if (w->last == &b->next) w->last = link;
+  b->d->busy++;
+  w->queued--;
+  return b;
+}
+
 /* With the lock held. Pieces first: what is begun holds descriptors. */
 static bool take(crew *w, task *t) {
   t->b = NULL;
@@ -129,10 +143,7 @@ static bool take(crew *w, task *t) {
   if (w->shares != NULL) {
     take_piece(w, w->shares, t);
   } else if (w->first != NULL) {
-    t->b = w->first;
-    w->first = t->b->next;
-    if (w->first == NULL) w->last = &w->first;
-    w->queued--;
+    t->b = take_batch(w);
   } else {
     return false;
   }
@@ -149,17 +160,19 @@ static void run_batch(crew *w, worker *me, batch *b) {
     w->kind->entry(w, me, b->d, at + 1, (unsigned char)*at);
     at += strlen(at + 1) + 2;
   }
-  walk_unpin(w, me, b->d);
+  walk_dir *d = b->d;
   pthread_mutex_lock(&w->lock);
+  d->busy--;
   b->next = w->spare;
   w->spare = b;
   pthread_mutex_unlock(&w->lock);
+  walk_unpin(w, me, d);
 }
 
 static void run_task(crew *w, worker *me, task *t) {
   if (t->b != NULL) {
     run_batch(w, me, t->b);
-  } else {
+  } else if (t->s != NULL) {
     t->s->piece(w, me, t->s, t->at, t->end);
     unpin_shared(w, me, t->s);
   }

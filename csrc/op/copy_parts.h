@@ -82,6 +82,7 @@ typedef struct copy_manner {
   void (*file_done)(copy *c, const file_end *end);
   /* What could not be removed. */
   void (*left)(copy *c, const char *sentence);
+  unsigned from, to; /* which part of the operation it is, in percent */
 } copy_manner;
 
 struct copy {
@@ -283,6 +284,7 @@ struct walk_dir {
   identity from_id, to_id;
   meta m;
   _Atomic bool no_clone; /* nothing here can be cloned to the target */
+  unsigned busy;         /* batches of it in work; under the crew's lock */
   bool skip;             /* it is not read: an empty one */
   bool root;
   bool alone; /* stands for the directories of a file that is copied alone */

@@ -220,20 +220,19 @@ static bool more_hands(lane *l) {
 int pool_ready(pool_lane which, unsigned threads) {
   pthread_once(&once, init);
   lane *l = &lanes[which];
-  int r = 0;
   pthread_mutex_lock(&l->lock);
-  if (threads > l->most) threads = l->most;
-  while (r == 0 && l->threads < threads) r = grow(l);
-  if (r == 0 && l->keep < threads) l->keep = threads;
+  int r = threads > l->most - l->keep ? EAGAIN : 0;
+  while (r == 0 && l->threads < l->keep + threads) r = grow(l);
+  if (r == 0) l->keep += threads;
   pthread_mutex_unlock(&l->lock);
   return r;
 }
 
-void pool_dismiss(pool_lane which) {
+void pool_dismiss(pool_lane which, unsigned threads) {
   pthread_once(&once, init);
   lane *l = &lanes[which];
   pthread_mutex_lock(&l->lock);
-  l->keep = 0;
+  l->keep -= threads < l->keep ? threads : l->keep;
   pthread_mutex_unlock(&l->lock);
 }
 

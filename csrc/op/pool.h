@@ -14,7 +14,7 @@
 typedef enum pool_lane { POOL_CPU, POOL_LANE, POOL_HELD, POOL_LANES } pool_lane;
 
 #define POOL_LANE_MOST 64
-#define POOL_HELD_MOST 128
+#define POOL_HELD_MOST 256
 #define POOL_IDLE_SECONDS 5
 
 typedef struct job job;
@@ -38,11 +38,12 @@ void pool_flush(void);
 /* Takes it back if no thread has taken it yet. To be called before or during
    its pool_submit the job must be zeroed and have its lane set. */
 bool pool_withdraw(job *j);
-/* A lane has at least this many threads; 0 or an errno. What a freeze needs
-   is made ready with this before anything is frozen. */
+/* So many more threads than others asked for are there and stay, until they are
+   dismissed; 0 or an errno (EAGAIN: the lane has no room for them). What a
+   freeze needs is made ready with this before anything is frozen. */
 int pool_ready(pool_lane lane, unsigned threads);
-/* They may leave again when they are idle. */
-void pool_dismiss(pool_lane lane);
+/* So many of them may leave again when they are idle. */
+void pool_dismiss(pool_lane lane, unsigned threads);
 unsigned pool_cores(void);
 unsigned pool_threads(pool_lane lane);
 

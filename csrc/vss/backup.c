@@ -1,10 +1,8 @@
 /*
-** What answers at once in a backup: context, state, writers, components, the
-** saved document. Called with the session's lock held.
+** What answers at once in a backup: context, state, writers, components. Called
+** with the session's lock held.
 */
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/guid.h"
 #include "vss/document.h"
@@ -67,12 +65,6 @@ static const word contexts[] = {
     {"all", VSS_CTX_ALL}};
 #define CONTEXTS (sizeof contexts / sizeof *contexts)
 
-/* Of what may be added to a context. */
-#define MAY_ADD                                                     \
-  (VSS_ATTR_TRANSPORTABLE | VSS_ATTR_DIFFERENTIAL | VSS_ATTR_PLEX | \
-   VSS_ATTR_NO_AUTORECOVERY | VSS_ATTR_NOT_TRANSACTED |             \
-   VSS_ATTR_ROLLBACK_RECOVERY)
-
 static error *context_of(const value *v, uint32_t *context) {
   if (v != NULL && v->type == VALUE_STRING) {
     for (size_t i = 0; i < CONTEXTS; i++)
@@ -95,11 +87,13 @@ NOW(set_context) {
   uint32_t context = 0;
   error *e = context_of(value_get(args, "context"), &context);
   if (e != NULL) return e;
-  int64_t more = value_integer(value_get(args, "attributes"), 0);
-  if (more < 0 || more > UINT32_MAX)
+  const value *bits = value_get(args, "attributes");
+  int64_t more = value_integer(bits, 0);
+  if (more < 0 || more > UINT32_MAX ||
+      (bits != NULL && bits->type != VALUE_INT && bits->type != VALUE_NULL))
     return vss_error(SAROS_E_INVALIDARG, "attributes are bits of 32");
   context |= context == VSS_CTX_ALL ? 0 : (uint32_t)more;
-  uint32_t extra = context == VSS_CTX_ALL ? 0 : context & MAY_ADD;
+  uint32_t extra = context == VSS_CTX_ALL ? 0 : context & CONTEXT_MAY_ADD;
   uint32_t base = context & ~extra;
   bool known = false;
   for (size_t i = 0; i < CONTEXTS; i++)
@@ -267,13 +261,14 @@ static seat *seat_named(session *s, const char *name) {
   return NULL;
 }
 
-static bool has_component(const seat *t, const char *name) {
+/* NULL: it has none of that name. */
+static const value *component_of(const seat *t, const char *name) {
   const value *list = value_get(t->metadata, "components");
   for (uint32_t i = 0; list != NULL && i < list->count; i++)
     if (strcmp(value_chars(value_get(list->as.items[i], "name"), ""), name) ==
         0)
-      return true;
-  return false;
+      return list->as.items[i];
+  return NULL;
 }
 
 /* The mark of a writer's component, made when there is none yet. */
@@ -291,7 +286,7 @@ static error *mark_of(session *s, const char *who, const value *args,
                      "%s: there is no writer \"%.100s\" here; writers() lists "
                      "those that were found",
                      who, called);
-  if (!has_component(t, name))
+  if (component_of(t, name) == NULL)
     return vss_error(VSS_E_OBJECT_NOT_FOUND,
                      "%s: the writer \"%s\" has no component \"%.100s\"", who,
                      seat_title(t), name);
@@ -318,6 +313,19 @@ static error *mark_of(session *s, const char *who, const value *args,
   return NULL;
 }
 
+/* One who names the type means that one, and not what has its name. */
+static error *check_type(const seat *t, const char *name, const value *args) {
+  const char *wanted = value_chars(value_get(args, "type"), NULL);
+  const char *its =
+      value_chars(value_get(component_of(t, name), "type"), "of no type");
+  if (wanted == NULL || strcmp(wanted, its) == 0) return NULL;
+  return vss_error(
+      VSS_E_OBJECT_NOT_FOUND,
+      "add_component: the component \"%s\" of the writer \"%s\" is "
+      "a %s, and no \"%.60s\"",
+      name, seat_title(t), its, wanted);
+}
+
 NOW(add_component) {
   (void)result;
   value *mark;
@@ -325,6 +333,8 @@ NOW(add_component) {
   error *e = mark_of(s, "add_component", args, &mark, &t);
   if (e != NULL) return e;
   const char *name = value_chars(value_get(mark, "name"), "");
+  e = check_type(t, name, args);
+  if (e != NULL) return e;
   for (uint32_t i = 0; t->components != NULL && i < t->components->count; i++)
     if (strcmp(value_chars(t->components->as.items[i], ""), name) == 0)
       return vss_error(VSS_E_OBJECT_ALREADY_EXISTS,
@@ -371,125 +381,4 @@ NOW(set_previous_backup_stamp) {
   (void)result;
   return session_mark(s, "set_previous_backup_stamp", args, "stamp",
                       text_of(args, "text"), NULL);
-}
-
-
-/* ------------------------------------------------------------------
-** The document
-** ---------------------------------------------------------------- */
-
-/* A writer of the document, with its components and what was said of them. */
-static value *document_writer(const session *s, const seat *t) {
-  value *v = value_map(), *list = value_list();
-  const value *all = value_get(t->metadata, "components");
-  bool good = v != NULL && list != NULL &&
-              value_put(v, "id", value_text(t->w->id)) &&
-              value_put(v, "instance", value_text(t->w->instance)) &&
-              value_put(v, "name", value_text(seat_title(t))) &&
-              value_put(v, "metadata", value_copy(t->metadata));
-  for (uint32_t i = 0; good && all != NULL && i < all->count; i++) {
-    const value *c = all->as.items[i];
-    const char *name = value_chars(value_get(c, "name"), "");
-    value *one = value_map();
-    good = one != NULL && value_put(one, "name", value_text(name));
-    if (good && value_get(c, "type") != NULL)
-      good = value_put(one, "type", value_copy(value_get(c, "type")));
-    bool selected = t->selected && t->components == NULL;
-    for (uint32_t k = 0; t->components != NULL && k < t->components->count; k++)
-      if (strcmp(value_chars(t->components->as.items[k], ""), name) == 0)
-        selected = true;
-    if (good) good = value_put(one, "selected", value_bool(selected));
-    for (uint32_t k = 0; good && k < s->marks->count; k++) {
-      const value *m = s->marks->as.items[k];
-      if (strcmp(value_chars(value_get(m, "instance"), ""), t->w->instance) !=
-              0 ||
-          strcmp(value_chars(value_get(m, "name"), ""), name) != 0)
-        continue;
-      static const char *const kept[] = {"succeeded", "options", "stamp"};
-      for (size_t f = 0; good && f < 3; f++)
-        if (value_get(m, kept[f]) != NULL)
-          good = value_put(one, kept[f], value_copy(value_get(m, kept[f])));
-    }
-    if (good)
-      good = value_add(list, one);
-    else
-      value_free(one);
-  }
-  if (good) {
-    if (value_put(v, "components", list)) return v;
-    list = NULL;
-  }
-  value_free(list);
-  value_free(v);
-  return NULL;
-}
-
-static bool put_lists(value *doc, const session *s) {
-  value *shadows = value_list(), *writers = value_list();
-  bool good = shadows != NULL && writers != NULL;
-  for (size_t i = 0; good && (s->did & DID_SHOOT) && i < s->member_count; i++)
-    good = value_add(shadows, member_record(s, s->members[i], "created"));
-  for (size_t i = 0; good && i < s->seat_count; i++)
-    if (s->seats[i]->metadata != NULL)
-      good = value_add(writers, document_writer(s, s->seats[i]));
-  if (!good) {
-    value_free(shadows);
-    value_free(writers);
-    return false;
-  }
-  good = value_put(doc, "snapshots", shadows);
-  return value_put(doc, "writers", writers) && good;
-}
-
-static bool put_head(value *doc, const session *s) {
-  char host[256] = "", now[40];
-  time_t t = time(NULL);
-  struct tm at;
-  gethostname(host, sizeof host - 1);
-  gmtime_r(&t, &at);
-  strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%S+00:00", &at);
-  return value_put(doc, "format", value_text("saros.backup_components")) &&
-         value_put(doc, "version", value_int(1)) &&
-         value_put(doc, "mode", value_text("backup")) &&
-         value_put(doc, "context",
-                   value_int((int64_t)(s->context == VSS_CTX_ALL
-                                           ? s->context
-                                           : s->context & ~MAY_ADD))) &&
-         value_put(doc, "attributes",
-                   value_int((int64_t)(s->context == VSS_CTX_ALL
-                                           ? 0
-                                           : s->context & MAY_ADD))) &&
-         value_put(doc, "machine", value_text(host)) &&
-         value_put(doc, "created", value_text(now));
-}
-
-NOW(save) {
-  (void)args;
-  buffer b = BUFFER_EMPTY;
-  bool fresh = s->seat_count == 0 && s->member_count == 0;
-  value *doc;
-  bool good;
-  if (s->document != NULL && (fresh || (s->did & DID_RESTORE))) {
-    /* of a restore it is the backup's that stays */
-    doc = value_copy(s->document);
-    good = doc != NULL;
-  } else {
-    doc = value_map();
-    good = doc != NULL && put_head(doc, s) && put_lists(doc, s);
-    if (good && s->set[0] != '\0')
-      good = value_put(doc, "set", value_text(s->set));
-    if (good && s->backup == NULL) {
-      value *none = NULL;
-      error_unref(now_set_backup_state(s, NULL, &none));
-      s->did &= ~DID_STATE; /* the usual one; nobody has chosen it */
-    }
-    if (good) good = value_put(doc, "backup", value_copy(s->backup));
-  }
-  error *e = good ? document_write(doc, &b) : error_no_memory();
-  value_free(doc);
-  if (e == NULL && b.failed) e = error_no_memory();
-  if (e == NULL) *result = value_string(b.data, b.size);
-  if (e == NULL && *result == NULL) e = error_no_memory();
-  buffer_free(&b);
-  return e;
 }

@@ -1,9 +1,9 @@
 /*
-** How a writer that is an executable is told: each event is a run of it with a
-*verb as its last
-** argument. `freeze` stays alive while it holds: it prints "frozen" when it
-** does, and the end of its standard input is its thaw; so that whatever kills
-** us lets go of it. What it is told is a machine around the child's operation.
+** How a writer that is an executable is told: each event is a run of it with
+** a verb as its last argument. `freeze` stays alive while it holds: it prints
+** "frozen" when it does, and the end of its standard input is its thaw; so that
+** whatever kills us lets go of it. What it is told is a machine around the
+** child's operation.
 */
 #include <string.h>
 
@@ -410,8 +410,14 @@ static void way_hang_up(writer_link *l) {
   link_unref(l);
 }
 
+/* Between its verbs nothing of it runs that could have died. */
+static error *way_alive(writer_link *l) {
+  return writer_is_gone(l->w);
+}
+
 const writer_way command_way = {.name = "command",
                                 .connect = way_connect,
                                 .tell = way_tell,
                                 .hang_up = way_hang_up,
-                                .release = command_release};
+                                .release = command_release,
+                                .alive = way_alive};

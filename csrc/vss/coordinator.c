@@ -13,8 +13,8 @@ enum {
   PREPARE_ASKED, /* all have: the providers plan and prepare: PREPARING */
   PREPARING,     /* they are back: the hold is planned, the guard armed:
                     PLANNING */
-  PLANNING,      /* it is: when writers will wait for it the freeze is
-                    rehearsed: REHEARSING; else FREEZE */
+  PLANNING,      /* it is, and every record is on disk: when writers will wait
+                    for it the freeze is rehearsed: REHEARSING; else FREEZE */
   REHEARSING,    /* all is thawed again: FREEZE */
   FREEZE,        /* a level is told, the next highest: FREEZE_ASKED; no level
                     is left: the file systems: HOLDING */
@@ -185,9 +185,16 @@ static step_result to(work *w, int stage, const char *phase, unsigned percent) {
    until they are let go. */
 static step_result freeze_disks(work *w) {
   shooting *g = w->more;
-  g->freezing = true;
+  g->holds = true;
   hold_freeze(g->hold, &w->m);
   return to(w, HOLDING, "hold", 60);
+}
+
+static step_result rehearse_disks(work *w) {
+  shooting *g = w->more;
+  g->holds = true;
+  hold_rehearse(g->hold, &w->m);
+  return to(w, REHEARSING, NULL, 46);
 }
 
 static step_result freeze_level(work *w) {
@@ -306,7 +313,7 @@ static step_result undo(work *w) {
   if (w->asking != NULL) telling_cancel(w->asking);
   work_told(w);
   saros_op_unwinding(w->m.op, "thaw");
-  if (g->freezing && !g->releasing) {
+  if (g->holds && !g->releasing) {
     hold_release(g->hold);
     g->releasing = true;
   }
@@ -326,8 +333,7 @@ static void tell_abort(work *w) {
 static step_result undo_release(work *w) {
   shooting *g = w->more;
   error *e = NULL;
-  if (g->freezing && !g->released &&
-      hold_release_step(g->hold, &e) == HOLD_WAIT)
+  if (g->holds && !g->released && hold_release_step(g->hold, &e) == HOLD_WAIT)
     return STEP_WAIT;
   g->released = true;
   error_unref(e); /* that the set is void is known already */
@@ -351,16 +357,18 @@ static step_result undo_asked(work *w) {
   shooting *g = w->more;
   bool any = false;
   if (g->waits || !work_told(w)) return STEP_WAIT;
+  /* What was given up is kept until it is over: there is room for some. */
+  bool last = g->told >= ABORT_TRIES || w->drain_count == DRAINS_MOST;
   for (size_t i = 0; i < w->s->seat_count; i++) {
     seat *t = w->s->seats[i];
     t->due = t->unheard;
-    any = any || t->due;
-    if (!t->due || g->told < ABORT_TRIES) continue;
+    any = any || (t->due && !last);
+    if (!t->due || !last) continue;
     t->unheard = t->due = false;
     if (t->link != NULL) t->w->way->hang_up(t->link);
     t->link = NULL;
   }
-  if (!any || g->told >= ABORT_TRIES) {
+  if (!any) {
     w->stage = UNDO_JOBS;
     return STEP_AGAIN;
   }
@@ -374,7 +382,8 @@ static step_result undo_asked(work *w) {
 
 static step_result undo_jobs(work *w) {
   shooting *g = w->more;
-  if (!work_job_back(w) || !shooting_back(w)) return STEP_WAIT;
+  if (!work_job_back(w) || !shooting_back(w) || !shooting_noted(w))
+    return STEP_WAIT;
   saros_op_unwinding(w->m.op, "delete");
   if (g->hold != NULL) work_submit(w, job_disarm);
   if (g->at != NULL) shooting_submit(w, POOL_LANE, job_destroy);
@@ -413,14 +422,13 @@ static step_result forward(work *w) {
     case PREPARING:
       if (!shooting_back(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
-      work_submit(w, job_plan);
+      shooting_plan(w);
       return to(w, PLANNING, "guard", 45);
     case PLANNING:
-      if (!work_job_back(w)) return STEP_WAIT;
+      if (!work_job_back(w) || !shooting_noted(w)) return STEP_WAIT;
       if (w->why != NULL) return STEP_AGAIN;
       if (!somebody_waits(w->s)) return to(w, FREEZE, NULL, 48);
-      hold_rehearse(g->hold, &w->m);
-      return to(w, REHEARSING, NULL, 46);
+      return rehearse_disks(w);
     case REHEARSING:
       switch (hold_rehearse_step(g->hold, &e)) {
         case HOLD_WAIT: return STEP_WAIT;
@@ -462,7 +470,7 @@ static step_result forward(work *w) {
       return to(w, THAW, NULL, 0);
     case REST_ASKED:
       if (!work_told(w)) return STEP_WAIT;
-      work_submit(w, job_disarm);
+      shooting_disarm(w);
       shooting_submit(w, POOL_LANE, job_finish);
       return to(w, FINISHING, "finish", 80);
     case FINISHING:

@@ -20,7 +20,8 @@
 #include "vss/guard_parts.h"
 
 #define ANSWER_MS 30000 /* a busy machine is slow to start a process */
-#define KILL_MS 2000    /* a process that is killed is soon gone */
+#define LEAVE_MS 60000
+#define KILL_MS 2000 /* a process that is killed is soon gone */
 
 struct guard {
   pid_t pid;
@@ -33,9 +34,13 @@ struct guard {
 };
 
 #ifdef SAROS_TEST
+_Atomic uint32_t guard_leave_ms = LEAVE_MS;
+
 pid_t guard_pid(const guard *g) {
   return g->pid;
 }
+#else
+enum { guard_leave_ms = LEAVE_MS };
 #endif
 
 
@@ -117,6 +122,7 @@ static error *begin(guard *g, const guard_item *items, int theirs) {
 
 static error *greet(guard *g, const guard_item *items) {
   guard_hello hello = {.version = GUARD_VERSION, .count = (uint32_t)g->count};
+  hello.leave_ms = guard_leave_ms;
   memcpy(hello.record, g->name, GUARD_NAME);
   for (size_t i = 0; i < g->count; i++) {
     hello.items[i].action = (uint32_t)items[i].action;

@@ -49,6 +49,7 @@ error *guard_await_others(const char *runtime, const dev_t *devices,
 
 #ifdef SAROS_TEST
 pid_t guard_pid(const guard *g);
+extern _Atomic uint32_t guard_leave_ms; /* as in talk.h */
 #endif
 
 #endif

@@ -147,6 +147,7 @@ static void rehearse(machine_job *mj) {
   if (!guard_mark(h->guard, s->item, true)) {
     s->guard_gone = true;
   } else {
+    s->begun = engine_clock();
     s->freeze_errno = ioctl(s->fd, FIFREEZE, 0) == 0 ? 0 : errno;
     if (s->freeze_errno != 0) guard_mark(h->guard, s->item, false);
   }
@@ -315,8 +316,9 @@ static void rehearsed(hold *h) {
   for (size_t i = 0; i < h->count; i++) {
     stop *s = &h->stops[i];
     atomic_store(&s->state, STOP_FREE);
+    s->rehearsed = s->thawed_at - s->begun;
     s->thaw_errno = 0;
-    s->thawed_at = 0;
+    s->begun = s->thawed_at = 0;
   }
   h->level = h->level_end = 0;
   h->phase = HOLD_PLANNED;
@@ -449,6 +451,7 @@ void hold_times(const hold *h) {
     h->shadows[i]->stalled_at = s->begun;
     h->shadows[i]->frozen_at = s->frozen_at;
     h->shadows[i]->thawed_at = s->thawed_at;
+    h->shadows[i]->rehearsed = s->rehearsed;
   }
 }
 
@@ -486,6 +489,7 @@ void hold_free(hold *h) {
     return;
   }
   if (h->guard != NULL) part_from_guard(h);
+  pool_dismiss(POOL_HELD, h->threads);
   for (size_t i = 0; h->stops != NULL && i < h->count; i++)
     fd_close(&h->stops[i].fd);
   pthread_cond_destroy(&h->go);

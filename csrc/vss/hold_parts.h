@@ -35,6 +35,7 @@ typedef struct stop {
   /* Monotonic nanoseconds: FIFREEZE was called, and had returned; FITHAW had
      returned. 0: it did not come to that. */
   uint64_t begun, frozen_at, thawed_at;
+  uint64_t rehearsed; /* nanoseconds that writes waited in the rehearsal */
 } stop;
 
 typedef enum hold_phase {
@@ -54,7 +55,8 @@ struct hold {
   shadow **shadows;
   size_t *stop_of; /* of each shadow; `count`: of none */
   size_t shadow_count;
-  guard *guard; /* NULL: nothing to hold */
+  guard *guard;     /* NULL: nothing to hold */
+  unsigned threads; /* of the lane, kept for us */
   double seconds;
   uint64_t limit; /* the same, nanoseconds */
   machine *m;

@@ -140,17 +140,22 @@ static error *check_all(const hold *h, const hold_options *o,
 ** What this set itself writes to
 ** ---------------------------------------------------------------- */
 
-/* Its own directory is there once it is prepared; before, the one above. */
+/* Its own directory, or the nearest one above that is there by now. */
 static origin *find_place(const shadow *m, error **e) {
   error *why = NULL;
-  origin *o = origin_find(m->place, &why);
-  if (o == NULL && why->code == VSS_E_OBJECT_NOT_FOUND) {
-    char *above = path_parent(m->place);
+  char *at = mem_text(m->place);
+  origin *o = at != NULL ? origin_find(at, &why) : NULL;
+  while (at != NULL && o == NULL && why->code == VSS_E_OBJECT_NOT_FOUND &&
+         strcmp(at, "/") != 0) {
+    char *above = path_parent(at);
+    mem_free(at);
+    at = above;
     error_unref(why);
-    why = error_no_memory();
-    if (above != NULL) o = origin_find(above, &why);
-    mem_free(above);
+    why = NULL;
+    if (at != NULL) o = origin_find(at, &why);
   }
+  if (at == NULL) why = error_no_memory();
+  mem_free(at);
   if (o == NULL) *e = why;
   return o;
 }
@@ -324,10 +329,11 @@ static error *await_others(const hold *h, const char *runtime) {
   return guard_await_others(runtime, devices, count);
 }
 
-/* One for each freeze, one for each commit, the keeper, and one to spare. */
-static error *make_threads(const hold *h) {
-  size_t threads = h->count + h->shadow_count + 2;
-  int r = pool_ready(POOL_HELD, (unsigned)threads);
+/* One for each: it freezes, waits, and thaws. Those that commit meanwhile are
+   their own business. */
+static error *make_threads(hold *h) {
+  int r = pool_ready(POOL_HELD, (unsigned)h->count);
+  if (r == 0) h->threads = (unsigned)h->count;
   if (r == 0) return NULL;
   return error_of_errno(SAROS_FACADE_VSS, r,
                         "cannot make the threads that a freeze needs", NULL);

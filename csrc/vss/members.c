@@ -3,6 +3,7 @@
 ** what is done once for all of them.
 */
 #include <errno.h>
+#include <stddef.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -52,6 +53,22 @@ static error *give_place(shadow *m, const places *at) {
   return m->place != NULL ? NULL : error_no_memory();
 }
 
+bool shooting_noted(work *w) {
+  shooting *g = w->more;
+  for (size_t i = 0; i < g->job_count; i++)
+    if (g->jobs[i].notes && !atomic_load(&g->jobs[i].noting.back)) return false;
+  for (size_t i = 0; i < g->job_count; i++) {
+    member_job *j = &g->jobs[i];
+    error *e = j->note_error;
+    value_free(j->record);
+    j->record = NULL;
+    j->note_error = NULL;
+    j->notes = false;
+    if (e != NULL) work_fails(w, e);
+  }
+  return true;
+}
+
 static error *note(shadow *m) {
   member_job *j = m->note_self;
   shooting *g = j->w->more;
@@ -60,6 +77,22 @@ static error *note(shadow *m) {
   error *e = record_save(g->at, record);
   value_free(record);
   return e;
+}
+
+static void job_note(machine_job *mj) {
+  member_job *j = (member_job *)((char *)mj - offsetof(member_job, noting));
+  shooting *g = j->w->more;
+  j->note_error = record_save(g->at, j->record);
+}
+
+/* The disk is waited for beside the rest of what comes before the hold. What
+   the record says is settled first: prepare may change the shadow. */
+static error *note_meanwhile(member_job *j) {
+  j->record = member_record(j->w->s, j->m, "preparing");
+  if (j->record == NULL) return error_no_memory();
+  j->notes = machine_submit(&j->w->m, &j->noting, POOL_LANE, job_note) == 0;
+  if (!j->notes) job_note(&j->noting);
+  return NULL;
 }
 
 /* A mount point that lost its file system since it was added is an empty
@@ -79,7 +112,8 @@ static error *still_there(const shadow *m) {
                   m->given);
 }
 
-/* On disk before the act: what plan names is recorded before prepare. */
+/* On disk before the act: what plan names is recorded before prepare, or when
+   that makes nothing, before the hold. */
 void job_prepare(machine_job *mj) {
   member_job *j = (member_job *)mj;
   shooting *g = j->w->more;
@@ -89,7 +123,7 @@ void job_prepare(machine_job *mj) {
   error *e = still_there(m);
   if (e == NULL) e = give_place(m, g->at);
   if (e == NULL) e = m->provider->plan(m);
-  if (e == NULL) e = note(m);
+  if (e == NULL) e = m->provider->late ? note_meanwhile(j) : note(m);
   if (e == NULL) e = m->provider->prepare(m, j->w->m.op);
   j->e = e;
 }
@@ -152,10 +186,13 @@ void job_plan(machine_job *mj) {
   shooting *g = w->more;
   error *e = NULL;
   int r = pool_ready(POOL_HELD, (unsigned)w->s->member_count);
-  if (r != 0) e = error_of_errno(SAROS_FACADE_VSS, r, "no threads", NULL);
+  if (r != 0)
+    e = error_of_errno(SAROS_FACADE_VSS, r,
+                       "cannot make the threads that commit", NULL);
   if (e == NULL)
     g->hold = hold_plan(w->s->members, w->s->member_count, &g->holding, &e);
-  if (g->hold == NULL) pool_dismiss(POOL_HELD);
+  if (r == 0 && g->hold == NULL)
+    pool_dismiss(POOL_HELD, (unsigned)w->s->member_count);
   job_fails(w, e);
 }
 
@@ -178,7 +215,28 @@ void job_places(machine_job *mj) {
 void job_disarm(machine_job *mj) {
   work *w = (work *)mj->m;
   shooting *g = w->more;
-  if (g->hold != NULL) hold_free(g->hold);
+  if (g->hold == NULL) return;
+  hold_free(g->hold);
   g->hold = NULL;
-  pool_dismiss(POOL_HELD);
+  pool_dismiss(POOL_HELD, (unsigned)w->s->member_count);
+}
+
+/* Where nothing is frozen there is no guard, no descriptor and nothing that
+   could block, and a thread's turn would take longer than the job. */
+void shooting_plan(work *w) {
+  bool freezes = false;
+  for (size_t i = 0; i < w->s->member_count; i++)
+    freezes |= w->s->members[i]->provider->freeze == FREEZE_CALLER;
+  if (freezes)
+    work_submit(w, job_plan);
+  else
+    job_plan(&w->job);
+}
+
+void shooting_disarm(work *w) {
+  const shooting *g = w->more;
+  if (hold_count(g->hold) > 0)
+    work_submit(w, job_disarm);
+  else
+    job_disarm(&w->job);
 }

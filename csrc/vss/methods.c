@@ -75,7 +75,7 @@ const method methods[] = {
   INSIDE(is_volume_supported, 0, INIT, 0, false),
   ASYNC(prepare_for_backup, DID_STATE | DID_IDENTIFY | DID_FILL | HAS_WRITERS, 0, DID_PREPARE | DID_TRY | DID_ABORT),
   ASYNC(do_snapshot_set, DID_FILL, 0, DID_TRY | DID_ABORT),
-  ASYNC(gather_writer_status, DID_IDENTIFY, DID_PREPARE | DID_TRY | DID_COMPLETE | DID_ABORT | DID_PRE | DID_POST, 0),
+  ASYNC(gather_writer_status, DID_IDENTIFY, DID_TELL | DID_TRY | DID_ABORT, 0),
   AT_ONCE(writer_status, DID_STATUS, 0, 0),
   INSIDE(snapshot_properties, 0, INIT, 0, true),
   INSIDE(snapshots, 0, INIT, 0, true),

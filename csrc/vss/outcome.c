@@ -82,14 +82,18 @@ value *shooting_outcome(const work *w) {
   /* Without a writer that was told to freeze it never began. */
   double held =
       g->held_from != 0 ? seconds_between(g->held_from, g->held_to) : 0;
+  double rehearsed = 0;
   for (size_t i = 0; i < s->member_count; i++) {
     const shadow *m = s->members[i];
     double own = seconds_between(m->stalled_at, m->thawed_at);
     if (own > held) held = own;
+    own = (double)m->rehearsed / 1e9;
+    if (own > rehearsed) rehearsed = own;
   }
   bool good = v != NULL && value_put(v, "set", value_text(s->set)) &&
-              value_put(v, "held", value_real(held)) && put_skews(v, s) &&
-              put_members(v, s) && put_writers(v, s);
+              value_put(v, "held", value_real(held)) &&
+              value_put(v, "rehearsed", value_real(rehearsed)) &&
+              put_skews(v, s) && put_members(v, s) && put_writers(v, s);
   if (good) return v;
   value_free(v);
   return NULL;

@@ -214,18 +214,34 @@ static int create_subvolume(int above, const char *name) {
 }
 
 
-/* Opens <path>, made when it is missing. Another user who was there first
-   could swap what we make under our hands. */
-static error *open_parent(const char *path, bool subvolume, int *fd) {
+static error *no_parent(const char *path, int number) {
+  return error_of_errno(SAROS_FACADE_VSS, number,
+                        "no directory for shadow copies can be made", path);
+}
+
+
+/* Another user who was there first could swap what we make under our hands. */
+static error *check_parent(int fd, const char *path) {
   struct stat st;
+  if (fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+      ((st.st_mode & 077) == 0 || fchmod(fd, 0700) == 0))
+    return NULL;
+  return error_at(vss_error(SAROS_E_REFUSED,
+                            "%s belongs to somebody else (user %u), who could "
+                            "swap shadow copies made there; move it away",
+                            path, (unsigned)st.st_uid),
+                  path);
+}
+
+
+/* Opens <path>, made when it is missing. */
+static error *open_parent(const char *path, bool subvolume, int *fd) {
   char *above = path_parent(path);
   size_t length;
   int dir = above != NULL ? open_directory(above) : -1;
   int failed = above == NULL ? ENOMEM : errno;
   mem_free(above);
-  if (dir < 0)
-    return error_of_errno(SAROS_FACADE_VSS, failed,
-                          "no directory for shadow copies can be made", path);
+  if (dir < 0) return no_parent(path, failed);
   const char *name = path_base(path, &length);
   int r = subvolume ? create_subvolume(dir, name) : -1;
   if (r != 0 && (!subvolume || errno == ENOTTY || errno == EPERM))
@@ -234,19 +250,27 @@ static error *open_parent(const char *path, bool subvolume, int *fd) {
   *fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (*fd >= 0) failed = 0;
   close(dir);
-  if (failed != 0)
-    return error_of_errno(SAROS_FACADE_VSS, failed,
-                          "no directory for shadow copies can be made", path);
-  if (fstat(*fd, &st) == 0 && st.st_uid == geteuid() &&
-      ((st.st_mode & 077) == 0 || fchmod(*fd, 0700) == 0))
-    return NULL;
+  if (failed != 0) return no_parent(path, failed);
+  error *e = check_parent(*fd, path);
+  if (e == NULL) return NULL;
   close(*fd);
   *fd = -1;
-  return error_at(vss_error(SAROS_E_REFUSED,
-                            "%s belongs to somebody else (user %u), who could "
-                            "swap shadow copies made there; move it away",
-                            path, (unsigned)st.st_uid),
-                  path);
+  return e;
+}
+
+
+error *place_look(const shadow *s) {
+  char *parent = path_parent(s->place);
+  if (parent == NULL) return error_no_memory();
+  error *e = NULL;
+  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0)
+    e = check_parent(fd, parent);
+  else if (errno != ENOENT)
+    e = no_parent(parent, errno);
+  if (fd >= 0) close(fd);
+  mem_free(parent);
+  return e;
 }
 
 

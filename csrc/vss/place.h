@@ -25,6 +25,10 @@ error *place_plan(shadow *s, const char *sample);
    of what it lies in do not hold what is in it. */
 error *place_make(const shadow *s, bool subvolume, int *fd);
 
+/* For who makes it under the hold: NULL when its parent is not there yet or is
+   one that place_make would take; else the reason, while nothing is held. */
+error *place_look(const shadow *s);
+
 /* Whether plan came so far; else nothing can have been made. */
 bool place_planned(const value *keep);
 /* The place that keep names. NULL and *fd == -1: it is gone, for its file

@@ -59,6 +59,8 @@ struct shadow {
      Who writes has to wait from `stalled_at` on, while the freeze itself still
      takes its time; from `frozen_at` on it is of one instant. */
   uint64_t stalled_at, frozen_at, commit_begin, commit_end, thawed_at;
+  uint64_t
+      rehearsed; /* nanoseconds they had to wait before, at the rehearsal */
   struct timespec made; /* by the calendar */
 };
 
@@ -70,6 +72,8 @@ struct provider {
   const char *worth; /* what its shadow is worth, in a person's words */
   int rank;          /* of those that can, the highest is taken; < 0: only
                         when it is asked for by name */
+  bool late; /* prepare makes nothing that destroy would have to take away:
+                what plan named is put on disk beside it, before commit */
   /* NULL, or why it cannot (VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER,
      SAROS_E_ACCESSDENIED naming the capability, …). Changes nothing. */
   error *(*probe)(const origin *from);
@@ -106,6 +110,11 @@ struct provider {
      NULL: where it was, and what device it had. Until the record goes destroy
      can still take it away. */
   error *(*loosen)(const value *keep, char **path);
+  /* What stays of it when `path` is a mount, which a restart of the machine
+     takes: the file or the device that was mounted (allocated, or NULL without
+     memory), for a set that is broken up and that nobody mounts again. NULL:
+     the path itself stays. */
+  char *(*stays)(const value *keep);
   /* Which directory `place` shall lie in: allocated; NULL: the state
      directory. It must be of the source's file system where a clone must. */
   char *(*place_of)(const origin *from);

@@ -1,7 +1,8 @@
 /*
 ** record: the files. Each is written beside its place, brought to the disk,
 ** and renamed into it, so that whoever reads finds the old one or the new one
-** whole, also after the power went.
+** whole, also after the power went. What need not last is put behind the old
+** one instead (record_tail.c), for which nobody waits.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -104,7 +105,7 @@ static int make_temporary(int dir, const char *id, char temporary[NAME_ROOM]) {
 
 
 static error *replace(const places *p, const char *id, const char *text,
-                      size_t size, bool loose) {
+                      size_t size) {
   char temporary[NAME_ROOM], file[NAME_ROOM];
   error *e = NULL;
   int dir = places_shadows(p, &e);
@@ -124,13 +125,26 @@ static error *replace(const places *p, const char *id, const char *text,
   }
   if (number != 0) {
     unlinkat(dir, temporary, 0);
-  } else if (!loose && fsync(dir) != 0) {
+  } else if (fsync(dir) != 0) {
     number = errno;
     what = "cannot bring the record's directory to the disk";
   }
   fd_close(&fd);
   fd_close(&dir);
   return number == 0 ? NULL : cannot(number, what, p, id);
+}
+
+
+static bool append(const places *p, const char *id, const buffer *text) {
+  char file[NAME_ROOM];
+  error *e = NULL;
+  int dir = places_shadows(p, &e);
+  error_unref(e); /* it comes again */
+  if (dir < 0) return false;
+  snprintf(file, sizeof file, "%s" SUFFIX, id);
+  bool done = record_append(dir, file, text->data, text->size);
+  fd_close(&dir);
+  return done;
 }
 
 
@@ -150,16 +164,18 @@ static error *save(const places *p, const value *record, bool loose) {
   else if (outside == NULL)
     e = error_no_memory();
   if (e == NULL) {
+    buffer_byte(&text, RECORD_MARK);
     json_write(&text, outside, JSON_INDENTED);
     buffer_byte(&text, '\n');
     if (text.failed) e = error_no_memory();
   }
   if (e == NULL) { /* what could not be read again must not be written */
-    value *again = record_parse(text.data, text.size, NULL, &e);
+    value *again = record_parse(text.data + 1, text.size - 1, NULL, &e);
     value_free(again);
   }
-  if (e == NULL)
-    e = replace(p, record_text(record, "id"), text.data, text.size, loose);
+  const char *id = record_text(record, "id");
+  if (e == NULL && !(loose && append(p, id, &text)))
+    e = replace(p, id, text.data + 1, text.size - 1);
   if (outside != record) value_free((value *)(uintptr_t)outside);
   buffer_free(&why);
   buffer_free(&text);
@@ -277,7 +293,7 @@ static value *load(const places *p, int dir, const char *id, error **e) {
   size_t size = 0;
   char *text = read_file(p, fd, id, &size, e);
   fd_close(&fd);
-  value *record = text != NULL ? record_parse(text, size, id, e) : NULL;
+  value *record = text != NULL ? record_parse_last(text, size, id, e) : NULL;
   mem_free(text);
   return record;
 }

@@ -1,6 +1,8 @@
 /*
 ** What is on disk: one JSON file for each shadow, written before it is made
 ** and gone after it is taken away, and the lock of the one creation at a time.
+** Where a shadow goes with its owner the file may have several records, one
+** after the other: the last whole one counts (record_tail.c).
 */
 #ifndef SAROS_VSS_RECORD_H
 #define SAROS_VSS_RECORD_H
@@ -51,8 +53,9 @@ value *record_load(const places *p, const char *id, error **e);
    a log line (renamed *.damaged) and do not stop the rest. */
 value *record_list(const places *p, error **e);
 error *record_remove(const places *p, const char *id);
-/* The same for the record of what goes with its owner: after a crash of the
-   machine the one before may still be there, whole, and is reaped just so. */
+/* The same for the record of what goes with its owner, without waiting for the
+   disk: after a crash of the machine the one before may still be there, whole,
+   and is reaped just so. */
 error *record_save_loose(const places *p, const value *record);
 error *record_remove_loose(const places *p, const char *id);
 
@@ -102,18 +105,25 @@ error *shadows_reap(const places *p, saros_op *op, value **report);
 error *shadows_expose(const places *p, const char *id, const char *at);
 error *shadows_unexpose(const places *p, const char *id);
 /* Turns a set into plain data: the records go, what was made stays. *paths:
-   a list of { id, original, path, device? }. `writable`: what was made may be
-   written to, and can lie elsewhere then. Where that failed for one, those
-   before it may be writable already, and none has gone: to be called again. */
+   a list of { id, original, path, device?, stays? }, the last where `path` is a
+   mount that ends with the machine: what there is then. `writable`: what was
+   made may be written to, and can lie elsewhere then. Where that failed for
+   one, those before it may be writable already, and none has gone: to be called
+   again. */
 error *shadows_break(const places *p, const char *set, bool writable,
                      value **paths);
 /* Rolls the original back to a persistent one; meanwhile nobody else can delete
-   or change that, and no set is made. SAROS_E_NOTIMPL: its provider cannot. */
-error *shadows_revert(const places *p, const char *id, saros_op *op);
+   or change that, and no set is made. SAROS_E_NOTIMPL: its provider cannot.
+   VSS_E_VOLUME_IN_USE: somebody has something of the original open (with
+   `force` he goes on with what was), or it is mounted by itself, which no force
+   undoes. */
+error *shadows_revert(const places *p, const char *id, bool force,
+                      saros_op *op);
 /* Takes a set over from its saved document (as record_list gives its records):
    once; the owner becomes this process. *code: 0, or
    VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED. What has no record here any more is taken
-   only when its provider can verify that it is there as it was made. */
+   only when it lies, read-only, in a directory of ours that is called after it,
+   and its provider verifies that it is there as it was made. */
 error *shadows_import(const places *p, const value *records, uint32_t *code);
 
 #endif

@@ -46,6 +46,7 @@ static const shape_field fields[] = {
     {"loosening", &shape_bool, true},
     {"consistency", &shape_text, true},
     {"held", &shape_number, true},
+    {"rehearsed", &shape_number, true},
     {"warnings", &shape_texts, true},
     {NULL, NULL, false},
 };

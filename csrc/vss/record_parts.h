@@ -33,6 +33,17 @@ bool record_put_text(value *record, const char *name, const char *text);
 /* Takes away what writers that died left half written. */
 void record_tidy(const places *p);
 
+/* --- record_tail.c --- */
+
+#define RECORD_MARK '\x1e' /* before one that is put behind another */
+/* Puts the text, which begins with the mark, behind what is in the file. False:
+   not so; then the file is as it was, or there is none, and it must be
+   replaced. */
+bool record_append(int dir, const char *file, const char *text, size_t size);
+/* The last one in the text that is whole; else as record_parse. */
+value *record_parse_last(const char *text, size_t size, const char *id,
+                         error **e);
+
 /* --- claim.c: one at a time for each shadow --- */
 
 /* A descriptor that holds the claim; -1 and *e: VSS_E_PROVIDER_IN_USE when

@@ -28,20 +28,35 @@ static error *read_seconds(const value *map, const char *name, double *into) {
   return NULL;
 }
 
+/* One that is misspelt would be taken for one that was not given. */
+static error *read_timeouts(session *s, const value *v) {
+  const struct {
+    const char *name;
+    double *into;
+  } all[] = {
+      {"identify", &s->times.identify}, {"prepare", &s->times.prepare},
+      {"freeze", &s->times.freeze},     {"hold", &s->times.hold},
+      {"post", &s->times.post},         {"complete", &s->times.complete}};
+  error *e = NULL;
+  size_t known = 0;
+  s->times = (timeouts){15, 600, 60, 10, 60, 60};
+  if (v == NULL || v->type == VALUE_NULL) return NULL;
+  if (v->type != VALUE_MAP) return bad_option("timeouts", "a table of seconds");
+  for (size_t i = 0; e == NULL && i < sizeof all / sizeof *all; i++) {
+    e = read_seconds(v, all[i].name, all[i].into);
+    known += value_get(v, all[i].name) != NULL;
+  }
+  if (e == NULL && known < v->count)
+    e = bad_option("timeouts",
+                   "a table with seconds for identify, prepare, freeze, hold, "
+                   "post or complete, and nothing else");
+  return e;
+}
+
 static error *read_options(session *s, const value *options) {
-  static const timeouts usual = {15, 600, 60, 10, 60, 60};
-  s->times = usual;
-  const value *v = value_get(options, "timeouts");
-  if (v != NULL && v->type != VALUE_MAP)
-    return bad_option("timeouts", "a table of seconds");
-  error *e = read_seconds(v, "identify", &s->times.identify);
-  if (e == NULL) e = read_seconds(v, "prepare", &s->times.prepare);
-  if (e == NULL) e = read_seconds(v, "freeze", &s->times.freeze);
-  if (e == NULL) e = read_seconds(v, "hold", &s->times.hold);
-  if (e == NULL) e = read_seconds(v, "post", &s->times.post);
-  if (e == NULL) e = read_seconds(v, "complete", &s->times.complete);
+  error *e = read_timeouts(s, value_get(options, "timeouts"));
   if (e != NULL) return e;
-  v = value_get(options, "on_veto");
+  const value *v = value_get(options, "on_veto");
   const char *veto = value_chars(v, "fail");
   if (strcmp(veto, "fail") != 0 && strcmp(veto, "ignore") != 0)
     return bad_option("on_veto", "\"fail\" or \"ignore\"");

@@ -1,6 +1,6 @@
 /*
 ** What the files of a session share: session.c (its life), methods.c (what may
-** be called when), backup.c and restore.c (what answers at once), set.c (the
+** be called when), backup*.c and restore.c (what answers at once), set.c (the
 ** snapshot set), tell.c (methods that are one telling), coordinator.c (the one
 ** that takes the shadows), closing.c.
 */
@@ -31,8 +31,15 @@
 #define DID_STATUS 0x4000u /* writer status was gathered */
 #define DID_LOAD 0x8000u   /* a document was loaded */
 #define DID_CLOSE 0x10000u
+#define DID_TELL 0x80000u /* writers were told of the backup or the restore */
 #define HAS_WRITERS 0x20000u /* the context tells writers */
 #define HAS_NO_ALL 0x40000u  /* the context is not VSS_CTX_ALL */
+
+/* Of what may be added to a context. */
+#define CONTEXT_MAY_ADD                                             \
+  (VSS_ATTR_TRANSPORTABLE | VSS_ATTR_DIFFERENTIAL | VSS_ATTR_PLEX | \
+   VSS_ATTR_NO_AUTORECOVERY | VSS_ATTR_NOT_TRANSACTED |             \
+   VSS_ATTR_ROLLBACK_RECOVERY)
 
 typedef struct timeouts {
   double identify, prepare, freeze, hold, post, complete;
@@ -105,6 +112,8 @@ typedef struct method {
 extern const method methods[];
 extern const size_t methods_count;
 
+#define DRAINS_MOST 16
+
 /* An operation of a session while it works. */
 struct work {
   machine m; /* first */
@@ -116,7 +125,7 @@ struct work {
   telling *asking; /* the one whose answers count */
   /* Given up, may still run. The most are do_snapshot_set's: prepare, four
      levels of freeze and of thaw, abort for some, post, abort for all. */
-  telling *drains[16];
+  telling *drains[DRAINS_MOST];
   size_t drain_count;
   machine_job job;
   bool job_out;     /* it was submitted and is not back */
@@ -146,6 +155,8 @@ bool work_job_back(work *w);
 /* Tells the seats that `wants` picks. */
 void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
                const char *reason, double seconds);
+/* Asks the seats that `wants` picks how they fare: see telling_ask. */
+void work_ask(work *w, bool (*wants)(const seat *t), double seconds);
 /* True when all have answered or were given up. */
 bool work_told(work *w);
 /* The end: nothing touches the session after it. The outcome is decided at

@@ -246,6 +246,8 @@ value *member_record(const session *s, const shadow *m, const char *state) {
   uint64_t held =
       m->thawed_at > m->stalled_at ? m->thawed_at - m->stalled_at : 0;
   if (good) good = value_put(v, "held", value_real((double)held / 1e9));
+  if (good)
+    good = value_put(v, "rehearsed", value_real((double)m->rehearsed / 1e9));
   if (good) return v;
   value_free(v);
   return NULL;
@@ -387,7 +389,8 @@ BLOCK(revert_to_snapshot) {
   error *e = id_argument(args, "id", &id);
   places *at = e == NULL ? session_places(s, &e) : NULL;
   if (at == NULL) return e;
-  e = shadows_revert(at, id, op);
+  bool force = value_boolean(value_get(args, "force"), false);
+  e = shadows_revert(at, id, force, op);
   places_unref(at);
   return e;
 }

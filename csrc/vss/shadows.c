@@ -86,6 +86,7 @@ static const struct {
     {"consistency", NULL},
     {"worth", NULL},
     {"held", NULL},
+    {"rehearsed", NULL},
     {"skew", NULL},
     {"warnings", NULL},
 };

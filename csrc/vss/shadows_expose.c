@@ -155,6 +155,18 @@ static error *expose(const places *p, value *record, const char *at) {
 }
 
 
+static error *check_kind(const value *record) {
+  struct stat st;
+  const char *path = record_text(record, "path");
+  if (lstat(path, &st) != 0 || S_ISDIR(st.st_mode)) return NULL;
+  return error_at(vss_error(VSS_E_NOT_SUPPORTED,
+                            "the shadow copy %s is of a single file, and only "
+                            "directories can be exposed; read it at '%s'",
+                            record_text(record, "id"), path),
+                  path);
+}
+
+
 static error *can_be_exposed(const places *p, value *record, const char *at) {
   const char *id = record_text(record, "id");
   if (!record_is(record, "created"))
@@ -175,7 +187,8 @@ static error *can_be_exposed(const places *p, value *record, const char *at) {
     return error_at(vss_error(SAROS_E_INVALIDARG,
                               "'%s' lies in the shadow copy itself", at),
                     at);
-  return record_ready(p, record, NULL);
+  error *e = record_ready(p, record, NULL);
+  return e == NULL ? check_kind(record) : e;
 }
 
 

@@ -1,6 +1,6 @@
 /*
-** shadows_take: sets that change hands. Broken up, what was made stays and
-** nobody knows of it any more; imported, it belongs to us.
+** shadows_take: sets that are broken up: what was made stays, and nobody knows
+** of it any more.
 */
 #include <string.h>
 
@@ -88,11 +88,26 @@ static error *can_break(const places *p, value *record, bool writable) {
 }
 
 
+/* Of one that is mounted nobody will mount it again after a restart: what it is
+   then must be known before the record goes. */
+static bool say_what_stays(const value *record, value *map) {
+  error *e = NULL;
+  const provider *by = record_provider(record, &e);
+  error_unref(e);
+  if (by == NULL || by->stays == NULL) return true;
+  char *stays = by->stays(value_get(record, "keep"));
+  bool good = stays != NULL && record_put_text(map, "stays", stays);
+  mem_free(stays);
+  return good;
+}
+
+
 /* `path` is where it lies now, or NULL: where the record says. */
 static error *say_where(const value *record, const char *path, value *list) {
   static const char *const names[] = {"id", "original", "path", "device"};
   value *map = value_map();
   bool good = map != NULL;
+  if (good && path == NULL) good = say_what_stays(record, map);
   for (size_t i = 0; good && i < sizeof names / sizeof *names; i++) {
     const value *item = value_get(record, names[i]);
     if (path != NULL && strcmp(names[i], "device") == 0) continue;
@@ -182,131 +197,4 @@ error *shadows_break(const places *p, const char *given, bool writable,
   else
     value_free(where);
   return e;
-}
-
-
-/* ------------------------------------------------------------------
-** Import
-** ---------------------------------------------------------------- */
-
-static int64_t attributes_of(const value *record) {
-  return value_integer(value_get(record, "attributes"), 0);
-}
-
-
-/* Ours from now on. */
-static error *make_ours(const places *p, value *record) {
-  if (!value_put(record, "attributes",
-                 value_int(attributes_of(record) | VSS_ATTR_IMPORTED)) ||
-      !owner_put(record))
-    return error_no_memory();
-  return record_save(p, record);
-}
-
-
-static error *import_known(const places *p, value *record) {
-  const char *id = record_text(record, "id");
-  if (!record_is(record, "created"))
-    return vss_error(VSS_E_OBJECT_NOT_FOUND,
-                     "the shadow copy %s is not complete (any more)", id);
-  if ((attributes_of(record) & VSS_ATTR_IMPORTED) != 0)
-    return vss_error(VSS_E_OBJECT_ALREADY_EXISTS,
-                     "the shadow copy %s was imported already", id);
-  if (owner_is_alive(record) && !owner_is_us(record))
-    return vss_error(VSS_E_VOLUME_IN_USE,
-                     "the process that made the shadow copy %s still has it",
-                     id);
-  error *e = record_ready(p, record, NULL);
-  return e != NULL ? e : make_ours(p, record);
-}
-
-
-/* Of one that has no record here only the document speaks, and what it says
-   would be destroyed one day: so it is believed only as far as the provider
-   finds it true. */
-static error *import_unknown(const places *p, const value *said) {
-  error *e = NULL;
-  const provider *by = record_provider(said, &e);
-  if (by == NULL) return e;
-  if (by->verify == NULL)
-    return vss_error(VSS_E_OBJECT_NOT_FOUND,
-                     "there is no record of the shadow copy %s here, and the "
-                     "provider %s cannot tell whether it is there",
-                     record_text(said, "id"), by->name);
-  static const char *const not_said[] = {
-      "exposed", "exposed_made", "exposed_boot", "surfaced_boot", "loosening"};
-  bool again, changed, good = true;
-  value *record = value_copy(said);
-  for (size_t i = 0; good && i < sizeof not_said / sizeof *not_said; i++)
-    good = record != NULL && value_put(record, not_said[i], value_null());
-  if (!good) {
-    value_free(record);
-    return error_no_memory();
-  }
-  error *hidden = surface_in_memory(record, NULL, &again, &changed);
-  e = by->verify(value_get(record, "keep"));
-  if (e != NULL && hidden != NULL) {
-    error_unref(e);
-    e = error_ref(hidden);
-  }
-  error_unref(hidden);
-  if (e == NULL) e = make_ours(p, record);
-  value_free(record);
-  return e;
-}
-
-
-static error *import_one(const places *p, const value *said) {
-  buffer why = BUFFER_EMPTY;
-  error *e = NULL;
-  bool good = record_fits(said, NULL, &why) && record_is(said, "created");
-  if (!good)
-    e = vss_error(VSS_E_INVALID_XML_DOCUMENT,
-                  "that is not a record of a shadow copy: %s",
-                  why.size > 0 ? why.data : "it is not complete");
-  buffer_free(&why);
-  if (!good) return e;
-  const char *id = record_text(said, "id");
-  int claim = claim_take(p, id, &e);
-  if (claim < 0) return e;
-  value *record = record_load(p, id, &e);
-  if (record != NULL) {
-    e = import_known(p, record);
-  } else if (e->code == VSS_E_OBJECT_NOT_FOUND) {
-    error_unref(e);
-    e = import_unknown(p, said);
-  }
-  value_free(record);
-  claim_give(&claim);
-  return e;
-}
-
-
-error *shadows_import(const places *p, const value *records, uint32_t *code) {
-  unsigned taken = 0;
-  error *first = NULL;
-  *code = 0;
-  for (uint32_t i = 0;
-       records != NULL && records->type == VALUE_LIST && i < records->count;
-       i++) {
-    error *e = import_one(p, records->as.items[i]);
-    if (e == NULL) {
-      taken++;
-      continue;
-    }
-    log_write(LOG_WARNING, "vss", "not imported: %s", e->message);
-    if (first == NULL)
-      first = e;
-    else
-      error_unref(e);
-  }
-  if (taken == 0) {
-    error *e = vss_error(VSS_E_NO_SNAPSHOTS_IMPORTED,
-                         "none of the shadow copies could be imported: %s",
-                         first != NULL ? first->message : "there are none");
-    return error_because(e, first);
-  }
-  if (first != NULL) *code = VSS_S_SOME_SNAPSHOTS_NOT_IMPORTED;
-  error_unref(first);
-  return NULL;
 }

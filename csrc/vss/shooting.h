@@ -14,6 +14,11 @@ typedef struct member_job {
   shadow *m;
   error *e;
   bool out;
+  /* Its record, on its way to the disk by a thread of its own. */
+  machine_job noting;
+  value *record;
+  error *note_error;
+  bool notes;
 } member_job;
 
 typedef struct shooting {
@@ -29,7 +34,7 @@ typedef struct shooting {
   bool windowed;      /* it is set */
   bool waits;         /* for the other one */
   unsigned told;      /* how often Abort was */
-  bool freezing;      /* hold_freeze was called */
+  bool holds;         /* hold_rehearse or hold_freeze was called */
   bool releasing;     /* hold_release was */
   bool released;      /* and it is done: the hold is a job's from here on */
   uint64_t held_from; /* the first writer was told to freeze */
@@ -40,6 +45,9 @@ typedef struct shooting {
    errors is the work's. */
 void shooting_submit(work *w, pool_lane lane, void (*run)(machine_job *mj));
 bool shooting_back(work *w);
+/* The same of the records that are on their way to the disk since job_prepare,
+   which must be back. Nothing that they name is made before. */
+bool shooting_noted(work *w);
 void job_prepare(machine_job *mj);
 void job_commit(machine_job *mj);
 void job_finish(machine_job *mj);
@@ -48,6 +56,10 @@ void job_destroy(machine_job *mj);
 void job_places(machine_job *mj);
 void job_plan(machine_job *mj);
 void job_disarm(machine_job *mj);
+
+/* Engine thread: job_plan and job_disarm, by a thread where they may block. */
+void shooting_plan(work *w);
+void shooting_disarm(work *w);
 
 #ifdef SAROS_TEST
 /* Called on the engine thread at the beginning of each of its stages. */

@@ -66,6 +66,28 @@ static void find_job(machine_job *mj) {
   job_fails(w, e);
 }
 
+static bool are_texts(const value *list) {
+  if (list->type != VALUE_LIST) return false;
+  for (uint32_t i = 0; i < list->count; i++)
+    if (list->as.items[i]->type != VALUE_STRING) return false;
+  return true;
+}
+
+/* Whoever requires a writer must not be taken not to. */
+static error *check_choice(const value *args) {
+  static const char *const names[] = {"require", "exclude"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const value *list = value_get(args, names[i]);
+    if (list != NULL && list->type != VALUE_NULL && !are_texts(list))
+      return vss_error(
+          SAROS_E_INVALIDARG,
+          "gather_writer_metadata: \"%s\" must be a list of names, "
+          "ids or instances of writers",
+          names[i]);
+  }
+  return NULL;
+}
+
 static bool listed(const value *list, const char *id) {
   for (uint32_t i = 0; list != NULL && i < list->count; i++)
     if (strcasecmp(value_chars(list->as.items[i], ""), id) == 0) return true;
@@ -148,9 +170,29 @@ static bool excluded(const work *w, const seat *t) {
   return false;
 }
 
+/* For the result: a person must see that an application was not asked. */
+static value *left_out(const seat *t) {
+  value *v = value_map();
+  char number[11];
+  const char *why = t->why != NULL ? t->why->message : "it did not answer";
+  const char *name = code_name(SAROS_FACADE_VSS, t->failure, number);
+  bool good = v != NULL && value_put(v, "id", value_text(t->w->id)) &&
+              value_put(v, "instance", value_text(t->w->instance)) &&
+              value_put(v, "name", value_text(seat_title(t))) &&
+              value_put(v, "code", value_int((int64_t)t->failure)) &&
+              value_put(v, "code_name", value_text(name)) &&
+              value_put(v, "message", value_text(why));
+  if (good) return v;
+  value_free(v);
+  return NULL;
+}
+
 /* Whoever could not say who he is, is not there. */
 static void keep_the_known(work *w) {
   session *s = w->s;
+  value *list = value_list();
+  w->output = value_map();
+  if (list == NULL || w->output == NULL) work_fails(w, error_no_memory());
   for (size_t i = 0; i < s->seat_count;) {
     seat *t = s->seats[i];
     if (t->metadata != NULL && t->failure == 0 && !excluded(w, t)) {
@@ -158,11 +200,45 @@ static void keep_the_known(work *w) {
       i++;
       continue;
     }
-    if (t->failure != 0)
+    if (t->failure != 0 && !excluded(w, t)) {
       log_write(LOG_WARNING, "vss", "the writer %s is left out: %s",
                 seat_title(t), t->why != NULL ? t->why->message : "no answer");
+      if (w->why == NULL && !value_add(list, left_out(t)))
+        work_fails(w, error_no_memory());
+    }
     seat_free(s, i);
   }
+  if (w->why != NULL)
+    value_free(list);
+  else if (!value_put(w->output, "left_out", list))
+    work_fails(w, error_no_memory());
+}
+
+/* Whoever was left out by that name; NULL: nobody. */
+static const value *named_left_out(const value *list, const char *name) {
+  static const char *const names[] = {"name", "id", "instance"};
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+      const value *one = list->as.items[i];
+      const char *its = value_chars(value_get(one, names[k]), "");
+      if (k == 0 ? strcmp(its, name) == 0 : strcasecmp(its, name) == 0)
+        return one;
+    }
+  return NULL;
+}
+
+static error *is_missing(const work *w, const char *name) {
+  const value *one = named_left_out(value_get(w->output, "left_out"), name);
+  if (one == NULL)
+    return vss_error(VSS_E_WRITER_INFRASTRUCTURE,
+                     "the writer \"%.100s\" is required, and was not found: "
+                     "start it, and look who else is in its directory",
+                     name);
+  return vss_error(
+      VSS_E_WRITER_INFRASTRUCTURE,
+      "the writer \"%.100s\" is required, and could not say who it "
+      "is: %s",
+      name, value_chars(value_get(one, "message"), ""));
 }
 
 static void look_for_required(work *w) {
@@ -173,11 +249,7 @@ static void look_for_required(work *w) {
     for (size_t k = 0; k < w->s->seat_count; k++)
       if (is_named(w->s->seats[k], name))
         there = w->s->seats[k]->required = true;
-    if (!there)
-      work_fails(w, vss_error(VSS_E_WRITER_INFRASTRUCTURE,
-                              "the writer \"%.100s\" is required, and was not "
-                              "found; the log says who was left out and why",
-                              name));
+    if (!there) work_fails(w, is_missing(w, name));
   }
 }
 
@@ -186,7 +258,10 @@ static void settle(work *w) {
   if (w->more != NULL) writer_list_free(&((found *)w->more)->list);
   if (w->why == NULL && !work_cancelled(w)) keep_the_known(w);
   if (w->why == NULL && !work_cancelled(w)) look_for_required(w);
-  if (!did_it(w, DID_IDENTIFY)) seats_free(w->s);
+  if (did_it(w, DID_IDENTIFY)) return;
+  seats_free(w->s);
+  value_free(w->output);
+  w->output = NULL;
 }
 
 STEP(gather_writer_metadata) {
@@ -194,6 +269,7 @@ STEP(gather_writer_metadata) {
   switch (w->stage) {
     case FIND: /* a job looks for sockets: FINDING */
       op_phase_literal(m->op, "looking for writers");
+      work_fails(w, check_choice(w->args));
       w->more = mem_zero(sizeof(found));
       if (w->more == NULL) work_fails(w, error_no_memory());
       if (w->why == NULL) work_submit(w, find_job);
@@ -231,6 +307,13 @@ STEP(gather_writer_metadata) {
 ** Those that only tell
 ** ---------------------------------------------------------------- */
 
+/* Also when it fails: then somebody wants to know who it was. */
+static void did_tell(session *s) {
+  pthread_mutex_lock(&s->lock);
+  s->did |= DID_TELL;
+  pthread_mutex_unlock(&s->lock);
+}
+
 /* `bit` is set when it has worked. A veto is the operation's failure only
    where `vetoes` says so: else GatherWriterStatus tells. */
 static step_result plain(machine *m, writer_event event, const char *phase,
@@ -239,6 +322,7 @@ static step_result plain(machine *m, writer_event event, const char *phase,
   switch (w->stage) {
     case FIND:
       op_phase_literal(m->op, phase);
+      did_tell(w->s);
       choose_partners(w->s);
       work_tell(w, event, partners, phase, seconds);
       w->stage = ASKING;
@@ -280,8 +364,8 @@ STEP(post_restore) {
                DID_POST, false);
 }
 
-/* Whose connection has broken since he last answered does not know how the
-   backup goes on; what had become of him before explains more. */
+/* Who is not there any more does not know how the backup goes on; what had
+   become of him before explains more. */
 static void look_whether_alive(seat *t) {
   const writer_way *way = t->w->way;
   if (t->failure != 0 || t->link == NULL || way->alive == NULL) return;
@@ -292,14 +376,30 @@ static void look_whether_alive(seat *t) {
   t->why = e;
 }
 
-/* What became of a writer is known here: it was told, and has answered; or is
-   there no more. */
+static bool may_hang(const seat *t) {
+  return t->failure == 0 && t->link != NULL && t->w->way->asked;
+}
+
+/* What became of a writer is known here: it was told, and has answered. Who
+   has gone since is seen, or, where a process may hang, asked. */
 STEP(gather_writer_status) {
   work *w = (work *)m;
-  op_phase_literal(m->op, "status");
-  for (size_t i = 0; i < w->s->seat_count; i++)
-    look_whether_alive(w->s->seats[i]);
-  did_it(w, DID_STATUS);
+  switch (w->stage) {
+    case FIND:
+      op_phase_literal(m->op, "status");
+      for (size_t i = 0; i < w->s->seat_count; i++)
+        look_whether_alive(w->s->seats[i]);
+      work_ask(w, may_hang, w->s->times.identify);
+      w->stage = ASKING;
+      return STEP_AGAIN;
+    case ASKING:
+      if (work_cancelled(w) && w->asking != NULL) telling_cancel(w->asking);
+      if (!work_told(w)) return STEP_WAIT;
+      did_it(w, DID_STATUS);
+      w->stage = LEFT;
+      return STEP_AGAIN;
+    default: break;
+  }
   return work_end(w);
 }
 

@@ -22,6 +22,7 @@ typedef struct ask {
 struct telling {
   machine *m;
   writer_event event;
+  bool probes; /* only whether they are there */
   size_t count, undecided, failed;
   ask asks[];
 };
@@ -94,8 +95,34 @@ static void seat_fails(telling *r, seat *s, uint32_t code, error *why) {
   if (r->event != EVENT_ABORT) s->state = state_failed(r->event);
 }
 
+/* Nothing is known of it any more. What had become of it before says more. */
+static void seat_is_gone(telling *r, seat *s, error *why) {
+  r->failed++;
+  if (s->failure != 0) {
+    error_unref(why);
+    return;
+  }
+  s->failure = VSS_E_WRITER_NOT_RESPONDING;
+  s->state = WRITER_UNKNOWN;
+  s->why = why;
+}
+
 static const char *seat_name(const seat *s) {
   return s->w->name != NULL ? s->w->name : s->w->id;
+}
+
+/* A refusal is an answer, too. */
+static void decide_asked(telling *r, ask *a) {
+  seat *s = a->s;
+  error *why = NULL;
+  if (a->given && a->late)
+    why = vss_error(VSS_E_WRITER_NOT_RESPONDING,
+                    "the writer \"%s\" did not answer when it was asked how it "
+                    "fares; look whether its process hangs",
+                    seat_name(s));
+  else if (!a->given && s->link != NULL && s->w->way->alive != NULL)
+    why = s->w->way->alive(s->link);
+  if (why != NULL) seat_is_gone(r, s, why);
 }
 
 static void decide(telling *r, ask *a) {
@@ -103,7 +130,9 @@ static void decide(telling *r, ask *a) {
   a->decided = true;
   r->undecided--;
   if (a->op == NULL) return; /* it is known already why */
-  if (a->given && a->late) {
+  if (r->probes) {
+    decide_asked(r, a);
+  } else if (a->given && a->late) {
     seat_fails(r, s, VSS_E_WRITERERROR_TIMEOUT,
                vss_error(VSS_E_WRITERERROR_TIMEOUT,
                          "the writer \"%s\" did not answer %s in time",
@@ -186,7 +215,12 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
       e = vss_error(VSS_E_WRITER_NOT_RESPONDING,
                     "the writer \"%s\" could not be told", seat_name(s));
     s->unheard = r->event == EVENT_ABORT && e->code == SAROS_E_OUTOFMEMORY;
-    seat_fails(r, s, e->code, e);
+    if (r->probes && e->code != SAROS_E_OUTOFMEMORY)
+      seat_is_gone(r, s, e);
+    else if (r->probes) /* that is our trouble, and no news of it */
+      error_unref(e);
+    else
+      seat_fails(r, s, e->code, e);
     a->over = true;
     return;
   }
@@ -200,12 +234,14 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
   timer_set(&a->t, deadline);
 }
 
-telling *telling_begin(machine *m, writer_event event, seat *const *seats,
-                       size_t count, const value *details, double seconds) {
+static telling *begin(machine *m, writer_event event, bool probes,
+                      seat *const *seats, size_t count, const value *details,
+                      double seconds) {
   telling *r = mem_zero(sizeof *r + count * sizeof *r->asks);
   if (r == NULL) return NULL;
   r->m = m;
   r->event = event;
+  r->probes = probes;
   r->count = r->undecided = count;
   for (size_t i = 0; i < count; i++) {
     r->asks[i].r = r;
@@ -214,6 +250,16 @@ telling *telling_begin(machine *m, writer_event event, seat *const *seats,
   }
   machine_wake(m); /* some may be over already */
   return r;
+}
+
+telling *telling_begin(machine *m, writer_event event, seat *const *seats,
+                       size_t count, const value *details, double seconds) {
+  return begin(m, event, false, seats, count, details, seconds);
+}
+
+telling *telling_ask(machine *m, seat *const *seats, size_t count,
+                     const value *details, double seconds) {
+  return begin(m, EVENT_IDENTIFY, true, seats, count, details, seconds);
 }
 
 
@@ -232,7 +278,7 @@ static void look(telling *r, ask *a) {
   if (a->late && !over) give_up(a);
   if (!a->decided && (over || a->given)) {
     decide(r, a);
-    if (r->event == EVENT_IDENTIFY && !a->given) identified(r, a);
+    if (r->event == EVENT_IDENTIFY && !r->probes && !a->given) identified(r, a);
   }
   if (!over || a->op == NULL) return;
   timer_cancel(&a->t);

@@ -40,6 +40,11 @@ typedef struct telling telling;
    begun. */
 telling *telling_begin(machine *m, writer_event event, seat *const *seats,
                        size_t count, const value *details, double seconds);
+/* Asks every seat of the list how it fares, without telling it anything new:
+   whoever does not answer within `seconds`, or hangs up, is not there any more,
+   and its state says so; all others stay as they are, whatever they answer. */
+telling *telling_ask(machine *m, seat *const *seats, size_t count,
+                     const value *details, double seconds);
 /* At each wake. True: every seat has answered, failed, or run out of time, and
    its state says so. What was given up may still run: the telling is kept until
    it is drained. */

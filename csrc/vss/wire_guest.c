@@ -7,227 +7,16 @@
 #include <string.h>
 
 #include "op/fork.h"
-#include "op/watch.h"
-#include "vss/wire_parts.h"
+#include "vss/wire_guest.h"
 
 #define SECOND 1000000000ull
 #define HELLO_NS (15 * SECOND)
 #define PREPARED_NS (660 * SECOND) /* from prepare_snapshot on to freeze */
-#define ABORT_NS (60 * SECOND)
 #define WINDOW_SECONDS 60.0
 #define CALL_SECONDS 600.0
 #define CALL_SECONDS_MOST 3600.0
 
 enum { UNREAD_MOST = 524288 /* bytes of answers that nobody takes */ };
-
-/* Something the writer was told. */
-typedef struct told {
-  watch w; /* first */
-  wire_guest *g;
-  saros_op *op; /* NULL: nothing now */
-  int64_t n;    /* 0: nobody asked for it, nobody is answered */
-  writer_event event;
-  uint64_t deadline;
-  _Atomic bool over;
-  bool late;
-} told;
-
-typedef enum hold_state {
-  NOT_HELD,
-  PREPARED, /* from here on an abort is due if it does not come to an end */
-  FROZEN,
-  EXPIRED /* the window ran out, it was told to abort */
-} hold_state;
-
-struct wire_guest {
-  machine m;           /* first */
-  wire_server *server; /* its operation is referenced */
-  wire_guest *next, **link;
-  uint16_t generation;
-  char session[64];
-  bool greeted, leaving, ending;
-  bool begun; /* a backup that is neither complete nor aborted */
-  hold_state hold;
-  uint64_t hello_end, window_end; /* 0: none */
-  wire_stream stream;
-  machine_clock clock;
-  writer_link *writer;
-  told asked, aborted;
-};
-
-static writer *writer_of(const wire_guest *g) {
-  return g->server->w;
-}
-
-
-/* ------------------------------------------------------------------
-** Telling the writer
-** ---------------------------------------------------------------- */
-
-/* On any thread. Its reference keeps the guest until it has been woken. */
-static void told_over(watch *w) {
-  told *t = (told *)w;
-  machine *m = &t->g->m;
-  saros_op *op = m->op;
-  atomic_store(&t->over, true);
-  machine_wake(m);
-  saros_op_unref(op);
-}
-
-static const watch_way told_way = {.after = told_over};
-
-static error *tell(wire_guest *g, told *t, int64_t n, writer_event event,
-                   const value *details, uint64_t ns) {
-  error *e = NULL;
-  const writer_way *way = writer_of(g)->way;
-  if (g->writer == NULL) {
-    g->writer = way->connect(writer_of(g), g->session, &e);
-    if (g->writer == NULL) return e;
-  }
-  writer_call call = {
-      .event = event, .details = details, .deadline = engine_clock() + ns};
-  saros_op *op = way->tell(g->writer, &call, &e);
-  if (op == NULL) return e;
-  *t = (told){.w = {.way = &told_way, .op = op},
-              .g = g,
-              .op = op,
-              .n = n,
-              .event = event,
-              .deadline = call.deadline};
-  saros_op_ref(g->m.op);
-  if (!watch_add(&t->w, op)) {
-    atomic_store(&t->over, true);
-    saros_op_unref(g->m.op);
-  }
-  return NULL;
-}
-
-static void let_hold_go(wire_guest *g) {
-  if (g->server->holder == g) g->server->holder = NULL;
-  g->window_end = 0;
-}
-
-/* Nobody asked for it: its requester cannot, or does not. */
-static void abort_writer(wire_guest *g, const char *why) {
-  log_write(LOG_WARNING, "vss", "writer %s: %s: it is told to abort",
-            writer_of(g)->id, why);
-  g->window_end = 0;
-  if (g->asked.op != NULL) op_try_cancel(g->asked.op);
-  if (g->aborted.op != NULL) return; /* it is being told already */
-  value *details = value_map();
-  value_put(details, "event", value_text(writer_event_name(EVENT_ABORT)));
-  value_put(details, "session", value_text(g->session));
-  value_put(details, "reason", value_text(why));
-  error *e = tell(g, &g->aborted, 0, EVENT_ABORT, details, ABORT_NS);
-  value_free(details);
-  if (e == NULL) return;
-  log_write(LOG_ERROR, "vss", "writer %s could not be told to abort: %s",
-            writer_of(g)->id, e->message);
-  error_unref(e);
-  let_hold_go(g);
-}
-
-
-/* ------------------------------------------------------------------
-** Answering
-** ---------------------------------------------------------------- */
-
-static bool put_line(wire_guest *g, const value *v) {
-  buffer line = BUFFER_EMPTY;
-  bool good = wire_format(&line, v) && wire_put(&g->stream, &line);
-  buffer_free(&line);
-  return good;
-}
-
-/* Takes over `e`. False without memory: then the connection must go, because
-   an answer that is missing would be waited for. */
-static bool refuse(wire_guest *g, int64_t n, error *e) {
-  value *v = wire_refusal(n, e);
-  bool good = put_line(g, v);
-  value_free(v);
-  error_unref(e);
-  return good;
-}
-
-static bool consent(wire_guest *g, int64_t n, const value *metadata) {
-  value *v = wire_consent(n, metadata);
-  bool good = put_line(g, v);
-  value_free(v);
-  return good;
-}
-
-static double number(const value *v, double fallback) {
-  if (v == NULL) return fallback;
-  if (v->type == VALUE_INT) return (double)v->as.integer;
-  return v->type == VALUE_REAL ? v->as.real : fallback;
-}
-
-/* What the writer says of itself goes out only when it is right. */
-static bool answer_identity(wire_guest *g, const told *t) {
-  error *e = NULL;
-  value *m = writer_metadata(op_output(t->op), writer_of(g)->id, &e);
-  if (m == NULL) return refuse(g, t->n, e);
-  g->server->window = number(value_get(m, "freeze_timeout"), g->server->window);
-  if (value_get(m, "instance") == NULL)
-    value_put(m, "instance", value_text(writer_of(g)->instance));
-  bool good = consent(g, t->n, m);
-  value_free(m);
-  return good;
-}
-
-static error *why_failed(const wire_guest *g, const told *t) {
-  if (t->late)
-    return vss_error(VSS_E_WRITERERROR_TIMEOUT,
-                     "%s: writer %s was not done in time",
-                     writer_event_name(t->event), writer_of(g)->id);
-  error *e = op_error(t->op);
-  if (e != NULL) return e;
-  return vss_error(VSS_E_UNEXPECTED_WRITER_ERROR, "%s: writer %s failed",
-                   writer_event_name(t->event), writer_of(g)->id);
-}
-
-static bool answer(wire_guest *g, const told *t, bool good) {
-  if (!good) return refuse(g, t->n, why_failed(g, t));
-  if (t->event == EVENT_IDENTIFY) return answer_identity(g, t);
-  return consent(g, t->n, NULL);
-}
-
-/* What is held now, knowing how it went. */
-static void note(wire_guest *g, const told *t, bool good) {
-  switch (t->event) {
-    case EVENT_BACKUP_COMPLETE:
-    case EVENT_BACKUP_SHUTDOWN: g->begun = !good && g->begun; break;
-    case EVENT_PREPARE_SNAPSHOT:
-      if (!good && g->hold == PREPARED) {
-        g->hold = NOT_HELD;
-        let_hold_go(g);
-      }
-      break;
-    case EVENT_THAW:
-      if (good && g->hold == FROZEN) {
-        g->hold = NOT_HELD;
-        let_hold_go(g);
-      }
-      break;
-    case EVENT_ABORT:
-      g->begun = false;
-      /* Of an expired one a thaw that comes too late is still told why. */
-      if (t->n != 0 || g->hold != EXPIRED) g->hold = NOT_HELD;
-      let_hold_go(g);
-      break;
-    default: break;
-  }
-}
-
-static bool settle(wire_guest *g, told *t) {
-  if (t->op == NULL || !atomic_load(&t->over)) return true;
-  bool good = saros_op_state(t->op) == SAROS_SUCCEEDED;
-  note(g, t, good);
-  bool told_them = g->leaving || t->n == 0 || answer(g, t, good);
-  saros_op_unref(t->op);
-  t->op = NULL;
-  return told_them;
-}
 
 
 /* ------------------------------------------------------------------
@@ -246,18 +35,18 @@ static error *objection(const wire_guest *g, writer_event event) {
     return vss_error(VSS_E_WRITERERROR_RETRYABLE,
                      "writer %s is in a shadow copy of another session, %s: "
                      "try again when that is done",
-                     writer_of(g)->id, holder->session);
+                     guest_writer(g)->id, holder->session);
   if (event == EVENT_THAW && g->hold == EXPIRED)
     return vss_error(VSS_E_WRITERERROR_TIMEOUT,
                      "writer %s was held for too long, and let go by itself",
-                     writer_of(g)->id);
+                     guest_writer(g)->id);
   if (event == EVENT_THAW && g->hold != FROZEN)
     return vss_error(VSS_E_BAD_STATE, "writer %s is not frozen by this session",
-                     writer_of(g)->id);
+                     guest_writer(g)->id);
   if (g->aborted.op != NULL || (g->asked.op != NULL && event != EVENT_ABORT))
     return vss_error(VSS_E_BAD_STATE,
                      "writer %s is not done with what it was told before",
-                     writer_of(g)->id);
+                     guest_writer(g)->id);
   return NULL;
 }
 
@@ -277,7 +66,7 @@ static void begin_hold(wire_guest *g, writer_event event) {
 }
 
 static uint64_t time_for(const value *details) {
-  double s = number(value_get(details, "deadline"), CALL_SECONDS);
+  double s = guest_number(value_get(details, "deadline"), CALL_SECONDS);
   if (!(s >= 0)) s = 0;
   return (uint64_t)((s < CALL_SECONDS_MOST ? s : CALL_SECONDS_MOST) * 1e9);
 }
@@ -287,24 +76,24 @@ static bool hear_event(wire_guest *g, const wire_message *m) {
   writer_event event =
       writer_event_of(value_chars(value_get(m->body, "event"), NULL));
   if (event == EVENTS)
-    return refuse(g, m->n,
-                  vss_error(VSS_E_NOT_SUPPORTED, "no event of that name"));
+    return guest_refuse(
+        g, m->n, vss_error(VSS_E_NOT_SUPPORTED, "no event of that name"));
   const wire_guest *holder = g->server->holder;
   if (event == EVENT_ABORT && holder != NULL && holder != g)
-    return consent(g, m->n, NULL); /* what is held is another's */
+    return guest_consent(g, m->n, NULL); /* what is held is another's */
   if (event == EVENT_ABORT && g->aborted.op != NULL && g->aborted.n == 0) {
     g->aborted.n = m->n; /* it is being told: that will be the answer */
     return true;
   }
   error *e = objection(g, event);
-  if (e != NULL) return refuse(g, m->n, e);
+  if (e != NULL) return guest_refuse(g, m->n, e);
   if (event == EVENT_ABORT && g->asked.op != NULL) op_try_cancel(g->asked.op);
   told *t = event == EVENT_ABORT ? &g->aborted : &g->asked;
   begin_hold(g, event);
-  e = tell(g, t, m->n, event, m->body, time_for(m->body));
+  e = guest_tell(g, t, m->n, event, m->body, time_for(m->body));
   if (e == NULL) return true;
-  note(g, &(told){.n = m->n, .event = event}, false);
-  return refuse(g, m->n, e);
+  guest_note(g, &(told){.n = m->n, .event = event}, false);
+  return guest_refuse(g, m->n, e);
 }
 
 static error *greet(wire_guest *g, const wire_message *m) {
@@ -357,7 +146,7 @@ static error *converse(wire_guest *g) {
 static void leave(wire_guest *g, error *why) {
   if (why != NULL)
     log_write(LOG_WARNING, "vss", "writer %s: a session is sent away: %s",
-              writer_of(g)->id, why->message);
+              guest_writer(g)->id, why->message);
   error_unref(why);
   wire_shut(&g->stream);
   g->leaving = true;
@@ -366,7 +155,7 @@ static void leave(wire_guest *g, error *why) {
   /* What another session holds must not be told to let go. */
   bool elsewhere = g->server->holder != NULL && g->server->holder != g;
   if (g->hold == PREPARED || g->hold == FROZEN || (g->begun && !elsewhere))
-    abort_writer(g, "its requester hung up in the middle");
+    guest_abort(g, "its requester hung up in the middle");
 }
 
 static void look_at_time(wire_guest *g) {
@@ -380,7 +169,7 @@ static void look_at_time(wire_guest *g) {
   }
   if (g->window_end != 0 && now >= g->window_end) {
     g->hold = EXPIRED;
-    abort_writer(g, "it was held for longer than it allows");
+    guest_abort(g, "it was held for longer than it allows");
   }
 }
 
@@ -401,11 +190,11 @@ static void set_clock(wire_guest *g) {
 static step_result finish(wire_guest *g) {
   wire_server *s = g->server;
   machine_clock_set(&g->clock, &g->m, UINT64_MAX);
-  let_hold_go(g);
+  guest_let_hold_go(g);
   *g->link = g->next;
   if (g->next != NULL) g->next->link = g->link;
   s->guest_count--;
-  if (g->writer != NULL) writer_of(g)->way->hang_up(g->writer);
+  if (g->writer != NULL) guest_writer(g)->way->hang_up(g->writer);
   g->writer = NULL;
   machine_finish(&g->m, SAROS_S_OK, NULL);
   return STEP_END;
@@ -431,8 +220,8 @@ static bool is_over(const told *t) {
 
 static step_result step(machine *m) {
   wire_guest *g = (wire_guest *)m;
-  bool good = settle(g, &g->asked);
-  good = settle(g, &g->aborted) && good;
+  bool good = guest_settle(g, &g->asked);
+  good = guest_settle(g, &g->aborted) && good;
   look_at_time(g);
   if (!g->leaving) {
     error *e = good ? serve(g) : error_no_memory();
@@ -466,11 +255,11 @@ static const saros_kind kind = {.size = sizeof(saros_kind),
 ** ---------------------------------------------------------------- */
 
 static bool put_hello(wire_guest *g) {
-  const writer *w = writer_of(g);
+  const writer *w = guest_writer(g);
   value *v = wire_hello("writer");
   bool good = value_put(v, "id", value_text(w->id)) &&
               value_put(v, "instance", value_text(w->instance)) &&
-              value_put(v, "name", value_text(w->name)) && put_line(g, v);
+              value_put(v, "name", value_text(w->name)) && guest_put_line(g, v);
   value_free(v);
   return good;
 }

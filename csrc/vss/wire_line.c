@@ -85,40 +85,6 @@ bool wire_format(buffer *line, const value *v) {
   return !line->failed && line->size <= WIRE_LINE_MOST;
 }
 
-/* A code that a writer may fail with: its number, or its name. */
-static uint32_t code_said(const value *v) {
-  uint32_t code = 0;
-  if (v != NULL && v->type == VALUE_INT && v->as.integer > 0 &&
-      v->as.integer <= UINT32_MAX)
-    code = (uint32_t)v->as.integer;
-  else if (v != NULL && v->type == VALUE_STRING)
-    code_value(v->as.string.data, &code);
-  return code_failed(code) ? code : VSS_E_WRITERERROR_NONRETRYABLE;
-}
-
-error *wire_veto(const value *answer) {
-  const value *said = value_get(answer, "message");
-  uint32_t code = code_said(value_get(answer, "code"));
-  size_t size = is_text(said) ? said->as.string.size : 0;
-  if (size > WIRE_MESSAGE_MOST) {
-    size = WIRE_MESSAGE_MOST; /* not inside of a character */
-    while (size > 0 &&
-           ((unsigned char)said->as.string.data[size] & 0xC0) == 0x80)
-      size--;
-  }
-  buffer b = BUFFER_EMPTY;
-  if (size > 0)
-    text_escape(&b, said->as.string.data, size);
-  else
-    buffer_text(&b, "the writer said no, and gave no reason");
-  error *e = b.failed ? error_no_memory() : vss_error(code, "%s", b.data);
-  buffer_free(&b);
-  const value *again = value_get(answer, "retryable");
-  if (e != error_no_memory() && again != NULL) /* nobody else has seen it */
-    e->retryable = value_boolean(again, e->retryable);
-  return e;
-}
-
 value *wire_hello(const char *role) {
   value *v = value_map();
   bool good = value_put(v, "saros", value_text(role));

@@ -1,8 +1,8 @@
 /*
 ** What the files of the wire share: wire_line.c (lines and messages),
-** wire_place.c (sockets in a directory), wire_client.c (the requester's end),
-** wire_server.c and wire_guest.c (the writer's end). The protocol itself is
-** written down in PROTOCOL.md.
+** wire_place.c (sockets in a directory), wire_client.c and wire_link.c (the
+** requester's end), wire_server.c and wire_guest*.c (the writer's end). The
+** protocol itself is written down in PROTOCOL.md.
 */
 #ifndef SAROS_VSS_WIRE_PARTS_H
 #define SAROS_VSS_WIRE_PARTS_H
@@ -20,8 +20,7 @@ enum {
   WIRE_LINE_MOST = 131072, /* bytes, with the newline */
   WIRE_DEPTH_MOST = 24,
   WIRE_VALUES_MOST = 16384,
-  WIRE_MESSAGE_MOST = 1024, /* bytes of a reason that are kept */
-  WIRE_IDLE_MOST = 10000    /* lines of one connection that say nothing new */
+  WIRE_IDLE_MOST = 10000 /* lines of one connection that say nothing new */
 };
 
 /* ------------------------------------------------------------------
@@ -75,8 +74,6 @@ int wire_arm(wire_stream *s, machine *m);
 
 /* A value as a line; false without memory, or when it is too long. */
 bool wire_format(buffer *line, const value *v);
-/* The reason in an answer that says no, as an error of ours. */
-error *wire_veto(const value *answer);
 /* Messages; NULL without memory. A hello still lacks who says it. */
 value *wire_hello(const char *role);
 value *wire_event(int64_t n, const writer_call *call);
@@ -109,8 +106,15 @@ int wire_connect(const char *directory, const char *name, int fd);
 bool wire_is_dead(const wire_place *place, const char *name);
 /* Takes away a dead socket of ours; false when it turned out to live. */
 bool wire_remove_dead(const wire_place *place, const char *name);
+/* A name for a socket that nobody is to find yet, or any more. It is nobody
+   else's: not even the number of a process is, where several containers share
+   the directory. False: the kernel has no random numbers. */
+bool wire_aside(char name[WIRE_NAME]);
 /* Who may be believed: root, and whoever we are. */
 bool wire_believes(uid_t uid);
+/* The other end, for a person. */
+#define WIRE_WHO 96
+const char *wire_who(pid_t pid, uid_t uid, char text[WIRE_WHO]);
 /* The uid and pid of the other end. 0 or errno. */
 int wire_peer(int fd, uid_t *uid, pid_t *pid);
 

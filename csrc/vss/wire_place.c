@@ -14,11 +14,52 @@
 #include "op/fork.h"
 #include "vss/wire_parts.h"
 
+#define ASIDE ".saros-"
+
 enum { FOUND_MOST = 256, GUID_SIZE = 36 };
 
-bool wire_believes(uid_t uid) {
-  return uid == 0 || uid == geteuid();
+
+/* ------------------------------------------------------------------
+** Who is believed
+** ---------------------------------------------------------------- */
+
+/* The first numbers of a small file; how many. */
+static int read_numbers(const char *path, unsigned long numbers[3]) {
+  FILE *f = fopen(path, "re");
+  if (f == NULL) return 0;
+  int n = fscanf(f, "%lu %lu %lu", &numbers[0], &numbers[1], &numbers[2]);
+  fclose(f);
+  return n;
 }
+
+/* In a user namespace (of a container) all who are outside of it have one
+   number, which may be ours, too: that says nothing of who they are. */
+static bool is_nameless(uid_t uid) {
+  unsigned long over[3] = {65534}, map[3];
+  (void)read_numbers("/proc/sys/kernel/overflowuid", over);
+  if (uid != (uid_t)over[0]) return false;
+  return read_numbers("/proc/self/uid_map", map) != 3 || map[0] != 0 ||
+         map[1] != 0 || map[2] < 0xFFFFFFFFul;
+}
+
+bool wire_believes(uid_t uid) {
+  return uid == 0 || (uid == geteuid() && !is_nameless(uid));
+}
+
+const char *wire_who(pid_t pid, uid_t uid, char text[WIRE_WHO]) {
+  char whose[48] = "a user who is not of this container";
+  char process[40] = "a process of another container";
+  if (!is_nameless(uid))
+    snprintf(whose, sizeof whose, "user %lu", (unsigned long)uid);
+  if (pid != 0) snprintf(process, sizeof process, "process %ld", (long)pid);
+  snprintf(text, WIRE_WHO, "%s, of %s,", process, whose);
+  return text;
+}
+
+
+/* ------------------------------------------------------------------
+** The directory
+** ---------------------------------------------------------------- */
 
 static error *not_believed(const char *directory, const char *why) {
   return error_at(
@@ -120,13 +161,20 @@ bool wire_is_dead(const wire_place *place, const char *name) {
   return knock(place, name) == ECONNREFUSED;
 }
 
+bool wire_aside(char name[WIRE_NAME]) {
+  guid g;
+  char text[GUID_TEXT];
+  if (!guid_make(&g)) return false;
+  guid_format(&g, text);
+  snprintf(name, WIRE_NAME, ASIDE "%s", text);
+  return true;
+}
+
 /* Somebody may bind a new one of that name just now. So it is moved aside,
    looked at again, and put back if it is not the dead one. */
 bool wire_remove_dead(const wire_place *place, const char *name) {
-  static _Atomic unsigned turn;
   char aside[WIRE_NAME];
-  snprintf(aside, sizeof aside, ".%ld-%u", (long)getpid(),
-           atomic_fetch_add(&turn, 1));
+  if (!wire_aside(aside)) return false;
   if (renameat2(place->fd, name, place->fd, aside, RENAME_NOREPLACE) != 0)
     return errno == ENOENT;
   if (!wire_is_dead(place, aside)) {
@@ -196,9 +244,18 @@ static const char *why_not(const wire_place *place, const char *name) {
   return wire_remove_dead(place, name) ? "" : NULL;
 }
 
+/* Of one that was killed before its socket had its name. */
+static void look_at_aside(const wire_place *place, const char *name) {
+  struct stat s;
+  if (fstatat(place->fd, name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISSOCK(s.st_mode) && s.st_uid == geteuid() && wire_is_dead(place, name))
+    unlinkat(place->fd, name, 0);
+}
+
 static error *look_at(const wire_place *place, const char *name,
                       writer_list *list) {
   char id[37], instance[37];
+  if (strncmp(name, ASIDE, sizeof ASIDE - 1) == 0) look_at_aside(place, name);
   if (name[0] == '.') return NULL;
   if (!read_name(name, id, instance)) {
     left_out(place, name, "a socket is called ID.sock or ID.INSTANCE.sock");

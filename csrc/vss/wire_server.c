@@ -78,9 +78,9 @@ static bool is_believed(int fd) {
   uid_t uid = (uid_t)-1;
   pid_t pid = 0;
   if (wire_peer(fd, &uid, &pid) == 0 && wire_believes(uid)) return true;
-  log_write(LOG_WARNING, "vss",
-            "process %ld of user %lu wanted to talk to a writer: refused",
-            (long)pid, (unsigned long)uid);
+  char who[WIRE_WHO];
+  log_write(LOG_WARNING, "vss", "%s wanted to talk to a writer: refused",
+            wire_who(pid, uid, who));
   return false;
 }
 
@@ -160,14 +160,11 @@ static error *no_socket(const wire_server *s, int number) {
 /* Under a name that nobody looks at, so that the socket listens, and is of
    the right mode, from the instant that it can be found. */
 static int bind_aside(wire_server *s, char aside[WIRE_NAME]) {
-  static _Atomic unsigned turn;
   struct sockaddr_un at;
   struct stat is;
-  snprintf(aside, WIRE_NAME, ".%ld+%u", (long)getpid(),
-           atomic_fetch_add(&turn, 1));
+  if (!wire_aside(aside)) return errno;
   int r = wire_address(s->place.directory, s->place.fd, aside, &at);
   if (r != 0) return r;
-  unlinkat(s->place.fd, aside, 0); /* of a process that had our number */
   if (bind(s->fd, (const struct sockaddr *)&at, sizeof at) != 0) return errno;
   if (fchmodat(s->place.fd, aside, 0600, 0) != 0 || listen(s->fd, 64) != 0 ||
       fstatat(s->place.fd, aside, &is, AT_SYMLINK_NOFOLLOW) != 0)
@@ -198,7 +195,7 @@ static error *show(wire_server *s, const char *aside) {
 }
 
 static error *make_socket(wire_server *s) {
-  char aside[WIRE_NAME];
+  char aside[WIRE_NAME] = "";
   if (strcmp(s->w->id, s->w->instance) == 0)
     snprintf(s->name, sizeof s->name, "%s.sock", s->w->id);
   else

@@ -123,18 +123,37 @@ void job_fails(work *w, error *e) {
 ** Writers
 ** ---------------------------------------------------------------- */
 
+/* Those that `wants` picks; NULL: no memory. */
+static seat **picked(const session *s, bool (*wants)(const seat *t),
+                     size_t *count) {
+  seat **list = mem_zero((s->seat_count + 1) * sizeof *list);
+  *count = 0;
+  for (size_t i = 0; list != NULL && i < s->seat_count; i++)
+    if (wants(s->seats[i])) list[(*count)++] = s->seats[i];
+  return list;
+}
+
 void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
                const char *reason, double seconds) {
-  session *s = w->s;
-  size_t count = 0;
-  seat **told = mem_zero((s->seat_count + 1) * sizeof *told);
-  value *details = session_details(s, reason);
-  for (size_t i = 0; told != NULL && i < s->seat_count; i++)
-    if (wants(s->seats[i])) told[count++] = s->seats[i];
+  size_t count;
+  seat **told = picked(w->s, wants, &count);
+  value *details = session_details(w->s, reason);
   w->asking = NULL;
   if (told != NULL && details != NULL)
     w->asking = telling_begin(&w->m, event, told, count, details, seconds);
   mem_free(told);
+  value_free(details);
+  if (w->asking == NULL) work_fails(w, error_no_memory());
+}
+
+void work_ask(work *w, bool (*wants)(const seat *t), double seconds) {
+  size_t count;
+  seat **asked = picked(w->s, wants, &count);
+  value *details = session_details(w->s, "status");
+  w->asking = NULL;
+  if (asked != NULL && details != NULL)
+    w->asking = telling_ask(&w->m, asked, count, details, seconds);
+  mem_free(asked);
   value_free(details);
   if (w->asking == NULL) work_fails(w, error_no_memory());
 }
@@ -295,5 +314,5 @@ static bool listed(const method *m, const error *e, uint32_t *instead) {
 error *starter_error(const method *m, error *e) {
   uint32_t code;
   if (e == NULL || listed(m, e, &code)) return e;
-  return error_because(vss_error(code, "%s", e->message), e);
+  return error_because(error_at(vss_error(code, "%s", e->message), e->path), e);
 }

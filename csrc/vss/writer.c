@@ -172,6 +172,17 @@ void writer_unsubscribe(writer *w) {
   if (was) writer_unref(w);
 }
 
+error *writer_is_gone(const writer *w) {
+  hold();
+  bool gone = w->link == NULL;
+  pthread_mutex_unlock(&lock);
+  if (!gone) return NULL;
+  return vss_error(VSS_E_WRITER_NOT_RESPONDING,
+                   "the writer \"%s\" was closed, or its Lua state was: it is "
+                   "told nothing any more",
+                   w->name != NULL ? w->name : w->id);
+}
+
 
 /* ------------------------------------------------------------------
 ** Lists

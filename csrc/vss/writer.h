@@ -65,6 +65,9 @@ typedef struct writer_way {
   /* Engine thread. NULL, or why it could not be told anything now: its end of
      the connection is gone. May be NULL: of this way that is never so. */
   error *(*alive)(writer_link *link);
+  /* Whether it is there, and listens, only an answer shows: who wants to know
+     how it fares tells it EVENT_IDENTIFY once more. */
+  bool asked;
 } writer_way;
 
 struct writer {
@@ -92,6 +95,11 @@ struct writer {
    that says what is wrong with it. Without an id in it `id` is put there. */
 value *writer_metadata(const value *said, const char *id, error **e);
 
+/* What it says when it says no, { message?, code? (a number or a name),
+   retryable? }, as an error; bounded, and whatever it is. */
+#define WRITER_MESSAGE_MOST 1024 /* bytes of it that are kept */
+error *writer_veto(const value *said);
+
 /* A new one with one reference; `id` and `instance` (NULL: a new GUID) are
    checked. NULL and *e. */
 writer *writer_make(const writer_way *way, const char *id, const char *instance,
@@ -104,6 +112,9 @@ void writer_unref(writer *w);
    VSS_E_WRITER_ALREADY_SUBSCRIBED. */
 error *writer_subscribe(writer *w);
 void writer_unsubscribe(writer *w); /* harmless when it is not in it */
+/* For the `alive` of those that are subscribed: NULL, or
+   VSS_E_WRITER_NOT_RESPONDING, for it is not in it any more. */
+error *writer_is_gone(const writer *w);
 /* All of them, each with a reference, in *list (freed by writer_list_free). */
 typedef struct writer_list {
   writer **items;

@@ -1,6 +1,6 @@
 /*
-** What a writer says about itself, checked before anybody believes it: it may
-** come from a stranger.
+** What a writer says about itself, and why it says no, checked before anybody
+** believes it: it may come from a stranger.
 */
 #include <string.h>
 #include <strings.h>
@@ -270,4 +270,48 @@ value *writer_metadata(const value *said, const char *id, error **e) {
   value_free(m);
   *e = error_no_memory();
   return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** A refusal
+** ---------------------------------------------------------------- */
+
+/* A code that a writer may fail with: its number, or its name; without one it
+   is what it says of another try. */
+static uint32_t code_said(const value *v, bool again) {
+  uint32_t code = 0;
+  if (v != NULL && v->type == VALUE_INT && v->as.integer > 0 &&
+      v->as.integer <= UINT32_MAX)
+    code = (uint32_t)v->as.integer;
+  else if (v != NULL && v->type == VALUE_STRING)
+    code_value(v->as.string.data, &code);
+  if (code_failed(code)) return code;
+  return v == NULL && again ? VSS_E_WRITERERROR_RETRYABLE
+                            : VSS_E_WRITERERROR_NONRETRYABLE;
+}
+
+error *writer_veto(const value *answer) {
+  const value *said = value_get(answer, "message");
+  const value *again = value_get(answer, "retryable");
+  uint32_t code =
+      code_said(value_get(answer, "code"), value_boolean(again, false));
+  bool is_text = said != NULL && said->type == VALUE_STRING;
+  size_t size = is_text ? said->as.string.size : 0;
+  if (size > WRITER_MESSAGE_MOST) {
+    size = WRITER_MESSAGE_MOST; /* not inside of a character */
+    while (size > 0 &&
+           ((unsigned char)said->as.string.data[size] & 0xC0) == 0x80)
+      size--;
+  }
+  buffer b = BUFFER_EMPTY;
+  if (size > 0)
+    text_escape(&b, said->as.string.data, size);
+  else
+    buffer_text(&b, "the writer said no, and gave no reason");
+  error *e = b.failed ? error_no_memory() : vss_error(code, "%s", b.data);
+  buffer_free(&b);
+  if (e != error_no_memory() && again != NULL) /* nobody else has seen it */
+    e->retryable = value_boolean(again, e->retryable);
+  return e;
 }

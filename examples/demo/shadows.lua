@@ -126,7 +126,8 @@ local function show_shadow(d, bank, ledger)
   print()
   screen.fact(true, "provider, consistency", "%s, %s", p.provider,
     p.consistency)
-  screen.fact(true, "held still for", "%s", ms(set.held))
+  screen.fact(true, "held still for", "%s; tried out before in %s",
+    ms(set.held), ms(set.rehearsed))
   screen.fact(true, "skew of the two", "%s", set.skew[1].seconds == 0
     and "none: one instant" or ms(set.skew[1].seconds))
 

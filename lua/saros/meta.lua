@@ -215,8 +215,9 @@ function saros.config(options) end
 ---@param report { done: number?, total: number?, phase: string? }
 function saros.report(report) end
 
---- Cancels everything that this state has started, waits until it is unwound,
---- and stops the engine if nobody else uses it.
+--- Cancels everything that this state has started, closes its sessions with
+--- their shadow copies, waits until it is unwound, and stops the engine if nobody
+--- else uses it.
 ---@param seconds? number at most so long (30)
 ---@return boolean? complete
 function saros.shutdown(seconds) end

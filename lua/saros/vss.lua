@@ -132,7 +132,12 @@ end
 ---@field components? string[] those that were selected
 ---@field volumes? { path: string, provider: string, atomic: boolean, shadow: string?, writable: boolean }[]
 
----@alias saros.vss.handler fun(event: saros.vss.event): ... nothing or true consents; `nil|false, err` or an error is a veto
+---@class saros.vss.veto
+---@field message? string for a person
+---@field code? integer|string how it fails: `VSS_E_WRITERERROR_…`, its number or its name
+---@field retryable? boolean whether it may go well another time
+
+---@alias saros.vss.handler fun(event: saros.vss.event): ... nothing or true consents; `nil|false, err` or an error is a veto: a text, an error, or a `saros.vss.veto`
 
 ---@class saros.vss.writer.options
 ---@field id string its class: a GUID, always the same one

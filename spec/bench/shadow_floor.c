@@ -7,12 +7,17 @@
 **       and takes them away however it ends
 **   shadow_floor snapshot FROM INTO      one bare ioctl
 **   shadow_floor synced FROM INTO        after a syncfs, as ours is
-**   shadow_floor deleted FROM INTO       that, and deleted and synced again
+**   shadow_floor recorded FROM INTO DIR  after a file was brought to the disk
+**       in DIR, as whoever keeps a record of what he is about to make must
+**   shadow_floor deleted FROM INTO       synced, and deleted and synced again
 **   shadow_floor command FROM INTO       btrfs subvolume snapshot -r
 **   shadow_floor hold CLONE FS IMAGE…    FIFREEZE, FICLONE, FITHAW; of several
 **       (FS IMAGE FS IMAGE …) each on a thread of its own
+**   shadow_floor clone FROM TO THREADS   the files of the directories in FROM,
+**       each opened, made, cloned and given its times: wall and CPU time
 **   shadow_floor run COMMAND…            its wall time, and its CPU time
 */
+#include <dirent.h>
 #include <linux/btrfs.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -46,7 +51,24 @@ static int delete_snapshot(int into) {
   return ioctl(into, BTRFS_IOC_SNAP_DESTROY_V2, &args) < 0 ? -1 : 0;
 }
 
-static int snapshot(const char *how, const char *from, const char *into) {
+/* Written beside its place, synced, renamed, and the directory synced. */
+static int record(const char *dir) {
+  char text[1000], temporary[4200], file[4200];
+  snprintf(temporary, sizeof temporary, "%s/floor.tmp", dir);
+  snprintf(file, sizeof file, "%s/floor.json", dir);
+  memset(text, 'x', sizeof text);
+  int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool good = fd >= 0 && d >= 0 &&
+              write(fd, text, sizeof text) == (ssize_t)sizeof text &&
+              fsync(fd) == 0 && rename(temporary, file) == 0 && fsync(d) == 0;
+  if (fd >= 0) close(fd);
+  if (d >= 0) close(d);
+  return good ? 0 : -1;
+}
+
+static int snapshot(const char *how, const char *from, const char *into,
+                    const char *records) {
   int dir = open(into, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int source = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct btrfs_ioctl_vol_args_v2 args = {.fd = source,
@@ -55,6 +77,7 @@ static int snapshot(const char *how, const char *from, const char *into) {
   if (dir < 0 || source < 0) return bad(from);
   bool deleted = strcmp(how, "deleted") == 0;
   double begun = now();
+  if (records != NULL && record(records) != 0) return bad(records);
   if (strcmp(how, "snapshot") != 0 && syncfs(source) != 0) return bad(from);
   if (ioctl(dir, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0) return bad("snapshot");
   if (deleted && (delete_snapshot(dir) != 0 || syncfs(dir) != 0))
@@ -62,6 +85,11 @@ static int snapshot(const char *how, const char *from, const char *into) {
   double end = now();
   if (!deleted && delete_snapshot(dir) != 0) return bad("delete");
   syncfs(dir);
+  if (records != NULL) {
+    char file[4200];
+    snprintf(file, sizeof file, "%s/floor.json", records);
+    unlink(file);
+  }
   printf("%.4f\n", end - begun);
   return 0;
 }
@@ -128,6 +156,81 @@ static int hold(const char *clone, char **names, unsigned count) {
     if (all[i].thawed > thawed) thawed = all[i].thawed;
   }
   printf("%.4f\n", thawed - begun);
+  return 0;
+}
+
+
+/* ------------------------------------------------------------------
+** Many clones
+** ---------------------------------------------------------------- */
+
+typedef struct cloning {
+  pthread_t thread;
+  const char *from, *to;
+  unsigned first, step;
+  bool failed;
+} cloning;
+
+static bool clone_one(int from, int to, const char *name) {
+  struct stat st;
+  int a = openat(from, name, O_RDONLY | O_NOATIME | O_CLOEXEC);
+  if (a < 0 || fstat(a, &st) != 0) return false;
+  int b = openat(to, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode);
+  struct timespec times[2] = {st.st_atim, st.st_mtim};
+  bool good = b >= 0 && ioctl(b, FICLONE, a) == 0 && futimens(b, times) == 0;
+  close(a);
+  if (b >= 0) close(b);
+  return good;
+}
+
+static bool clone_directory(int from, int to, const char *name) {
+  mkdirat(to, name, 0755);
+  int a = openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int b = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *list = a >= 0 ? fdopendir(a) : NULL;
+  bool good = list != NULL && b >= 0;
+  for (struct dirent *e; good && (e = readdir(list)) != NULL;)
+    if (e->d_type == DT_REG) good = clone_one(a, b, e->d_name);
+  if (list != NULL) closedir(list);
+  if (b >= 0) close(b);
+  return good;
+}
+
+/* Every step-th directory, so that no two threads meet in one. */
+static void *clone_some(void *context) {
+  cloning *c = context;
+  DIR *list = opendir(c->from);
+  int to = open(c->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  unsigned n = 0;
+  c->failed = list == NULL || to < 0;
+  for (struct dirent *e; !c->failed && (e = readdir(list)) != NULL;)
+    if (e->d_type == DT_DIR && e->d_name[0] != '.' && n++ % c->step == c->first)
+      c->failed = !clone_directory(dirfd(list), to, e->d_name);
+  if (list != NULL) closedir(list);
+  if (to >= 0) close(to);
+  return NULL;
+}
+
+static int clone_tree(const char *from, const char *to, unsigned threads) {
+  cloning c[16];
+  struct timespec used;
+  bool failed = threads == 0 || threads > 16;
+  double begun = now();
+  failed = failed || mkdir(to, 0700) != 0;
+  for (unsigned i = 0; i < threads && !failed; i++) {
+    c[i] = (cloning){.from = from, .to = to, .first = i, .step = threads};
+    failed = pthread_create(&c[i].thread, NULL, clone_some, &c[i]) != 0;
+    if (failed) threads = i;
+  }
+  for (unsigned i = 0; i < threads; i++) {
+    pthread_join(c[i].thread, NULL);
+    failed = failed || c[i].failed;
+  }
+  double wall = now() - begun;
+  if (failed) return bad("clone");
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  printf("%.4f %.4f\n", wall,
+         (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6);
   return 0;
 }
 
@@ -245,7 +348,11 @@ int main(int argc, char **argv) {
     return hold(argv[2], argv + 3, (unsigned)(argc - 3) / 2);
   if (strcmp(how, "command") == 0 && argc == 4)
     return command(argv[2], argv[3]);
-  if (argc == 4) return snapshot(how, argv[2], argv[3]);
+  if (strcmp(how, "clone") == 0 && argc == 5)
+    return clone_tree(argv[2], argv[3], (unsigned)atoi(argv[4]));
+  if (strcmp(how, "recorded") == 0 && argc == 5)
+    return snapshot(how, argv[2], argv[3], argv[4]);
+  if (argc == 4) return snapshot(how, argv[2], argv[3], NULL);
   fprintf(stderr, "shadow_floor: see its first lines\n");
   return 2;
 }

@@ -47,6 +47,8 @@ static inline value *record_of(const shadow *s, const char *state) {
   return r;
 }
 
+static const char *real_more; /* a command, in the source, before its shadow */
+
 /* A source with one file; its shadow, and then another word in the file. */
 static inline bool make(real *x, volumes_kind kind, const provider *by) {
   static unsigned number;
@@ -63,6 +65,9 @@ static inline bool make(real *x, volumes_kind kind, const provider *by) {
   char file[700];
   snprintf(file, sizeof file, "%s/word", x->source);
   case_put(file, "old");
+  if (real_more != NULL &&
+      volumes_run("cd '%s' && %s", x->source, real_more) != 0)
+    return false;
   x->p = places_open(volumes_in("places%u", number), &e);
   DONE(e);
   shadow *s = case_plan(by, x->source, &e);

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 
 #include "gate.h"
+#include "vss/place.h"
 #include "vss/record_parts.h"
 
 static char scratch[200];
@@ -284,12 +285,14 @@ static inline value *record_new(const char *set) {
   struct stat st;
   new_id(id);
   new_id(other);
-  snprintf(dir, sizeof dir, "%s", in("shadow-%s", id));
-  mkdir(dir, 0755);
-  put_file(in("shadow-%s/content", id), "old", 3);
+  snprintf(dir, sizeof dir, "%s", in("%s", id));
+  mkdir(dir, 0700);
+  put_file(in("%s/content", id), "old", 3);
   stat(dir, &st);
   value *r = value_map(), *keep = value_map();
-  bool good = record_put_text(keep, "dir", dir) &&
+  shadow s = {.place = dir, .keep = keep};
+  bool good = place_plan(&s, scratch) == NULL &&
+              record_put_text(keep, "dir", dir) &&
               value_put(keep, "ino", value_int((int64_t)st.st_ino));
   good = good && value_put(r, "version", value_int(1)) &&
          record_put_text(r, "id", id) &&

@@ -288,11 +288,11 @@ static inline void test_release(writer *w) {
   (void)w;
 }
 
-static const writer_way test_way = {.name = "test",
-                                    .connect = test_connect,
-                                    .tell = test_tell,
-                                    .hang_up = test_hang_up,
-                                    .release = test_release};
+static writer_way test_way = {.name = "test",
+                              .connect = test_connect,
+                              .tell = test_tell,
+                              .hang_up = test_hang_up,
+                              .release = test_release};
 
 static inline writer *test_writer(unsigned n, const char *name,
                                   const char *level) {

@@ -110,6 +110,56 @@ TEST(a_freeze_that_succeeds_after_the_kill) {
   check_nothing_left(INNER);
 }
 
+/* So often it has set its timer anew, or it has ended. */
+static bool has_turned(pid_t pid, int times) {
+  struct pollfd its = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+  int64_t before = 0;
+  while (times > 0 && poll(&its, 1, 1) == 0) {
+    int64_t left = guard_timer(pid);
+    if (left > before) times--;
+    before = left;
+  }
+  close(its.fd);
+  return times == 0;
+}
+
+/* A disk may take longer than any patience with an owner that has only left. */
+TEST(a_guard_stays_while_its_owner_dies) {
+  NEEDS_VOLUMES;
+  guard_leave_ms = 1;
+  owner o = make_owner(freeze_for_ever, 0);
+  guard_leave_ms = 60000;
+  meet(&o);
+  kill(o.pid, SIGKILL);
+  CHECK(has_turned(o.n.guard, 5));
+  CHECK_INT(thaw(volumes[XFS].fd), 0);
+  farewell(&o);
+  await_end(o.n.guard);
+  check_nothing_left(INNER);
+}
+
+static pid_t child_of(pid_t pid) {
+  char name[64];
+  snprintf(name, sizeof name, "task/%d/children", pid);
+  return (pid_t)strtol(about(pid, name), NULL, 10);
+}
+
+/* Whoever thaws is a process, too, and may be killed. */
+TEST(one_that_thaws_is_killed) {
+  NEEDS_VOLUMES;
+  pid_t child = 0;
+  owner o = make_owner(freeze_for_ever, 0);
+  meet(&o);
+  kill(o.pid, SIGKILL);
+  GATE_UNTIL((child = child_of(o.n.guard)) > 0 &&
+             waiting_in_kernel(child) == 1);
+  CHECK_INT(child > 0 ? kill(child, SIGKILL) : -1, 0);
+  CHECK_INT(thaw(volumes[XFS].fd), 0);
+  farewell(&o);
+  await_end(o.n.guard);
+  check_nothing_left(INNER);
+}
+
 /* A write that is held up in the kernel because the page that it writes from
    is missing, until somebody puts it there: a freeze waits for its end, and a
    thaw is told meanwhile that nothing is frozen. */
@@ -399,6 +449,8 @@ static void all(void) {
   guard_case_open();
   GATE_RUN(killed_while_it_writes_to_what_it_froze);
   GATE_RUN(a_freeze_that_succeeds_after_the_kill);
+  GATE_RUN(a_guard_stays_while_its_owner_dies);
+  GATE_RUN(one_that_thaws_is_killed);
   GATE_RUN(a_freeze_that_succeeds_after_the_guard_was_told_no);
   GATE_RUN(a_bad_disk_holds_up_no_other);
   GATE_RUN(a_dead_guard_is_noticed_before_the_freeze);

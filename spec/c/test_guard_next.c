@@ -15,19 +15,6 @@ static int say_held(int which) {
   return 0;
 }
 
-/* How long its timer still runs, in nanoseconds; 0: not set. */
-static int64_t timer_of(pid_t pid) {
-  for (int fd = 0; fd < 16; fd++) {
-    char name[64];
-    long long s = 0, ns = 0;
-    snprintf(name, sizeof name, "fdinfo/%d", fd);
-    const char *at = strstr(about(pid, name), "it_value: (");
-    if (at != NULL && sscanf(at, "it_value: (%lld, %lld)", &s, &ns) == 2)
-      return s * 1000000000 + ns;
-  }
-  return 0;
-}
-
 /* A freeze has no owner: each further try could undo another's. It may look
    more than once whether the one try is over. */
 TEST(what_was_not_frozen_is_asked_once) {
@@ -41,7 +28,7 @@ TEST(what_was_not_frozen_is_asked_once) {
   kill(o.n.guard, SIGCONT);
   int armed = 0;
   for (int64_t before = 0; poll(&its, 1, 1) == 0;) {
-    int64_t left = timer_of(o.n.guard);
+    int64_t left = guard_timer(o.n.guard);
     bool soon = left > 0 && left < (int64_t)10 * 1000000000;
     if (soon && (before == 0 || left > before)) armed++;
     before = soon ? left : 0;

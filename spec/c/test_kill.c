@@ -9,6 +9,7 @@
 ** those where something is frozen.
 **
 ** not under valgrind: its children are forked or killed; ASan runs it
+** not under thread: whoever is killed is not judged; the others run there
 */
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -18,6 +18,7 @@ typedef struct copy {
   uint32_t (*acquire)(void);
   void (*release)(void);
   unsigned (*fds)(void);
+  unsigned (*users)(void);
 } copy;
 
 static char scratch[] = "/tmp/saros-only-XXXXXX";
@@ -49,14 +50,17 @@ static bool load(copy *c, const char *path) {
   *(void **)&own = dlsym(c->module, "saros_api_own");
   *(void **)&c->acquire = dlsym(c->module, "engine_acquire");
   *(void **)&c->release = dlsym(c->module, "engine_release");
+  *(void **)&c->users = dlsym(c->module, "engine_users");
   *(void **)&c->fds = dlsym(c->module, "fd_count");
   c->api = own();
   return c->api != saros_api_own() && c->acquire != engine_acquire;
 }
 
-/* The end of an operation may stop the engine a moment after its wait; who
-   starts and stops one himself sees it gone. */
-static void settle(uint32_t (*acquire)(void), void (*release)(void)) {
+/* An operation lets go of the engine a moment after its wait has returned; and
+   who starts and stops one himself then sees it gone. */
+static void settle(uint32_t (*acquire)(void), void (*release)(void),
+                   unsigned (*users)(void)) {
+  GATE_UNTIL(users() == 0);
   if (acquire() == 0) release();
 }
 
@@ -110,7 +114,7 @@ TEST(a_second_engine_is_refused) {
   CHECK_INT(other.fds(), 0);
   works(saros_api_own());
   engine_release();
-  settle(engine_acquire, engine_release);
+  settle(engine_acquire, engine_release, engine_users);
   /* Ours has stopped: the other may, and then we may not. */
   CHECK_INT(other.acquire(), 0);
   works(other.api);
@@ -129,9 +133,9 @@ TEST(a_second_engine_is_refused) {
   waitpid(pid, &status, 0);
   CHECK_INT(status, 0);
   other.release();
-  settle(other.acquire, other.release);
+  settle(other.acquire, other.release, other.users);
   works(saros_api_own());
-  settle(engine_acquire, engine_release);
+  settle(engine_acquire, engine_release, engine_users);
   CHECK(gate_back_to(before));
   /* Both at once, often: never both inside. */
   atomic_int inside = 0;

@@ -243,6 +243,9 @@ TEST(full_disk) {
   record_put_text(changed, "device", "another");
   CHECK_CODE(record_save(p, changed), VSS_E_INSUFFICIENT_STORAGE);
   check_loads(p, old);
+  e = NULL;
+  while (e == NULL) e = record_save_loose(p, changed);
+  CHECK_CODE(e, VSS_E_INSUFFICIENT_STORAGE);
   CHECK_INT(entries_of(p), 1);
   CHECK(!has_hidden(p, ".tmp"));
   CHECK_CODE(record_remove(p, id_of(old)), 0); /* that is always possible */
@@ -307,11 +310,89 @@ TEST(tidy_leaves_the_living) {
   places_unref(p);
 }
 
+/* ------------------------------------------------------------------
+** What is put behind another
+** ---------------------------------------------------------------- */
+
+static ino_t inode_of(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static size_t read_all(const char *path, char *text, size_t room) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, room) : -1;
+  if (fd >= 0) close(fd);
+  CHECK(n > 0 && (size_t)n < room);
+  return n > 0 ? (size_t)n : 0;
+}
+
+/* What a power cut leaves of the second: a part, zeros, a part behind zeros.
+   Then it is the first, and never damaged. */
+TEST(behind_another_whole_or_not_there) {
+  static char text[20000], cut[20000];
+  places *p = open_places();
+  value *old = record_new(NULL), *new = value_copy(old);
+  record_put_text(new, "device", "another");
+  CHECK_CODE(record_save(p, old), 0);
+  const char *file = file_of(p, id_of(old));
+  ino_t was = inode_of(file);
+  size_t first = read_all(file, text, sizeof text);
+  CHECK_CODE(record_save_loose(p, new), 0);
+  CHECK(inode_of(file) == was); /* so it has been put behind */
+  size_t both = read_all(file, text, sizeof text);
+  check_loads(p, new);
+  for (size_t n = first; n < both - 2; n++) {
+    memcpy(cut, text, n);
+    put_file(file, cut, n);
+    check_loads(p, old);
+    memset(cut + n, 0, both - n);
+    put_file(file, cut, both);
+    check_loads(p, old);
+    memset(cut + first, 0, n - first);
+    memcpy(cut + n, text + n, both - n);
+    if (n > first) put_file(file, cut, both);
+    check_loads(p, old);
+  }
+  CHECK(!has_hidden(p, ".damaged"));
+  /* A third is put behind what is left, and a durable one replaces all. */
+  CHECK_CODE(record_save_loose(p, new), 0);
+  check_loads(p, new);
+  CHECK_CODE(record_save(p, old), 0);
+  CHECK_INT(read_all(file, text, sizeof text), first);
+  check_loads(p, old);
+  value_free(old);
+  value_free(new);
+  places_unref(p);
+}
+
+/* It does not grow for ever; and where there is none it is made. */
+TEST(behind_another_or_in_its_place) {
+  places *p = open_places();
+  value *r = record_new(NULL);
+  struct stat st;
+  unsigned replaced = 0;
+  CHECK_CODE(record_save_loose(p, r), 0);
+  check_loads(p, r);
+  const char *file = file_of(p, id_of(r));
+  for (int i = 0; i < 3000; i++) {
+    ino_t was = inode_of(file);
+    CHECK_CODE(record_save_loose(p, r), 0);
+    CHECK(stat(file, &st) == 0 && st.st_size <= (off_t)RECORD_SIZE_MOST);
+    if (inode_of(file) != was) replaced++;
+    if (i % 500 == 0) check_loads(p, r);
+  }
+  CHECK(replaced > 0);
+  value_free(r);
+  places_unref(p);
+}
+
 static places *sweep_places;
 static value *sweep_record;
 
 static bool save_and_list(void) {
   error *e = record_save(sweep_places, sweep_record);
+  if (e == NULL) e = record_save_loose(sweep_places, sweep_record);
   value *list = e == NULL ? record_list(sweep_places, &e) : NULL;
   bool good = list != NULL;
   CHECK(!good ||
@@ -354,6 +435,8 @@ static void all(void) {
   RUN(no_files_and_files_of_others);
   RUN(full_disk);
   RUN(killed_while_it_saves);
+  RUN(behind_another_whole_or_not_there);
+  RUN(behind_another_or_in_its_place);
   RUN(tidy_leaves_the_living);
   RUN(memory_runs_out);
 }

@@ -1,6 +1,9 @@
 /*
 ** chunker: the vectors of the format, and that all forms cut where the
 ** definition does.
+**
+** not under valgrind: it cuts hundreds of megabytes; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <stdbool.h>
 #include <stdint.h>

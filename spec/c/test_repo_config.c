@@ -1,5 +1,7 @@
 /*
 ** The config, and files that are no packs: indexes, snapshots, locks.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/config.h"
 

@@ -1,5 +1,7 @@
 /*
 ** Sealing, scrypt, and memory for secrets.
+**
+** not under valgrind: deriving a key takes minutes; ASan runs it
 */
 #include "repository/crypto.h"
 

@@ -2,6 +2,9 @@
 ** What is left out: patterns against a plain reading of their rules and
 ** against the real restic; files of patterns; marked directories; and that no
 ** pattern can be made to take long.
+**
+** not under valgrind: it asks restic; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,6 +3,9 @@
 ** written into a repository of restic's, and `restic forget --dry-run` is asked
 ** with the same rules. (One rule is newer than restic 0.14: that the oldest
 ** stays while something is left. It is allowed to be the only difference.)
+**
+** not under valgrind: it asks restic; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <fcntl.h>
 #include <time.h>

@@ -1,6 +1,8 @@
 /*
 ** Go's text: strings, quoted names, times and modes, to the byte; and what of
 ** them is read back, and what is refused.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include <sys/stat.h>
 

@@ -1,6 +1,8 @@
 /*
 ** http: what an answer is worth. A server that does everything wrong, and what
 ** is made of each of its answers.
+**
+** not under valgrind: it has a server that waits; ASan runs it
 */
 #include "http_case.h"
 

@@ -1,6 +1,8 @@
 /*
 ** http: the thread and its requests. Cancelling at every moment, pauses,
 ** stalls, connections, forks, the end; and next to a host that has libcurl too.
+**
+** not under valgrind: it has a server that waits; ASan runs it
 */
 #include <curl/curl.h>
 #include <dirent.h>

@@ -1,6 +1,8 @@
 /*
 ** http: what goes out, and where to. Bodies, redirects and the secrets that do
 ** not go with them, TLS, proxies.
+**
+** not under valgrind: it has a server that waits; ASan runs it
 */
 #include "http_case.h"
 

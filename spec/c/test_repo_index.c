@@ -1,6 +1,8 @@
 /*
 ** index: what was added is found, with all its copies, by id and by pack; a
 ** blob is stored by one, however many want to.
+**
+** not under valgrind: it has a million blobs; ASan runs it
 */
 #include <pthread.h>
 #include <stdbool.h>

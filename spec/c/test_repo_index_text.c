@@ -1,6 +1,8 @@
 /*
 ** index_read, index_write: the text of an index file, ours to the byte, and
 ** whatever else somebody may call one.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include <stdbool.h>
 #include <stdint.h>

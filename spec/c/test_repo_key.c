@@ -1,5 +1,8 @@
 /*
 ** Key files: what they say, who they let in, and how they are changed.
+**
+** not under valgrind: deriving a key takes minutes; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/key.h"
 

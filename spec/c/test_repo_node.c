@@ -2,6 +2,8 @@
 ** Nodes of real files by descriptor, by path-only descriptor and by name, and
 ** giving them back: everything that was there is there again, nothing else is,
 ** and no link is ever followed.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include <errno.h>
 #include <fcntl.h>

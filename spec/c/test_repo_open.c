@@ -1,6 +1,8 @@
 /*
 ** A repository as a whole: made, opened, held, loaded and closed, by C alone.
 ** What Lua makes of it is spec/repository_spec.lua's.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sys/wait.h>
 

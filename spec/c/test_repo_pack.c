@@ -1,6 +1,8 @@
 /*
 ** pack: what is written reads back; what is no header is refused, whatever it
 ** says.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include <stdbool.h>
 #include <stdint.h>

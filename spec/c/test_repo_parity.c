@@ -2,6 +2,9 @@
 ** Trees, byte for byte as restic makes them: a folder with everything that a
 ** folder may hold is backed up by restic, and its trees are compared with ours
 ** of the same files. (The ids of contents are taken from restic's own trees.)
+**
+** not under valgrind: it asks restic; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,8 @@
 /*
 ** Passwords, wherever they come from, and where they must not go.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/password.h"
 

@@ -1,6 +1,9 @@
 /*
 ** What restic wrote is read, what we wrote restic reads: keys, config, and
 ** small files. Without restic the fixtures remain.
+**
+** not under valgrind: it asks restic; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <ftw.h>
 #include <sys/wait.h>

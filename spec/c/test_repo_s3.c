@@ -1,6 +1,8 @@
 /*
 ** A bucket as a store: signatures, locations, keys, and all that a store does
 ** with a server that makes no mistakes, or only those that its kind makes.
+**
+** not under valgrind: it has a server that waits; ASan runs it
 */
 #include "s3_case.h"
 

@@ -1,6 +1,8 @@
 /*
 ** A bucket as a store, with a server that errs to order: what is tried again,
 ** what is not, and that nothing wrong is taken for right.
+**
+** not under valgrind: it has a server that waits; ASan runs it
 */
 #include "s3_case.h"
 

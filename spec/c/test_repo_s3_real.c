@@ -1,6 +1,8 @@
 /*
 ** A bucket as a store, in a real S3 server: Ceph's. Only with SAROS_LONG=1 and
 ** where its packages are (spec/deps s3); spec/s3/up starts it.
+**
+** not under valgrind: it has a real server; ASan runs it
 */
 #include <dirent.h>
 #include <openssl/crypto.h>

@@ -1,5 +1,8 @@
 /*
 ** sha: every form against OpenSSL, in every length and in pieces.
+**
+** not under valgrind: the same, hashed; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include <openssl/evp.h>
 #include <stdbool.h>

@@ -1,6 +1,8 @@
 /*
 ** Versions: what restic wrote is written again byte for byte, also what we do
 ** not know; what is not one is refused; which belong together; which stay.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/go.h"
 #include "repository/snapshot.h"

@@ -1,6 +1,8 @@
 /*
 ** The local store: what it makes of names, files and folders, and what it says
 ** when a disk is full, fails, is read-only, or is gone.
+**
+** not under valgrind: its children are forked or killed; ASan runs it
 */
 #include <sched.h>
 #include <sys/mount.h>

@@ -2,6 +2,8 @@
 ** Trees: what restic wrote is written again with the same hash; what is
 ** hostile is refused, with a sentence; a tree larger than a pack is read in the
 ** memory of one node.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/tree.h"
 #include "test_base_sweep.h"

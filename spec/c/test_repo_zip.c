@@ -1,5 +1,8 @@
 /*
 ** zstd: levels, frames as others write them, bombs, and what is hopeless.
+**
+** not under valgrind: it packs hundreds of megabytes; ASan runs it
+** not under thread: it has one thread; ASan runs it
 */
 #include "repository/compress.h"
 

@@ -352,6 +352,74 @@ TEST(codes) {
   three_close();
 }
 
+/* ------------------------------------------------------------------
+** A provider that makes nothing before commit
+** ---------------------------------------------------------------- */
+
+static size_t records_at_commit;
+
+/* The directory of the records goes away when it has been planned. */
+static mischief lose_records(int line) {
+  const char *now = trace.lines[line - 1];
+  char away[300];
+  snprintf(away, sizeof away, "%s", shoot_path("state/state/away"));
+  if (strcmp(now, "provider plan") == 0)
+    CHECK_INT(rename(shoot_path("state/state/shadows"), away), 0);
+  if (strcmp(now, "provider destroy") == 0)
+    CHECK_INT(rename(away, shoot_path("state/state/shadows")), 0);
+  return NO_HARM;
+}
+
+static mischief count_records(int line) {
+  if (strcmp(trace.lines[line - 1], "provider commit") == 0)
+    records_at_commit = shoot_records();
+  return NO_HARM;
+}
+
+static uint32_t set_of_one(mischief (*pick)(int line)) {
+  trace_begin(0, NO_HARM);
+  session *s = opened(NULL, 60);
+  CHECK_INT(call(s, "initialize_for_backup", NULL), 0);
+  CHECK_INT(call(s, "set_backup_state", backup_state()), 0);
+  CHECK_INT(call(s, "gather_writer_metadata", NULL), 0);
+  CHECK_INT(call(s, "start_snapshot_set", NULL), 0);
+  CHECK_INT(add(s, "a", "traced"), 0);
+  CHECK_INT(call(s, "prepare_for_backup", NULL), 0);
+  trace.pick = pick;
+  uint32_t code = call(s, "do_snapshot_set", NULL);
+  trace.pick = NULL;
+  finish(s);
+  CHECK_INT(shoot_records(), 0);
+  return code;
+}
+
+static provider late_one;
+
+/* Its record is written beside prepare, and waited for before the hold. */
+TEST(no_commit_without_a_record) {
+  late_one = traced;
+  late_one.late = true;
+  provider_test = &late_one;
+  CHECK_INT(set_of_one(count_records), 0);
+  CHECK_INT(records_at_commit, 1);
+  CHECK(set_of_one(lose_records) != 0);
+  CHECK(line_of("provider prepare") > 0);
+  CHECK_INT(line_of("provider commit"), 0);
+  CHECK(line_of("provider destroy") > 0);
+  provider_test = &traced;
+  CHECK(set_of_one(lose_records) != 0);
+  CHECK_INT(line_of("provider prepare"), 0);
+}
+
+TEST(a_failure_or_a_cancel_beside_a_record) {
+  late_one = traced;
+  late_one.late = true;
+  provider_test = &late_one;
+  everywhere(FAIL, NULL);
+  everywhere(CANCEL, NULL);
+  provider_test = &traced;
+}
+
 static void all(void) {
   RUN(order_of_a_fresh_one);
   RUN(order_of_a_backup);
@@ -360,6 +428,8 @@ static void all(void) {
   RUN(one_creation_at_a_time);
   RUN(a_context_without_writers);
   RUN(codes);
+  RUN(no_commit_without_a_record);
+  RUN(a_failure_or_a_cancel_beside_a_record);
   RUN(a_failure_at_every_step);
   RUN(a_failure_at_every_step_ignored);
   RUN(a_cancel_at_every_step);

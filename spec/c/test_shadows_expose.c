@@ -86,7 +86,7 @@ TEST(exposed_to_be_read) {
   CHECK_INT(fs.f_flag & (ST_RDONLY | ST_NOSUID | ST_NODEV),
             ST_RDONLY | ST_NOSUID | ST_NODEV);
   /* The shadow itself is as it was. */
-  CHECK(put_file(in("shadow-%s/content", id_of(shadow_)), "new", 3));
+  CHECK(put_file(in("%s/content", id_of(shadow_)), "new", 3));
   value *list = NULL;
   CHECK_CODE(shadows_query(p, NULL, NULL, &list), 0);
   CHECK_TEXT(record_text(list->as.items[0], "exposed"), at);

@@ -214,7 +214,7 @@ TEST(killed_while_it_deletes) {
       CHECK(!is_made(r));
     } else if (record_is(found, "created")) {
       whole++;
-      CHECK(there(in("shadow-%s/content", id_of(r))));
+      CHECK(there(in("%s/content", id_of(r))));
       check_reap(d.p, 0, 0);
       CHECK(is_made(r));
       CHECK_INT(delete_it(d.p, r, false), 0);

@@ -50,8 +50,15 @@ static void check_written(const value *record) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   error *e = NULL;
   buffer why = BUFFER_EMPTY;
+  error *none = NULL;
   value *record = record_parse((const char *)data, size, NULL, &e);
+  value *last = record_parse_last((const char *)data, size, NULL, &none);
   REQUIRE((record == NULL) == (e != NULL));
+  REQUIRE((last == NULL) == (none != NULL));
+  /* What is whole is its own last one. */
+  REQUIRE(record == NULL || value_equal(last, record));
+  value_free(last);
+  if (none != NULL) check_error(none);
   if (record == NULL) {
     check_error(e);
     return 0;

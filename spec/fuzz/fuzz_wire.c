@@ -66,12 +66,12 @@ static void check_line(const char *line, size_t size) {
   check_metadata(m.body);
   if (m.kind == WIRE_ANSWER) {
     check_metadata(value_get(m.body, "metadata"));
-    e = wire_veto(m.body);
+    e = writer_veto(m.body);
     value *back = wire_refusal(m.n, e);
-    error *again = wire_veto(back);
+    error *again = writer_veto(back);
     REQUIRE(again->code == e->code && again->retryable == e->retryable);
-    check_error(again, 4 * WIRE_MESSAGE_MOST + 8);
-    check_error(e, 4 * WIRE_MESSAGE_MOST + 8);
+    check_error(again, 4 * WRITER_MESSAGE_MOST + 8);
+    check_error(e, 4 * WRITER_MESSAGE_MOST + 8);
     value_free(back);
   }
   /* What was read can be said again, if it is not too long for that. */

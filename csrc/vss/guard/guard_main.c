@@ -44,8 +44,7 @@
 #define PATIENCE (50 * MS) /* for one thaw, before the next is begun */
 #define AGAIN (50 * MS)    /* then what was not frozen yet is tried again */
 #define AGAIN_MOST (1000 * MS)
-#define TRIES_WHEN_DEAD 10             /* of a thaw that fails */
-#define NOT_DEAD_MOST (60 * 1000 * MS) /* it closed our socket and lives on */
+#define TRIES_WHEN_DEAD 10 /* of a thaw that fails */
 
 
 /* ------------------------------------------------------------------
@@ -175,6 +174,7 @@ static uint32_t count;
 static uint64_t acted;
 static guard_hello hello;
 static volatile unsigned char *results; /* shared with the thawing processes */
+static long thawing[GUARD_MOST];        /* these */
 static bool owner_dead, owner_gone; /* gone: it is dying, or closed its end */
 static bool hung_up;                /* nothing more will be said */
 static bool sent_away;
@@ -211,6 +211,7 @@ static void begin_thaw(uint32_t i) {
     results[i] = thaw(i);
     leave(0);
   }
+  thawing[i] = pid;
   if (pid < 0) {
     results[i] = thaw(i); /* no room for another process */
     return;
@@ -219,6 +220,15 @@ static void begin_thaw(uint32_t i) {
   struct timespec t = {.tv_nsec = (long)PATIENCE};
   CALL5(SYS_ppoll, &p, 1, &t, NULL, 0);
   CALL1(SYS_close, pidfd);
+}
+
+/* One that was killed has not said what came of it. */
+static void reap_thaws(void) {
+  long pid;
+  while ((pid = CALL4(SYS_wait4, -1, NULL, WNOHANG, NULL)) > 0)
+    for (uint32_t i = 0; i < count; i++)
+      if (thawing[i] == pid && results[i] == THAW_RUNS)
+        results[i] = THAW_FAILED;
 }
 
 static void has_acted(uint32_t i) {
@@ -275,7 +285,7 @@ static void afresh(void) {
 
 /* What is due, in the order given. */
 static void act(void) {
-  while (CALL4(SYS_wait4, -1, NULL, WNOHANG, NULL) > 0) {} /* of thaws */
+  reap_thaws();
   bool retry = now() >= again_at, left = false;
   for (uint32_t i = 0; i < count; i++) {
     item *t = &items[i];
@@ -361,8 +371,10 @@ static void rest(void) {
 static void finish_thaws(void) {
   struct timespec t = {.tv_nsec = (long)(1 * MS)};
   for (uint32_t i = 0; i < count; i++) {
-    for (int n = 0; n < 5000 && results[i] == THAW_RUNS; n++)
+    for (int n = 0; n < 5000 && results[i] == THAW_RUNS; n++) {
       CALL5(SYS_ppoll, NULL, 0, &t, NULL, 0);
+      reap_thaws();
+    }
     collect(i);
   }
 }
@@ -382,14 +394,16 @@ static _Noreturn void end(bool all_is_free) {
 }
 
 static _Noreturn void watch_over(void) {
-  uint64_t gone_at = 0;
+  uint64_t left_at = 0;
   for (;;) {
     listen_to_owner();
     if (sent_away) end(false);
     act();
     if (owner_gone && again_at == 0) end(!given_up);
-    if (owner_gone && gone_at == 0) gone_at = now();
-    if (owner_gone && !owner_dead && now() > gone_at + NOT_DEAD_MOST)
+    /* Not one that is only long in dying: its socket stays until then, and a
+       freeze of it that is under way may still succeed. */
+    if (hung_up && left_at == 0) left_at = now();
+    if (hung_up && !owner_dead && now() > left_at + hello.leave_ms * MS)
       end(false);
     rest();
   }

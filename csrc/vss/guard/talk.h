@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define GUARD_VERSION 0x53475202u
+#define GUARD_VERSION 0x53475203u
 #define GUARD_MOST 64 /* items; they are bits of a number */
 #define GUARD_NAME 48 /* bytes, of a record's name and its NUL */
 
@@ -30,6 +30,8 @@ enum {
 /* Owner to guard, first. */
 typedef struct guard_hello {
   uint32_t version, count;
+  uint32_t leave_ms; /* an owner that has closed its end and lives on: so long
+                        what cannot be let go is tried again */
   char record[GUARD_NAME]; /* with a dot before it while it is written; to be
                               unlinked when all was let go */
   struct {

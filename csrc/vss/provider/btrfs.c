@@ -10,6 +10,9 @@
 ** that it ends in zeros (btrfs with no-holes): writers that hold still are
 ** needed here too.
 **
+** It costs that one commit: the place is made behind the syncfs, which finds
+** nothing to commit where nobody writes, and is in the snapshot's transaction.
+**
 ** Where it lies: <place>/shadow. The place is below the mount's root when that
 ** is another subvolume and we may write there, else below the subvolume
 ** itself. Its parent, .saros-shadows, is a subvolume of its own, so that a
@@ -40,7 +43,7 @@
 
 typedef struct btrfs_self {
   int source; /* the subvolume */
-  int place;
+  int place;  /* made by commit, -1 before */
 } btrfs_self;
 
 
@@ -192,7 +195,7 @@ static error *btrfs_prepare(shadow *s, saros_op *op) {
   if (self->source < 0)
     return error_of_errno(SAROS_FACADE_VSS, errno,
                           "the subvolume cannot be opened", s->from->subvolume);
-  e = place_make(s, true, &self->place);
+  e = place_look(s);
   if (e == NULL) e = btrfs_warn_nested(s, self->source);
   return e != NULL ? e : presync(self->source, -1, op);
 }
@@ -229,8 +232,21 @@ static error *commit_failed(const shadow *s, int number) {
 }
 
 
+/* What the snapshot would have met itself is told as it tells it. */
+static error *no_place(const shadow *s, error *why) {
+  switch (why->number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS: return error_because(commit_failed(s, why->number), why);
+    default: return why;
+  }
+}
+
+
+/* The place is made behind the syncfs: there the commit that the snapshot needs
+   anyway writes it too, and no other one is needed. */
 static error *btrfs_commit(shadow *s) {
-  const btrfs_self *self = s->self;
+  btrfs_self *self = s->self;
   struct btrfs_ioctl_vol_args_v2 args = {.fd = self->source,
                                          .flags = BTRFS_SUBVOL_RDONLY};
   memcpy(args.name, BTRFS_SHADOW, sizeof BTRFS_SHADOW);
@@ -238,6 +254,8 @@ static error *btrfs_commit(shadow *s) {
   /* The snapshot waits for what it has begun to write out itself, but can miss
      what another thread of the kernel is just about to. */
   if (syncfs(self->source) != 0) return commit_failed(s, errno);
+  error *e = place_make(s, true, &self->place);
+  if (e != NULL) return no_place(s, e);
   if (ioctl(self->place, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
     return commit_failed(s, errno);
   provider_step();
@@ -307,6 +325,7 @@ const provider provider_btrfs = {
         "one instant of the whole subvolume; it shares its blocks with "
         "the original and is gone with that disk",
     .rank = 100,
+    .late = true,
     .probe = btrfs_probe,
     .plan = btrfs_plan,
     .prepare = btrfs_prepare,

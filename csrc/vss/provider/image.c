@@ -351,5 +351,6 @@ const provider provider_image = {
     .surface = image_surface,
     .revert = NULL,
     .loosen = image_loosen,
+    .stays = image_stays,
     .place_of = image_place_of,
 };

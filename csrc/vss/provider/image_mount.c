@@ -213,3 +213,10 @@ error *image_loosen(const value *keep, char **path) {
   image_let_go(&r);
   return e;
 }
+
+
+char *image_stays(const value *keep) {
+  char *path = NULL;
+  error_unref(keep_path_in(keep, "place", IMAGE_CLONE, &path));
+  return path;
+}

@@ -88,6 +88,7 @@ error *image_mount(const image_copy *c, char **device);
 bool image_surfaced(const value *keep);
 error *image_surface(const value *keep, saros_op *op, char **device);
 error *image_loosen(const value *keep, char **path);
+char *image_stays(const value *keep);
 
 #ifdef SAROS_TEST
 extern unsigned image_pieces_most; /* of an image, without a warning */

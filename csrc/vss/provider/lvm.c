@@ -270,4 +270,6 @@ const provider provider_lvm = {
     .verify = lvm_verify,
     .surfaced = lvm_surfaced,
     .surface = lvm_surface,
+    .loosen = lvm_loosen,
+    .stays = lvm_stays,
 };

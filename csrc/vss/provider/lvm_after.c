@@ -230,3 +230,87 @@ error *lvm_surface(const value *keep, saros_op *op, char **device) {
   if (place >= 0) close(place);
   return e;
 }
+
+
+/* ------------------------------------------------------------------
+** A volume like any other
+** ---------------------------------------------------------------- */
+
+/* As the device mapper calls it: a hyphen in a name is two. */
+static void put_doubled(buffer *b, const char *name) {
+  for (; *name != '\0'; name++) {
+    buffer_byte(b, *name);
+    if (*name == '-') buffer_byte(b, '-');
+  }
+}
+
+char *lvm_stays(const value *keep) {
+  buffer b = BUFFER_EMPTY;
+  buffer_text(&b, "/dev/mapper/");
+  put_doubled(&b, text_of(keep, "group"));
+  buffer_byte(&b, '-');
+  put_doubled(&b, text_of(keep, "name"));
+  char *path = b.failed ? NULL : buffer_take(&b);
+  buffer_free(&b);
+  return path;
+}
+
+/* Nobody may be in it: he would go on with what is somebody else's then. */
+static error *unmount_unused(const char *root) {
+  struct statx sx;
+  while (statx(AT_FDCWD, root, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &sx) ==
+             0 &&
+         (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) {
+    if (umount2(root, UMOUNT_NOFOLLOW) == 0) continue;
+    if (errno == EBUSY)
+      return error_at(vss_error(VSS_E_VOLUME_IN_USE,
+                                "the shadow copy %s is in use: somebody has a "
+                                "file open in it, or works there",
+                                root),
+                      root);
+    return error_of_errno(SAROS_FACADE_VSS, errno,
+                          "cannot unmount the snapshot", root);
+  }
+  return NULL;
+}
+
+static error *make_writable(const lvm_volume *v, int lock) {
+  char name[300];
+  error *e = activate(v, lock);
+  provider_step();
+  if (e != NULL || v->attr[0] == '\0' || v->attr[1] == 'w') return e;
+  snprintf(name, sizeof name, "%s/%s", v->vg, v->lv);
+  const char *argv[] = {"lvchange", "--permission", "rw",
+                        "--quiet",  name,           NULL};
+  tool_call call = {.argv = argv, .lock = lock, .seconds = REMOVE_SECONDS};
+  return tool_run(&call, NULL);
+}
+
+/* Its tag stays, so that it can still be taken away while it has a record. */
+error *lvm_loosen(const value *keep, char **path) {
+  lvm_volume v = {0};
+  int place, lock = -1;
+  char *root = NULL;
+  *path = NULL;
+  error *e = place_open(keep, &place);
+  if (e == NULL) e = keep_path_in(keep, "place", LVM_ROOT, &root);
+  if (e == NULL && place >= 0)
+    e = tool_lock(place, LVM_LOCK, WAIT_SECONDS, &lock);
+  if (e == NULL) e = find(keep, NULL, &v);
+  if (e == NULL) e = check_volume(keep, &v);
+  if (e == NULL) e = unmount_unused(root);
+  provider_step();
+  if (e == NULL) e = make_writable(&v, lock);
+  provider_step();
+  if (e == NULL && (*path = mem_text(v.path)) == NULL) e = error_no_memory();
+  if (e == NULL && place >= 0) e = remove_entries(place, root);
+  value_free(v.answer);
+  if (lock >= 0) close(lock);
+  if (place >= 0) close(place);
+  mem_free(root);
+  if (e == NULL) e = place_remove(keep); /* there is nothing of it there */
+  if (e == NULL) return NULL;
+  mem_free(*path);
+  *path = NULL;
+  return e;
+}

@@ -3,7 +3,8 @@
 ** to lvm*.c.
 **
 **   lvm.c         a snapshot's life: probe, plan, prepare, commit, finish
-**   lvm_after.c   what whoever comes later does with it: destroy, verify
+**   lvm_after.c   what whoever comes later does with it: destroy, verify,
+**                 surface, loosen
 **   lvm_ask.c     questions to LVM and their answers
 */
 #ifndef SAROS_VSS_PROVIDER_LVM_PARTS_H
@@ -41,6 +42,8 @@ error *lvm_destroy(const value *keep, saros_op *op);
 error *lvm_verify(const value *keep);
 bool lvm_surfaced(const value *keep);
 error *lvm_surface(const value *keep, saros_op *op, char **device);
+error *lvm_loosen(const value *keep, char **path);
+char *lvm_stays(const value *keep);
 /* Mounts the volume at <place>/root. */
 error *lvm_mount(const char *device, const char *root, const char *type);
 

@@ -18,21 +18,13 @@
 
 local core = require "saros.core"
 
+local arguments = require "saros.vss.arguments"
+
 local call = core.session_call
+local check, check_fields = arguments.check, arguments.check_fields
 
 ---@class saros.vss.session
 local session = {}
-
--- Raises in the script's line when an argument is of another type.
-local function check(method, name, item, kinds, optional)
-  if item == nil and optional then return end
-  local is = type(item)
-  for kind in kinds:gmatch "[^|]+" do
-    if is == kind then return end
-  end
-  error(("session:%s: argument '%s': %s expected, got %s")
-    :format(method, name, kinds:gsub("|", " or "), is), 3)
-end
 
 --- Begins a backup.
 ---@param document? string what `save` gave: to go on with its shadows
@@ -67,6 +59,9 @@ end
 ---@param state saros.vss.backup_state
 function session:set_backup_state(state)
   check("set_backup_state", "state", state, "table")
+  check_fields("set_backup_state", "state", state, { type = "string|number",
+    select_components = "boolean", bootable_system_state = "boolean",
+    partial_files = "boolean" })
   call(self, "set_backup_state", state)
 end
 
@@ -102,11 +97,23 @@ end
 ---@field require? string[] writers (by id, instance or name) without which it fails
 ---@field exclude? string[] writers that are left out
 
+---@class saros.vss.left_out
+---@field id string
+---@field instance string
+---@field name string
+---@field code integer how it failed
+---@field code_name string
+---@field message string
+
 --- Finds the writers, of this process and of others, and asks who they are.
+--- Whoever cannot say so takes no part, and is named in the result: an
+--- application that was not asked to hold still.
 ---@param choice? saros.vss.choice
----@return saros.operation
+---@return saros.operation op its result: `{ left_out = saros.vss.left_out[] }`
 function session:gather_writer_metadata(choice)
   check("gather_writer_metadata", "choice", choice, "table", true)
+  check_fields("gather_writer_metadata", "choice", choice,
+    { require = "table", exclude = "table" })
   return call(self, "gather_writer_metadata", choice or {})
 end
 
@@ -162,12 +169,14 @@ function session:prepare_for_backup()
 end
 
 --- Takes the shadows: writers hold still, all of it at one instant.
----@return saros.operation op its result: `{ set, held, skew, snapshots, writers }`
+---@return saros.operation op its result: `{ set, held, rehearsed, skew, snapshots, writers }`
 function session:do_snapshot_set()
   return call(self, "do_snapshot_set", {})
 end
 
---- Asks how the writers fare; then `writer_status` answers.
+--- Asks how the writers fare; then `writer_status` answers. Whoever is not
+--- there any more, or, in another process, does not answer within
+--- `timeouts.identify`, has failed with VSS_E_WRITER_NOT_RESPONDING.
 ---@return saros.operation
 function session:gather_writer_status()
   return call(self, "gather_writer_status", {})
@@ -197,6 +206,7 @@ end
 ---@field provider string
 ---@field consistency string "atomic", "held", "per-file", "fuzzy", "live"
 ---@field held number seconds that writes were held for it
+---@field rehearsed? number seconds that writes waited once before, while the freeze was tried out
 ---@field attributes integer bits of `vss.attribute`
 ---@field created string RFC 3339
 ---@field warnings? string[]
@@ -297,7 +307,8 @@ function session:abort_backup()
 end
 
 --- Deletes a shadow, or a set, one after the other; stops at the first that
---- cannot be deleted and raises.
+--- cannot be deleted and raises: then `err.op:status()` has `deleted`, how many
+--- were, and `not_deleted`, the id of that one.
 ---@param id string
 ---@param options? { set: boolean?, force: boolean? } set: `id` is a set's
 ---@return integer deleted how many
@@ -305,21 +316,33 @@ end
 function session:delete_snapshots(id, options)
   check("delete_snapshots", "id", id, "string")
   check("delete_snapshots", "options", options, "table", true)
+  check_fields("delete_snapshots", "options", options,
+    { set = "boolean", force = "boolean" })
   options = options or {}
   local r = call(self, "delete_snapshots",
     { id = id, set = options.set, force = options.force })
   return r.deleted, r.not_deleted
 end
 
+---@class saros.vss.broken
+---@field id string
+---@field original string
+---@field path string where it is
+---@field device? string
+---@field stays? string `path` is a mount, and after a restart of the machine nobody mounts it again: this is what can be mounted then
+
 --- Turns a set into plain data: what was made stays, and is nobody's shadow.
---- `writable`: it may be written to, and of the provider `image` it is the
---- file of an image then. If that fails, call it again: nothing is lost.
+--- `writable`: it may be written to, and is mounted no more: of the provider
+--- `image` it is the file of an image then, of `lvm` a volume. If that fails,
+--- call it again: nothing is lost.
 ---@param set string
 ---@param options? { writable: boolean? }
----@return { id: string, original: string, path: string, device: string? }[] paths where it is
+---@return saros.vss.broken[] paths
 function session:break_snapshot_set(set, options)
   check("break_snapshot_set", "set", set, "string")
   check("break_snapshot_set", "options", options, "table", true)
+  check_fields("break_snapshot_set", "options", options,
+    { writable = "boolean" })
   return call(self, "break_snapshot_set",
     { set = set, writable = (options or {}).writable })
 end
@@ -331,13 +354,16 @@ function session:import_snapshots()
 end
 
 --- Rolls the original back to a persistent shadow of btrfs (all others:
---- SAROS_E_NOTIMPL). Who has files open there goes on with what was; what is
---- mounted of it or nested in it forbids it.
+--- SAROS_E_NOTIMPL). Who has files open there would go on with what was, and
+--- what he writes would be lost: VSS_E_VOLUME_IN_USE names them, and `force`
+--- does it all the same. What is mounted of it or nested in it forbids it, also
+--- with `force`.
 ---@param id string
----@param options? { force: boolean? }
+---@param options? { force: boolean? } force: also when somebody has files open there
 function session:revert_to_snapshot(id, options)
   check("revert_to_snapshot", "id", id, "string")
   check("revert_to_snapshot", "options", options, "table", true)
+  check_fields("revert_to_snapshot", "options", options, { force = "boolean" })
   call(self, "revert_to_snapshot", { id = id, force = (options or {}).force })
 end
 

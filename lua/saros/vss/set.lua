@@ -9,8 +9,10 @@ local core = require "saros.core"
 ---@class saros.vss.set: { [string]: saros.vss.snapshot }
 ---@field id string
 ---@field held number seconds that anybody had to hold still
+---@field rehearsed number seconds that writes waited once before, while the freeze was tried out
 ---@field skew { a: string, b: string, seconds: number }[] of each pair: 0 when both are of one instant
 ---@field writers { id: string, name: string, state: integer, failure: integer }[] those that took part
+---@field left_out saros.vss.left_out[] those that could not say who they are, and were not asked
 local set = {}
 
 -- What a script does not see: by set.
@@ -55,6 +57,10 @@ function class.__tostring(self)
     lines[#lines + 1] = ("%s  %s (%s, %s)"):format(path, self[path].path,
       self[path].provider, self[path].consistency)
   end
+  for _, writer in ipairs(self.left_out) do
+    lines[#lines + 1] = ("the writer %s was left out: %s"):format(writer.name,
+      writer.message)
+  end
   return table.concat(lines, "\n")
 end
 
@@ -68,8 +74,9 @@ function class.__pairs(self)
 end
 
 function set._new(session, outcome, o)
-  local made = { id = outcome.set, held = outcome.held, skew = outcome.skew,
-    writers = outcome.writers }
+  local made = { id = outcome.set, held = outcome.held,
+    rehearsed = outcome.rehearsed, skew = outcome.skew,
+    writers = outcome.writers, left_out = o.left_out or {} }
   for i, path in ipairs(o.paths) do made[path] = outcome.snapshots[i] end
   hidden[made] = { session = session, paths = o.paths, tells = o.tells,
     components = o.components }

@@ -21,14 +21,29 @@ local function touch(a, b)
   return a:sub(1, #b) == b or b:sub(1, #a) == a
 end
 
-local function concerns(component, paths)
+-- A writer may call a directory by another name than who asks: by a link.
+local function concerns(component, paths, real)
   if #component.files == 0 then return true end
   for _, file in ipairs(component.files) do
     for _, path in ipairs(paths) do
-      if touch(file, path) then return true end
+      if touch(file, path) or touch(real[file], real[path]) then return true end
     end
   end
   return false
+end
+
+-- Where all that is named leads, by its name.
+local function real_paths(writers, paths)
+  local list, real = table.move(paths, 1, #paths, 1, {}), {}
+  for _, writer in ipairs(writers) do
+    for _, c in ipairs(writer.components) do
+      table.move(c.files, 1, #c.files, #list + 1, list)
+    end
+  end
+  local found, err = core.real_paths(list):wait()
+  if not found then error(err, 0) end
+  for i, path in ipairs(list) do real[path] = found[i] end
+  return real
 end
 
 local function named(list, writer)
@@ -43,11 +58,12 @@ local function named(list, writer)
 end
 
 local function choose_components(session, o)
-  local chosen = {}
-  for _, writer in ipairs(session:writers()) do
+  local chosen, writers = {}, session:writers()
+  local real = real_paths(writers, o.paths)
+  for _, writer in ipairs(writers) do
     local needed = named(o.writers.require, writer)
     for _, c in ipairs(writer.components) do
-      if needed or concerns(c, o.paths) then
+      if needed or concerns(c, o.paths, real) then
         session:add_component(writer.instance, c.name)
         chosen[#chosen + 1] = { writer = writer.instance, component = c.name }
       end
@@ -88,7 +104,8 @@ local function make(session, o)
   session:set_backup_state { type = o.type, select_components = true }
   o.components = {}
   if o.tells then
-    step(session:gather_writer_metadata(o.writers), 1, 10, "writers")
+    o.left_out = step(session:gather_writer_metadata(o.writers), 1, 10,
+      "writers").left_out
     o.components = choose_components(session, o)
   end
   core.report { done = 10, total = 100, phase = "paths" }
