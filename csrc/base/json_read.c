@@ -109,26 +109,6 @@ static bool no_memory(reader *r) {
 ** Strings
 ** ---------------------------------------------------------------- */
 
-static void put_character(buffer *b, unsigned c) {
-  if (c < 0x80) {
-    buffer_byte(b, (char)c);
-    return;
-  }
-  if (c < 0x800) {
-    buffer_byte(b, (char)(0xC0 | c >> 6));
-  } else {
-    if (c < 0x10000) {
-      buffer_byte(b, (char)(0xE0 | c >> 12));
-    } else {
-      buffer_byte(b, (char)(0xF0 | c >> 18));
-      buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
-    }
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-  }
-  buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-}
-
-
 static bool read_hex(reader *r, unsigned *c) {
   *c = 0;
   for (int i = 0; i < 4; i++, r->at++) {
@@ -166,7 +146,7 @@ static bool read_unicode(reader *r, buffer *b) {
       return expected(r, second, "the second half of a surrogate pair");
     high = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
   }
-  put_character(b, high);
+  text_put_utf8(b, high);
   return true;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -31,6 +32,8 @@ bool text_is_utf8(const char *data, size_t size);
 /* The bytes (1 to 4) of the UTF-8 character that `data` begins with; 0 when
    it begins with none. */
 size_t text_utf8(const char *data, size_t size);
+/* A character as one to four bytes of UTF-8. */
+void text_put_utf8(buffer *b, uint32_t c);
 /* For a person, a terminal or a log: control characters (also C1 and DEL),
    backslashes and bytes that are not UTF-8 as \n, \t, \xHH. */
 void text_escape(buffer *b, const char *data, size_t size);

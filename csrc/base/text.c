@@ -31,6 +31,26 @@ size_t text_utf8(const char *data, size_t size) {
 }
 
 
+void text_put_utf8(buffer *b, uint32_t c) {
+  if (c < 0x80) {
+    buffer_byte(b, (char)c);
+    return;
+  }
+  if (c < 0x800) {
+    buffer_byte(b, (char)(0xC0 | c >> 6));
+  } else {
+    if (c < 0x10000) {
+      buffer_byte(b, (char)(0xE0 | c >> 12));
+    } else {
+      buffer_byte(b, (char)(0xF0 | c >> 18));
+      buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
+    }
+    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
+  }
+  buffer_byte(b, (char)(0x80 | (c & 0x3F)));
+}
+
+
 bool text_is_utf8(const char *data, size_t size) {
   while (size > 0) {
     size_t length = text_utf8(data, size);

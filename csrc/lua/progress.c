@@ -106,9 +106,14 @@ static int next_status(lua_State *L, state *s, iterator *it) {
   bool over = op_is_over(it->op);
   if (!over && !it->first && !it->m.moved) return await(L, s, it);
   it->first = it->m.moved = false;
-  if (over) op_observe(it->op);
   value *v = op_status(it->op);
+  if (!over && op_is_over(it->op)) { /* ended meanwhile: v may say so, or not */
+    value_free(v);
+    v = op_status(it->op);
+    over = true;
+  }
   if (v == NULL) return luaL_error(L, "not enough memory");
+  if (over) op_observe(it->op);
   if (over) detach(L, it);
   convert_push_and_free(L, v);
   return 1;

@@ -98,20 +98,6 @@ static uint32_t lower(uint32_t c) {
   return (uint32_t)((int32_t)c + f->difference);
 }
 
-static void put(buffer *b, uint32_t c) {
-  if (c < 0x800) {
-    buffer_byte(b, (char)(0xC0 | c >> 6));
-  } else if (c < 0x10000) {
-    buffer_byte(b, (char)(0xE0 | c >> 12));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-  } else {
-    buffer_byte(b, (char)(0xF0 | c >> 18));
-    buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-  }
-  buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-}
-
 void repo_fold(buffer *b, const char *text, size_t size) {
   while (size > 0) {
     const unsigned char *from = (const unsigned char *)text;
@@ -121,10 +107,7 @@ void repo_fold(buffer *b, const char *text, size_t size) {
                           : from[0] & (0xFFu >> (n + 1));
     for (size_t i = 1; i < n; i++) c = c << 6 | (from[i] & 0x3Fu);
     c = lower(c);
-    if (c < 0x80)
-      buffer_byte(b, (char)c);
-    else
-      put(b, c);
+    text_put_utf8(b, c);
     if (n == 0) n = 1;
     text += n;
     size -= n;

@@ -13,24 +13,6 @@
 ** Encodings
 ** ---------------------------------------------------------------- */
 
-static void put(buffer *b, uint32_t c) {
-  if (c < 0x80) {
-    buffer_byte(b, (char)c);
-    return;
-  }
-  if (c < 0x800) {
-    buffer_byte(b, (char)(0xC0 | c >> 6));
-  } else if (c < 0x10000) {
-    buffer_byte(b, (char)(0xE0 | c >> 12));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-  } else {
-    buffer_byte(b, (char)(0xF0 | c >> 18));
-    buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-  }
-  buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-}
-
 /* Halves of a pair that stand alone, and half a unit, are U+FFFD. */
 static void put_utf16(buffer *b, const unsigned char *text, size_t size,
                       bool big) {
@@ -47,7 +29,7 @@ static void put_utf16(buffer *b, const unsigned char *text, size_t size,
       c = pair ? 0x10000 + ((c - 0xD800) << 10) + (other - 0xDC00) : 0xFFFD;
       if (pair) i += 2;
     }
-    put(b, c);
+    text_put_utf8(b, c);
   }
 }
 

@@ -23,24 +23,6 @@ static uint32_t decode(const char *text, size_t length) {
   return c;
 }
 
-static void encode(buffer *b, uint32_t c) {
-  if (c < 0x80) {
-    buffer_byte(b, (char)c);
-  } else if (c < 0x800) {
-    buffer_byte(b, (char)(0xC0 | c >> 6));
-    buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-  } else if (c < 0x10000) {
-    buffer_byte(b, (char)(0xE0 | c >> 12));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-  } else {
-    buffer_byte(b, (char)(0xF0 | c >> 18));
-    buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-  }
-}
-
 /* A prefix, and so many hex digits. */
 static void put_hex(buffer *b, const char *prefix, uint32_t c, int digits) {
   buffer_text(b, prefix);
@@ -195,7 +177,7 @@ static size_t unescape(buffer *b, const char *text, size_t size) {
     case 'U':
       if (!number(text + 1, size - 1, digits, 16, &c)) return 0;
       if (!is_character(c)) return 0;
-      encode(b, c);
+      text_put_utf8(b, c);
       return 1 + digits;
     default:
       if (!number(text, size, 3, 8, &c) || c > 255) return 0;

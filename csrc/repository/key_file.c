@@ -63,7 +63,7 @@ static error *get_salt(const value *map, uint8_t salt[64]) {
   buffer b = BUFFER_EMPTY;
   error *e = get_bytes(map, "salt", &b);
   if (e == NULL && b.size != 64) e = damaged("its salt is not of 64 bytes");
-  if (e == NULL) memcpy(salt, b.data, 64);
+  if (e == NULL && b.data != NULL) memcpy(salt, b.data, 64);
   buffer_free(&b);
   return e;
 }
@@ -206,7 +206,7 @@ bool repo_key_text_read(repo_key *key, const char *text, size_t size) {
 
 static char *put(char *at, const char *text) {
   size_t size = strlen(text);
-  memcpy(at, text, size);
+  for (size_t i = 0; i < size; i++) at[i] = text[i];
   return at + size;
 }
 

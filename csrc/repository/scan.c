@@ -117,22 +117,7 @@ static bool hex4(repo_scan *s, uint32_t *c) {
 }
 
 static void put_character(buffer *b, uint32_t c) {
-  char text[4];
-  size_t n = 0;
-  if (c < 0x80) {
-    text[n++] = (char)c;
-  } else if (c < 0x800) {
-    text[n++] = (char)(0xC0 | c >> 6);
-  } else if (c < 0x10000) {
-    text[n++] = (char)(0xE0 | c >> 12);
-    text[n++] = (char)(0x80 | (c >> 6 & 0x3F));
-  } else {
-    text[n++] = (char)(0xF0 | c >> 18);
-    text[n++] = (char)(0x80 | (c >> 12 & 0x3F));
-    text[n++] = (char)(0x80 | (c >> 6 & 0x3F));
-  }
-  if (c >= 0x80) text[n++] = (char)(0x80 | (c & 0x3F));
-  if (b != NULL) buffer_put(b, text, n);
+  if (b != NULL) text_put_utf8(b, c);
 }
 
 /* What follows "\u"; a surrogate has its other half behind it. */

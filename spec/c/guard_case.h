@@ -107,6 +107,15 @@ static inline int farewell(owner *o) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
+/* The guard first, so that it cannot act. */
+static inline void kill_both(owner *o) {
+  kill(o->n.guard, SIGSTOP);
+  kill(o->n.guard, SIGKILL);
+  kill(o->pid, SIGKILL);
+  farewell(o);
+  await_end(o->n.guard);
+}
+
 static inline int hold_and_wait(int which) {
   guard *g = arm_one(which, LONG_MS);
   if (g == NULL || !guard_mark(g, 0, true)) return 1;

@@ -174,4 +174,17 @@ static inline bool is_pattern(const buffer *b, size_t size, size_t start) {
   return true;
 }
 
+static server s;
+
+static inline const char *at(const char *path) {
+  static _Thread_local char url[4096];
+  snprintf(url, sizeof url, "http://127.0.0.1:%d/%s", s.port, path);
+  return url;
+}
+
+static inline void told_free(told *t, http_request *r) {
+  buffer_free(&t->body);
+  http_unref(r);
+}
+
 #endif

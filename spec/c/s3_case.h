@@ -12,8 +12,6 @@
 #include "http_case.h"
 #include "repository/store/s3_parts.h"
 
-static server s;
-
 #define ACCESS "AKTEST"
 #define SECRET "sEcReT/canary+key"
 #define TOKEN "tOkEn/canary=="

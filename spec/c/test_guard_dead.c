@@ -292,11 +292,7 @@ TEST(both_are_killed_and_the_record_tells) {
     CHECK(guard_recover(runtime, report) == NULL);
     CHECK_INT(report->count, 0); /* they live: it is not ours to touch */
     CHECK(is_frozen(which));
-    kill(o.n.guard, SIGSTOP);
-    kill(o.n.guard, SIGKILL);
-    kill(o.pid, SIGKILL);
-    farewell(&o);
-    await_end(o.n.guard);
+    kill_both(&o);
     CHECK(is_frozen(which));
     CHECK_INT(names_in(records()), 1);
     CHECK(guard_recover(runtime, report) == NULL);
@@ -313,11 +309,7 @@ TEST(what_moved_is_found) {
   NEEDS_VOLUMES;
   owner o = make_owner(hold_and_wait, EXT4);
   meet(&o);
-  kill(o.n.guard, SIGSTOP);
-  kill(o.n.guard, SIGKILL);
-  kill(o.pid, SIGKILL);
-  farewell(&o);
-  await_end(o.n.guard);
+  kill_both(&o);
   mkdir(in("else where"), 0755);
   CHECK_INT(mount(volumes[EXT4].path, in("else where"), NULL, MS_MOVE, NULL),
             0);

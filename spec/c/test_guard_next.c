@@ -100,11 +100,7 @@ TEST(what_the_dead_left_is_thawed_first) {
   NEEDS_VOLUMES;
   owner o = make_owner(hold_and_wait, XFS);
   meet(&o);
-  kill(o.n.guard, SIGSTOP);
-  kill(o.n.guard, SIGKILL);
-  kill(o.pid, SIGKILL);
-  farewell(&o);
-  await_end(o.n.guard);
+  kill_both(&o);
   awaited = device_of(EXT4);
   CHECK(await_others(NULL) == NULL);
   CHECK(is_frozen(XFS));

@@ -6,19 +6,6 @@
 */
 #include "http_case.h"
 
-static server s;
-
-static const char *at(const char *path) {
-  static char url[4096];
-  snprintf(url, sizeof url, "http://127.0.0.1:%d/%s", s.port, path);
-  return url;
-}
-
-static void told_free(told *t, http_request *r) {
-  buffer_free(&t->body);
-  http_unref(r);
-}
-
 /* ------------------------------------------------------------------
 ** What is right
 ** ---------------------------------------------------------------- */

@@ -9,14 +9,6 @@
 
 #include "http_case.h"
 
-static server s;
-
-static const char *at(const char *path) {
-  static _Thread_local char url[512];
-  snprintf(url, sizeof url, "http://127.0.0.1:%d/%s", s.port, path);
-  return url;
-}
-
 static http_request *start(const char *path, http_ask ask, void *context) {
   error *e = NULL;
   ask.url = at(path);
@@ -27,11 +19,6 @@ static http_request *start(const char *path, http_ask ask, void *context) {
   http_request *r = http_start(&ask, &e);
   if (r == NULL) printf("%s\n", e->message);
   return r;
-}
-
-static void finish(told *t, http_request *r) {
-  buffer_free(&t->body);
-  http_unref(r);
 }
 
 /* ------------------------------------------------------------------
@@ -47,7 +34,7 @@ TEST(cancel_while_it_waits_for_an_answer) {
   CHECK_INT(t.end, HTTP_CANCELLED);
   CHECK_INT(t.dones, 1);
   http_cancel(r); /* too late, and no harm */
-  finish(&t, r);
+  told_free(&t, r);
 }
 
 TEST(cancel_before_it_begins) {
@@ -57,7 +44,7 @@ TEST(cancel_before_it_begins) {
   CHECK(await(r) != NULL);
   CHECK(t.end == HTTP_CANCELLED || t.end == HTTP_WHOLE);
   CHECK_INT(t.dones, 1);
-  finish(&t, r);
+  told_free(&t, r);
 }
 
 typedef struct canceller {
@@ -87,7 +74,7 @@ TEST(cancel_from_a_callback) {
     CHECK(await(r) != NULL);
     CHECK_INT(c.t.end, ends[i]);
     CHECK_INT(c.t.dones, 1);
-    finish(&c.t, r);
+    told_free(&c.t, r);
   }
 }
 
@@ -104,7 +91,7 @@ TEST(stopped_at_its_header) {
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_STOPPED);
   CHECK_INT(t.body.size, 0);
-  finish(&t, r);
+  told_free(&t, r);
 }
 
 /* Those that wait for their turn with a host end without ever going. */
@@ -127,7 +114,7 @@ TEST(cancel_in_the_queue) {
   char *most = server_ask(&s, "GET", "/held/q1/0", "");
   CHECK_TEXT(most, "2");
   free(most);
-  for (int i = 0; i < 6; i++) finish(&t[i], r[i]);
+  for (int i = 0; i < 6; i++) told_free(&t[i], r[i]);
 }
 
 TEST(so_many_go_to_one_host) {
@@ -142,7 +129,7 @@ TEST(so_many_go_to_one_host) {
   for (int i = 0; i < N; i++) {
     CHECK(await(r[i]) != NULL);
     CHECK_INT(t[i].end, HTTP_WHOLE);
-    finish(&t[i], r[i]);
+    told_free(&t[i], r[i]);
   }
   char *most = server_ask(&s, "GET", "/held/h1/0", "");
   CHECK_TEXT(most, "3");
@@ -186,7 +173,7 @@ TEST(paused_and_resumed) {
   CHECK_INT(p.t.end, HTTP_WHOLE);
   CHECK(is_pattern(&p.t.body, 200000, 0));
   CHECK(atomic_load(&p.pauses) > 5);
-  finish(&p.t, r);
+  told_free(&p.t, r);
 }
 
 TEST(stalls_end) {
@@ -194,25 +181,25 @@ TEST(stalls_end) {
   http_request *r = start("stall/s1", (http_ask){.stall_ms = 100}, &t);
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_STALLED);
-  finish(&t, r);
+  told_free(&t, r);
   t = (told){0};
   r = start("stallbody", (http_ask){.stall_ms = 100}, &t);
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_STALLED);
   CHECK(is_pattern(&t.body, 100, 0));
-  finish(&t, r);
+  told_free(&t, r);
   /* One byte now and then is too little where more is demanded; where it is
      not, it may take as long as it takes. */
   t = (told){0};
   r = start("drip/1000", (http_ask){.stall_ms = 300, .stall_bytes = 2000}, &t);
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_STALLED);
-  finish(&t, r);
+  told_free(&t, r);
   t = (told){0};
   r = start("drip/50", (http_ask){.stall_ms = 5000, .stall_bytes = 1}, &t);
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_WHOLE);
-  finish(&t, r);
+  told_free(&t, r);
 }
 
 /* ------------------------------------------------------------------
@@ -229,7 +216,7 @@ TEST(connections_are_used_again) {
     if (i == 0) snprintf(first, sizeof first, "%s", t.body.data);
     CHECK_TEXT(t.body.data, first);
     if (i > 0) CHECK(http_answer_of(r)->reused);
-    finish(&t, r);
+    told_free(&t, r);
   }
   http_drop(kept);
 }
@@ -251,7 +238,7 @@ TEST(dead_connections_are_no_failure) {
              http_answer_of(r)->reused);
     CHECK_INT(t.end, HTTP_WHOLE);
     CHECK_INT(t.heads, 1);
-    finish(&t, r);
+    told_free(&t, r);
   }
   /* What must not be sent twice does not go over one that may be dead. */
   for (int i = 0; i < 10; i++) {
@@ -262,7 +249,7 @@ TEST(dead_connections_are_no_failure) {
     CHECK(await(r) != NULL);
     CHECK_INT(t.end, HTTP_WHOLE);
     CHECK(!http_answer_of(r)->reused);
-    finish(&t, r);
+    told_free(&t, r);
   }
   http_drop(kept);
 }
@@ -297,7 +284,7 @@ static void *storm(void *context) {
           (which == 3 && t.end == HTTP_CUT));
     if (t.end == HTTP_WHOLE && which == 1)
       CHECK(is_pattern(&t.body, 100000, 0));
-    finish(&t, r);
+    told_free(&t, r);
   }
   return NULL;
 }
@@ -334,7 +321,7 @@ TEST(it_leaves_when_nothing_is_left) {
     http_request *r = start("ok/1000", (http_ask){0}, &t);
     CHECK(await(r) != NULL);
     CHECK_INT(t.end, HTTP_WHOLE);
-    finish(&t, r);
+    told_free(&t, r);
     http_settle();
     CHECK_INT(http_threads(), 0);
     CHECK_INT(descriptors(), before);
@@ -343,13 +330,13 @@ TEST(it_leaves_when_nothing_is_left) {
   told t = {0};
   http_request *r = start("ok/1000", (http_ask){0}, &t);
   CHECK(await(r) != NULL);
-  finish(&t, r);
+  told_free(&t, r);
   t = (told){0};
   r = start("ok/1000", (http_ask){0}, &t);
   CHECK(await(r) != NULL);
   CHECK(http_answer_of(r)->reused);
   CHECK_INT(http_threads(), 1);
-  finish(&t, r);
+  told_free(&t, r);
   http_drop(kept);
   http_settle();
   CHECK_INT(descriptors(), before);
@@ -370,7 +357,7 @@ static int in_child(unsigned kept, http_request *pending) {
   CHECK_INT(t.end, HTTP_WHOLE);
   CHECK(is_pattern(&t.body, 5000, 0));
   CHECK(!http_answer_of(r)->reused);
-  finish(&t, r);
+  told_free(&t, r);
   http_settle();
   return check_bad > 0;
 }
@@ -391,11 +378,11 @@ TEST(fork_in_the_middle) {
   free(server_ask(&s, "GET", "/release/f1", ""));
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_WHOLE);
-  finish(&t, r);
+  told_free(&t, r);
   r = start("ok/5000", (http_ask){0}, &u);
   CHECK(await(r) != NULL);
   CHECK_INT(u.end, HTTP_WHOLE);
-  finish(&u, r);
+  told_free(&u, r);
   http_drop(kept);
   http_settle();
 }
@@ -447,7 +434,7 @@ TEST(a_host_with_libcurl_of_its_own) {
   http_request *r = start("ok/1", (http_ask){0}, &t);
   CHECK(await(r) != NULL);
   CHECK_INT(t.end, HTTP_WHOLE); /* although the host has cleaned up */
-  finish(&t, r);
+  told_free(&t, r);
 }
 
 /* Memory that runs out at any moment: an error, or an end; never a leak. */
@@ -480,7 +467,7 @@ TEST(without_memory) {
     }
     bool reached = mem_fail_left() == 0;
     mem_fail_at(0);
-    finish(&t, r);
+    told_free(&t, r);
     http_settle();
     CHECK_INT(mem_blocks(), blocks);
     if (!reached) {

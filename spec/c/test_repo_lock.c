@@ -599,6 +599,9 @@ TEST(empty_ones_are_none) {
 }
 
 TEST(hostile_ones) {
+  static const char numbers[] =
+      "{\"time\":\"2020-01-01T00:00:00Z\",\"pid\":99999999999999,"
+      "\"exclusive\":true,\"saros\":{\"boot\":7,\"pids\":-1}}";
   static const char *const bad[] = {
       "",
       "{}",
@@ -608,7 +611,7 @@ TEST(hostile_ones) {
       "{\"time\":\"yesterday\"}",
       "{\"time\":\"2020-01-01T00:00:00Z\",\"hostname\":3,\"pid\":\"x\"}",
       "{\"time\":\"2020-01-01T00:00:00Z\",\"pid\":-5,\"saros\":[1]}",
-      "{\"time\":\"2020-01-01T00:00:00Z\",\"saros\":{\"boot\":7}}"};
+      numbers};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     repo_lock_file f = {0};
     repo_owner here;

@@ -80,21 +80,7 @@ static bool put_character(buffer *b, uint32_t c) {
                : c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF) || c == 0xFFFE ||
                      c == 0xFFFF)
     return false;
-  if (c < 0x80) {
-    buffer_byte(b, (char)c);
-  } else if (c < 0x800) {
-    buffer_byte(b, (char)(0xC0 | c >> 6));
-    buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-  } else {
-    if (c < 0x10000) {
-      buffer_byte(b, (char)(0xE0 | c >> 12));
-    } else {
-      buffer_byte(b, (char)(0xF0 | c >> 18));
-      buffer_byte(b, (char)(0x80 | (c >> 12 & 0x3F)));
-    }
-    buffer_byte(b, (char)(0x80 | (c >> 6 & 0x3F)));
-    buffer_byte(b, (char)(0x80 | (c & 0x3F)));
-  }
+  text_put_utf8(b, c);
   return true;
 }
 
