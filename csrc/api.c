@@ -71,7 +71,8 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(value_boolean),
                        F(log),
                        F(device_hold),
-                       F(device_release)
+                       F(device_release),
+                       F(op_detail)
 #undef F
 };
 

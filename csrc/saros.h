@@ -305,6 +305,9 @@ typedef struct saros_api {
      cannot be kept in mind. */
   saros_device *(*device_hold)(int fd, const char *why, const char *path);
   void (*device_release)(saros_device *hold); /* NULL is let go, too */
+  /* More for the status of an operation that works, also of one that will have
+     failed. Takes over the value; a NULL one is left out. */
+  void (*op_detail)(saros_op *op, const char *name, saros_value *v);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -411,6 +414,7 @@ SAROS_FN(saros_value *, value_boolean, (int b), (b))
 SAROS_PROC(log, (saros_log_level level, const char *area, const char *text), (level, area, text))
 SAROS_FN(saros_device *, device_hold, (int fd, const char *why, const char *path), (fd, why, path))
 SAROS_PROC(device_release, (saros_device *hold), (hold))
+SAROS_PROC(op_detail, (saros_op *op, const char *name, saros_value *v), (op, name, v))
 /* clang-format on */
 
 #undef SAROS_FN

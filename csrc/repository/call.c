@@ -81,10 +81,19 @@ static uint32_t failed(saros_op *op, error *e) {
   return code;
 }
 
+/* What memory is too short for is left out. */
+static void tell_details(repo_call *c) {
+  for (uint32_t i = 0; c->details != NULL && i < c->details->count; i++) {
+    const value_field *f = &c->details->as.fields[i];
+    saros_op_detail(c->op, f->name, give(f->item));
+  }
+}
+
 uint32_t repo_call_run(saros_op *op, void *self) {
   repo_call *c = self;
   c->op = op;
   error *e = c->work->run(c);
+  tell_details(c);
   if (e != NULL) return failed(op, e);
   if (c->output != NULL) {
     saros_value *v = give(c->output);
@@ -98,6 +107,7 @@ void repo_call_release(void *self) {
   repo_call *c = self;
   repo_value_wipe(c->options);
   value_free(c->output);
+  value_free(c->details);
   repo_unref(c->r);
   mem_free(c);
 }

@@ -17,6 +17,7 @@ typedef struct repo_call {
   repo *r;        /* a reference */
   value *options; /* NULL: none; wiped when it is over */
   value *output;  /* to be set; NULL: true */
+  value *details; /* a map: the status has it, also when the call fails */
   bool partial;   /* done, but not with everything: SAROS_S_PARTIAL */
 } repo_call;
 
@@ -60,5 +61,9 @@ error *repo_work_remove_key(repo_call *c);
 error *repo_work_change_password(repo_call *c);
 error *repo_work_locks(repo_call *c);
 error *repo_work_unlock(repo_call *c);
+/* work_care.c */
+error *repo_work_check(repo_call *c);
+error *repo_work_forget(repo_call *c);
+error *repo_work_prune(repo_call *c);
 
 #endif

@@ -17,6 +17,9 @@ static const repo_work works[] = {
     {"change_password", REPO_KIND("change_password", SAROS_NO_ESTIMATE),
      repo_work_change_password},
     {"locks", REPO_KIND("locks", SAROS_NO_ESTIMATE), repo_work_locks},
+    {"check", REPO_KIND("check", 0), repo_work_check},
+    {"forget", REPO_KIND("forget", 0), repo_work_forget},
+    {"prune", REPO_KIND("prune", 0), repo_work_prune},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 
