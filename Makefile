@@ -249,6 +249,9 @@ $(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(if $(SQLITE),-lsqlite3)
 
+# Feeds a fuzz target files.
+FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
+
 # Those about the repository have its objects, and its libraries.
 $(BUILD)/obj/spec/c/test_repo_%.o: private STATIC =
 $(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
@@ -257,8 +260,6 @@ $(BUILD)/spec/test_repo_%: $(BUILD)/obj/spec/c/test_repo_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(REPO_LIBS)
-# A fuzz target as a plain program: spec/fuzz/main.c feeds it files.
-FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
 $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o: private STATIC =
 $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
     $(REPO_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
@@ -267,6 +268,7 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
 
+# A fuzz target as a plain program.
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
 $(BUILD)/spec/fuzz_%: $(BUILD)/obj/spec/fuzz/fuzz_%.o $(C_OBJECTS) \
     $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources

@@ -79,8 +79,9 @@ static const char *field_line(http_head *h, const char *line, size_t size) {
   size_t from = name + 1, to = size;
   while (from < to && (line[from] == ' ' || line[from] == '\t')) from++;
   while (to > from && (line[to - 1] == ' ' || line[to - 1] == '\t')) to--;
-  if (memchr(line + from, '\0', to - from) != NULL)
-    return "there is a NUL in its header";
+  for (size_t i = from; i < to; i++)
+    if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7F)
+      return "there is a control character in its header";
   if (h->count == HTTP_HEAD_FIELDS) return http_head_too_large;
   if (!make_room(h, name + 1 + (to - from) + 1)) return http_no_memory;
   http_line *l = &h->lines[h->count++];

@@ -13,7 +13,7 @@ void http_show_url(const char *url, char *text, size_t size) {
   const char *host = strstr(url, "://");
   if (host != NULL) {
     host += 3;
-    buffer_put(&b, url, (size_t)(host - url));
+    text_escape(&b, url, (size_t)(host - url));
     size_t authority = strcspn(host, "/?#");
     for (size_t i = authority; i > 0; i--)
       if (host[i - 1] == '@') { /* what is before it is nobody's business */

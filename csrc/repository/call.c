@@ -89,27 +89,40 @@ static void tell_details(repo_call *c) {
   }
 }
 
-uint32_t repo_call_run(saros_op *op, void *self) {
-  repo_call *c = self;
-  c->op = op;
+static uint32_t carry_out(repo_call *c) {
   error *e = c->work->run(c);
   tell_details(c);
-  if (e != NULL) return failed(op, e);
+  if (e != NULL) return failed(c->op, e);
   if (c->output != NULL) {
     saros_value *v = give(c->output);
     if (v == NULL) return SAROS_E_OUTOFMEMORY;
-    saros_op_output(op, v);
+    saros_op_output(c->op, v);
   }
   return c->partial ? SAROS_S_PARTIAL : SAROS_S_OK;
 }
 
-void repo_call_release(void *self) {
-  repo_call *c = self;
+/* An operation that has a name is kept, in case that somebody asks for it; the
+   repository and its key shall not be kept with it. */
+static void let_go(repo_call *c) {
   repo_value_wipe(c->options);
   value_free(c->output);
   value_free(c->details);
   repo_unref(c->r);
-  mem_free(c);
+  c->options = c->output = c->details = NULL;
+  c->r = NULL;
+}
+
+uint32_t repo_call_run(saros_op *op, void *self) {
+  repo_call *c = self;
+  c->op = op;
+  uint32_t code = carry_out(c);
+  let_go(c);
+  return code;
+}
+
+void repo_call_release(void *self) {
+  let_go(self);
+  mem_free(self);
 }
 
 static bool is_pending(const char *name) {

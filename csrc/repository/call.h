@@ -65,5 +65,7 @@ error *repo_work_unlock(repo_call *c);
 error *repo_work_check(repo_call *c);
 error *repo_work_forget(repo_call *c);
 error *repo_work_prune(repo_call *c);
+/* restore.c */
+error *repo_work_restore(repo_call *c);
 
 #endif

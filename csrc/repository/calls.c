@@ -20,6 +20,7 @@ static const repo_work works[] = {
     {"check", REPO_KIND("check", 0), repo_work_check},
     {"forget", REPO_KIND("forget", 0), repo_work_forget},
     {"prune", REPO_KIND("prune", 0), repo_work_prune},
+    {"restore", REPO_KIND("restore", 0), repo_work_restore},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 

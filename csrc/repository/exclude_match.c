@@ -92,8 +92,8 @@ static size_t clean(const char *path, char *out) {
       while (n > stop && out[n] != '/') n--;
     } else if (parent && !rooted) {
       if (n > 0) out[n++] = '/';
-      memcpy(out + n, "..", 2);
-      n += 2;
+      out[n++] = '.';
+      out[n++] = '.';
       stop = n;
     } else if (!parent && length > 0 && !(length == 1 && path[at] == '.')) {
       if (n > (size_t)rooted) out[n++] = '/';
@@ -113,7 +113,7 @@ static size_t clean(const char *path, char *out) {
 
 static bool is_special(const char *text, size_t size) {
   for (size_t i = 0; i < size; i++)
-    if (memchr("\\[]*?", text[i], 5) != NULL) return true;
+    if (text[i] != '\0' && strchr("\\[]*?", text[i]) != NULL) return true;
   return false;
 }
 
@@ -152,8 +152,12 @@ static error *compile_parts(repo_pattern *p, const char *pattern, size_t size) {
   p->count = count_parts(p->text, size);
   repo_part *parts = mem_alloc(p->count * sizeof *parts);
   p->parts = mem_alloc(p->count * sizeof *p->parts);
-  error *e = parts == NULL || p->parts == NULL ? error_no_memory() : NULL;
-  if (e == NULL) split(parts, p->text, size);
+  if (parts == NULL || p->parts == NULL) {
+    mem_free(parts);
+    return error_no_memory();
+  }
+  split(parts, p->text, size);
+  error *e = NULL;
   p->only_any = true;
   for (size_t i = 0; e == NULL && i < p->count; i++) {
     if (!repo_glob_is_good(parts[i].text, parts[i].size))

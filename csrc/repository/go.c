@@ -178,7 +178,7 @@ static size_t unescape(buffer *b, const char *text, size_t size) {
   static const char letters[] = "abtnvfr";
   uint32_t c;
   if (size == 0) return 0;
-  const char *letter = memchr(letters, text[0], 7);
+  const char *letter = text[0] != '\0' ? strchr(letters, text[0]) : NULL;
   if (letter != NULL) {
     buffer_byte(b, (char)(7 + (letter - letters)));
     return 1;

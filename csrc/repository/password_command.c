@@ -100,25 +100,50 @@ static error *cancelled(void) {
 }
 
 
-/* Looks every TICK at `stop`, until there is something to read. */
-static error *await_output(int fd, const repo_stop *stop) {
+/* Whether it has come to its end, or was stopped, which is an error. It is not
+   reaped: until then nobody else can have its number, or its group's. */
+static error *look(pid_t pid, bool *over) {
+  siginfo_t info = {0};
+  *over = false;
+  if (waitid(P_PID, (id_t)pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) <
+      0)
+    return errno == EINTR ? NULL
+                          : repo_error(SAROS_E_STOLEN,
+                                       "somebody else reaped the password "
+                                       "command; how it ended is not known");
+  if (info.si_pid != pid) return NULL;
+  *over = info.si_code != CLD_STOPPED;
+  if (*over) return NULL;
+  return repo_error(SAROS_E_FAIL,
+                    "the password command was stopped; it must not ask at "
+                    "the terminal, which is not its own");
+}
+
+
+/* Looks every TICK at `stop` and at the program, until there is something to
+   read. What the program has started may still write when it is over. */
+static error *await_output(pid_t pid, int fd, const repo_stop *stop) {
   for (;;) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    bool over;
     if (repo_stopped(stop)) return cancelled();
     int n = poll(&p, 1, TICK);
     if (n > 0) return NULL;
     if (n < 0 && errno != EINTR)
       return error_of_errno(SAROS_FACADE_SAROS, errno,
                             "the password command cannot be waited for", NULL);
+    error *e = look(pid, &over);
+    if (e != NULL) return e;
   }
 }
 
 
-static error *collect(repo_password *p, int fd, const repo_stop *stop) {
+static error *collect(repo_password *p, pid_t pid, int fd,
+                      const repo_stop *stop) {
   for (;;) {
     char more;
     bool full = p->size == REPO_PASSWORD_MOST;
-    error *e = await_output(fd, stop);
+    error *e = await_output(pid, fd, stop);
     if (e != NULL) return e;
     ssize_t got =
         full ? read(fd, &more, 1)
@@ -133,24 +158,13 @@ static error *collect(repo_password *p, int fd, const repo_stop *stop) {
 }
 
 
-/* Its end, or that it was stopped. Not reaped yet: until then nobody else can
-   have its number, or its group's. */
 static error *await_end(pid_t pid, const repo_stop *stop) {
   for (;;) {
-    siginfo_t info = {0};
-    if (repo_stopped(stop)) return cancelled();
-    if (waitid(P_PID, (id_t)pid, &info,
-               WEXITED | WSTOPPED | WNOHANG | WNOWAIT) < 0 &&
-        errno != EINTR)
-      return repo_error(SAROS_E_STOLEN,
-                        "somebody else reaped the password command; how it "
-                        "ended is not known");
-    if (info.si_pid == pid && info.si_code == CLD_STOPPED)
-      return repo_error(SAROS_E_FAIL,
-                        "the password command was stopped; it must not ask "
-                        "at the terminal, which is not its own");
-    if (info.si_pid == pid) return NULL;
+    bool over;
     struct timespec little = {0, 5 * 1000 * 1000};
+    if (repo_stopped(stop)) return cancelled();
+    error *e = look(pid, &over);
+    if (e != NULL || over) return e;
     nanosleep(&little, NULL);
   }
 }
@@ -182,7 +196,7 @@ error *password_run(repo_password *p, const char *const argv[],
     return error_of_errno(SAROS_FACADE_SAROS, number,
                           "the password command cannot be started", NULL);
   }
-  e = collect(p, ends[0], stop);
+  e = collect(p, pid, ends[0], stop);
   close(ends[0]);
   if (e == NULL) e = await_end(pid, stop);
   if (e != NULL && e->code == SAROS_E_STOLEN) return e;

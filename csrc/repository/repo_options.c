@@ -7,18 +7,18 @@
 
 #include "repository/repo_parts.h"
 
+/* Not deeper than options can be. */
+static void wipe_texts(value *v) {
+  if (v->type == VALUE_STRING) repo_wipe(v->as.string.data, v->as.string.size);
+  for (uint32_t i = 0; v->type == VALUE_LIST && i < v->count; i++)
+    wipe_texts(v->as.items[i]);
+  for (uint32_t i = 0; v->type == VALUE_MAP && i < v->count; i++)
+    wipe_texts(v->as.fields[i].item);
+}
+
 void repo_value_wipe(value *v) {
   if (v == NULL) return;
-  /* Not deeper than options can be: they were copied. */
-  if (v->type == VALUE_STRING) repo_wipe(v->as.string.data, v->as.string.size);
-  for (uint32_t i = 0; v->type == VALUE_LIST && i < v->count; i++) {
-    repo_value_wipe(v->as.items[i]);
-    v->as.items[i] = NULL;
-  }
-  for (uint32_t i = 0; v->type == VALUE_MAP && i < v->count; i++) {
-    repo_value_wipe(v->as.fields[i].item);
-    v->as.fields[i].item = NULL;
-  }
+  wipe_texts(v);
   value_free(v);
 }
 

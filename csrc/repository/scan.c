@@ -155,11 +155,12 @@ static void unicode(repo_scan *s, buffer *b) {
 
 static void escape(repo_scan *s, buffer *b) {
   static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-  const char *found = s->at < s->end ? memchr(from, *s->at, 8) : NULL;
+  bool more = s->at < s->end && *s->at != '\0';
+  const char *found = more ? strchr(from, *s->at) : NULL;
   if (found != NULL) {
     s->at++;
     put_character(b, (unsigned char)to[found - from]);
-  } else if (s->at < s->end && *s->at == 'u') {
+  } else if (more && *s->at == 'u') {
     s->at++;
     unicode(s, b);
   } else {
@@ -259,11 +260,9 @@ static void skip_number(repo_scan *s) {
 
 /* All but lists and objects. */
 static void skip_scalar(repo_scan *s) {
-  if (s->at == s->end)
-    repo_scan_is_wrong(s, "a value");
-  else if (*s->at == '"')
+  if (s->at < s->end && *s->at == '"')
     string(s, NULL);
-  else if (*s->at == '-' || is_digit(s))
+  else if (is_digit(s) || (s->at < s->end && *s->at == '-'))
     skip_number(s);
   else if (!take_word(s, "true") && !take_word(s, "false") &&
            !take_word(s, "null"))

@@ -39,7 +39,8 @@ struct repo_tree_reader {
   buffer key, raw, text, last;
   piece name, user, group, target, raw_target, error_text;
   room pieces, attributes, content;
-  uint64_t seen; /* fields of this node: a bit each */
+  uint64_t seen;     /* fields of this node: a bit each */
+  unsigned expected; /* the field that is likely next */
 };
 
 repo_tree_reader *repo_tree_reader_new(const char *json, size_t size) {
@@ -293,10 +294,15 @@ static const char *const field_names[FIELDS] = {
     [ERROR_TEXT] = "error",
 };
 
-static field find_field(const repo_tree_reader *r) {
-  unsigned f = 0;
-  while (f < FIELDS && !key_is(r, field_names[f])) f++;
-  return (field)f;
+/* Looked for from behind the last one: restic's order finds it at once. */
+static field find_field(repo_tree_reader *r) {
+  for (unsigned i = 0; i < FIELDS; i++) {
+    unsigned f = (r->expected + i) % FIELDS;
+    if (!key_is(r, field_names[f])) continue;
+    r->expected = f + 1;
+    return (field)f;
+  }
+  return FIELDS;
 }
 
 static void read_value(repo_tree_reader *r, repo_node *n, field f) {
@@ -354,6 +360,7 @@ static void begin_node(repo_tree_reader *r, repo_node *n) {
   r->target = r->raw_target = r->error_text = none;
   r->pieces.count = r->attributes.count = r->content.count = 0;
   r->seen = 0;
+  r->expected = 0;
   buffer_clear(&r->text);
 }
 

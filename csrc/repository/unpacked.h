@@ -9,7 +9,7 @@
 #include "repository/crypto.h"
 #include "repository/store.h"
 
-/* The plain text of it, appended. `most` bounds the file and the text. A file
+/* The plain text of it, appended. `most` bounds the text. A file
    whose content is not what its name says is read once more before it is
    SAROS_E_DAMAGED. */
 error *repo_unpacked_load(repo_store *store, repo_file kind, const repo_id *id,

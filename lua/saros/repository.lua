@@ -54,24 +54,24 @@ local known = {
   retry_seconds = "number", durable = "boolean", name = "string",
 }
 
--- Raises in the script's line. `what` is the function that was called.
-local function check(what, options, kinds, level)
-  level = (level or 1) + 2
+-- Raises in the script's line, two calls up (a tail call counts for none).
+-- `what` is the function that was called.
+local function check(what, options, kinds)
   if options == nil then return {} end
   if type(options) ~= "table" then
     error(("%s: a table of options expected, got %s")
-      :format(what, type(options)), level)
+      :format(what, type(options)), 3)
   end
   for name, item in pairs(options) do
     local expected = kinds[name]
     if not expected then
-      error(("%s has no option '%s'"):format(what, tostring(name)), level)
+      error(("%s has no option '%s'"):format(what, tostring(name)), 3)
     end
     local fits = false
     for kind in expected:gmatch "[^|]+" do fits = fits or type(item) == kind end
     if not fits then
       error(("%s: option '%s': %s expected, got %s"):format(what, name,
-        expected:gsub("|", " or "), type(item)), level)
+        expected:gsub("|", " or "), type(item)), 3)
     end
   end
   return options
@@ -85,7 +85,7 @@ local function result(op)
 end
 
 local function begin(work, what, options)
-  options = check(what, options, known, 2)
+  options = check(what, options, known)
   local given = {}
   for name, item in pairs(options) do
     if name ~= "name" then given[name] = item end
@@ -239,6 +239,68 @@ function handle:stats(options)
   return self:_call("stats", nil, options.name)
 end
 
+---@class saros.repository.restore
+---@field target string the directory to restore to; it is made when it is not there
+---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder: "latest:srv/www"
+---@field host? string what "latest" means: only this host's
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field include? string|string[] only what matches one of these patterns, and what is in it
+---@field iinclude? string|string[] the same, capitals or not
+---@field exclude? string|string[] not what matches one of these
+---@field iexclude? string|string[] the same, capitals or not
+---@field overwrite? "always"|"if-changed"|"if-newer"|"never" files that are there already; always: those that are different
+---@field delete? boolean remove what the version does not have, in the directories it has
+---@field dry_run? boolean only say what would be done: `items`
+---@field sparse? boolean leave holes where there are zeros
+---@field verify? boolean read back what was written
+---@field name? string of the operation
+
+---@class saros.repository.restored
+---@field version string its id
+---@field path string the target
+---@field files integer restored, with links and devices
+---@field unchanged integer were there already, and right
+---@field skipped integer stayed as they were, as `overwrite` says
+---@field removed integer names that the version does not have
+---@field directories integer made
+---@field bytes integer of content
+---@field errors table[] { path, message, code }: what was not restored, or not as it was
+---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
+
+local filter = { host = "string", tags = "table", paths = "table" }
+
+local function with(more)
+  for name, kind in pairs(filter) do more[name] = kind end
+  return more
+end
+
+local function without_name(options)
+  local given = {}
+  for name, item in pairs(options) do
+    if name ~= "name" then given[name] = item end
+  end
+  return given
+end
+
+local of_restore = with {
+  target = "string", version = "string", include = "string|table",
+  iinclude = "string|table", exclude = "string|table",
+  iexclude = "string|table", overwrite = "string", delete = "boolean",
+  dry_run = "boolean", sparse = "boolean", verify = "boolean", name = "string",
+}
+
+--- Restores a version, or a part of it, to a directory. A file appears there
+--- when it is whole. One that is cancelled, or killed, may be started again,
+--- and goes on. It succeeds with SAROS_S_PARTIAL when something could not be
+--- restored as it was: that is in `errors`.
+---@param options saros.repository.restore
+---@return saros.operation op its result: `saros.repository.restored`
+function handle:restore(options)
+  options = check("repo:restore", options, of_restore)
+  return self:_call("restore", without_name(options), options.name)
+end
+
 ---@class saros.repository.check
 ---@field read_data? boolean|string|integer also read what is in the packs: all (`true`), a share by chance (`"10%"`), as many bytes (`"5G"`), or the n-th of t parts (`"1/7"`: one a day, and all are read in a week)
 ---@field name? string of the operation
@@ -315,14 +377,6 @@ local prune_options = {
   repack_uncompressed = "boolean", repack_trees_only = "boolean",
   dry_run = "boolean", name = "string",
 }
-
-local function without_name(options)
-  local given = {}
-  for name, item in pairs(options) do
-    if name ~= "name" then given[name] = item end
-  end
-  return given
-end
 
 --- Removes what no version needs any more. Nobody else may use the repository
 --- meanwhile. It can be ended at any moment, and begun again: nothing that is

@@ -75,6 +75,18 @@ static inline repo_store *store_open_at(const char *path) {
   return s;
 }
 
+/* One that does not wait for the disk. */
+static inline repo_store *store_open_hasty(const char *path) {
+  error *e;
+  value *options = value_map();
+  value_put(options, "durable", value_bool(false));
+  repo_store *s = repo_store_local(path, options, &e);
+  CHECK(s != NULL);
+  error_unref(e);
+  value_free(options);
+  return s;
+}
+
 /* How an error is to be; it is let go of. */
 static inline uint32_t store_code(error *e) {
   uint32_t code = e != NULL ? e->code : 0;

@@ -341,7 +341,9 @@ TEST(restic_reads_what_we_store) {
     SKIP("there is no restic here");
   char folder[200];
   setenv("RESTIC_PASSWORD", "test", 1);
-  setenv("RESTIC_CACHE_DIR", work, 1);
+  /* What lies beside it restic takes for its own, and leaves out. */
+  snprintf(folder, sizeof folder, "%s/cache", work);
+  setenv("RESTIC_CACHE_DIR", folder, 1);
   setenv("AWS_ACCESS_KEY_ID", access_key, 1);
   setenv("AWS_SECRET_ACCESS_KEY", secret_key, 1);
   CHECK(
@@ -362,7 +364,7 @@ TEST(restic_reads_what_we_store) {
              repo_file_folder(kinds[i]));
     stored += store_folder(store, kinds[i], folder);
   }
-  CHECK(stored >= 5);
+  CHECK(stored > 5);
   buffer b = BUFFER_EMPTY;
   snprintf(folder, sizeof folder, "%s/local/config", work);
   CHECK(slurp(folder, &b));

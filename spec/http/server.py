@@ -204,6 +204,8 @@ class Faults:
         "garbage": b"\x00\x01\x02 nothing of the kind\r\n\r\n",
         "old": b"abcde",
         "nul": b"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 2\r\n\r\nab",
+        "return": b"HTTP/1.1 200 OK\r\nX-A: a\rX-B: b\r\n"
+                  b"Content-Length: 2\r\n\r\nab",
         "folded": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n"
                   b"\r\nab",
         "colonless": b"HTTP/1.1 200 OK\r\nnothing\r\nContent-Length: 2\r\n\r\nab",

@@ -38,6 +38,7 @@ typedef struct saving {
   char temporary[REPO_LOCAL_PATH + 16]; /* in the folder; "": it has no name */
   mode_t file_mode, folder_mode;
   bool replace; /* what is there already */
+  bool durable;
 } saving;
 
 
@@ -45,15 +46,15 @@ typedef struct saving {
 ** Folders
 ** ---------------------------------------------------------------- */
 
-static int sync_fd(const local *l, int fd) {
+static int sync_fd(bool durable, int fd) {
   int number = fault();
-  if (number != 0 || !l->durable) return number;
+  if (number != 0 || !durable) return number;
   /* Some file systems have nothing to sync a directory with. */
   return fsync(fd) != 0 && errno != EINVAL ? errno : 0;
 }
 
 /* Below `parent`, and durable. One that somebody else just made is as good. */
-static int make_folder(const local *l, int parent, const char *name,
+static int make_folder(bool durable, int parent, const char *name,
                        mode_t mode) {
   struct stat st;
   if (mkdirat(parent, name, mode) != 0) return errno == EEXIST ? 0 : errno;
@@ -61,7 +62,7 @@ static int make_folder(const local *l, int parent, const char *name,
      that it has inherited stays. */
   if ((mode & 070) != 0 && fstatat(parent, name, &st, 0) == 0)
     fchmodat(parent, name, mode | (st.st_mode & 07000), 0);
-  return sync_fd(l, parent);
+  return sync_fd(durable, parent);
 }
 
 /* Opens the folder of a file, and makes it when it is not there. 0 or errno. */
@@ -80,15 +81,15 @@ static int open_folder(saving *s) {
   if (inner != NULL) {
     int parent;
     *inner = '\0';
-    number = make_folder(s->l, s->root, path, s->folder_mode);
+    number = make_folder(s->durable, s->root, path, s->folder_mode);
     parent = number == 0 ? openat(s->root, path, flags) : -1;
     if (number == 0 && parent < 0) number = errno;
     if (number == 0)
-      number = make_folder(s->l, parent, inner + 1, s->folder_mode);
+      number = make_folder(s->durable, parent, inner + 1, s->folder_mode);
     if (parent >= 0) close(parent);
     *inner = '/';
   } else {
-    number = make_folder(s->l, s->root, path, s->folder_mode);
+    number = make_folder(s->durable, s->root, path, s->folder_mode);
   }
   if (number != 0) return number;
   s->folder = openat(s->root, path, flags);
@@ -267,8 +268,8 @@ static int find_there(saving *s, uint64_t size, bool *there) {
   if (fd < 0) return errno == ENOENT ? 0 : errno;
   int number = fstat(fd, &st) != 0 ? errno : 0;
   *there = number == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
-  if (*there) number = sync_fd(s->l, fd);
-  if (*there && number == 0) number = sync_fd(s->l, s->folder);
+  if (*there) number = sync_fd(s->durable, fd);
+  if (*there && number == 0) number = sync_fd(s->durable, s->folder);
   if (!*there) s->replace = true;
   close(fd);
   return number;
@@ -279,9 +280,9 @@ static int write_and_name(saving *s, const repo_piece *pieces, size_t count,
   int number = open_file(s);
   if (number == 0) number = write_pieces(s->fd, pieces, count, stop);
   if (number == 0) number = protect(s->fd, s->file_mode);
-  if (number == 0) number = sync_fd(s->l, s->fd);
+  if (number == 0) number = sync_fd(s->durable, s->fd);
   if (number == 0) number = publish(s);
-  if (number == 0) number = sync_fd(s->l, s->folder);
+  if (number == 0) number = sync_fd(s->durable, s->folder);
   return number;
 }
 
@@ -319,6 +320,9 @@ error *repo_local_save(repo_store *store, repo_file kind, const repo_id *id,
               .name = name,
               .folder = -1,
               .fd = -1,
+              /* A lock need not outlive a machine that fails: nor does who
+                 holds it. Then it is empty, and so none. */
+              .durable = l->durable && kind != REPO_LOCKS,
               .replace = replace && kind == REPO_CONFIG};
   error *e = repo_local_root(l, &s.root);
   if (e != NULL) return e;
@@ -391,9 +395,9 @@ static int make_folders(const local *l, int root) {
   }
   if (number != 0) return number;
   int data = openat(root, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  number = data >= 0 ? sync_fd(l, data) : errno;
+  number = data >= 0 ? sync_fd(l->durable, data) : errno;
   if (data >= 0) close(data);
-  return number != 0 ? number : sync_fd(l, root);
+  return number != 0 ? number : sync_fd(l->durable, root);
 }
 
 error *repo_local_create(repo_store *store) {
