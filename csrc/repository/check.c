@@ -113,8 +113,8 @@ static error *see_key(void *context, const repo_id *id, uint64_t size) {
   char text[96];
   repo_id found;
   buffer b = BUFFER_EMPTY;
-  error *e = store->way->load(store, REPO_KEYS, id, (size_t)1 << 20, &b,
-                              &c->h->stop);
+  error *e =
+      store->way->load(store, REPO_KEYS, id, (size_t)1 << 20, &b, &c->h->stop);
   (void)size;
   if (e == NULL && b.failed) e = error_no_memory();
   if (e == NULL) {
@@ -145,8 +145,8 @@ static error *check_small(checking *c) {
 
 static void tell_phase(const checking *c, check_step step) {
   static const char *const names[CHECK_STEPS] = {
-      "reading the config",   "reading versions", "reading the index",
-      "looking for packs",    "reading trees",    "reading packs",
+      "reading the config", "reading versions", "reading the index",
+      "looking for packs",  "reading trees",    "reading packs",
       "finding what is hit"};
   if (c->o->phase != NULL) c->o->phase(c->o->context, names[step]);
 }
@@ -201,8 +201,8 @@ error *repo_check(repo_hold *h, const repo_check_options *o, value **report,
                 .trees = repo_id_map_new(),
                 .lost = repo_id_map_new()};
   pthread_mutex_init(&c.lock, NULL);
-  bool good = c.index != NULL && c.packs != NULL && c.trees != NULL &&
-              c.lost != NULL;
+  bool good =
+      c.index != NULL && c.packs != NULL && c.trees != NULL && c.lost != NULL;
   error *e = good ? run_all(&c) : error_no_memory();
   *findings = c.found.count;
   *report = e == NULL ? check_report(&c) : NULL;

@@ -18,7 +18,7 @@ typedef struct reading {
   checking *c;
   uint32_t *packs; /* numbers of those that are read */
   size_t count;
-  bool *again; /* by number: is to be looked at closely */
+  bool *again;  /* by number: is to be looked at closely */
   bool *failed; /* … because it did not look good */
 } reading;
 
@@ -162,8 +162,7 @@ static error *read_pack(void *context, repo_hand *hand, size_t number) {
   const check_pack *p = &c->pack_list[n];
   error *e = NULL;
   bool closely = p->there > WHOLE_MOST || p->there != p->size || p->differs;
-  if (!closely)
-    e = read_whole(c, p, &repo_id_map_at(c->packs, n)->id, hand);
+  if (!closely) e = read_whole(c, p, &repo_id_map_at(c->packs, n)->id, hand);
   if (e != NULL && check_is_fatal(e) && e->number != ENOENT) return e;
   r->again[n] = closely || e != NULL;
   r->failed[n] = e != NULL;
@@ -268,9 +267,9 @@ static error *look_at_blob(closely *k, const repo_blob *blob) {
   size_t size;
   if ((uint64_t)blob->offset + blob->length > k->p->there)
     return NULL; /* that was found when it was too short */
-  error *e = repo_blob_read(k->c->h->store, k->hand->tool, &place,
-                            &k->hand->sealed, &k->hand->space, &data, &size,
-                            k->stop);
+  error *e =
+      repo_blob_read(k->c->h->store, k->hand->tool, &place, &k->hand->sealed,
+                     &k->hand->space, &data, &size, k->stop);
   if (e == NULL || (check_is_fatal(e) && e->number != ENOENT)) return e;
   buffer b = BUFFER_EMPTY;
   check_sentences(&b, e->cause != NULL ? e->cause : e);

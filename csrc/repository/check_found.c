@@ -20,15 +20,16 @@ void check_sentences(buffer *b, const error *e) {
   }
 }
 
-static bool find(check_findings *f, const char *kind, const repo_id *id, buffer *b,
-                 uint32_t *number) {
+static bool find(check_findings *f, const char *kind, const repo_id *id,
+                 buffer *b, uint32_t *number) {
   *number = 0;
   f->count++;
   if (f->count > CHECK_FINDINGS_MOST) {
     buffer_free(b);
     return true;
   }
-  if (f->list == NULL) f->list = mem_zero(CHECK_FINDINGS_MOST * sizeof(check_finding));
+  if (f->list == NULL)
+    f->list = mem_zero(CHECK_FINDINGS_MOST * sizeof(check_finding));
   char *message = buffer_take(b);
   if (f->list == NULL || message == NULL) {
     f->count--;
@@ -116,8 +117,7 @@ bool check_bad(checking *c, const repo_place *p, uint32_t number,
   return list_blob(&c->found.list[number - 1], p, text);
 }
 
-bool check_lose(checking *c, uint8_t type, const repo_id *id,
-                uint32_t number) {
+bool check_lose(checking *c, uint8_t type, const repo_id *id, uint32_t number) {
   uint32_t n;
   bool fresh;
   if (!repo_id_map_put(c->lost, type, id, &n, &fresh)) return false;
@@ -150,21 +150,20 @@ static bool put_list(value *map, const char *name, value **list,
 static value *one_value(check_finding *f) {
   static const repo_id none;
   value *map = value_map();
-  bool good =
-      map != NULL && value_put(map, "kind", value_text(f->kind)) &&
-      value_put(map, "message", value_text(f->message)) &&
-      (repo_id_equal(&f->id, &none) || put_id(map, "id", &f->id)) &&
-      put_list(map, "blobs", &f->blobs, "blob_count", f->blob_count) &&
-      put_list(map, "versions", &f->versions, "version_count",
-               f->version_count) &&
-      put_list(map, "paths", &f->paths, "path_count", f->path_count);
+  bool good = map != NULL && value_put(map, "kind", value_text(f->kind)) &&
+              value_put(map, "message", value_text(f->message)) &&
+              (repo_id_equal(&f->id, &none) || put_id(map, "id", &f->id)) &&
+              put_list(map, "blobs", &f->blobs, "blob_count", f->blob_count) &&
+              put_list(map, "versions", &f->versions, "version_count",
+                       f->version_count) &&
+              put_list(map, "paths", &f->paths, "path_count", f->path_count);
   if (good) return map;
   value_free(map);
   return NULL;
 }
 
 static size_t told(const check_findings *f) {
-  return f->list == NULL                    ? 0
+  return f->list == NULL                  ? 0
          : f->count > CHECK_FINDINGS_MOST ? CHECK_FINDINGS_MOST
                                           : (size_t)f->count;
 }

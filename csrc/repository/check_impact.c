@@ -22,8 +22,8 @@ static int by_place(const void *a, const void *b) {
   int r = repo_id_compare(&x->blob.id, &y->blob.id);
   if (r == 0) r = (int)x->blob.type - (int)y->blob.type;
   if (r == 0) r = repo_id_compare(&x->pack, &y->pack);
-  if (r == 0) r = (x->blob.offset > y->blob.offset) -
-                  (x->blob.offset < y->blob.offset);
+  if (r == 0)
+    r = (x->blob.offset > y->blob.offset) - (x->blob.offset < y->blob.offset);
   return r;
 }
 
@@ -123,8 +123,8 @@ static error *enter(impact *m, const repo_id *tree, bool *was_hit) {
   }
   frame *f = &m->frames[m->depth];
   *f = (frame){.tree = *tree, .path = m->path.size};
-  error *e = repo_blobs_load(m->blobs, REPO_TREE, tree, &f->bytes,
-                             &m->c->h->stop);
+  error *e =
+      repo_blobs_load(m->blobs, REPO_TREE, tree, &f->bytes, &m->c->h->stop);
   if (e != NULL && check_is_fatal(e)) return e;
   error_unref(e);
   if (e != NULL) return NULL; /* it was found, and is told */

@@ -47,8 +47,7 @@ static error *all_of(checking *c, repo_file kind,
                      error *(*each)(void *context, repo_hand *hand,
                                     size_t number)) {
   listing l = {.c = c, .kind = kind};
-  error *e =
-      c->h->store->way->list(c->h->store, kind, note, &l, &c->h->stop);
+  error *e = c->h->store->way->list(c->h->store, kind, note, &l, &c->h->stop);
   repo_side side = {.store = c->h->store,
                     .tools = repo_tools_of(c->r),
                     .stop = &c->h->stop,
@@ -67,8 +66,8 @@ static error *find_file(checking *c, const char *kind, const char *what,
   if (check_is_fatal(why)) return why;
   repo_id_format(id, text);
   pthread_mutex_lock(&c->lock);
-  bool good = check_find(c, kind, id, why, NULL, "%s %s is damaged", what,
-                         text);
+  bool good =
+      check_find(c, kind, id, why, NULL, "%s %s is damaged", what, text);
   pthread_mutex_unlock(&c->lock);
   return good ? NULL : error_no_memory();
 }
@@ -95,8 +94,8 @@ static error *read_version(void *context, repo_hand *hand, size_t number) {
   const repo_id *id = &l->list[number];
   repo_snapshot *s = NULL;
   bool gone;
-  error *e = load(l->c, hand, REPO_SNAPSHOTS, id, REPO_SNAPSHOT_FILE_MOST,
-                  &gone);
+  error *e =
+      load(l->c, hand, REPO_SNAPSHOTS, id, REPO_SNAPSHOT_FILE_MOST, &gone);
   if (e == NULL && gone) return NULL;
   if (e == NULL) s = repo_snapshot_read(hand->file.data, hand->file.size, &e);
   if (e != NULL) return find_file(l->c, "version_damaged", "version", id, e);
@@ -177,8 +176,7 @@ static error *read_index(void *context, repo_hand *hand, size_t number) {
   checking *c = l->c;
   const repo_id *id = &l->list[number];
   bool gone;
-  error *e =
-      load(c, hand, REPO_INDEXES, id, REPO_INDEX_FILE_MOST, &gone);
+  error *e = load(c, hand, REPO_INDEXES, id, REPO_INDEX_FILE_MOST, &gone);
   if (e == NULL && gone) return NULL;
   repo_index *alone = repo_index_new();
   if (alone == NULL) {

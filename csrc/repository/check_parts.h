@@ -23,8 +23,8 @@
 typedef struct check_finding {
   const char *kind; /* "pack_missing" */
   char *message;
-  repo_id id; /* of what it is about */
-  value *blobs;  /* of a pack: the bad ones */
+  repo_id id;   /* of what it is about */
+  value *blobs; /* of a pack: the bad ones */
   uint64_t blob_count;
   value *versions, *paths; /* those that are hit */
   uint64_t version_count, path_count;
@@ -38,11 +38,11 @@ typedef struct check_findings {
 
 /* What is known of a pack, by its number in `packs`. */
 typedef struct check_pack {
-  uint64_t size;        /* by the index */
-  uint64_t there;       /* in the store */
-  uint64_t shape;       /* a sum of its blobs: of two that differ it differs */
-  uint32_t indexes;     /* how many files name it */
-  uint32_t finding;     /* 1 + which; 0: none */
+  uint64_t size;    /* by the index */
+  uint64_t there;   /* in the store */
+  uint64_t shape;   /* a sum of its blobs: of two that differ it differs */
+  uint32_t indexes; /* how many files name it */
+  uint32_t finding; /* 1 + which; 0: none */
   bool is_there, is_mixed, differs, all_bad;
 } check_pack;
 

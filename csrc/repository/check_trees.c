@@ -44,8 +44,7 @@ static error *broken(void *context, const repo_id *tree, error *e) {
     return NULL;
   }
   bool there = repo_index_find(c->index, REPO_TREE, tree, 0, &p);
-  if (there)
-    return lose(c, REPO_TREE, tree, "tree_damaged", "is damaged", e);
+  if (there) return lose(c, REPO_TREE, tree, "tree_damaged", "is damaged", e);
   error_unref(e);
   return lose(c, REPO_TREE, tree, "blob_missing",
               "is in no pack that the index knows", NULL);
@@ -77,9 +76,9 @@ static error *bad_node(checking *c, const repo_id *tree, const repo_node *n,
                        const char *what) {
   buffer b = BUFFER_EMPTY;
   text_escape(&b, n->name, n->name_size);
-  error *why = b.failed ? NULL
-                        : repo_error(SAROS_E_DAMAGED, "\"%.200s\" %s", b.data,
-                                     what);
+  error *why = b.failed
+                   ? NULL
+                   : repo_error(SAROS_E_DAMAGED, "\"%.200s\" %s", b.data, what);
   buffer_free(&b);
   if (why == NULL) return error_no_memory();
   return lose(c, REPO_TREE, tree, "tree_damaged", "is damaged", why);

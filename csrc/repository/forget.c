@@ -78,8 +78,8 @@ static error *apply_to_group(forgetting *f, size_t group,
       numbers[count] = i;
       members[count++] = f->all[i];
     }
-  error *e = repo_policy_apply(&f->o->policy, members, count, now, keep,
-                               reasons);
+  error *e =
+      repo_policy_apply(&f->o->policy, members, count, now, keep, reasons);
   for (size_t i = 0; i < count; i++) {
     f->keep[numbers[i]] = keep[i];
     f->reasons[numbers[i]] = e == NULL ? reasons[i] : NULL;
@@ -222,8 +222,7 @@ static value *group_value(forgetting *f, size_t group) {
     if (f->group[i] != group) continue;
     if (first) good = put_key(map, f, f->all[i]);
     first = false;
-    if (good)
-      good = value_add(f->keep[i] ? keep : gone, version_value(f, i));
+    if (good) good = value_add(f->keep[i] ? keep : gone, version_value(f, i));
   }
   if (!good) {
     value_free(map);
@@ -263,11 +262,11 @@ static value *report_of(forgetting *f) {
     good = value_put(map, "groups", groups);
     groups = NULL;
   }
-  good = good && put_ids(map, f) &&
-         value_put(map, "dry_run", value_bool(f->o->dry_run)) &&
-         (f->o->ids != NULL ||
-          value_put(map, "kept",
-                    value_int((int64_t)(f->count - f->gone_count))));
+  good =
+      good && put_ids(map, f) &&
+      value_put(map, "dry_run", value_bool(f->o->dry_run)) &&
+      (f->o->ids != NULL ||
+       value_put(map, "kept", value_int((int64_t)(f->count - f->gone_count))));
   if (good) return map;
   value_free(groups);
   value_free(map);

@@ -13,10 +13,10 @@
    the policy's tags. */
 typedef struct repo_forget_options {
   repo_policy policy;
-  unsigned group_by;        /* REPO_BY_… */
-  const char *host;         /* a filter: NULL, or its versions alone */
+  unsigned group_by;         /* REPO_BY_… */
+  const char *host;          /* a filter: NULL, or its versions alone */
   const value *tags, *paths; /* … and lists */
-  const value *ids;         /* these, and no policy: a list; NULL */
+  const value *ids;          /* these, and no policy: a list; NULL */
   bool dry_run, remove_all;
   void (*progress)(void *context, uint64_t done, uint64_t total);
   void *context; /* both may be NULL */

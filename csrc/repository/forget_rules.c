@@ -110,8 +110,7 @@ static error *read_all(const value *v, repo_forget_options *o) {
   if (e != NULL) return e;
   o->host = value_chars(value_get(v, "host"), NULL);
   o->dry_run = value_boolean(value_get(v, "dry_run"), false);
-  o->remove_all =
-      value_boolean(value_get(v, "unsafe_allow_remove_all"), false);
+  o->remove_all = value_boolean(value_get(v, "unsafe_allow_remove_all"), false);
   if (o->ids != NULL && (!repo_policy_is_empty(&o->policy) || o->host != NULL ||
                          o->tags != NULL || o->paths != NULL))
     return misused("ids", "either they or rules and filters, not both");

@@ -150,9 +150,9 @@ static error *run(pruning *p, prune_step step) {
 
 static void tell_phase(const pruning *p, prune_step step) {
   static const char *const names[PRUNE_STEPS] = {
-      "finding what is needed",    "planning",
-      "removing unnamed packs",    "repacking",
-      "writing a new index",       "removing old packs"};
+      "finding what is needed", "planning",
+      "removing unnamed packs", "repacking",
+      "writing a new index",    "removing old packs"};
   if (p->o->phase != NULL) p->o->phase(p->o->context, names[step]);
 }
 
@@ -230,8 +230,8 @@ error *repo_prune(repo_hold *h, const repo_prune_options *o, value **report) {
   /* What this process knows beyond the index files, of a backup that failed
      say, is not to be relied on: nobody else would know of it. */
   repo_index_forget(h->r);
-  error *e = p.used != NULL && p.packs != NULL ? run_all(&p)
-                                               : error_no_memory();
+  error *e =
+      p.used != NULL && p.packs != NULL ? run_all(&p) : error_no_memory();
   if (!o->dry_run) repo_index_forget(h->r);
   if (e == NULL) *report = report_of(&p);
   if (e == NULL && *report == NULL) e = error_no_memory();

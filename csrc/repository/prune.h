@@ -52,12 +52,12 @@ typedef enum repo_prune_what {
 /* What is known of a pack that is in the index, and what is to be done. */
 typedef struct repo_prune_pack {
   repo_id id;
-  uint64_t size;  /* by the index */
-  uint64_t there; /* in the store */
+  uint64_t size;                     /* by the index */
+  uint64_t there;                    /* in the store */
   uint64_t used_bytes, unused_bytes; /* of blobs; duplicates are unused */
   uint32_t used, unused;
-  uint8_t type;    /* repo_blob_type, of the first */
-  uint8_t what;    /* repo_prune_what */
+  uint8_t type; /* repo_blob_type, of the first */
+  uint8_t what; /* repo_prune_what */
   bool is_there, is_mixed, is_uncompressed;
 } repo_prune_pack;
 
@@ -65,11 +65,11 @@ typedef struct repo_prune_figures {
   uint64_t packs, kept, repacked, removed, unreferenced, ignored;
   uint64_t used_bytes, unused_bytes; /* of blobs, before */
   uint64_t used_blobs, unused_blobs, duplicate_blobs;
-  uint64_t repacked_bytes;   /* that are read */
-  uint64_t removed_bytes;    /* of packs, without those that are repacked */
+  uint64_t repacked_bytes; /* that are read */
+  uint64_t removed_bytes;  /* of packs, without those that are repacked */
   uint64_t unreferenced_bytes;
-  uint64_t freed_bytes;      /* in all */
-  uint64_t unused_after;     /* that stay */
+  uint64_t freed_bytes;  /* in all */
+  uint64_t unused_after; /* that stay */
 } repo_prune_figures;
 
 /* Decides each pack's `what`, from the options and the packs alone.

@@ -33,7 +33,7 @@ typedef struct pruning {
   pthread_mutex_t lock; /* innermost: what threads change */
   /* Blobs that are to be copied. */
   uint64_t to_copy, copied, bytes_done;
-  repo_pack *open[2]; /* new packs, by type */
+  repo_pack *open[2];   /* new packs, by type */
   repo_index_text text; /* the next index file */
   uint64_t new_packs, new_bytes, new_indexes, old_indexes;
 } pruning;

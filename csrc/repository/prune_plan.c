@@ -48,8 +48,10 @@ static error *missing(const repo_prune_pack *pack) {
                       "was removed. Find out with check what is hit",
                       text);
   return repo_error(SAROS_E_DAMAGED,
-                    "the pack %s has %" PRIu64 " bytes, and by the index it "
-                    "should have %" PRIu64 "; nothing was removed. Find out "
+                    "the pack %s has %" PRIu64
+                    " bytes, and by the index it "
+                    "should have %" PRIu64
+                    "; nothing was removed. Find out "
                     "with check what is hit",
                     text, pack->there, pack->size);
 }

@@ -15,7 +15,7 @@
 
 typedef struct repacking {
   pruning *p;
-  uint32_t *packs; /* numbers */
+  uint32_t *packs;   /* numbers */
   repo_blob **blobs; /* of each, what is to be copied, by offset */
   size_t *counts;
   size_t count;
@@ -96,8 +96,7 @@ static error *compress(repo_hand *hand, const repo_blob *old, const char *plain,
   if (out == NULL) return error_no_memory();
   error *e = repo_zip_pack(hand->tool->zip, REPO_LEVEL_AUTO, plain, size,
                            out + REPO_IV, &room);
-  if (e == NULL)
-    e = repo_seal(hand->tool->sealer, out + REPO_IV, room, out);
+  if (e == NULL) e = repo_seal(hand->tool->sealer, out + REPO_IV, room, out);
   *blob = *old;
   blob->length = (uint32_t)(room + REPO_SEAL);
   blob->plain_length = (uint32_t)size;
@@ -121,9 +120,8 @@ static error *find_other(pruning *p, repo_hand *hand, repo_place *place,
                          buffer *b, const char **plain, size_t *size,
                          error *first) {
   repo_place other;
-  for (size_t n = 0;
-       repo_index_find(p->index, (repo_blob_type)place->blob.type,
-                       &place->blob.id, n, &other);
+  for (size_t n = 0; repo_index_find(p->index, (repo_blob_type)place->blob.type,
+                                     &place->blob.id, n, &other);
        n++) {
     if (repo_id_equal(&other.pack, &place->pack) &&
         other.blob.offset == place->blob.offset)

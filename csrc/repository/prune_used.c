@@ -122,8 +122,8 @@ static repo_prune_pack *pack_of(pruning *p, const repo_id *id) {
   return &p->pack_list[n];
 }
 
-static error *add_pack(void *context, const repo_id *id,
-                       const repo_blob *blobs, size_t count) {
+static error *add_pack(void *context, const repo_id *id, const repo_blob *blobs,
+                       size_t count) {
   repo_prune_pack *pack = count > 0 ? pack_of(context, id) : NULL;
   if (count == 0) return NULL;
   if (pack == NULL) return error_no_memory();
@@ -176,8 +176,7 @@ static error *add_blobs(void *context, const repo_id *id,
   pruning *p = context;
   uint32_t n;
   if (!repo_id_map_find(p->packs, 0, id, &n)) return NULL;
-  for (size_t i = 0; i < count; i++)
-    add_blob(p, &p->pack_list[n], &blobs[i]);
+  for (size_t i = 0; i < count; i++) add_blob(p, &p->pack_list[n], &blobs[i]);
   return NULL;
 }
 

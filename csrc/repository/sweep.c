@@ -126,8 +126,7 @@ static error *read_tree(sweeping *s, repo_hand *hand, size_t number) {
   repo_id tree = repo_id_map_at(s->trees, (uint32_t)number)->id;
   pthread_mutex_unlock(&s->lock);
   error *e = load(s, hand, &tree, &json, &size);
-  if (e != NULL)
-    return is_ours(e) ? e : s->w->broken(s->w->context, &tree, e);
+  if (e != NULL) return is_ours(e) ? e : s->w->broken(s->w->context, &tree, e);
   repo_tree_reader *reader = repo_tree_reader_new(json, size);
   if (reader == NULL) return error_no_memory();
   e = read_nodes(s, &tree, reader);

@@ -29,7 +29,8 @@ static error *damaged(const value *report, uint64_t count) {
   const char *text = value_chars(value_get(first, "message"), "");
   if (count == 1) return repo_error(SAROS_E_DAMAGED, "%s", text);
   return repo_error(SAROS_E_DAMAGED,
-                    "%" PRIu64 " things are not as they should be (the status "
+                    "%" PRIu64
+                    " things are not as they should be (the status "
                     "has the findings); the first: %s",
                     count, text);
 }

@@ -69,10 +69,11 @@ static inline void care_fill(const char *name, int version) {
   SHELL("mkdir -p '%s/s' && head -c 300000 /dev/urandom >'%s/s/always'",
         care_base, care_base);
   for (int i = 0; i < 6; i++) {
-    SHELL("cd '%s/s' && mkdir -p d%d/e && head -c 1500000 /dev/urandom >d%d/a "
-          "&& seq %d 60000 >d%d/e/text && head -c 9000 /dev/urandom >d%d/e/b "
-          "&& rm -rf d%d/a d%d/e",
-          care_base, i, i, i, i, i, i - 2, i - 3);
+    SHELL(
+        "cd '%s/s' && mkdir -p d%d/e && head -c 1500000 /dev/urandom >d%d/a "
+        "&& seq %d 60000 >d%d/e/text && head -c 9000 /dev/urandom >d%d/e/b "
+        "&& rm -rf d%d/a d%d/e",
+        care_base, i, i, i, i, i, i - 2, i - 3);
     if (i == 1) /* what this one stores the next one stores again */
       SHELL("mkdir '%s/away' && mv '%s/%s/index/'* '%s/away/'", care_base,
             care_base, name, care_base);
@@ -82,10 +83,11 @@ static inline void care_fill(const char *name, int version) {
             care_base, name, care_base);
   }
   CHECK(care_restic(name, "forget --keep-last 3"));
-  SHELL("cd '%s/%s' && head -c 50000 /dev/urandom >x && "
-        "n=$(sha256sum x | cut -c-64) && "
-        "mv x data/$(echo $n | cut -c-2)/$n && rm -rf '%s/s'",
-        care_base, name, care_base);
+  SHELL(
+      "cd '%s/%s' && head -c 50000 /dev/urandom >x && "
+      "n=$(sha256sum x | cut -c-64) && "
+      "mv x data/$(echo $n | cut -c-2)/$n && rm -rf '%s/s'",
+      care_base, name, care_base);
 }
 
 /* A copy whose files are the same ones, until they are damaged; in the same
@@ -169,8 +171,7 @@ static inline error *care_prune(repo *r, const repo_prune_options *o,
   return repo_hold_end(h, repo_prune(h, o, report), NULL, NULL);
 }
 
-static inline error *care_forget(repo *r, const char *options,
-                                 value **report) {
+static inline error *care_forget(repo *r, const char *options, value **report) {
   repo_forget_options o;
   repo_hold *h = NULL;
   value *v = json_options("%s", options);
@@ -178,8 +179,7 @@ static inline error *care_forget(repo *r, const char *options,
   error *e = repo_forget_read_options(v, &o);
   if (e == NULL) {
     e = repo_hold_take(r, REPO_REMOVES, NULL, NULL, NULL, &h);
-    if (e == NULL)
-      e = repo_hold_end(h, repo_forget(h, &o, report), NULL, NULL);
+    if (e == NULL) e = repo_hold_end(h, repo_forget(h, &o, report), NULL, NULL);
     repo_forget_clear(&o);
   }
   value_free(v);

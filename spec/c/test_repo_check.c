@@ -20,7 +20,7 @@ static repo *fresh(int version) {
 }
 
 /* A file of the repository that is to be damaged, by a shell's pattern: the
-   n-th of them. "" when there is none. */
+   n-th of them, or the last. */
 static const char *file_of(int version, const char *below, unsigned n) {
   static char path[400];
   buffer b = BUFFER_EMPTY;
@@ -29,7 +29,7 @@ static const char *file_of(int version, const char *below, unsigned n) {
             care_at(damaged_name(version)), below, n + 1);
   if (b.size > 0 && b.size < sizeof path) strcpy(path, b.data);
   buffer_free(&b);
-  return path;
+  return path[0] == '\0' && n > 0 ? file_of(version, below, n - 1) : path;
 }
 
 static size_t size_of(const char *path) {
@@ -38,8 +38,8 @@ static size_t size_of(const char *path) {
 }
 
 /* In a copy of its own. */
-static void rewrite(const char *path, void (*change)(char *data, size_t *size,
-                                                     size_t at),
+static void rewrite(const char *path,
+                    void (*change)(char *data, size_t *size, size_t at),
                     size_t at) {
   size_t size = size_of(path);
   char *data = malloc(size + 1);
@@ -97,8 +97,7 @@ TEST(what_restic_made_is_whole) {
     CHECK_INT(found(fresh(version), REPO_CHECK_ALL, &report), 0);
     CHECK_INT(care_number(report, "versions"), 3);
     CHECK_INT(care_number(report, "unreferenced_packs"), 1);
-    CHECK_INT(care_number(report, "packs"),
-              care_number(report, "packs_read"));
+    CHECK_INT(care_number(report, "packs"), care_number(report, "packs_read"));
     CHECK(care_number(report, "trees") > 10);
     value_free(report);
   }
@@ -137,16 +136,26 @@ TEST(which_packs_to_read_is_understood) {
   struct {
     const char *json;
     int which; /* -1: it is refused */
-  } list[] = {{"true", REPO_CHECK_ALL},     {"false", REPO_CHECK_NONE},
-              {"\"10%\"", REPO_CHECK_SHARE}, {"\"0.5%\"", REPO_CHECK_SHARE},
-              {"\"1/5\"", REPO_CHECK_PART},  {"500", REPO_CHECK_BYTES},
-              {"\"5G\"", REPO_CHECK_BYTES},  {"\"0%\"", -1},
-              {"\"101%\"", -1},              {"\"6/5\"", -1},
-              {"\"0/5\"", -1},               {"\"1/257\"", -1},
-              {"0", -1},                     {"-1", -1},
-              {"\"\"", -1},                  {"\"x\"", -1},
-              {"\"5GB\"", -1},               {"[]", -1},
-              {"\"nan%\"", -1},              {"\"-1/3\"", -1}};
+  } list[] = {{"true", REPO_CHECK_ALL},
+              {"false", REPO_CHECK_NONE},
+              {"\"10%\"", REPO_CHECK_SHARE},
+              {"\"0.5%\"", REPO_CHECK_SHARE},
+              {"\"1/5\"", REPO_CHECK_PART},
+              {"500", REPO_CHECK_BYTES},
+              {"\"5G\"", REPO_CHECK_BYTES},
+              {"\"0%\"", -1},
+              {"\"101%\"", -1},
+              {"\"6/5\"", -1},
+              {"\"0/5\"", -1},
+              {"\"1/257\"", -1},
+              {"0", -1},
+              {"-1", -1},
+              {"\"\"", -1},
+              {"\"x\"", -1},
+              {"\"5GB\"", -1},
+              {"[]", -1},
+              {"\"nan%\"", -1},
+              {"\"-1/3\"", -1}};
   for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
     error *e = NULL;
     repo_check_options o = {.which = REPO_CHECK_NONE};
@@ -260,10 +269,10 @@ TEST(of_two_copies_one_may_be_bad) {
   repo_id a = put_blob(w, REPO_DATA, "hello", 5);
   repo_id b = put_blob(w, REPO_DATA, "hello", 5);
   CHECK(repo_id_equal(&a, &b));
-  put_version(w, put_tree(w,
-                          "{'name':'f','type':'file','content':['%s']," NODE_REST
-                          "}",
-                          id_text(a)));
+  put_version(
+      w,
+      put_tree(w, "{'name':'f','type':'file','content':['%s']," NODE_REST "}",
+               id_text(a)));
   SHELL("cd '%s/data' && rm $(ls -d */* -S | tail -n 1)", path);
   value *report;
   CHECK_INT(found(w, REPO_CHECK_ALL, &report), 1);
@@ -375,13 +384,14 @@ TEST(what_is_named_and_is_not_there_is_found) {
   repo_id none = {{1}}, other = {{2}};
   value *report;
   hostile_begin();
-  put_version(hostile,
-              put_tree(hostile,
-                       "{'name':'d','type':'dir','content':null,'subtree':'%s',"
-                       NODE_REST "},{'name':'f','type':'file','content':"
-                       "['%s','%s','%s']," NODE_REST "}",
-                       id_text(none), id_text(other), id_text(none),
-                       id_text(other)));
+  put_version(
+      hostile,
+      put_tree(
+          hostile,
+          "{'name':'d','type':'dir','content':null,'subtree':'%s'," NODE_REST
+          "},{'name':'f','type':'file','content':"
+          "['%s','%s','%s']," NODE_REST "}",
+          id_text(none), id_text(other), id_text(none), id_text(other)));
   put_version(hostile, none);
   CHECK_INT(hostile_count(&report), 3);
   const value *f = care_first(report, "blob_missing");
@@ -428,10 +438,10 @@ TEST(trees_that_are_very_deep_end) {
       hostile, "{'name':'f','type':'file','content':['%s']," NODE_REST "}",
       id_text(none));
   for (int level = 0; level < 2100; level++)
-    tree = put_tree(hostile,
-                    "{'name':'d','type':'dir','content':null,'subtree':'%s',"
-                    NODE_REST "}",
-                    id_text(tree));
+    tree = put_tree(
+        hostile,
+        "{'name':'d','type':'dir','content':null,'subtree':'%s'," NODE_REST "}",
+        id_text(tree));
   put_version(hostile, tree);
   CHECK_INT(hostile_count(&report), 1);
   CHECK_INT(care_number(report, "trees"), 2101);
@@ -454,11 +464,11 @@ TEST(an_index_that_lies_is_found) {
     hostile_begin();
     repo_id_of(&claim.id, "hello", 5);
     put_blob_as(hostile, REPO_DATA, "hello", 5, &claim);
-    put_version(hostile,
-                put_tree(hostile,
-                         "{'name':'f','type':'file','content':['%s'],"
-                         NODE_REST "}",
-                         id_text(claim.id)));
+    put_version(
+        hostile,
+        put_tree(hostile,
+                 "{'name':'f','type':'file','content':['%s']," NODE_REST "}",
+                 id_text(claim.id)));
     CHECK(hostile_count(&report) > 0);
     value_free(report);
     hostile_end();
@@ -504,9 +514,9 @@ TEST(a_pack_that_is_bad_once_is_a_hint) {
   const value *hints = value_get(report, "hints");
   bool told = false;
   for (uint32_t i = 0; i < hints->count; i++)
-    told = told || strcmp(value_chars(value_get(hints->as.items[i], "kind"),
-                                      ""),
-                          "pack_unsteady") == 0;
+    told =
+        told || strcmp(value_chars(value_get(hints->as.items[i], "kind"), ""),
+                       "pack_unsteady") == 0;
   CHECK(told);
   value_free(report);
   /* A server that is away is no damage. */

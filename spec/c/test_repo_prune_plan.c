@@ -186,12 +186,14 @@ TEST(options_are_read) {
   CHECK(options.max_unused_share < 0 && options.max_unused == 2048 * MB);
   CHECK_INT(read_options("{\"max_unused\":0,\"max_repack_size\":\"5M\"}"), 0);
   CHECK(options.max_unused == 0 && options.max_repack == 5 * MB);
-  const char *const bad[] = {
-      "{\"max_unused\":\"100%\"}", "{\"max_unused\":\"-1\"}",
-      "{\"max_unused\":\"x\"}",    "{\"max_unused\":-1}",
-      "{\"pack_size\":\"1M\"}",    "{\"pack_size\":\"129M\"}",
-      "{\"max_repack_size\":\"5MB\"}",
-      "{\"max_repack_size\":\"99999999999G\"}"};
+  const char *const bad[] = {"{\"max_unused\":\"100%\"}",
+                             "{\"max_unused\":\"-1\"}",
+                             "{\"max_unused\":\"x\"}",
+                             "{\"max_unused\":-1}",
+                             "{\"pack_size\":\"1M\"}",
+                             "{\"pack_size\":\"129M\"}",
+                             "{\"max_repack_size\":\"5MB\"}",
+                             "{\"max_repack_size\":\"99999999999G\"}"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     CHECK_INT(read_options(bad[i]), SAROS_E_INVALIDARG);
 }
