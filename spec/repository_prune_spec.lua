@@ -1,7 +1,7 @@
 --- Checking, forgetting and pruning from Lua: what they are given, what they
 --- return, and how they fail.
 
-local helper = require "helper"
+local helper = require "spec.helper"
 local saros = helper.saros
 local has, repository = pcall(require, "saros.repository")
 

@@ -283,11 +283,13 @@ TEST(nobody_else_may_use_it) {
   repo *r = restore_open(care_at("p"), "x");
   repo_prune_options o = thorough();
   value *report;
+  /* Both ends are open here, so that the shell is not kept. */
+  CHECK(mkfifo(care_at("fifo"), 0600) == 0);
+  int fd = open(care_at("fifo"), O_RDWR | O_CLOEXEC);
   SHELL(
-      "mkfifo '%s' && (restic --no-cache -q -r '%s' backup --stdin "
-      ">/dev/null <'%s' & echo $! >'%s')",
-      care_at("fifo"), care_at("p"), care_at("fifo"), care_at("pid"));
-  int fd = open(care_at("fifo"), O_WRONLY);
+      "restic --no-cache -q -r '%s' backup --stdin >/dev/null <'%s' & echo "
+      "$! >'%s'",
+      care_at("p"), care_at("fifo"), care_at("pid"));
   CHECK(fd >= 0);
   while (files_in("p", "locks") == 0) usleep(10000);
   buffer b = BUFFER_EMPTY;
