@@ -39,7 +39,7 @@ describe("the care of a repository", function()
   end)
 
   it("says what is damaged in the status", function()
-    local id = ("0"):rep(64)
+    local id = ("ab"):rep(32)
     local name = place .. "/r/index/" .. id
     local file = assert(io.open(name, "w"))
     file:write "nothing of the kind"
