@@ -9,8 +9,12 @@
 #include "repository/check_parts.h"
 
 bool check_is_fatal(const error *e) {
-  return e->code != SAROS_E_DAMAGED && e->code != SAROS_E_WRONG_PASSWORD &&
-         e->code != SAROS_E_NOTIMPL && e->number != EIO;
+  if (e->code == SAROS_E_DAMAGED || e->code == SAROS_E_WRONG_PASSWORD ||
+      e->code == SAROS_E_NOTIMPL)
+    return false;
+  for (; e != NULL; e = e->cause) /* a disk that fails is a finding */
+    if (e->number == EIO) return false;
+  return true;
 }
 
 void check_sentences(buffer *b, const error *e) {

@@ -527,7 +527,8 @@ TEST(a_pack_that_is_bad_once_is_a_hint) {
   f.lasts = true;
   CHECK(repo_hold_take(r, REPO_READS, NULL, NULL, NULL, &h) == NULL);
   faulty_at(&f, STORE_FAILS, STORE_READ, 1);
-  CHECK_INT(store_number(repo_check(h, &o, &report, &count)), EACCES);
+  CHECK_INT(store_code(repo_check(h, &o, &report, &count)),
+            SAROS_E_ACCESSDENIED);
   CHECK(report == NULL);
   faulty_at(&f, STORE_FAILS, 0, 0);
   CHECK(repo_hold_end(h, NULL, NULL, NULL) == NULL);
