@@ -94,10 +94,6 @@ void saros_device_release(saros_device *hold) {
   if (hold != NULL) device_release((device_hold *)hold);
 }
 
-void saros_op_detail(saros_op *op, const char *name, saros_value *item) {
-  if (item != NULL) op_set_detail(op, name, (value *)(void *)item);
-}
-
 int saros_op_stream(saros_op *op) {
   return op_is_process(op) ? process_take_stream(op) : -1;
 }

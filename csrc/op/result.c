@@ -44,6 +44,10 @@ void saros_value_free(saros_value *v) {
   value_free(OURS(v));
 }
 
+void saros_op_detail(saros_op *op, const char *name, saros_value *v) {
+  if (v != NULL) op_set_detail(op, name, OURS(v));
+}
+
 void saros_op_output(saros_op *op, saros_value *v) {
   op_set_output(op, OURS(v));
 }

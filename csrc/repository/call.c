@@ -82,8 +82,17 @@ static uint32_t failed(saros_op *op, error *e) {
   return code;
 }
 
+/* What memory is too short for is left out. */
+static void tell_details(repo_call *c) {
+  for (uint32_t i = 0; c->details != NULL && i < c->details->count; i++) {
+    const value_field *f = &c->details->as.fields[i];
+    saros_op_detail(c->op, f->name, give(f->item));
+  }
+}
+
 static uint32_t carry_out(repo_call *c) {
   error *e = c->work->run(c);
+  tell_details(c);
   if (e != NULL) return failed(c->op, e);
   if (c->output != NULL) {
     saros_value *v = give(c->output);
@@ -99,8 +108,9 @@ static void let_go(repo_call *c) {
   repo_value_wipe(c->options);
   repo_streams_free(c->streams, c->stream_count);
   value_free(c->output);
+  value_free(c->details);
   repo_unref(c->r);
-  c->options = c->output = NULL;
+  c->options = c->output = c->details = NULL;
   c->r = NULL;
 }
 

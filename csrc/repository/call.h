@@ -25,8 +25,9 @@ typedef struct repo_call {
   value *options;       /* NULL: none; wiped when it is over */
   repo_stream *streams; /* by their numbers in the options */
   size_t stream_count;
-  value *output; /* to be set; NULL: true */
-  bool partial;  /* done, but not with everything: SAROS_S_PARTIAL */
+  value *output;  /* to be set; NULL: true */
+  value *details; /* a map: the status has it, also when the call fails */
+  bool partial;   /* done, but not with everything: SAROS_S_PARTIAL */
 } repo_call;
 
 struct repo_work {
@@ -76,6 +77,10 @@ error *repo_work_locks(repo_call *c);
 error *repo_work_unlock(repo_call *c);
 /* backup.c */
 error *repo_work_backup(repo_call *c);
+/* work_care.c */
+error *repo_work_check(repo_call *c);
+error *repo_work_forget(repo_call *c);
+error *repo_work_prune(repo_call *c);
 /* restore.c, list.c, list_diff.c, dump.c, dump_pipe.c, stats.c */
 error *repo_work_restore(repo_call *c);
 error *repo_work_ls(repo_call *c);

@@ -547,4 +547,154 @@ function handle:backup(options)
   return self:_call("backup", given, options.name, streams)
 end
 
+---@class saros.repository.check
+---@field read_data? boolean|string|integer also read what is in the packs: all (`true`), a share by chance (`"10%"`), as many bytes (`"5G"`), or the n-th of t parts (`"1/7"`: one a day, and all are read in a week)
+---@field name? string of the operation
+
+---@class saros.repository.finding
+---@field kind string `pack_missing`, `pack_size`, `pack_damaged`, `blob_missing`, `tree_damaged`, `copy_damaged`, `index_damaged`, `index_contradicts`, `version_damaged`, `key_damaged`, `config_damaged`
+---@field message string
+---@field id? string of what it is about
+---@field blobs? table[] of a pack: the pieces that are bad, each with id, type, offset, length and message; `blob_count` of them
+---@field versions? string[] the versions that are hit; `version_count` of them
+---@field paths? string[] what is hit in them; `path_count` in all versions together
+
+---@class saros.repository.check_report
+---@field versions integer
+---@field trees integer directories, each counted once
+---@field packs integer
+---@field blobs integer
+---@field index_files integer
+---@field packs_read integer
+---@field bytes_read integer
+---@field findings saros.repository.finding[] what is damaged, the first thousand
+---@field finding_count integer all of them
+---@field hints table[] what is no damage: kind, message, id
+---@field hint_count integer
+---@field impact_is_whole boolean whether `versions` and `paths` of the findings are all that are hit
+
+--- Whether everything that the versions need is there, and is what it was.
+--- Nothing is changed, and backups may go on meanwhile.
+---
+--- When something is damaged it fails with SAROS_E_DAMAGED, and the report is in
+--- the status of the operation:
+---
+--- ```lua
+--- local ok, err = repo:check { read_data = "10%" }:wait()
+--- if not ok and err.name == "SAROS_E_DAMAGED" then
+---   for _, f in ipairs(err.op:status().findings) do print(f.message) end
+--- end
+--- ```
+---@param options? saros.repository.check
+---@return saros.operation op its result: `saros.repository.check_report`
+function handle:check(options)
+  options = check("repo:check", options,
+    { read_data = "boolean|string|number", name = "string" })
+  return self:_call("check", { read_data = options.read_data }, options.name)
+end
+
+---@class saros.repository.prune
+---@field max_unused? string|integer how much of what is not needed may stay: `"5%"` (the default), `"unlimited"`, bytes, `"1G"`
+---@field max_repack_size? string|integer bytes that are copied at most
+---@field pack_size? string|integer of new packs: 16 MiB
+---@field repack_small? boolean also put small packs together
+---@field repack_uncompressed? boolean also compress what is not
+---@field repack_trees_only? boolean only copy packs with directories
+---@field dry_run? boolean only say what would be done
+---@field name? string of the operation
+
+---@class saros.repository.prune_report
+---@field packs integer by the index, before
+---@field packs_kept integer
+---@field packs_repacked integer what is needed of them was copied
+---@field packs_removed integer nothing in them was needed
+---@field packs_unreferenced integer no index named them
+---@field packs_missing integer the index named them, and nobody needs them
+---@field packs_new integer
+---@field blobs_used integer
+---@field blobs_unused integer
+---@field blobs_duplicate integer
+---@field bytes_freed integer about how much smaller it is
+---@field bytes_unused_after integer what is not needed, and stays
+
+local prune_options = {
+  max_unused = "string|number", max_repack_size = "string|number",
+  pack_size = "string|number", repack_small = "boolean",
+  repack_uncompressed = "boolean", repack_trees_only = "boolean",
+  dry_run = "boolean", name = "string",
+}
+
+--- Removes what no version needs any more. Nobody else may use the repository
+--- meanwhile. It can be ended at any moment, and begun again: nothing that is
+--- needed is ever gone.
+---@param options? saros.repository.prune
+---@return saros.operation op its result: `saros.repository.prune_report`
+function handle:prune(options)
+  options = check("repo:prune", options, prune_options)
+  return self:_call("prune", without_name(options), options.name)
+end
+
+---@class saros.repository.forget
+---@field keep_last? integer|string so many of the latest; `"unlimited"`: all
+---@field keep_hourly? integer|string the latest of each of so many hours
+---@field keep_daily? integer|string
+---@field keep_weekly? integer|string
+---@field keep_monthly? integer|string
+---@field keep_yearly? integer|string
+---@field keep_within? string all that are no older than that, before the latest: `"1y5m7d2h"`
+---@field keep_within_hourly? string the latest of each hour of that span
+---@field keep_within_daily? string
+---@field keep_within_weekly? string
+---@field keep_within_monthly? string
+---@field keep_within_yearly? string
+---@field keep_tags? (string|string[])[] those with one of these tags, or with all of a list
+---@field group_by? string[] the rules count in each group by itself: `{ "host", "paths" }`; also `"tags"`
+---@field host? string only this host's versions are looked at
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field ids? string[] these, or the beginnings of their ids, and no rules
+---@field dry_run? boolean only say what would be done
+---@field prune? boolean|saros.repository.prune also remove what they alone needed
+---@field unsafe_allow_remove_all? boolean rules may keep nothing of a group; without rules all that the filter lets through goes
+---@field name? string of the operation
+
+---@class saros.repository.forget_group
+---@field host? string
+---@field paths? string[]
+---@field tags? string[]
+---@field keep saros.repository.version[] with `reasons`, a list of texts
+---@field remove saros.repository.version[]
+
+---@class saros.repository.forget_report
+---@field groups saros.repository.forget_group[]
+---@field removed string[] the ids
+---@field kept? integer how many
+---@field dry_run boolean
+---@field prune? saros.repository.prune_report
+
+local forget_options = {
+  keep_last = "number|string", keep_hourly = "number|string",
+  keep_daily = "number|string", keep_weekly = "number|string",
+  keep_monthly = "number|string", keep_yearly = "number|string",
+  keep_within = "string", keep_within_hourly = "string",
+  keep_within_daily = "string", keep_within_weekly = "string",
+  keep_within_monthly = "string", keep_within_yearly = "string",
+  keep_tags = "table", group_by = "table", host = "string", tags = "table",
+  paths = "table", ids = "table", dry_run = "boolean",
+  prune = "boolean|table", unsafe_allow_remove_all = "boolean",
+  name = "string",
+}
+
+--- Removes the versions that no rule keeps. What they alone needed stays until
+--- the next prune. Without rules nothing is removed.
+---@param options? saros.repository.forget
+---@return saros.operation op its result: `saros.repository.forget_report`
+function handle:forget(options)
+  options = check("repo:forget", options, forget_options)
+  if type(options.prune) == "table" then
+    check("repo:forget (prune)", options.prune, prune_options)
+  end
+  return self:_call("forget", without_name(options), options.name)
+end
+
 return repository
