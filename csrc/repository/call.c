@@ -111,6 +111,8 @@ static void let_go(repo_call *c) {
   value_free(c->details);
   repo_unref(c->r);
   c->options = c->output = c->details = NULL;
+  c->streams = NULL;
+  c->stream_count = 0;
   c->r = NULL;
 }
 
