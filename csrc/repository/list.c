@@ -174,8 +174,7 @@ static error *find_node(void *context, const repo_walk_at *at,
 /* The version that was asked for, by its id; else all that the filter wants. */
 static bool is_searched(const find *f, const repo_version *only,
                         const repo_snapshot *s) {
-  if (only->snapshot != NULL)
-    return repo_id_equal(&s->id, &only->snapshot->id);
+  if (only->snapshot != NULL) return repo_id_equal(&s->id, &only->snapshot->id);
   return repo_version_is_wanted(s, f->l.c->options);
 }
 
