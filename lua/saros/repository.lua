@@ -404,11 +404,11 @@ local function dump_to(self, given, to, name)
   local saros = require "saros"
   local function pass_on()
     local pipe <close> = assert(core.pipe())
-    given.fd = pipe:writer()
-    local dump <close> = self:_call("dump", given)
-    dump:on_done(function() pipe:end_writing() end)
+    local reader <const> = { pipe:reader() }
+    local dump <close> = self:_call("dump", given, nil, { pipe:writer() })
+    pipe:end_writing() -- it has its own, and closes that
     while true do
-      local piece = result(self:_call("read_pipe", { fd = pipe:reader() }))
+      local piece = result(self:_call("read_pipe", nil, nil, reader))
       if piece == "" then break end
       to(piece)
     end
@@ -437,8 +437,12 @@ function handle:dump(options)
     to = core.fileno(to)
     if not to then error("repo:dump: option 'to': this is no open file", 2) end
   end
-  given[type(to) == "string" and "target" or "fd"] = to
-  return self:_call("dump", given, options.name)
+  if type(to) == "string" then
+    given.target = to
+    return self:_call("dump", given, options.name)
+  end
+  -- It has a descriptor of its own: the caller's may be closed at any time.
+  return self:_call("dump", given, options.name, { to })
 end
 
 ---@class saros.repository.source
