@@ -64,11 +64,20 @@ static bool call_stopped(const repo_stop *stop) {
   return saros_op_cancelled(((const repo_call *)stop)->op) != 0;
 }
 
-static void put_sentence(buffer *b, const error *e) {
+/* What it happened to is told, unless the sentence says so itself. */
+static void put_one(buffer *b, const error *e) {
   buffer_text(b, e->message);
+  if (e->path == NULL || strstr(e->message, e->path) != NULL) return;
+  buffer_text(b, " (");
+  text_escape(b, e->path, strlen(e->path));
+  buffer_text(b, ")");
+}
+
+static void put_sentence(buffer *b, const error *e) {
+  put_one(b, e);
   for (e = e->cause; e != NULL; e = e->cause) {
     buffer_text(b, ": ");
-    buffer_text(b, e->message);
+    put_one(b, e);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "repository/exclude.h"
 #include "repository/password.h"
 #include "repository/repo_parts.h"
 
@@ -66,6 +67,35 @@ static error *read_numbers(repo *r, const value *options) {
   return NULL;
 }
 
+/* Bytes a second: a number, or a text such as "10M". */
+static error *read_rate(const value *options, const char *name,
+                        uint64_t *rate) {
+  const value *v = value_get(options, name);
+  const char *text = value_chars(v, NULL);
+  *rate = 0;
+  if (v == NULL || (text != NULL && repo_exclude_read_size(text, rate)))
+    return NULL;
+  if (v->type == VALUE_INT && v->as.integer >= 0) {
+    *rate = (uint64_t)v->as.integer;
+    return NULL;
+  }
+  return repo_error(SAROS_E_INVALIDARG,
+                    "%s: bytes a second expected, a number or a text such as "
+                    "\"10M\"",
+                    name);
+}
+
+static error *limit(repo *r, const value *options) {
+  uint64_t upload, download;
+  error *e = read_rate(options, "limit_upload", &upload);
+  if (e == NULL) e = read_rate(options, "limit_download", &download);
+  if (e != NULL) return e;
+  repo_store *store = repo_store_limit(r->store, upload, download);
+  if (store == NULL) return error_no_memory();
+  r->store = store;
+  return NULL;
+}
+
 static error *read_options(repo *r, const value *options) {
   const value *password = value_get(options, "password");
   error *e = find_location(options, &r->location);
@@ -79,7 +109,7 @@ static error *read_options(repo *r, const value *options) {
   if (hint != NULL && !r->has_hint)
     return misused("key: the whole id of a key file expected, 64 hex digits");
   r->store = repo_store_open(r->location, r->options, &e);
-  return e;
+  return e != NULL ? e : limit(r, options);
 }
 
 repo *repo_new(const value *options, error **e) {

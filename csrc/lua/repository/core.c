@@ -99,7 +99,7 @@ static int call_method(lua_State *L) {
     repo_value_wipe(options);
     repo_streams_free(streams, streams != NULL ? count : 0);
     return luaL_error(L,
-                      "a stream cannot be read: a process needs "
+                      "a stream cannot be read or written: a process needs "
                       "stdout = \"stream\", which nobody else reads; a "
                       "descriptor must be open");
   }
