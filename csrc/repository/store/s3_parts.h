@@ -9,12 +9,10 @@
 #ifndef SAROS_REPOSITORY_STORE_S3_PARTS_H
 #define SAROS_REPOSITORY_STORE_S3_PARTS_H
 
-#include <pthread.h>
 #include <time.h>
 
-#include "http/http.h"
 #include "repository/crypto.h"
-#include "repository/store.h"
+#include "repository/store/remote.h"
 
 #define REPO_S3_REGION 64
 #define REPO_S3_HEX 65
@@ -33,20 +31,15 @@ typedef struct s3 {
   char *scheme;          /* "https" */
   char *endpoint;        /* host[:port], without the bucket */
   char *bucket, *prefix; /* the prefix has no slash at its ends */
-  char *cacert;
-  bool in_host; /* the bucket is a part of the host's name */
+  bool in_host;          /* the bucket is a part of the host's name */
   bool amazon;
   bool region_given;
-  unsigned kept; /* of http */
-  uint64_t retry_ms;
-  unsigned stall_ms;
+  remote net;
   pthread_mutex_t lock;
   s3_secret *secret;
   char region[REPO_S3_REGION];
-  bool has_moved;      /* its host is named after the region */
-  bool has_answered;   /* somebody is there */
-  bool no_conditions;  /* 501 to If-None-Match */
-  uint64_t not_before; /* it asked to be left alone until then */
+  bool has_moved;     /* its host is named after the region */
+  bool no_conditions; /* 501 to If-None-Match */
 } s3;
 
 /* ------------------------------------------------------------------
@@ -143,7 +136,8 @@ typedef struct s3_call {
   const repo_stop *stop;
   bool quiet; /* no retries: somebody only asks */
   /* What came. */
-  unsigned status, tries;
+  unsigned status;
+  remote_tries tries;
   uint64_t length; /* announced, or HTTP_UNKNOWN */
   char etag[64];
   bool etag_is_no_md5;
@@ -179,8 +173,8 @@ error *repo_s3_remove(repo_store *store, repo_file kind, const repo_id *id,
 error *repo_s3_head(s3 *s, s3_call *c, bool *there);
 
 #ifdef SAROS_TEST
-extern _Atomic unsigned repo_s3_backoff_ms; /* at most, between two tries */
-extern _Atomic int repo_s3_ahead;           /* seconds our clock is wrong */
+#define repo_s3_backoff_ms repo_remote_backoff_ms
+extern _Atomic int repo_s3_ahead; /* seconds our clock is wrong */
 #endif
 
 #endif
