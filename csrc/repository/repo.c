@@ -31,6 +31,7 @@ static error *location_in_file(const char *path, char **location) {
   text[n] = '\0';
   text[strcspn(text, "\r\n")] = '\0';
   *location = mem_text(text);
+  repo_wipe(text, sizeof text);
   return *location != NULL ? NULL : error_no_memory();
 }
 
@@ -40,8 +41,9 @@ static error *find_location(const value *options, char **location) {
   if (file != NULL && *file != '\0') return location_in_file(file, location);
   if (text == NULL)
     return misused(
-        "which repository? Give its `location`: a directory, or "
-        "s3:https://host/bucket/prefix (or set RESTIC_REPOSITORY)");
+        "which repository? Give its `location`: a directory, "
+        "s3:https://host/bucket/prefix, or rest:https://host:8000/path/ (or "
+        "set RESTIC_REPOSITORY)");
   *location = mem_text(text);
   return *location != NULL ? NULL : error_no_memory();
 }
@@ -79,6 +81,8 @@ static error *read_options(repo *r, const value *options) {
   if (hint != NULL && !r->has_hint)
     return misused("key: the whole id of a key file expected, 64 hex digits");
   r->store = repo_store_open(r->location, r->options, &e);
+  /* There may be a password in it; the store has what it needs. */
+  repo_wipe(r->location, strlen(r->location));
   return e;
 }
 
@@ -120,6 +124,7 @@ void repo_unref(repo *r) {
   repo_value_wipe(r->options);
   repo_value_wipe(r->password_value);
   mem_free(r->files);
+  if (r->location != NULL) repo_wipe(r->location, strlen(r->location));
   mem_free(r->location);
   if (!repo_is_inherited(r)) {
     pthread_cond_destroy(&r->moved);

@@ -51,7 +51,10 @@ local known = {
   retry_lock = "number", no_lock = "boolean", version = "number",
   access_key = "string", secret_key = "string", session_token = "string",
   region = "string", cacert = "string", connections = "number",
-  retry_seconds = "number", durable = "boolean", name = "string",
+  retry_seconds = "number", stall_seconds = "number", durable = "boolean",
+  limit_upload = "number", limit_download = "number", bucket_lookup = "string",
+  rest_username = "string", rest_password = "string",
+  multipart_size = "number", object_lock = "table", name = "string",
 }
 
 -- Raises in the script's line, two calls up (a tail call counts for none).
