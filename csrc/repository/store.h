@@ -61,6 +61,9 @@ typedef struct repo_store_way {
   /* May be NULL. Something that writes begins, or has ended: as often the one
      as the other. */
   void (*busy)(repo_store *s, bool begins);
+  /* May be NULL. Whether it lets anything but locks be removed, as far as can
+     be known without doing it. */
+  error *(*may_remove)(repo_store *s, const repo_stop *stop);
   void (*close)(repo_store *s);
 } repo_store_way;
 

@@ -127,6 +127,13 @@ error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
   return repo_restful_error(rest_of(store), &c);
 }
 
+/* An append-only server says so of what is not there, too. */
+error *repo_restful_may_remove(repo_store *store, const repo_stop *stop) {
+  repo_id nobody;
+  error *e = repo_random(&nobody, sizeof nobody);
+  return e != NULL ? e : repo_restful_remove(store, REPO_PACKS, &nobody, stop);
+}
+
 /* ------------------------------------------------------------------
 ** Writing
 ** ---------------------------------------------------------------- */

@@ -30,6 +30,7 @@ static const repo_store_way way = {.name = "rest",
                                    .save = repo_restful_save,
                                    .size = repo_restful_size,
                                    .remove = repo_restful_remove,
+                                   .may_remove = repo_restful_may_remove,
                                    .close = close_rest};
 
 /* Nothing of the location is in it: there may be a password. */

@@ -97,5 +97,6 @@ error *repo_restful_size(repo_store *store, repo_file kind, const repo_id *id,
                          uint64_t *size, const repo_stop *stop);
 error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
                            const repo_stop *stop);
+error *repo_restful_may_remove(repo_store *store, const repo_stop *stop);
 
 #endif
