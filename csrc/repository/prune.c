@@ -131,6 +131,13 @@ typedef enum prune_step {
   PRUNE_STEPS         /* the end */
 } prune_step;
 
+static error *remove_unreferenced(pruning *p) {
+  repo_store *store = p->h->store;
+  error *e = NULL;
+  if (store->way->tidy != NULL) e = store->way->tidy(store, &p->h->stop);
+  return e != NULL ? e : remove_packs(p, &p->unreferenced);
+}
+
 /* Else one that keeps everything would say so after all was copied. */
 static error *may_remove(pruning *p) {
   repo_store *store = p->h->store;
@@ -154,7 +161,7 @@ static error *run(pruning *p, prune_step step) {
   switch (step) {
     case PRUNE_LOOK: return prune_look(p);
     case PRUNE_PLAN: return make_plan(p);
-    case PRUNE_UNREFERENCED: return remove_packs(p, &p->unreferenced);
+    case PRUNE_UNREFERENCED: return remove_unreferenced(p);
     case PRUNE_REPACK: return prune_repack(p);
     case PRUNE_INDEXES: return prune_indexes(p);
     default: return remove_old(p);

@@ -64,6 +64,9 @@ typedef struct repo_store_way {
   /* May be NULL. Whether it lets anything but locks be removed, as far as can
      be known without doing it. */
   error *(*may_remove)(repo_store *s, const repo_stop *stop);
+  /* May be NULL. Takes away what calls that never ended have left behind; when
+     nobody else writes. */
+  error *(*tidy)(repo_store *s, const repo_stop *stop);
   void (*close)(repo_store *s);
 } repo_store_way;
 

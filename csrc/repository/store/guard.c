@@ -67,6 +67,12 @@ static error *guarded_may_remove(repo_store *s, const repo_stop *stop) {
   return inner(s)->way->may_remove(inner(s), stop);
 }
 
+static error *guarded_tidy(repo_store *s, const repo_stop *stop) {
+  error *e = inner(s)->way->tidy != NULL ? assure(s, stop) : NULL;
+  if (e != NULL || inner(s)->way->tidy == NULL) return e;
+  return inner(s)->way->tidy(inner(s), stop);
+}
+
 static void guarded_close(repo_store *s) {
   mem_free(s);
 }
@@ -81,6 +87,7 @@ static const repo_store_way way = {.name = "guarded",
                                    .remove = guarded_remove,
                                    .busy = guarded_busy,
                                    .may_remove = guarded_may_remove,
+                                   .tidy = guarded_tidy,
                                    .close = guarded_close};
 
 repo_store *repo_store_guard(repo_store *store, repo_lock *l) {

@@ -15,12 +15,12 @@ _Atomic int repo_s3_ahead;
 ** What goes
 ** ---------------------------------------------------------------- */
 
-#define FIELDS 10
+#define FIELDS 12
 
 /* Owns its texts. */
 typedef struct s3_letter {
   buffer host, path, url, authorization;
-  char date[17];
+  char date[17], until[21];
   http_field fields[FIELDS]; /* sorted */
   size_t count;
 } s3_letter;
@@ -83,8 +83,14 @@ static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
   put(l, "content-type", c->content_type);
   put(l, "host", l->host.data);
   put(l, "if-none-match", c->if_none_match);
+  if (c->makes_locked) put(l, "x-amz-bucket-object-lock-enabled", "true");
   put(l, "x-amz-content-sha256", payload);
   put(l, "x-amz-date", l->date);
+  if (c->locks && s->lock_days > 0) {
+    repo_s3_lock_until(s, l->until);
+    put(l, "x-amz-object-lock-mode", s->lock_mode);
+    put(l, "x-amz-object-lock-retain-until-date", l->until);
+  }
   if (s->secret->token[0] != '\0')
     put(l, "x-amz-security-token", s->secret->token);
   if (!signing_key(s, l->date)) return false;
@@ -118,6 +124,7 @@ static void note_answer(s3 *s, s3_call *c, const http_answer *a) {
       (sealed != NULL && strcmp(sealed, "AES256") != 0) ||
       http_answer_field(a, "x-amz-server-side-encryption-customer-algorithm") !=
           NULL;
+  repo_s3_lock_note(c, a);
   repo_remote_answered(&s->net);
 }
 
@@ -167,6 +174,7 @@ static error *send(s3 *s, s3_call *c, s3_letter *l, remote_sink *k,
                   .ranged = c->ranged,
                   .from = c->from,
                   .last = c->last,
+                  .once = c->once,
                   .calls = &repo_remote_calls,
                   .context = k};
   return repo_remote_send(&s->net, &ask, c->pieces, c->piece_count, c->stop, r);
@@ -326,8 +334,12 @@ static void put_what(const s3 *s, const s3_call *c, buffer *b) {
     buffer_format(b, ": it is in the region %s (region)", t->region);
   if (t->message[0] != '\0' && !holds_secret(s, t->message))
     buffer_format(b, "%s%s", b->size > 0 ? ": " : "", t->message);
-  if (t->advice != NULL)
-    buffer_format(b, "%s%s", b->size > 0 ? "; " : "", t->advice);
+  const char *advice = t->advice;
+  if (advice == NULL && c->locks && s->lock_days > 0 && t->status == 400)
+    advice =
+        "is there object lock in this bucket? It is made with it, or "
+        "never has it";
+  if (advice != NULL) buffer_format(b, "%s%s", b->size > 0 ? "; " : "", advice);
 }
 
 error *repo_s3_error(s3 *s, const s3_call *c) {

@@ -39,6 +39,7 @@ static const repo_store_way way = {.name = "s3",
                                    .save = repo_s3_save,
                                    .size = repo_s3_size,
                                    .remove = repo_s3_remove,
+                                   .tidy = repo_s3_tidy,
                                    .close = close_s3};
 
 static error *wrong(const char *why) {
@@ -213,6 +214,8 @@ static error *read_options(s3 *s, const value *options) {
   if (e == NULL) e = read_secrets(s, options);
   if (e == NULL) e = read_region(s, options);
   if (e == NULL) e = read_lookup(s, options);
+  if (e == NULL) e = repo_s3_multipart_option(s, options);
+  if (e == NULL) e = repo_s3_lock_option(s, options);
   return e;
 }
 
