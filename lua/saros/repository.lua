@@ -58,9 +58,10 @@ local known = {
   retry_lock = "number", no_lock = "boolean", version = "integer",
   access_key = "string", secret_key = "string", session_token = "string",
   region = "string", cacert = "string", connections = "integer",
-  retry_seconds = "number", durable = "boolean",
+  retry_seconds = "number", stall_seconds = "number", durable = "boolean",
   limit_upload = "integer|string", limit_download = "integer|string",
-  name = "string",
+  bucket_lookup = "string", rest_username = "string", rest_password = "string",
+  multipart_size = "integer", object_lock = "table", name = "string",
 }
 
 -- Waits by the one rule for all waits; raises the error object.
