@@ -697,4 +697,50 @@ function handle:forget(options)
   return self:_call("forget", without_name(options), options.name)
 end
 
+---@class saros.repository.copy
+---@field to saros.repository.handle the repository to copy to, which is open
+---@field versions? string[] only these: ids or their beginnings, or "latest"
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field compression? "auto"|"off"|"fastest"|"better"|"max"
+---@field pack_size? integer|string from 4M to 128M (16M)
+---@field limit_upload? integer|string bytes a second
+---@field dry_run? boolean store nothing, only say what would be
+---@field name? string of the operation
+
+---@class saros.repository.copied
+---@field copied table[] { version, id }: which version, and its id there (none in a dry run)
+---@field skipped string[] the versions that were there already
+---@field failed table[] { version, message }: those that are damaged; nothing of them was written
+---@field data_blobs integer pieces of files that were not there
+---@field tree_blobs integer directories
+---@field bytes_added integer what these have
+---@field bytes_packed integer … and take there, compressed and sealed
+
+--- Copies versions into another repository, which has a key and a way to cut
+--- files of its own. What is there already is not copied again. Each piece is
+--- looked at on the way; a version that is damaged is left out, and then the
+--- operation's code is SAROS_S_PARTIAL. It can be ended at any moment, and begun
+--- again: then it goes on.
+---
+--- ```lua
+--- local away <close> = repository.open { location = "s3:https://host/bucket" }
+--- local r = assert(repo:copy { to = away, host = "web1" }:wait())
+--- print(#r.copied, #r.skipped, r.bytes_packed)
+--- ```
+---@param options saros.repository.copy
+---@return saros.operation op its result: `saros.repository.copied`
+function handle:copy(options)
+  options = check("repo:copy", options, with { to = "userdata",
+    versions = "table", compression = "string", pack_size = "number|string",
+    limit_upload = "number|string", dry_run = "boolean", name = "string" })
+  local given = without_name(options)
+  given.to = nil
+  if not options.to then
+    error("repo:copy: option 'to': a repository expected, got nil", 2)
+  end
+  return self:_call("copy", given, options.name, nil, options.to)
+end
+
 return repository
