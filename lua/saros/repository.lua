@@ -743,4 +743,61 @@ function handle:copy(options)
   return self:_call("copy", given, options.name, nil, options.to)
 end
 
+---@class saros.repository.repair
+---@field what "index"|"packs"|"versions" index: a new one is made from the packs that there are. packs: that, and all packs are read; what is good of those that are damaged is stored anew. versions: they are written once more, without what is lost. After damage: first packs (or index), then versions
+---@field packs? string[] of packs: only these are read, by their ids
+---@field read_all_packs? boolean of index: ask all packs what they have, not only those that the index is wrong about
+---@field versions? string[] of versions: only these, by ids or their beginnings
+---@field host? string of versions: only this host's
+---@field tags? string[] of versions: only those with all of these tags
+---@field paths? string[] of versions: only those of all of these paths
+---@field forget? boolean of versions: the old ones go; else they stay, and the new ones have the tag "repaired"
+---@field dry_run? boolean only say what would be done
+---@field name? string of the operation
+
+---@class saros.repository.repaired
+---@field changed boolean something was, or would be
+---@field packs integer
+---@field packs_read integer from end to end
+---@field packs_added integer that no index file named
+---@field packs_missing integer that the index named
+---@field packs_damaged integer what was good of them is in other packs now
+---@field packs_unreadable integer nobody can say what was in them; they stay
+---@field packs_removed integer of the damaged ones
+---@field blobs_saved integer pieces of damaged packs that there still are
+---@field blobs_lost integer pieces that there are no more
+---@field index_files_damaged integer
+---@field index_files_new integer
+---@field index_files_removed integer
+---@field findings table[] the first thousand: kind (`index_damaged`, `pack_missing`, `pack_added`, `pack_other`, `pack_damaged`, `pack_unreadable`, `blob_lost`), message, id
+---@field finding_count integer
+
+---@class saros.repository.versions_repaired
+---@field versions table[] those of which something is lost: { version, id, removed, lost, lost_count }: id of the new one, if there is anything left; lost: the first hundred of { path, type, missing }
+---@field whole integer versions of which nothing is
+---@field unreadable table[] { version, message }: forget them by their ids
+
+--- Repairs what is damaged. Nothing old goes before what takes its place is
+--- there, so it can be ended at any moment, and begun again. Nobody else may use
+--- the repository meanwhile. When something is lost the operation's code is
+--- SAROS_S_PARTIAL.
+---
+--- ```lua
+--- local r = assert(repo:repair { what = "packs" }:wait())
+--- if r.blobs_lost > 0 then
+---   for _, v in ipairs(assert(repo:repair { what = "versions", forget = true }
+---       :wait()).versions) do
+---     for _, item in ipairs(v.lost) do print(v.version, item.path) end
+---   end
+--- end
+--- ```
+---@param options saros.repository.repair
+---@return saros.operation op its result: `saros.repository.repaired`, or of versions `saros.repository.versions_repaired`
+function handle:repair(options)
+  options = check("repo:repair", options, with { what = "string",
+    packs = "table", read_all_packs = "boolean", versions = "table",
+    forget = "boolean", dry_run = "boolean", name = "string" })
+  return self:_call("repair", without_name(options), options.name)
+end
+
 return repository
