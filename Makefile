@@ -302,14 +302,25 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
 	  -pthread $(LDFLAGS) -o $@ $<
 
-# What cutting, hashing and looking up cost, form by form.
+# What cutting, hashing and looking up cost, form by form; and what a backup is
+# made of.
+REPO_BENCH = $(if $(REPO),$(addprefix $(BUILD)/spec/,repo_floor repo_stages \
+  repo_limits repo_data))
 $(BUILD)/obj/spec/bench/repo_%.o: private STATIC =
-$(BUILD)/spec/repo_floor: $(BUILD)/obj/spec/bench/repo_floor.o $(C_OBJECTS) \
-    $(REPO_OBJECTS) $(BUILD)/sources
+$(BUILD)/spec/repo_floor $(BUILD)/spec/repo_stages: $(BUILD)/spec/repo_%: \
+    $(BUILD)/obj/spec/bench/repo_%.o $(C_OBJECTS) $(REPO_OBJECTS) \
+    $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
 	  $(REPO_LIBS)
+
+# What to back up, and how quickly that can be done at all: nothing of ours.
+$(BUILD)/spec/repo_limits $(BUILD)/spec/repo_data: $(BUILD)/spec/repo_%: \
+    $(BUILD)/obj/spec/bench/repo_%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $^ $(REPO_LIBS)
 
 # Hosts. One that defines SAROS_STATIC links the archive, one that includes
 # Lua links Lua (shared, so that the module finds it in the program).
@@ -514,7 +525,7 @@ BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
   LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
 	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor \
-	  $(if $(REPO),$(BUILD)/spec/repo_floor)
+	  $(REPO_BENCH)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
