@@ -3,6 +3,8 @@
 ** read, stores that fail, memory that runs out, a cancel and a kill at every
 ** step. Whatever happens: restic finds nothing wrong, no version is there that
 ** is not whole, and the next backup completes.
+**
+** not under valgrind: its children are killed; ASan runs it
 */
 #include <sys/resource.h>
 

@@ -2,6 +2,8 @@
 ** Pruning and forgetting in repositories of restic's: what is left is whole,
 ** says restic, every version that was kept can be restored, and that stays so
 ** when it is killed, or fails, at any moment.
+**
+** not under valgrind: its children are killed; ASan runs it
 */
 #include "care_case.h"
 
