@@ -79,7 +79,10 @@ static error *walk(backup *b, const plan *root) {
   if (!b->failed && repo_stopped(&b->h->stop)) repo_backup_ends(b);
   if (b->why != NULL) return error_ref(b->why);
   if (b->counts.nodes > 0 || b->counts.failed == 0) return NULL;
-  const value *first = value_get(b->errors->as.items[0], "message");
+  /* None when there was no memory to keep it. */
+  bool kept = b->errors != NULL && b->errors->count > 0;
+  const value *first =
+      kept ? value_get(b->errors->as.items[0], "message") : NULL;
   return repo_error(SAROS_E_FAIL,
                     "nothing could be read of what was to be backed up: %s",
                     value_chars(first, "memory ran out"));

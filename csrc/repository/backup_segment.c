@@ -170,7 +170,7 @@ static error *emit_zeros(file *f, size_t count, hand *h) {
     mem_free(zeros);
     if (e != NULL) return e;
     pthread_mutex_lock(&b->lock);
-    b->zeros = id;
+    if (!b->has_zeros) b->zeros = id; /* others read it by now */
     b->has_zeros = true;
     pthread_mutex_unlock(&b->lock);
   }

@@ -169,6 +169,7 @@ static error *compare(diff *d, const repo_node *a, const repo_node *b) {
   const repo_id *x = tree_of(a), *y = tree_of(b);
   const repo_node *n = a != NULL ? a : b;
   error *e = NULL;
+  if (n == NULL) return NULL; /* never: one of them there is */
   buffer_byte(&d->path, '/');
   buffer_put(&d->path, n->name, n->name_size);
   if (d->path.failed) return error_no_memory();

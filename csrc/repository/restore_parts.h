@@ -212,6 +212,9 @@ void repo_plan_free(restore *r);
 void repo_look_at(restore *r, crew_mate *m, uint32_t i);
 
 /* restore_place.c */
+#ifdef SAROS_TEST
+extern bool repo_place_test_in_steps; /* as where there is no openat2 */
+#endif
 error *repo_place_target(restore *r);
 void repo_place_end(restore *r);
 error *repo_place_error(const char *what, int number);

@@ -2,6 +2,8 @@
 ** restore_place: directories below the target. Each is opened from the target
 ** on, by a path in which the kernel follows no link and no "..": whatever
 ** somebody puts in the way meanwhile, what is written stays below the target.
+** A kernel that does not know how (before 5.6, or behind a filter that is older
+** than that) is asked name by name, which is slower, and as safe.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -17,14 +19,55 @@
 
 #define PATH_AT_ONCE 3500 /* of 4096: deeper ones are opened in steps */
 
+#ifdef SAROS_TEST
+bool repo_place_test_in_steps;
+#define IN_STEPS repo_place_test_in_steps
+#else
+#define IN_STEPS false
+#endif
+
+/* No name of it is "..": no tree has one. */
+static int open_in_steps(int first, const char *path, int flags) {
+  char name[256];
+  for (int dir = first;;) {
+    size_t size = strcspn(path, "/");
+    bool last = path[size] == '\0';
+    if (size >= sizeof name) {
+      if (dir != first) close(dir);
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+    memcpy(name, path, size);
+    name[size] = '\0';
+    int fd;
+    do {
+      fd = openat(
+          dir, name,
+          (last ? flags : O_PATH | O_DIRECTORY) | O_CLOEXEC | O_NOFOLLOW);
+    } while (fd < 0 && errno == EINTR);
+    int number = errno;
+    if (dir != first) close(dir);
+    errno = number;
+    if (fd < 0 || last) return fd;
+    dir = fd;
+    path += size + 1;
+  }
+}
+
 static int open_beneath(int dir, const char *path, int flags) {
+  static _Atomic bool is_unknown; /* to this kernel */
   struct open_how how = {
       .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  for (;;) {
+  while (!IN_STEPS && !is_unknown) {
     long fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
-    if (fd >= 0 || (errno != EINTR && errno != EAGAIN)) return (int)fd;
+    if (fd >= 0) return (int)fd;
+    if (errno == ENOSYS)
+      is_unknown = true;
+    else if (errno != EINTR && errno != EAGAIN)
+      return -1;
   }
+  return open_in_steps(dir, path, flags);
 }
 
 /* Names from below the target to this one, the outermost last. */

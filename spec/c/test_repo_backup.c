@@ -1,6 +1,8 @@
 /*
 ** Backups: what they make is what restic makes, to the byte, and the other way
 ** round; what is unchanged, left out, or read from somewhere else.
+**
+** not under valgrind: it asks restic; ASan runs it
 */
 #include "backup_case.h"
 

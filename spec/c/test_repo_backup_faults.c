@@ -3,6 +3,8 @@
 ** read, stores that fail, memory that runs out, a cancel and a kill at every
 ** step. Whatever happens: restic finds nothing wrong, no version is there that
 ** is not whole, and the next backup completes.
+**
+** not under valgrind: its children are killed; ASan runs it
 */
 #include <sys/resource.h>
 
@@ -479,6 +481,30 @@ TEST(no_memory) {
   place_end();
 }
 
+/* There is not even the memory to say what could not be read. */
+TEST(no_memory_to_tell) {
+  place_make();
+  repo *r = repo_made("r", 2);
+  bool reached = true;
+  for (long n = 1; reached && n < 4000; n++) {
+    value *options = options_of("{\"paths\":[\"@/nowhere\"]}");
+    uint32_t why;
+    mem_fail_at(n);
+    saros_op *op =
+        repo_call_begin(r, repo_work_find("backup"), options, NULL, &why);
+    if (op != NULL) CHECK(saros_op_wait(op, GATE_BOUND_MS));
+    reached = mem_fail_left() == 0;
+    mem_fail_at(0);
+    uint32_t code = op != NULL ? saros_op_code(op) : SAROS_E_OUTOFMEMORY;
+    CHECK(code == SAROS_E_FAIL || code == SAROS_E_OUTOFMEMORY);
+    if (op != NULL) saros_op_unref(op);
+  }
+  CHECK(!reached);
+  CHECK_INT(store_count(r->store, REPO_SNAPSHOTS), 0);
+  repo_unref(r);
+  place_end();
+}
+
 /* Nobody uses it any more, and its thread has closed what it had. */
 static void engine_has_gone(void) {
   GATE_UNTIL(engine_users() == 0 && fd_count() == 0);
@@ -584,6 +610,7 @@ int main(int argc, char **argv) {
   GATE_RUN(killed_at_each_change);
   GATE_RUN(killed_by_chance);
   GATE_RUN(no_memory);
+  GATE_RUN(no_memory_to_tell);
   GATE_RUN(leaves_nothing);
   GATE_RUN(deep);
   GATE_RUN(wide);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <time.h>
 
+#include "cheap_case.h"
 #include "repository/crypto.h"
 #include "repository/go.h"
 #include "repository/snapshot.h"
@@ -279,6 +280,9 @@ TEST(as_restic_does) {
                   "rm -rf %s/repository && restic --no-cache -q init "
                   "--repository-version 1",
                   restic_base));
+  char path[100];
+  snprintf(path, sizeof path, "%s/repository", restic_base);
+  cheap_key(path, "x");
   get_key();
   for (size_t set = 0; set < sets && check_bad == 0; set++) {
     seed = 20240301 + set * 977;
@@ -301,6 +305,7 @@ TEST(as_restic_does) {
 
 int main(int argc, char **argv) {
   check_begin(argc, argv);
+  store_engine();
   RUN(as_restic_does);
   return check_end();
 }

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 
+#include "cheap_case.h"
 #include "repository/go.h"
 #include "repository/node.h"
 #include "restic_case.h"
@@ -197,7 +198,10 @@ static void compare_all(const char *name, const char *tag, size_t most) {
 }
 
 static bool begin(const char *folder) {
+  char path[100];
   if (!restic_begin(folder)) return false;
+  snprintf(path, sizeof path, "%s/repository", restic_base);
+  cheap_key(path, "x");
   users = repo_users_new();
   maker = repo_node_maker_new(users);
   return true;
@@ -451,6 +455,7 @@ TEST(all_characters) {
 
 int main(int argc, char **argv) {
   check_begin(argc, argv);
+  store_engine();
   RUN(everything);
   RUN(all_characters);
   return check_end();

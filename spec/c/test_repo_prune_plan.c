@@ -1,5 +1,7 @@
 /*
 ** What a prune decides for each pack, from figures alone.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include "check.h"
 #include "repository/prune.h"
