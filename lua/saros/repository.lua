@@ -291,6 +291,7 @@ end
 ---@field removed integer names that the version does not have
 ---@field directories integer made
 ---@field bytes integer of content
+---@field not_given_away integer how many are the restorer's now, and were somebody else's: only root gives things away, and for it this is an error
 ---@field errors table[] { path, message, code }: what was not restored, or not as it was
 ---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
 

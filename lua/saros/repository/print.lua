@@ -150,6 +150,7 @@ local function restored(r)
   count(r.unchanged, " were there already")
   count(r.skipped, " stayed as they were")
   count(r.removed, " removed")
+  count(r.not_given_away, " were somebody else's")
   local lines = { ("version %s in %s: %s, %s%s%s"):format(short(r.version),
     safe(r.path), some(r.files, "file"), size(r.bytes),
     #counts > 0 and "; " .. table.concat(counts, ", ") or "",
