@@ -48,7 +48,9 @@ static bool find(check_findings *f, const char *kind, const repo_id *id,
   return true;
 }
 
-static void put_text(buffer *b, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static void put_text(buffer *b,
+                                                           const char *format,
+                                                           va_list args) {
   char text[600];
   vsnprintf(text, sizeof text, format, args);
   buffer_text(b, text);
