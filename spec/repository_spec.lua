@@ -167,7 +167,7 @@ describe("repository.open", function()
       raises(function() repository.open { version = "2" } end))
     assert.matches("a table of options expected",
       raises(function() repository.init "/x" end))
-    local err = raises(repository.open, { location = "rest:https://a:b@c/" })
+    local err = raises(repository.open, { location = "rest:https://a:b@c d/" })
     assert.equal(code.E_INVALIDARG, err.code)
     assert.is_nil(err.message:find("a:b", 1, true))
   end)

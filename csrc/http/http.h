@@ -157,6 +157,8 @@ void http_drop(unsigned kept);
 /* It was kept by the parent. */
 bool http_is_inherited(unsigned kept);
 
+/* A URL for a person: no user, no query. */
+void http_show_url(const char *url, char *text, size_t size);
 /* Monotonic milliseconds. */
 uint64_t http_clock(void);
 /* Compilers leave a memset out of what is freed. */

@@ -143,8 +143,6 @@ void http_carry_limit(http_request *r);
 void http_verdict(http_request *r, CURLcode rc);
 /* Whether nothing was wrong but a connection that was dead already. */
 bool http_verdict_again(const http_request *r, CURLcode rc);
-/* A URL for a person: no user, no query. */
-void http_show_url(const char *url, char *text, size_t size);
 
 /* redirect.c: whether this answer leads on (the request is changed then), is
    the end (condemned), or is an answer like others. */

@@ -287,9 +287,12 @@ static error *remove_all(forgetting *f) {
                                         &f->h->stop);
     if (e != NULL) {
       uint32_t code = e->code;
+      bool refused = code == SAROS_E_ACCESSDENIED;
       return error_because(
-          repo_error(code, "%lu of %lu versions were removed, then it ended",
-                     (unsigned long)i, (unsigned long)f->gone_count),
+          repo_error(code, "%lu of %lu versions were removed, then it %s%s",
+                     (unsigned long)i, (unsigned long)f->gone_count,
+                     refused ? "was refused: " : "ended",
+                     refused ? e->message : ""),
           e);
     }
     if (f->o->progress != NULL)

@@ -131,9 +131,29 @@ typedef enum prune_step {
   PRUNE_STEPS         /* the end */
 } prune_step;
 
+static error *remove_unreferenced(pruning *p) {
+  repo_store *store = p->h->store;
+  error *e = NULL;
+  if (store->way->tidy != NULL) e = store->way->tidy(store, &p->h->stop);
+  return e != NULL ? e : remove_packs(p, &p->unreferenced);
+}
+
+/* Else one that keeps everything would say so after all was copied. */
+static error *may_remove(pruning *p) {
+  repo_store *store = p->h->store;
+  if (store->way->may_remove == NULL || p->o->dry_run) return NULL;
+  error *e = store->way->may_remove(store, &p->h->stop);
+  if (e == NULL || e->code != SAROS_E_ACCESSDENIED) return e;
+  error *made =
+      repo_error(SAROS_E_ACCESSDENIED,
+                 "nothing was pruned, and nothing changed: %s", e->message);
+  return error_because(made, e);
+}
+
 static error *make_plan(pruning *p) {
   error *e = repo_prune_plan(p->o, p->version, p->pack_list,
                              repo_id_map_count(p->packs), &p->figures);
+  if (e == NULL) e = may_remove(p);
   return e != NULL ? e : prune_mark(p);
 }
 
@@ -141,7 +161,7 @@ static error *run(pruning *p, prune_step step) {
   switch (step) {
     case PRUNE_LOOK: return prune_look(p);
     case PRUNE_PLAN: return make_plan(p);
-    case PRUNE_UNREFERENCED: return remove_packs(p, &p->unreferenced);
+    case PRUNE_UNREFERENCED: return remove_unreferenced(p);
     case PRUNE_REPACK: return prune_repack(p);
     case PRUNE_INDEXES: return prune_indexes(p);
     default: return remove_old(p);

@@ -32,6 +32,7 @@ static error *location_in_file(const char *path, char **location) {
   text[n] = '\0';
   text[strcspn(text, "\r\n")] = '\0';
   *location = mem_text(text);
+  repo_wipe(text, sizeof text);
   return *location != NULL ? NULL : error_no_memory();
 }
 
@@ -41,8 +42,9 @@ static error *find_location(const value *options, char **location) {
   if (file != NULL && *file != '\0') return location_in_file(file, location);
   if (text == NULL)
     return misused(
-        "which repository? Give its `location`: a directory, or "
-        "s3:https://host/bucket/prefix (or set RESTIC_REPOSITORY)");
+        "which repository? Give its `location`: a directory, "
+        "s3:https://host/bucket/prefix, or rest:https://host:8000/path/ (or "
+        "set RESTIC_REPOSITORY)");
   *location = mem_text(text);
   return *location != NULL ? NULL : error_no_memory();
 }
@@ -85,14 +87,16 @@ static error *read_rate(const value *options, const char *name,
                     name);
 }
 
-static error *limit(repo *r, const value *options) {
-  uint64_t upload, download;
-  error *e = read_rate(options, "limit_upload", &upload);
-  if (e == NULL) e = read_rate(options, "limit_download", &download);
-  if (e != NULL) return e;
-  repo_store *store = repo_store_limit(r->store, upload, download);
-  if (store == NULL) return error_no_memory();
-  r->store = store;
+/* The stores keep to them, each in its way. */
+static error *read_rates(repo *r, const value *options) {
+  static const char *const names[] = {"limit_upload", "limit_download"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    uint64_t rate;
+    error *e = read_rate(options, names[i], &rate);
+    if (e != NULL) return e;
+    if (!value_put(r->options, names[i], value_int((int64_t)rate)))
+      return error_no_memory();
+  }
   return NULL;
 }
 
@@ -101,6 +105,7 @@ static error *read_options(repo *r, const value *options) {
   error *e = find_location(options, &r->location);
   if (e == NULL) e = read_numbers(r, options);
   if (e == NULL) r->options = repo_store_options(options, &e);
+  if (e == NULL) e = read_rates(r, options);
   if (e != NULL) return e;
   if (password != NULL && (r->password_value = value_copy(password)) == NULL)
     return error_no_memory();
@@ -109,7 +114,9 @@ static error *read_options(repo *r, const value *options) {
   if (hint != NULL && !r->has_hint)
     return misused("key: the whole id of a key file expected, 64 hex digits");
   r->store = repo_store_open(r->location, r->options, &e);
-  return e != NULL ? e : limit(r, options);
+  /* There may be a password in it; the store has what it needs. */
+  repo_wipe(r->location, strlen(r->location));
+  return e;
 }
 
 repo *repo_new(const value *options, error **e) {
@@ -150,6 +157,7 @@ void repo_unref(repo *r) {
   repo_value_wipe(r->options);
   repo_value_wipe(r->password_value);
   mem_free(r->files);
+  if (r->location != NULL) repo_wipe(r->location, strlen(r->location));
   mem_free(r->location);
   if (!repo_is_inherited(r)) {
     pthread_cond_destroy(&r->moved);

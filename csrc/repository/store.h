@@ -1,7 +1,7 @@
 /*
-** Where a repository's files are: a directory, a bucket. A store knows names
-** and bytes, and nothing of what is in them. Its calls block, and any thread
-** may make them. A third kind of store is a third repo_store_way.
+** Where a repository's files are: a directory, a bucket, a REST server. A store
+** knows names and bytes, and nothing of what is in them. Its calls block, and
+** any thread may make them. A further kind is a further repo_store_way.
 */
 #ifndef SAROS_REPOSITORY_STORE_H
 #define SAROS_REPOSITORY_STORE_H
@@ -31,7 +31,7 @@ typedef error *(*repo_store_each)(void *context, const repo_id *id,
                                   uint64_t size);
 
 typedef struct repo_store_way {
-  const char *name; /* "local", "s3" */
+  const char *name; /* "local", "s3", "rest" */
   /* Makes what a new, empty repository needs. SAROS_E_REFUSED when there is
      one already. */
   error *(*create)(repo_store *s);
@@ -61,6 +61,12 @@ typedef struct repo_store_way {
   /* May be NULL. Something that writes begins, or has ended: as often the one
      as the other. */
   void (*busy)(repo_store *s, bool begins);
+  /* May be NULL. Whether it lets anything but locks be removed, as far as can
+     be known without doing it. */
+  error *(*may_remove)(repo_store *s, const repo_stop *stop);
+  /* May be NULL. Takes away what calls that never ended have left behind; when
+     nobody else writes. */
+  error *(*tidy)(repo_store *s, const repo_stop *stop);
   void (*close)(repo_store *s);
 } repo_store_way;
 
@@ -70,14 +76,16 @@ struct repo_store {
   unsigned connections; /* how many calls at once do any good */
 };
 
-/* By what the location says: "s3:…" or a path. Touches nothing yet. `options`:
-   a map (may be NULL): access_key, secret_key, session_token, region, cacert,
-   connections, retry_seconds, durable (false: no fsync). */
+/* By what the location says: "s3:…", "rest:…" or a path. Touches nothing yet.
+   `options`: a map (may be NULL); s3_open.c, rest_open.c and remote.h say what
+   they know; a directory knows durable (false: no fsync). */
 repo_store *repo_store_open(const char *location, const value *options,
                             error **e);
 repo_store *repo_store_local(const char *path, const value *options, error **e);
 repo_store *repo_store_s3(const char *location, const value *options,
                           error **e);
+repo_store *repo_store_rest(const char *location, const value *options,
+                            error **e);
 void repo_store_close(repo_store *s);
 /* The same one, but no more bytes a second than these (0: no limit); it is
    closed with what is returned, which is itself when nothing is limited. NULL:

@@ -58,9 +58,10 @@ local known = {
   retry_lock = "number", no_lock = "boolean", version = "integer",
   access_key = "string", secret_key = "string", session_token = "string",
   region = "string", cacert = "string", connections = "integer",
-  retry_seconds = "number", durable = "boolean",
+  retry_seconds = "number", stall_seconds = "number", durable = "boolean",
   limit_upload = "integer|string", limit_download = "integer|string",
-  name = "string",
+  bucket_lookup = "string", rest_username = "string", rest_password = "string",
+  multipart_size = "integer", object_lock = "table", name = "string",
 }
 
 -- Waits by the one rule for all waits; raises the error object.
@@ -687,6 +688,109 @@ function handle:forget(options)
     options.prune = check("repo:forget (prune)", options.prune, prune_options)
   end
   return self:_call("forget", without_name(options), options.name)
+end
+
+---@class saros.repository.copy
+---@field to saros.repository.handle the repository to copy to, which is open
+---@field versions? string[] only these: ids or their beginnings, or "latest"
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field compression? "auto"|"off"|"fastest"|"better"|"max"
+---@field pack_size? integer|string from 4M to 128M (16M)
+---@field limit_upload? integer|string bytes a second
+---@field dry_run? boolean store nothing, only say what would be
+---@field name? string of the operation
+
+---@class saros.repository.copied
+---@field copied table[] { version, id }: which version, and its id there (none in a dry run)
+---@field skipped string[] the versions that were there already
+---@field failed table[] { version, message }: those that are damaged; nothing of them was written
+---@field data_blobs integer pieces of files that were not there
+---@field tree_blobs integer directories
+---@field bytes_added integer what these have
+---@field bytes_packed integer … and take there, compressed and sealed
+
+--- Copies versions into another repository, which has a key and a way to cut
+--- files of its own. What is there already is not copied again. Each piece is
+--- looked at on the way; a version that is damaged is left out, and then the
+--- operation's code is SAROS_S_PARTIAL. It can be ended at any moment, and begun
+--- again: then it goes on.
+---
+--- ```lua
+--- local away <close> = repository.open { location = "s3:https://host/bucket" }
+--- local r = assert(repo:copy { to = away, host = "web1" }:wait())
+--- print(#r.copied, #r.skipped, r.bytes_packed)
+--- ```
+---@param options saros.repository.copy
+---@return saros.operation op its result: `saros.repository.copied`
+function handle:copy(options)
+  options = check("repo:copy", options, with { to = "userdata",
+    versions = "table", compression = "string", pack_size = "number|string",
+    limit_upload = "number|string", dry_run = "boolean", name = "string" })
+  local given = without_name(options)
+  given.to = nil
+  if not options.to then
+    error("repo:copy: option 'to': a repository expected, got nil", 2)
+  end
+  return self:_call("copy", given, options.name, nil, options.to)
+end
+
+---@class saros.repository.repair
+---@field what "index"|"packs"|"versions" index: a new one is made from the packs that there are. packs: that, and all packs are read; what is good of those that are damaged is stored anew. versions: they are written once more, without what is lost. After damage: first packs (or index), then versions
+---@field packs? string[] of packs: only these are read, by their ids
+---@field read_all_packs? boolean of index: ask all packs what they have, not only those that the index is wrong about
+---@field versions? string[] of versions: only these, by ids or their beginnings
+---@field host? string of versions: only this host's
+---@field tags? string[] of versions: only those with all of these tags
+---@field paths? string[] of versions: only those of all of these paths
+---@field forget? boolean of versions: the old ones go; else they stay, and the new ones have the tag "repaired"
+---@field dry_run? boolean only say what would be done
+---@field name? string of the operation
+
+---@class saros.repository.repaired
+---@field changed boolean something was, or would be
+---@field packs integer
+---@field packs_read integer from end to end
+---@field packs_added integer that no index file named
+---@field packs_missing integer that the index named
+---@field packs_damaged integer what was good of them is in other packs now
+---@field packs_unreadable integer nobody can say what was in them; they stay
+---@field packs_removed integer of the damaged ones
+---@field blobs_saved integer pieces of damaged packs that there still are
+---@field blobs_lost integer pieces that there are no more
+---@field index_files_damaged integer
+---@field index_files_new integer
+---@field index_files_removed integer
+---@field findings table[] the first thousand: kind (`index_damaged`, `pack_missing`, `pack_added`, `pack_other`, `pack_damaged`, `pack_unreadable`, `blob_lost`), message, id
+---@field finding_count integer
+
+---@class saros.repository.versions_repaired
+---@field versions table[] those of which something is lost: { version, id, removed, lost, lost_count }: id of the new one, if there is anything left; lost: the first hundred of { path, type, missing }
+---@field whole integer versions of which nothing is
+---@field unreadable table[] { version, message }: forget them by their ids
+
+--- Repairs what is damaged. Nothing old goes before what takes its place is
+--- there, so it can be ended at any moment, and begun again. Nobody else may use
+--- the repository meanwhile. When something is lost the operation's code is
+--- SAROS_S_PARTIAL.
+---
+--- ```lua
+--- local r = assert(repo:repair { what = "packs" }:wait())
+--- if r.blobs_lost > 0 then
+---   for _, v in ipairs(assert(repo:repair { what = "versions", forget = true }
+---       :wait()).versions) do
+---     for _, item in ipairs(v.lost) do print(v.version, item.path) end
+---   end
+--- end
+--- ```
+---@param options saros.repository.repair
+---@return saros.operation op its result: `saros.repository.repaired`, or of versions `saros.repository.versions_repaired`
+function handle:repair(options)
+  options = check("repo:repair", options, with { what = "string",
+    packs = "table", read_all_packs = "boolean", versions = "table",
+    forget = "boolean", dry_run = "boolean", name = "string" })
+  return self:_call("repair", without_name(options), options.name)
 end
 
 return repository

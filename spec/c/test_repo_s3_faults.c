@@ -297,7 +297,7 @@ TEST(stopped_at_any_moment) {
       CHECK(failed_as(
           store->way->save(store, REPO_PACKS, &id, &piece, 1, false, &a.stop),
           SAROS_E_CANCELLED, "cancelled"));
-      ((s3 *)store)->not_before = 0;
+      ((s3 *)store)->net.not_before = 0;
     }
   repo_store_close(store);
 }

@@ -294,9 +294,9 @@ TEST(locations) {
   CHECK(repo_store_open("", NULL, &e) == NULL);
   CHECK_INT(store_code(e), SAROS_E_INVALIDARG);
   /* What follows may be a password. */
-  CHECK(repo_store_open("rest:https://me:hunter2@host/", NULL, &e) == NULL);
+  CHECK(repo_store_open("sftp://me:hunter2@host/", NULL, &e) == NULL);
   CHECK(e != NULL && strstr(e->message, "hunter2") == NULL);
-  CHECK(store_says(e, "there is no store rest:"));
+  CHECK(store_says(e, "there is no store sftp:"));
 }
 
 

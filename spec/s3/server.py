@@ -5,7 +5,8 @@ and does what a plan says to requests that fit.
     python3 spec/s3/server.py     prints its port, serves until its input ends
 
 Not of S3: POST /!plan (a JSON list of faults), GET /!log (what was asked),
-GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON).
+GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON), GET /!uploads
+(that are not ended), GET /!kept (by object lock).
 """
 import calendar
 import hashlib
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "http"))
@@ -44,10 +46,12 @@ class S3:
 
     def reset(self):
         self.buckets, self.objects = set(), {}
+        self.locked, self.kept = set(), {}  # buckets; (bucket, key): until
+        self.uploads, self.etags, self.number = {}, {}, 0
         self.plan, self.log = [], []
         self.set = {"region": "us-east-1", "conditions": "412", "page": 1000,
                     "token": False, "ranges": True, "encode": True,
-                    "etag": "md5"}
+                    "etag": "md5", "parts": True, "refuse": False}
 
     # ---- signatures ----
 
@@ -143,6 +147,99 @@ class S3:
             return f'"{hashlib.md5(body).hexdigest()}"'
         return '"' + "0" * 32 + '-1"'
 
+    # ---- object lock ----
+
+    def keep(self, r, bucket, key, body):
+        """What is to be kept has a hash, or is not taken."""
+        mode = r.get("x-amz-object-lock-mode")
+        until = r.get("x-amz-object-lock-retain-until-date")
+        if not mode and not until:
+            return
+        if bucket not in self.locked:
+            raise Bad(400, "InvalidRequest", "<Message>Bucket is missing "
+                      "Object Lock Configuration</Message>")
+        if body and not r.get("content-md5"):
+            raise Bad(400, "InvalidRequest", "<Message>Content-MD5 is "
+                      "required</Message>")
+        then = calendar.timegm(time.strptime(until, "%Y-%m-%dT%H:%M:%SZ"))
+        if mode not in ("GOVERNANCE", "COMPLIANCE") or then <= time.time():
+            raise Bad(400, "InvalidArgument")
+        self.kept[bucket, key] = (mode, until)
+
+    def retention(self, bucket, key):
+        if (bucket, key) not in self.kept:
+            return []
+        mode, until = self.kept[bucket, key]
+        return [("x-amz-object-lock-mode", mode),
+                ("x-amz-object-lock-retain-until-date", until)]
+
+    # ---- uploads in parts ----
+
+    def begin_upload(self, r, bucket, key):
+        if not self.set["parts"]:
+            raise Bad(501, "NotImplemented")
+        if bucket not in self.buckets:
+            raise Bad(404, "NoSuchBucket")
+        self.keep(r, bucket, key, b"")
+        self.number += 1
+        name = f"up/{self.number}+=&"  # with what must be escaped in it
+        self.uploads[name] = (bucket, key, {})
+        shown = "" if r.fault == "no id" else \
+            f"<UploadId>{escape(name)}</UploadId>"
+        return 200, (f"<InitiateMultipartUploadResult><Key>{escape(key)}</Key>"
+                     f"{shown}</InitiateMultipartUploadResult>").encode(), []
+
+    def upload(self, q, bucket, key):
+        found = self.uploads.get(q["uploadId"])
+        if found is None or found[:2] != (bucket, key):
+            raise Bad(404, "NoSuchUpload")
+        return found[2]
+
+    def put_part(self, r, q, bucket, key):
+        body = r.body
+        if r.fault == "store half":
+            body = body[:len(body) // 2]
+        self.upload(q, bucket, key)[int(q["partNumber"])] = body
+        tag = f'"{hashlib.md5(body).hexdigest()}"'
+        if r.fault == "no etag":
+            return 200, b"", []
+        if r.fault == "other etag":
+            tag = '"' + "0" * 32 + '"'
+        return 200, b"", [("ETag", tag)]
+
+    def end_upload(self, r, q, bucket, key):
+        parts = self.upload(q, bucket, key)
+        if r.fault == "late error":
+            return 200, b"<Error><Code>InternalError</Code></Error>", []
+        want = [(int(e.find("PartNumber").text), e.find("ETag").text)
+                for e in ElementTree.fromstring(r.body).findall("Part")]
+        have = [(n, f'"{hashlib.md5(b).hexdigest()}"')
+                for n, b in sorted(parts.items())]
+        if want != have:
+            raise Bad(400, "InvalidPart")
+        if any(len(b) < 5 << 20 for _, b in sorted(parts.items())[:-1]):
+            raise Bad(400, "EntityTooSmall")
+        bodies = [parts[n] for n, _ in want]
+        if r.fault == "shuffle":
+            bodies.reverse()
+        sums = b"".join(hashlib.md5(b).digest() for b in bodies)
+        tag = f'"{hashlib.md5(sums).hexdigest()}-{len(bodies)}"'
+        del self.uploads[q["uploadId"]]
+        self.objects[bucket, key] = b"".join(bodies)
+        self.etags[bucket, key] = tag
+        if r.fault == "drop":
+            del self.objects[bucket, key]
+        return 200, (f"<CompleteMultipartUploadResult><ETag>{escape(tag)}"
+                     "</ETag></CompleteMultipartUploadResult>").encode(), []
+
+    def list_uploads(self, q, bucket):
+        text = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>"
+        for name, (b, key, _) in self.uploads.items():
+            if b == bucket and key.startswith(q.get("prefix", "")):
+                text += (f"<Upload><Key>{escape(key)}</Key>"
+                         f"<UploadId>{escape(name)}</UploadId></Upload>")
+        return (text + "</ListMultipartUploadsResult>").encode()
+
     def put(self, r, bucket, key):
         if bucket not in self.buckets:
             raise Bad(404, "NoSuchBucket")
@@ -155,7 +252,9 @@ class S3:
         body = r.body
         if r.fault == "store half":
             body = body[:len(body) // 2]
+        self.keep(r, bucket, key, body)
         self.objects[bucket, key] = body
+        self.etags.pop((bucket, key), None)
         tag = self.etag(body)
         if r.fault == "other etag":
             tag = '"' + "0" * 32 + '"'
@@ -165,7 +264,8 @@ class S3:
         if (bucket, key) not in self.objects:
             raise Bad(404, "NoSuchKey")
         body = self.objects[bucket, key]
-        fields = [("ETag", self.etag(body))]
+        fields = [("ETag", self.etags.get((bucket, key), self.etag(body)))]
+        fields += self.retention(bucket, key)
         asked = r.get("range")
         if not asked or not self.set["ranges"]:
             return 200, body, fields
@@ -179,11 +279,27 @@ class S3:
             ("Content-Range", f"bytes {first + shift}-{last + shift}/{len(body)}")]
 
     def perform(self, r, bucket, key, query):
+        q = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if not key and "uploads" in q and r.method == "GET":
+            return 200, self.list_uploads(q, bucket), []
+        if key and "uploads" in q and r.method == "POST":
+            return self.begin_upload(r, bucket, key)
+        if key and "uploadId" in q:
+            if r.method == "PUT":
+                return self.put_part(r, q, bucket, key)
+            if r.method == "POST":
+                return self.end_upload(r, q, bucket, key)
+            if r.method == "DELETE":
+                self.upload(q, bucket, key)
+                del self.uploads[q["uploadId"]]
+                return 204, b"", []
         if not key:
             if r.method == "PUT":
                 if bucket in self.buckets:
                     raise Bad(409, "BucketAlreadyOwnedByYou")
                 self.buckets.add(bucket)
+                if r.get("x-amz-bucket-object-lock-enabled") == "true":
+                    self.locked.add(bucket)
                 return 200, b"", []
             if bucket not in self.buckets:
                 raise Bad(404, "NoSuchBucket")
@@ -194,6 +310,9 @@ class S3:
         if r.method in ("GET", "HEAD"):
             return self.get(r, bucket, key)
         if r.method == "DELETE":
+            if self.set["refuse"] and (bucket, key) in self.kept and \
+                    (bucket, key) in self.objects:
+                raise Bad(403, "AccessDenied")
             self.objects.pop((bucket, key), None)
             return 204, b"", []
         raise Bad(405, "MethodNotAllowed")
@@ -220,6 +339,13 @@ class S3:
                 self.set.update(json.loads(r.body))
             elif what == "!clear":
                 self.reset()
+            elif what == "!uploads":
+                text = "\n".join(self.uploads)
+                return c.answer(200, text.encode())
+            elif what == "!kept":
+                text = "\n".join(f"{k} {m} {u}" for (_, k), (m, u)
+                                 in sorted(self.kept.items()))
+                return c.answer(200, text.encode())
             elif what == "!object":
                 key = urllib.parse.unquote("/".join(r.path[2:]))
                 if r.method == "PUT":

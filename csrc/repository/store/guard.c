@@ -62,6 +62,17 @@ static void guarded_busy(repo_store *s, bool begins) {
   if (inner(s)->way->busy != NULL) inner(s)->way->busy(inner(s), begins);
 }
 
+static error *guarded_may_remove(repo_store *s, const repo_stop *stop) {
+  if (inner(s)->way->may_remove == NULL) return NULL;
+  return inner(s)->way->may_remove(inner(s), stop);
+}
+
+static error *guarded_tidy(repo_store *s, const repo_stop *stop) {
+  error *e = inner(s)->way->tidy != NULL ? assure(s, stop) : NULL;
+  if (e != NULL || inner(s)->way->tidy == NULL) return e;
+  return inner(s)->way->tidy(inner(s), stop);
+}
+
 static void guarded_close(repo_store *s) {
   mem_free(s);
 }
@@ -75,6 +86,8 @@ static const repo_store_way way = {.name = "guarded",
                                    .size = guarded_size,
                                    .remove = guarded_remove,
                                    .busy = guarded_busy,
+                                   .may_remove = guarded_may_remove,
+                                   .tidy = guarded_tidy,
                                    .close = guarded_close};
 
 repo_store *repo_store_guard(repo_store *store, repo_lock *l) {

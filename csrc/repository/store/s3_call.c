@@ -4,94 +4,23 @@
 */
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "repository/store/s3_parts.h"
 
-#define PROBLEM_MOST ((size_t)64 << 10) /* of an answer that is no success */
-#define FEW 3
-#define FIRST_BACKOFF 500
-#define MOST_BACKOFF 30000
-#define STRANGER_MS 60000 /* nobody has ever answered there */
-#define ASK_EVERY 50      /* milliseconds, whether to end early */
-
 #ifdef SAROS_TEST
-_Atomic unsigned repo_s3_backoff_ms;
 _Atomic int repo_s3_ahead;
 #endif
-
-/* ------------------------------------------------------------------
-** What comes
-** ---------------------------------------------------------------- */
-
-/* One try. http's thread fills it. */
-typedef struct s3_try {
-  s3_call *c;
-  bool good;       /* of its status: the body is what was asked for */
-  buffer problem;  /* else this is it */
-  uint64_t passed; /* bytes of the body, of a window's answer */
-  size_t filled;
-  size_t start; /* of c->into */
-} s3_try;
-
-static http_flow on_head(void *context, const http_answer *a) {
-  s3_try *t = context;
-  t->good = a->status >= 200 && a->status < 300;
-  return HTTP_GO;
-}
-
-/* A server that knows no ranges sends all of it. */
-static http_flow into_window(s3_try *t, const char *data, size_t size) {
-  s3_call *c = t->c;
-  uint64_t from = t->passed;
-  t->passed += size;
-  uint64_t skip = c->status == 206 ? 0 : c->from;
-  if (t->passed <= skip) return HTTP_GO;
-  if (from < skip) {
-    data += skip - from;
-    size -= (size_t)(skip - from);
-  }
-  size_t left = c->window_size - t->filled;
-  if (size > left) size = left;
-  memcpy(c->window + t->filled, data, size);
-  t->filled += size;
-  return HTTP_GO;
-}
-
-static http_flow on_body(void *context, const void *data, size_t size) {
-  s3_try *t = context;
-  s3_call *c = t->c;
-  if (!t->good) {
-    if (t->problem.size + size <= PROBLEM_MOST)
-      buffer_put(&t->problem, data, size);
-    return HTTP_GO;
-  }
-  if (c->window != NULL) return into_window(t, data, size);
-  if (c->into == NULL) return HTTP_GO;
-  if (size > c->most - (c->into->size - t->start)) return HTTP_STOP;
-  buffer_put(c->into, data, size);
-  return c->into->failed ? HTTP_STOP : HTTP_GO;
-}
-
-/* The status decides where a window begins. */
-static http_flow on_head_of_window(void *context, const http_answer *a) {
-  s3_try *t = context;
-  t->c->status = a->status;
-  return on_head(context, a);
-}
-
-static const http_calls calls = {.head = on_head_of_window, .body = on_body};
 
 /* ------------------------------------------------------------------
 ** What goes
 ** ---------------------------------------------------------------- */
 
-#define FIELDS 10
+#define FIELDS 12
 
 /* Owns its texts. */
 typedef struct s3_letter {
   buffer host, path, url, authorization;
-  char date[17];
+  char date[17], until[21];
   http_field fields[FIELDS]; /* sorted */
   size_t count;
 } s3_letter;
@@ -154,8 +83,14 @@ static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
   put(l, "content-type", c->content_type);
   put(l, "host", l->host.data);
   put(l, "if-none-match", c->if_none_match);
+  if (c->makes_locked) put(l, "x-amz-bucket-object-lock-enabled", "true");
   put(l, "x-amz-content-sha256", payload);
   put(l, "x-amz-date", l->date);
+  if (c->locks && s->lock_days > 0) {
+    repo_s3_lock_until(s, l->until);
+    put(l, "x-amz-object-lock-mode", s->lock_mode);
+    put(l, "x-amz-object-lock-retain-until-date", l->until);
+  }
   if (s->secret->token[0] != '\0')
     put(l, "x-amz-security-token", s->secret->token);
   if (!signing_key(s, l->date)) return false;
@@ -189,12 +124,11 @@ static void note_answer(s3 *s, s3_call *c, const http_answer *a) {
       (sealed != NULL && strcmp(sealed, "AES256") != 0) ||
       http_answer_field(a, "x-amz-server-side-encryption-customer-algorithm") !=
           NULL;
-  pthread_mutex_lock(&s->lock);
-  s->has_answered = true;
-  pthread_mutex_unlock(&s->lock);
+  repo_s3_lock_note(c, a);
+  repo_remote_answered(&s->net);
 }
 
-static bool is_success(s3_call *c, s3_try *t, const http_answer *a) {
+static bool is_success(s3_call *c, const remote_sink *t, const http_answer *a) {
   memset(&c->trouble, 0, sizeof c->trouble);
   if (a->end == HTTP_STOPPED) { /* our own sink */
     bool memory = c->into != NULL && c->into->failed;
@@ -231,48 +165,37 @@ static error *cancelled(const s3_call *c) {
   return repo_error(SAROS_E_CANCELLED, "to %s was cancelled", c->doing);
 }
 
-static error *send(s3 *s, s3_call *c, s3_letter *l, s3_try *t,
+static error *send(s3 *s, s3_call *c, s3_letter *l, remote_sink *k,
                    http_request **r) {
-  http_piece pieces[64];
-  http_piece *copy =
-      c->piece_count > 64 ? mem_alloc(c->piece_count * sizeof *copy) : pieces;
-  error *e = NULL;
-  if (copy == NULL) return error_no_memory();
-  for (size_t i = 0; i < c->piece_count; i++)
-    copy[i] = (http_piece){c->pieces[i].data, c->pieces[i].size};
   http_ask ask = {.method = c->method,
                   .url = l->url.data,
                   .fields = l->fields,
                   .field_count = l->count,
-                  .pieces = c->pieces != NULL ? copy : NULL,
-                  .piece_count = c->piece_count,
                   .ranged = c->ranged,
                   .from = c->from,
                   .last = c->last,
-                  .stall_ms = s->stall_ms,
-                  .stall_bytes = 1024,
-                  .per_host = s->store.connections,
-                  .cacert = s->cacert,
-                  .calls = &calls,
-                  .context = t};
-  *r = http_start(&ask, &e);
-  while (*r != NULL && !http_wait(*r, ASK_EVERY))
-    if (repo_stopped(c->stop)) http_cancel(*r);
-  if (copy != pieces) mem_free(copy);
-  return e;
+                  .once = c->once,
+                  .calls = &repo_remote_calls,
+                  .context = k};
+  return repo_remote_send(&s->net, &ask, c->pieces, c->piece_count, c->stop, r);
 }
 
 /* An error ends it all; without one, *success says. */
 static error *try(s3 *s, s3_call *c, bool *success) {
   s3_letter l = {0};
-  s3_try t = {.c = c, .start = c->into != NULL ? c->into->size : 0};
+  remote_sink k = {.into = c->into,
+                   .most = c->most,
+                   .window = c->window,
+                   .window_size = c->window_size,
+                   .from = c->from};
   http_request *r = NULL;
-  c->tries++;
+  repo_remote_sink_begin(&k);
+  c->tries.count++;
   c->status = 0;
   pthread_mutex_lock(&s->lock);
   bool written = write_letter(s, c, &l);
   pthread_mutex_unlock(&s->lock);
-  error *e = written ? send(s, c, &l, &t, &r) : error_no_memory();
+  error *e = written ? send(s, c, &l, &k, &r) : error_no_memory();
   letter_free(&l);
   if (e == NULL) {
     const http_answer *a = http_answer_of(r);
@@ -281,14 +204,11 @@ static error *try(s3 *s, s3_call *c, bool *success) {
       e = cancelled(c);
     } else {
       if (a->end == HTTP_WHOLE) note_answer(s, c, a);
-      *success = is_success(c, &t, a);
+      *success = is_success(c, &k, a);
     }
   }
-  if (c->into != NULL && !*success && c->into->size > t.start) {
-    c->into->size = t.start;
-    c->into->data[t.start] = '\0';
-  }
-  buffer_free(&t.problem);
+  if (!*success) repo_remote_sink_drop(&k);
+  repo_remote_sink_end(&k);
   http_unref(r);
   return e;
 }
@@ -296,53 +216,6 @@ static error *try(s3 *s, s3_call *c, bool *success) {
 /* ------------------------------------------------------------------
 ** Again
 ** ---------------------------------------------------------------- */
-
-/* Between a half and all of it, so that many do not come back together. */
-static uint64_t backoff(unsigned tries) {
-  uint64_t ms = FIRST_BACKOFF;
-  uint32_t random = 0;
-  for (unsigned i = 1; i < tries && ms < MOST_BACKOFF; i++) ms *= 2;
-  if (ms > MOST_BACKOFF) ms = MOST_BACKOFF;
-#ifdef SAROS_TEST
-  if (repo_s3_backoff_ms > 0 && ms > repo_s3_backoff_ms)
-    ms = repo_s3_backoff_ms;
-#endif
-  if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-    random = (uint32_t)http_clock();
-  return ms / 2 + random % (ms / 2 + 1);
-}
-
-/* False: it was stopped. */
-static bool sleep_until(const s3_call *c, uint64_t then) {
-  for (uint64_t now; (now = http_clock()) < then;) {
-    uint64_t ms = then - now < ASK_EVERY ? then - now : ASK_EVERY;
-    if (repo_stopped(c->stop)) return false;
-    nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
-  }
-  return !repo_stopped(c->stop);
-}
-
-/* The server wants to be left alone: by every call. */
-static uint64_t gate(s3 *s) {
-  pthread_mutex_lock(&s->lock);
-  uint64_t then = s->not_before;
-  pthread_mutex_unlock(&s->lock);
-  return then;
-}
-
-static void close_gate(s3 *s, uint64_t then) {
-  pthread_mutex_lock(&s->lock);
-  if (then > s->not_before) s->not_before = then;
-  pthread_mutex_unlock(&s->lock);
-}
-
-static uint64_t patience(s3 *s) {
-  pthread_mutex_lock(&s->lock);
-  uint64_t ms = s->retry_ms;
-  if (!s->has_answered && ms > STRANGER_MS) ms = STRANGER_MS;
-  pthread_mutex_unlock(&s->lock);
-  return ms;
-}
 
 static bool is_region(const char *text) {
   size_t size = strlen(text);
@@ -377,7 +250,7 @@ static void ask_why(s3 *s, const s3_call *head) {
                  .query = c->key == NULL ? "list-type=2&max-keys=1" : NULL,
                  .ranged = c->key != NULL,
                  .into = &b,
-                 .most = PROBLEM_MOST,
+                 .most = REPO_REMOTE_PROBLEM,
                  .stop = c->stop};
   error *e = try(s, &get, &success);
   if (e == NULL && success)
@@ -388,26 +261,30 @@ static void ask_why(s3 *s, const s3_call *head) {
   buffer_free(&b);
 }
 
+static remote_fate fate_of(const s3_call *c) {
+  if (c->quiet) return REMOTE_FAIL;
+  return c->trouble.fate == S3_AGAIN ? REMOTE_AGAIN
+         : c->trouble.fate == S3_FEW ? REMOTE_FEW
+                                     : REMOTE_FAIL;
+}
+
 error *repo_s3_call(s3 *s, s3_call *c) {
-  uint64_t first_failure = 0;
-  unsigned few = 0, regions = 0;
+  unsigned regions = 0;
+  c->tries = (remote_tries){0};
   for (;;) {
     bool success = false;
-    if (!sleep_until(c, gate(s))) return cancelled(c);
+    if (!repo_remote_enter(&s->net, c->stop)) return cancelled(c);
     error *e = try(s, c, &success);
     if (e != NULL || success) return e;
     ask_why(s, c);
     s3_trouble *t = &c->trouble;
     if (t->fate == S3_REGION && regions++ < 3 && adopt_region(s, t)) continue;
-    if (c->quiet || (t->fate != S3_AGAIN && t->fate != S3_FEW) ||
-        (t->fate == S3_FEW && ++few >= FEW))
-      return repo_s3_error(s, c);
-    uint64_t now = http_clock(), wait = backoff(c->tries);
-    if (first_failure == 0) first_failure = now;
-    if (t->retry_after > wait) wait = t->retry_after;
-    if (now + wait - first_failure > patience(s)) return repo_s3_error(s, c);
-    if (t->status == 503 || t->status == 429) close_gate(s, now + wait);
-    if (!sleep_until(c, now + wait)) return cancelled(c);
+    switch (repo_remote_again(&s->net, &c->tries, fate_of(c), t->status,
+                              t->retry_after, c->stop)) {
+      case REMOTE_ONCE_MORE: break;
+      case REMOTE_GIVES_UP: return repo_s3_error(s, c);
+      case REMOTE_STOPPED: return cancelled(c);
+    }
   }
 }
 
@@ -416,7 +293,7 @@ error *repo_s3_call(s3 *s, s3_call *c) {
 ** ---------------------------------------------------------------- */
 
 error *repo_s3_forked(const s3 *s) {
-  if (!http_is_inherited(s->kept)) return NULL;
+  if (!http_is_inherited(s->net.kept)) return NULL;
   return repo_error(SAROS_E_FORKED,
                     "the store %s was opened by the parent process; open it "
                     "again here",
@@ -457,8 +334,12 @@ static void put_what(const s3 *s, const s3_call *c, buffer *b) {
     buffer_format(b, ": it is in the region %s (region)", t->region);
   if (t->message[0] != '\0' && !holds_secret(s, t->message))
     buffer_format(b, "%s%s", b->size > 0 ? ": " : "", t->message);
-  if (t->advice != NULL)
-    buffer_format(b, "%s%s", b->size > 0 ? "; " : "", t->advice);
+  const char *advice = t->advice;
+  if (advice == NULL && c->locks && s->lock_days > 0 && t->status == 400)
+    advice =
+        "is there object lock in this bucket? It is made with it, or "
+        "never has it";
+  if (advice != NULL) buffer_format(b, "%s%s", b->size > 0 ? "; " : "", advice);
 }
 
 error *repo_s3_error(s3 *s, const s3_call *c) {
@@ -466,8 +347,8 @@ error *repo_s3_error(s3 *s, const s3_call *c) {
   buffer b = BUFFER_EMPTY;
   put_what(s, c, &b);
   char tries[40] = "";
-  if (c->tries > 1)
-    snprintf(tries, sizeof tries, " (%u times tried)", c->tries);
+  if (c->tries.count > 1)
+    snprintf(tries, sizeof tries, " (%u times tried)", c->tries.count);
   error *e = repo_error(
       t->code != 0 ? t->code : SAROS_E_FAIL, "cannot %s in %s: %s%s", c->doing,
       s->location, b.data != NULL && !b.failed ? b.data : "it failed", tries);

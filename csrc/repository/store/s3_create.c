@@ -31,7 +31,8 @@ static error *put_bucket(s3 *s, bool with_region, s3_call *c) {
                  .method = "PUT",
                  .pieces = &piece,
                  .piece_count = 1,
-                 .payload = payload};
+                 .payload = payload,
+                 .makes_locked = s->lock_days > 0};
   error *e = b.failed || !repo_s3_sha256(&piece, 1, payload)
                  ? error_no_memory()
                  : repo_s3_call(s, c);

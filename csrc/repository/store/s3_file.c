@@ -124,6 +124,7 @@ error *repo_s3_remove(repo_store *store, repo_file kind, const repo_id *id,
     error_unref(e);
     e = NULL;
   }
+  if (e != NULL) e = repo_s3_lock_refused(s3_of(store), &c, e);
   mem_free(o.key);
   return e;
 }
@@ -131,15 +132,6 @@ error *repo_s3_remove(repo_store *store, repo_file kind, const repo_id *id,
 /* ------------------------------------------------------------------
 ** Writing
 ** ---------------------------------------------------------------- */
-
-/* One PUT and all that belongs to it. */
-typedef struct s3_put {
-  s3_call c;
-  uint64_t size;
-  char payload[REPO_S3_HEX], md5_hex[33];
-  bool has_md5;
-  buffer md5;
-} s3_put;
 
 static error *prepare(s3_put *p, repo_file kind, const repo_id *id) {
   uint8_t md5[16];
@@ -278,6 +270,14 @@ static error *put_new(s3 *s, s3_put *p, bool is_config) {
   }
 }
 
+static error *put_all(s3 *s, s3_put *p, const repo_id *id) {
+  if (!repo_s3_goes_in_parts(s, p)) return put_and_verify(s, p);
+  error *e = repo_s3_put_parts(s, p, id);
+  if (e == NULL || repo_s3_goes_in_parts(s, p)) return e;
+  error_unref(e); /* it can do no parts, as was found just now */
+  return put_and_verify(s, p);
+}
+
 error *repo_s3_save(repo_store *store, repo_file kind, const repo_id *id,
                     const repo_piece *pieces, size_t count, bool replace,
                     const repo_stop *stop) {
@@ -293,12 +293,14 @@ error *repo_s3_save(repo_store *store, repo_file kind, const repo_id *id,
                     .pieces = count > 0 ? pieces : &nothing,
                     .piece_count = count,
                     .payload = p.payload,
+                    .locks = kind != REPO_LOCKS,
                     .stop = stop}};
   e = prepare(&p, kind, id);
   if (e == NULL)
     e = (kind == REPO_CONFIG && !replace) || kind == REPO_LOCKS
             ? put_new(s, &p, kind == REPO_CONFIG)
-            : put_and_verify(s, &p);
+        : kind == REPO_PACKS ? put_all(s, &p, id)
+                             : put_and_verify(s, &p);
   buffer_free(&p.md5);
   mem_free(o.key);
   return e;

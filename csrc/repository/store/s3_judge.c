@@ -9,8 +9,6 @@
 #include "repository/store/s3_parts.h"
 #include "repository/store/s3_xml.h"
 
-#define E_CANNOT_CONNECT 0x80072EFDu
-#define E_NAME_NOT_RESOLVED 0x80072EE7u
 #define OF_STATUS 0 /* 0x80190000 + the status */
 
 static const struct {
@@ -173,43 +171,13 @@ void repo_s3_judge(const http_answer *a, const char *body, size_t size,
 }
 
 void repo_s3_judge_end(const http_answer *a, s3_trouble *t) {
+  static const s3_fate fates[] = {S3_FAIL, S3_AGAIN, S3_FEW};
+  remote_cut cut = repo_remote_judge(a);
   memset(t, 0, sizeof *t);
   t->status = a->status;
-  t->fate = S3_AGAIN;
-  t->code = code_of_errno(ECONNRESET);
-  t->number = a->number;
+  t->fate = fates[cut.fate];
+  t->code = cut.code;
+  t->number = cut.number;
+  t->advice = a->end == HTTP_WRONG ? "is that an S3 server?" : cut.advice;
   snprintf(t->message, sizeof t->message, "%.250s", a->why);
-  switch (a->end) {
-    case HTTP_UNREACHED:
-      t->code =
-          a->curl == 6 || a->curl == 5 ? E_NAME_NOT_RESOLVED : E_CANNOT_CONNECT;
-      t->advice = "is the host's name right, and the server there?";
-      break;
-    case HTTP_STALLED: t->code = SAROS_E_TIMEOUT; break;
-    case HTTP_WRONG:
-      t->fate = S3_FEW;
-      t->code = SAROS_E_FAIL;
-      t->advice = "is that an S3 server?";
-      break;
-    case HTTP_TOO_LARGE:
-      t->fate = S3_FAIL;
-      t->code = SAROS_E_DAMAGED;
-      break;
-    case HTTP_UNTRUSTED:
-      t->fate = S3_FAIL;
-      t->code = SAROS_E_REFUSED;
-      t->advice =
-          "the server is not who it should be, or its certificate was "
-          "signed by somebody unknown here: name his (cacert)";
-      break;
-    case HTTP_MISUSED:
-      t->fate = S3_FAIL;
-      t->code = SAROS_E_INVALIDARG;
-      break;
-    case HTTP_FAILED:
-      t->fate = S3_FEW;
-      t->code = SAROS_E_FAIL;
-      break;
-    default: break; /* cut */
-  }
 }

@@ -10,7 +10,6 @@
 ** "dns"), cacert, connections (8), retry_seconds (900), stall_seconds (120).
 */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -21,7 +20,7 @@
 
 static void close_s3(repo_store *store) {
   s3 *s = (s3 *)store;
-  if (s->kept != 0) http_drop(s->kept);
+  repo_remote_end(&s->net);
   repo_secret_free(s->secret, sizeof *s->secret);
   pthread_mutex_destroy(&s->lock);
   mem_free(s->location);
@@ -29,7 +28,6 @@ static void close_s3(repo_store *store) {
   mem_free(s->endpoint);
   mem_free(s->bucket);
   mem_free(s->prefix);
-  mem_free(s->cacert);
   mem_free(s);
 }
 
@@ -41,6 +39,7 @@ static const repo_store_way way = {.name = "s3",
                                    .save = repo_s3_save,
                                    .size = repo_s3_size,
                                    .remove = repo_s3_remove,
+                                   .tidy = repo_s3_tidy,
                                    .close = close_s3};
 
 static error *wrong(const char *why) {
@@ -57,45 +56,6 @@ static error *wrong(const char *why) {
 static bool copy(char **to, const char *from, size_t size) {
   *to = mem_bytes(from, size);
   return *to != NULL;
-}
-
-/* Without empty and "." parts; NULL and *why when there is a "..". */
-static char *clean_prefix(const char *text, const char **why) {
-  buffer b = BUFFER_EMPTY;
-  buffer_text(&b, "");
-  while (*text != '\0') {
-    size_t size = strcspn(text, "/");
-    if (size == 2 && memcmp(text, "..", 2) == 0) {
-      *why = "there is a \"..\" in it";
-      buffer_free(&b);
-      return NULL;
-    }
-    if (size > 0 && !(size == 1 && text[0] == '.')) {
-      if (b.size > 0) buffer_byte(&b, '/');
-      buffer_put(&b, text, size);
-    }
-    text += size;
-    if (*text == '/') text++;
-  }
-  *why = NULL;
-  return buffer_take(&b);
-}
-
-/* host, host:port, [::1]:port */
-static bool is_host(const char *text, size_t size) {
-  size_t i = 0;
-  if (size == 0) return false;
-  if (text[0] == '[') {
-    i = 1 + strspn(text + 1, DIGITS "abcdefABCDEF:.");
-    if (i >= size || text[i] != ']') return false;
-    i++;
-  } else {
-    i = strspn(text, ALPHABET DIGITS ".-");
-    if (i == 0) return false;
-  }
-  if (i >= size) return i == size;
-  if (text[i] != ':' || size - i > 6 || size - i < 2) return false;
-  return strspn(text + i + 1, DIGITS) >= size - i - 1;
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -130,7 +90,7 @@ static error *read_location(s3 *s, const char *text) {
     return wrong(
         "keys do not belong there, but into access_key and secret_key "
         "or the environment");
-  if (!is_host(text, host)) return wrong("it names no host");
+  if (!repo_remote_is_host(text, host)) return wrong("it names no host");
   if (!copy(&s->scheme, scheme, strlen(scheme)) ||
       !copy(&s->endpoint, text, host))
     return error_no_memory();
@@ -142,7 +102,7 @@ static error *read_location(s3 *s, const char *text) {
       strspn(text, ALPHABET DIGITS ".-_") < bucket || text[0] == '.')
     return wrong("its bucket is none (3 to 63 letters, digits, . and -)");
   if (!copy(&s->bucket, text, bucket)) return error_no_memory();
-  s->prefix = clean_prefix(text + bucket, &why);
+  s->prefix = repo_remote_clean_path(text + bucket, &why);
   if (s->prefix == NULL) return why != NULL ? wrong(why) : error_no_memory();
   if (strlen(s->prefix) > 800) return wrong("its prefix is too long");
   buffer b = BUFFER_EMPTY, shown = BUFFER_EMPTY;
@@ -157,29 +117,6 @@ static error *read_location(s3 *s, const char *text) {
 /* ------------------------------------------------------------------
 ** Options
 ** ---------------------------------------------------------------- */
-
-static const char *text_option(const value *options, const char *name,
-                               const char *variable) {
-  const char *text =
-      options != NULL ? value_chars(value_get(options, name), NULL) : NULL;
-  if (text == NULL && variable != NULL) text = getenv(variable);
-  return text != NULL && text[0] != '\0' ? text : NULL;
-}
-
-/* Milliseconds of an option in seconds. */
-static error *time_option(const value *options, const char *name,
-                          double fallback, double least, uint64_t *ms) {
-  const value *v = options != NULL ? value_get(options, name) : NULL;
-  double seconds = fallback;
-  if (v != NULL && v->type == VALUE_INT) seconds = (double)v->as.integer;
-  if (v != NULL && v->type == VALUE_REAL) seconds = v->as.real;
-  if (!(seconds >= least && seconds <= 1e6))
-    return repo_error(SAROS_E_INVALIDARG,
-                      "%s of an S3 store must be from %g to a million seconds",
-                      name, least);
-  *ms = (uint64_t)(seconds * 1000);
-  return NULL;
-}
 
 /* What would end a line of a header is in no key. */
 static error *secret_option(char *to, size_t room, const char *text,
@@ -199,13 +136,14 @@ static error *secret_option(char *to, size_t room, const char *text,
 
 static error *read_secrets(s3 *s, const value *options) {
   s3_secret *k = s->secret;
-  const char *access = text_option(options, "access_key", "AWS_ACCESS_KEY_ID");
+  const char *access =
+      repo_remote_text(options, "access_key", "AWS_ACCESS_KEY_ID");
   const char *secret =
-      text_option(options, "secret_key", "AWS_SECRET_ACCESS_KEY");
+      repo_remote_text(options, "secret_key", "AWS_SECRET_ACCESS_KEY");
   /* The environment's token is that of the environment's key. */
-  bool own = text_option(options, "access_key", NULL) != NULL;
-  const char *token =
-      text_option(options, "session_token", own ? NULL : "AWS_SESSION_TOKEN");
+  bool own = repo_remote_text(options, "access_key", NULL) != NULL;
+  const char *token = repo_remote_text(options, "session_token",
+                                       own ? NULL : "AWS_SESSION_TOKEN");
   if (access == NULL || secret == NULL)
     return repo_error(
         SAROS_E_INVALIDARG,
@@ -237,8 +175,8 @@ static void region_of_host(s3 *s) {
 }
 
 static error *read_region(s3 *s, const value *options) {
-  const char *region = text_option(options, "region", "AWS_REGION");
-  if (region == NULL) region = text_option(NULL, "", "AWS_DEFAULT_REGION");
+  const char *region = repo_remote_text(options, "region", "AWS_REGION");
+  if (region == NULL) region = repo_remote_text(NULL, "", "AWS_DEFAULT_REGION");
   snprintf(s->region, sizeof s->region, "us-east-1");
   s->amazon = ends_with(s->endpoint, ".amazonaws.com");
   if (region == NULL) {
@@ -257,7 +195,7 @@ static error *read_region(s3 *s, const value *options) {
 /* Amazon wants the bucket in the host's name; others seldom have names for
    it, and a dot in it fits no certificate. */
 static error *read_lookup(s3 *s, const value *options) {
-  const char *lookup = text_option(options, "bucket_lookup", NULL);
+  const char *lookup = repo_remote_text(options, "bucket_lookup", NULL);
   bool fits = strspn(s->bucket, "abcdefghijklmnopqrstuvwxyz" DIGITS "-") ==
               strlen(s->bucket);
   if (lookup == NULL || strcmp(lookup, "auto") == 0)
@@ -271,22 +209,13 @@ static error *read_lookup(s3 *s, const value *options) {
 }
 
 static error *read_options(s3 *s, const value *options) {
-  uint64_t stall = 0;
-  int64_t connections =
-      options != NULL ? value_integer(value_get(options, "connections"), 8) : 8;
-  const char *cacert = text_option(options, "cacert", NULL);
-  if (connections < 1 || connections > 256)
-    return repo_error(SAROS_E_INVALIDARG,
-                      "connections of an S3 store must be from 1 to 256");
-  s->store.connections = (unsigned)connections;
-  error *e = time_option(options, "retry_seconds", 900, 0, &s->retry_ms);
-  if (e == NULL) e = time_option(options, "stall_seconds", 120, 0.1, &stall);
-  s->stall_ms = (unsigned)stall;
+  error *e = repo_remote_options(&s->net, options, "an S3 store");
+  s->store.connections = s->net.connections;
   if (e == NULL) e = read_secrets(s, options);
   if (e == NULL) e = read_region(s, options);
   if (e == NULL) e = read_lookup(s, options);
-  if (e == NULL && cacert != NULL && !copy(&s->cacert, cacert, strlen(cacert)))
-    e = error_no_memory();
+  if (e == NULL) e = repo_s3_multipart_option(s, options);
+  if (e == NULL) e = repo_s3_lock_option(s, options);
   return e;
 }
 
@@ -298,6 +227,7 @@ repo_store *repo_store_s3(const char *location, const value *options,
     *e = error_no_memory();
     return NULL;
   }
+  repo_remote_begin(&s->net);
   pthread_mutex_init(&s->lock, NULL);
   s->secret = repo_secret_new(sizeof *s->secret);
   *e = s->secret != NULL ? read_location(s, location) : error_no_memory();
@@ -308,6 +238,6 @@ repo_store *repo_store_s3(const char *location, const value *options,
   }
   s->store.way = &way;
   s->store.location = s->location;
-  s->kept = http_keep();
+  s->net.kept = http_keep();
   return &s->store;
 }

@@ -9,12 +9,10 @@
 #ifndef SAROS_REPOSITORY_STORE_S3_PARTS_H
 #define SAROS_REPOSITORY_STORE_S3_PARTS_H
 
-#include <pthread.h>
 #include <time.h>
 
-#include "http/http.h"
 #include "repository/crypto.h"
-#include "repository/store.h"
+#include "repository/store/remote.h"
 
 #define REPO_S3_REGION 64
 #define REPO_S3_HEX 65
@@ -33,20 +31,19 @@ typedef struct s3 {
   char *scheme;          /* "https" */
   char *endpoint;        /* host[:port], without the bucket */
   char *bucket, *prefix; /* the prefix has no slash at its ends */
-  char *cacert;
-  bool in_host; /* the bucket is a part of the host's name */
+  bool in_host;          /* the bucket is a part of the host's name */
   bool amazon;
   bool region_given;
-  unsigned kept; /* of http */
-  uint64_t retry_ms;
-  unsigned stall_ms;
+  remote net;
   pthread_mutex_t lock;
   s3_secret *secret;
   char region[REPO_S3_REGION];
-  bool has_moved;      /* its host is named after the region */
-  bool has_answered;   /* somebody is there */
-  bool no_conditions;  /* 501 to If-None-Match */
-  uint64_t not_before; /* it asked to be left alone until then */
+  bool has_moved;     /* its host is named after the region */
+  bool no_conditions; /* 501 to If-None-Match */
+  bool no_parts;      /* … and to an upload in parts */
+  uint64_t multipart_size, part_size;
+  char lock_mode[16]; /* "": no object lock */
+  unsigned lock_days;
 } s3;
 
 /* ------------------------------------------------------------------
@@ -140,15 +137,29 @@ typedef struct s3_call {
   size_t most;
   char *window;
   size_t window_size;
+  bool locks;        /* object lock, if there is to be any */
+  bool makes_locked; /* … in the bucket that this makes */
   const repo_stop *stop;
   bool quiet; /* no retries: somebody only asks */
+  bool once;  /* each time it is sent makes something: each is a try */
   /* What came. */
-  unsigned status, tries;
+  unsigned status;
+  remote_tries tries;
   uint64_t length; /* announced, or HTTP_UNKNOWN */
   char etag[64];
   bool etag_is_no_md5;
+  char locked[100]; /* "it is locked until …", or "" */
   s3_trouble trouble;
 } s3_call;
+
+/* One PUT and all that belongs to it. */
+typedef struct s3_put {
+  s3_call c;
+  uint64_t size;
+  char payload[REPO_S3_HEX], md5_hex[33];
+  bool has_md5;
+  buffer md5;
+} s3_put;
 
 /* NULL when it is a success. */
 error *repo_s3_call(s3 *s, s3_call *c);
@@ -178,9 +189,23 @@ error *repo_s3_remove(repo_store *store, repo_file kind, const repo_id *id,
 /* Whether the object is there. */
 error *repo_s3_head(s3 *s, s3_call *c, bool *there);
 
+/* s3_multipart.c: multipart_size, and what is at least as large. */
+error *repo_s3_multipart_option(s3 *s, const value *options);
+bool repo_s3_goes_in_parts(s3 *s, const s3_put *p);
+/* S3_UNSUPPORTED is remembered in s->no_parts. */
+error *repo_s3_put_parts(s3 *s, const s3_put *p, const repo_id *id);
+error *repo_s3_tidy(repo_store *store, const repo_stop *stop);
+
+/* s3_lock.c: object_lock = { mode, days } */
+error *repo_s3_lock_option(s3 *s, const value *options);
+void repo_s3_lock_until(const s3 *s, char until[21]);
+void repo_s3_lock_note(s3_call *c, const http_answer *a);
+/* Takes over `e`, of a DELETE that failed; says until when, if that is why. */
+error *repo_s3_lock_refused(s3 *s, s3_call *c, error *e);
+
 #ifdef SAROS_TEST
-extern _Atomic unsigned repo_s3_backoff_ms; /* at most, between two tries */
-extern _Atomic int repo_s3_ahead;           /* seconds our clock is wrong */
+#define repo_s3_backoff_ms repo_remote_backoff_ms
+extern _Atomic int repo_s3_ahead; /* seconds our clock is wrong */
 #endif
 
 #endif
