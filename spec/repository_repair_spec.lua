@@ -93,9 +93,16 @@ describe("repairing", function()
       "option 'what'")
     assert.error_matches(function() repo:repair { all = true } end,
       "repo:repair has no option 'all'")
-    for _, options in ipairs { {}, { what = "all" },
+    assert.error_matches(function() repo:repair() end,
+      "option 'what' is missing")
+    assert.error_matches(function() repo:repair { what = "all" } end,
+      "\"index\", \"packs\" or \"versions\" expected, got \"all\"")
+    assert.error_matches(function()
+      repo:repair { what = "versions", versions = { a = 1 } }
+    end, "option 'versions': a list of texts expected")
+    for _, options in ipairs {
       { what = "index", packs = { "x" } }, { what = "packs", packs = { "x" } },
-      { what = "versions", versions = { a = 1 } } } do
+    } do
       local ok, err = repo:repair(options):wait()
       assert.is_nil(ok)
       assert.equal("E_INVALIDARG", err.name)

@@ -420,6 +420,7 @@ static error *tell_result(restore *r) {
               put(m, "unchanged", r->same) && put(m, "skipped", r->skipped) &&
               put(m, "removed", r->removed) &&
               put(m, "directories", r->directories) &&
+              put(m, "not_given_away", r->kept_owner) &&
               put(m, "bytes", r->done) && value_put(m, "errors", r->errors);
   r->errors = good ? NULL : r->errors;
   if (good && r->list != NULL) {

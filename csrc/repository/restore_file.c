@@ -122,6 +122,12 @@ static void discard(restore *r, crew_mate *m, uint32_t i) {
 
 void repo_out_tell_lacks(restore *r, uint32_t i, unsigned lacks) {
   const item *it = &r->items[i];
+  /* Nobody but root gives things away: that is counted, and no more, as the
+     directories above what is restored are often somebody else's. */
+  if ((lacks & REPO_LACKS_OWNER) != 0 && geteuid() != 0) {
+    atomic_fetch_add(&r->kept_owner, 1);
+    lacks &= ~(unsigned)REPO_LACKS_OWNER;
+  }
   if (lacks == 0) return;
   char *path = repo_restore_path(r, it->folder, it->name);
   repo_restore_tell(

@@ -161,7 +161,7 @@ typedef struct restore {
   _Atomic bool failed;
   _Atomic uint64_t total, done; /* bytes */
   _Atomic uint64_t next_tell;   /* when */
-  _Atomic uint32_t restored, same, skipped, removed, directories;
+  _Atomic uint32_t restored, same, skipped, removed, directories, kept_owner;
   pthread_mutex_t report;
   error *why;
   value *errors, *list;

@@ -27,11 +27,22 @@ end
 
 local rows, drawn = {}, 0
 
+-- A row that is broken in two cannot be drawn again: it is as wide as there is
+-- room.
+local function columns()
+  local pipe <close> = assert(io.popen "stty size </dev/tty 2>/dev/null")
+  return tonumber(pipe:read "a":match "^%d+ (%d+)") or 80
+end
+
+local ASIDE = 49 -- title, percent, bytes, and what is between them
+local STATE = 20
+local room = esc and columns() or 100
+local bar_width = math.max(5, math.min(30, room - ASIDE - STATE))
+
 local function bar(percent)
-  local width = 30
-  local full = math.floor(width * percent / 100)
+  local full = math.floor(bar_width * percent / 100)
   return paint("36", ("━"):rep(full))
-    .. paint("90", ("─"):rep(width - full))
+    .. paint("90", ("─"):rep(bar_width - full))
 end
 
 local function mib(bytes)
@@ -44,9 +55,10 @@ local colours = { succeeded = "32", cancelled = "33", failed = "31" }
 local function line_of(row)
   local s = row.status
   local colour = colours[s.state]
-  local state = colour and s.state or s.phase or s.state
+  local state = row.note or colour and s.state or s.phase or s.state
+  state = state:sub(1, math.max(1, room - ASIDE - bar_width))
   return ("  %-26s %s %3d%%  %11s  %s"):format(row.title, bar(s.percent),
-    s.percent, mib(s.done), paint(colour or "0", row.note or state))
+    s.percent, mib(s.done), paint(colour or "0", state))
 end
 
 local function draw()
@@ -72,6 +84,34 @@ function screen.watch(title, op, see)
     end
     if not esc then print(line_of(row)) end
   end)
+end
+
+--- The rows of a table: what, a figure, how long it took, and what is worth
+--- knowing of it. Lua's lengths are bytes, a terminal's are letters.
+function screen.table(title, lines)
+  local function pad(text, width, right)
+    local space = (" "):rep(width - utf8.len(text))
+    return right and space .. text or text .. space
+  end
+  local wide = { 0, 0, 0, 0 }
+  for _, line in ipairs(lines) do
+    for i = 1, 4 do wide[i] = math.max(wide[i], utf8.len(line[i])) end
+  end
+  local width = wide[1] + wide[2] + wide[3] + wide[4] + 8
+  local function rule(left, right)
+    print("  " .. paint("90", left .. ("─"):rep(width) .. right))
+  end
+  local edge = paint("90", "│")
+  print()
+  rule("╭", "╮")
+  print(("  %s %s %s"):format(edge, paint("1", pad(title, width - 2)), edge))
+  rule("├", "┤")
+  for _, line in ipairs(lines) do
+    print(("  %s %s  %s  %s  %s %s"):format(edge, pad(line[1], wide[1]),
+      paint("36", pad(line[2], wide[2], true)),
+      paint("33", pad(line[3], wide[3], true)), pad(line[4], wide[4]), edge))
+  end
+  rule("╰", "╯")
 end
 
 --- What is drawn from here on is below what has been.

@@ -135,11 +135,13 @@ local function show_shadow(d, bank, ledger)
   assert(saros.copy { from = p.path, to = d.copy }:wait())
   local word, rows = check(d.copy .. "/bank.db")
   screen.fact(word == "ok" and rows >= said, "SQLite in the shadow",
-    "integrity_check: %s; %d rows, of %d said before", word, rows, said)
+    "integrity_check: %s; %d rows, %d said", word, rows, said)
   local total = sum(set[d.ledger].path)
   screen.fact(total == 1000, "the ledger in the shadow", "adds up to %d", total)
   assert(set:backup_complete():wait())
   assert(word == "ok" and rows >= said and total == 1000, "this shadow is bad")
+  return { "two busy " .. d.things, "held still", ms(set.held),
+    set.skew[1].seconds == 0 and "one instant, nothing torn" or "nothing torn" }
 end
 
 -- ------------------------------------------------------------------
@@ -177,6 +179,8 @@ local function show_murder(d, bank, ledger)
   screen.fact(#left.failed == 0, "vss.reap() took away",
     "%d half-made shadow%s", #left.shadows, #left.shadows == 1 and "" or "s")
   assert(whole and moved > 0 and #left.failed == 0, "something was lost")
+  return { "requester killed", "thawed", after .. " ms",
+    "by the guard, nothing lost" }
 end
 
 -- ------------------------------------------------------------------
@@ -191,7 +195,8 @@ local function with_disks(dir)
   screen.head "Shadow copies of two busy disks, at one instant"
   screen.say "ext4 on loop devices, their images on an XFS with reflinks."
   return { bank = dir .. "/bank", ledger = dir .. "/ledger",
-    provider = "image", state = dir .. "/state", copy = dir .. "/copy" }
+    provider = "image", things = "disks", state = dir .. "/state",
+    copy = dir .. "/copy" }
 end
 
 local function without_disks(dir)
@@ -200,7 +205,8 @@ local function without_disks(dir)
   screen.head "Shadow copies of two busy directories"
   screen.say "Copied while their writers hold still: anybody can do that."
   return { bank = dir .. "/bank", ledger = dir .. "/ledger",
-    provider = "copy", state = dir .. "/state", copy = dir .. "/copy",
+    provider = "copy", things = "directories", state = dir .. "/state",
+    copy = dir .. "/copy",
     require = { "sqlite" } }
 end
 
@@ -227,10 +233,16 @@ return function(dir, why)
     name = "ledger", listen = true, state_dir = d.state, components = {
       { type = "filegroup", name = "accounts", files = { d.ledger } } } })
   bank.more(200)
-  show_shadow(d, bank, ledger)
-  if dir then return show_murder(d, bank, ledger) end
-  print()
-  screen.say("As root this shows two disks that are frozen at one instant, "
-    .. "and what happens when")
-  screen.say("the requester is killed just then. (Here: %s.)", why)
+  local summary = { show_shadow(d, bank, ledger) }
+  if dir then
+    summary[2] = show_murder(d, bank, ledger)
+  else
+    print()
+    screen.say "As root this shows two disks that are frozen at one instant,"
+    screen.say("and what happens when the requester is killed just then.")
+    screen.say("(Here: %s.)", why)
+  end
+  d.check = check
+  require "demo.backup" (d, bank, summary)
+  screen.table("saros", summary)
 end

@@ -292,6 +292,7 @@ end
 ---@field removed integer names that the version does not have
 ---@field directories integer made
 ---@field bytes integer of content
+---@field not_given_away integer how many are the restorer's now, and were somebody else's: only root gives things away, and for it this is an error
 ---@field errors table[] { path, message, code }: what was not restored, or not as it was
 ---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
 
@@ -691,10 +692,10 @@ end
 
 ---@class saros.repository.copy
 ---@field to saros.repository.handle the repository to copy to, which is open
----@field versions? string[] only these: ids or their beginnings, or "latest"
+---@field versions? string|string[] only these: ids or their beginnings, or "latest"
 ---@field host? string only this host's versions
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field compression? "auto"|"off"|"fastest"|"better"|"max"
 ---@field pack_size? integer|string from 4M to 128M (16M)
 ---@field limit_upload? integer|string bytes a second
@@ -725,24 +726,23 @@ end
 ---@return saros.operation op its result: `saros.repository.copied`
 function handle:copy(options)
   options = check("repo:copy", options, with { to = "userdata",
-    versions = "table", compression = "string", pack_size = "number|string",
-    limit_upload = "number|string", dry_run = "boolean", name = "string" })
+    versions = "list", compression = { "auto", "off", "fastest", "better",
+      "max" }, pack_size = "integer|string", limit_upload = "integer|string",
+    dry_run = "boolean", name = "string" })
+  need("repo:copy", options, "to", "a repository expected, which is open")
   local given = without_name(options)
   given.to = nil
-  if not options.to then
-    error("repo:copy: option 'to': a repository expected, got nil", 2)
-  end
   return self:_call("copy", given, options.name, nil, options.to)
 end
 
 ---@class saros.repository.repair
 ---@field what "index"|"packs"|"versions" index: a new one is made from the packs that there are. packs: that, and all packs are read; what is good of those that are damaged is stored anew. versions: they are written once more, without what is lost. After damage: first packs (or index), then versions
----@field packs? string[] of packs: only these are read, by their ids
+---@field packs? string|string[] of packs: only these are read, by their ids
 ---@field read_all_packs? boolean of index: ask all packs what they have, not only those that the index is wrong about
----@field versions? string[] of versions: only these, by ids or their beginnings
+---@field versions? string|string[] of versions: only these, by ids or their beginnings
 ---@field host? string of versions: only this host's
----@field tags? string[] of versions: only those with all of these tags
----@field paths? string[] of versions: only those of all of these paths
+---@field tags? string|string[] of versions: only those with all of these tags
+---@field paths? string|string[] of versions: only those of all of these paths
 ---@field forget? boolean of versions: the old ones go; else they stay, and the new ones have the tag "repaired"
 ---@field dry_run? boolean only say what would be done
 ---@field name? string of the operation
@@ -786,9 +786,11 @@ end
 ---@param options saros.repository.repair
 ---@return saros.operation op its result: `saros.repository.repaired`, or of versions `saros.repository.versions_repaired`
 function handle:repair(options)
-  options = check("repo:repair", options, with { what = "string",
-    packs = "table", read_all_packs = "boolean", versions = "table",
+  options = check("repo:repair", options, with { packs = "list",
+    what = { "index", "packs", "versions" }, versions = "list",
+    read_all_packs = "boolean",
     forget = "boolean", dry_run = "boolean", name = "string" })
+  need("repo:repair", options, "what", "\"index\", \"packs\" or \"versions\"")
   return self:_call("repair", without_name(options), options.name)
 end
 

@@ -110,6 +110,35 @@ TEST(a_high_rate_is_nobodys_limit) {
   end(s, &p);
 }
 
+static int asked;
+
+static error *never(repo_store *s, const repo_stop *stop) {
+  (void)s, (void)stop;
+  asked++;
+  return repo_error(SAROS_E_REFUSED, "append only");
+}
+
+/* What a store may not do it may not do slowly either. */
+TEST(everything_is_passed_on) {
+  store_place p;
+  repo_store *s = limited_at(&p, 1, 1);
+  CHECK_INT(store_code(s->way->may_remove(s, NULL)), 0);
+  CHECK_INT(store_code(s->way->tidy(s, NULL)), 0);
+  repo_store_close(s);
+  repo_store *plain = store_open_hasty(store_path(&p, "r"));
+  repo_store_way strict = *plain->way;
+  strict.may_remove = strict.tidy = never;
+  plain->way = &strict;
+  s = repo_store_limit(plain, 1, 1);
+  CHECK(s != NULL);
+  CHECK_INT(store_code(s->way->may_remove(s, NULL)), SAROS_E_REFUSED);
+  CHECK_INT(store_code(s->way->tidy(s, NULL)), SAROS_E_REFUSED);
+  CHECK(asked == 2);
+  s->way->busy(s, true);
+  s->way->busy(s, false);
+  end(s, &p);
+}
+
 TEST(without_memory) {
   store_place p;
   store_place_make(&p);
@@ -127,6 +156,7 @@ int main(int argc, char **argv) {
   GATE_RUN(what_is_written_waits);
   GATE_RUN(what_is_read_waits);
   GATE_RUN(a_high_rate_is_nobodys_limit);
+  GATE_RUN(everything_is_passed_on);
   GATE_RUN(without_memory);
   return check_end();
 }

@@ -614,7 +614,8 @@ TEST(unprivileged) {
     call_result c =
         call_now(r, "restore", json_options("{'target':'%s/home/out'}", base));
     CHECK_INT(c.code, SAROS_S_PARTIAL);
-    CHECK(call_tells(&c, "/nothing", "owner"));
+    CHECK(!call_tells(&c, "/nothing", "owner"));
+    CHECK(call_number(&c, "not_given_away") > 0);
     CHECK(call_tells(&c, "/part", "extended attributes"));
     CHECK(call_tells(&c, "/disk", "cannot make"));
     _exit(check_bad != 0);

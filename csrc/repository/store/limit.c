@@ -107,6 +107,16 @@ static void limited_busy(repo_store *s, bool begins) {
   if (inner(s)->way->busy != NULL) inner(s)->way->busy(inner(s), begins);
 }
 
+static error *limited_may_remove(repo_store *s, const repo_stop *stop) {
+  if (inner(s)->way->may_remove == NULL) return NULL;
+  return inner(s)->way->may_remove(inner(s), stop);
+}
+
+static error *limited_tidy(repo_store *s, const repo_stop *stop) {
+  if (inner(s)->way->tidy == NULL) return NULL;
+  return inner(s)->way->tidy(inner(s), stop);
+}
+
 static void limited_close(repo_store *s) {
   repo_store_close(inner(s));
   pthread_mutex_destroy(&limited_of(s)->lock);
@@ -122,6 +132,8 @@ static const repo_store_way way = {.name = "limited",
                                    .size = limited_size,
                                    .remove = limited_remove,
                                    .busy = limited_busy,
+                                   .may_remove = limited_may_remove,
+                                   .tidy = limited_tidy,
                                    .close = limited_close};
 
 repo_store *repo_store_limit(repo_store *store, uint64_t upload,

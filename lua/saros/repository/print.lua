@@ -150,6 +150,7 @@ local function restored(r)
   count(r.unchanged, " were there already")
   count(r.skipped, " stayed as they were")
   count(r.removed, " removed")
+  count(r.not_given_away, " were somebody else's")
   local lines = { ("version %s in %s: %s, %s%s%s"):format(short(r.version),
     safe(r.path), some(r.files, "file"), size(r.bytes),
     #counts > 0 and "; " .. table.concat(counts, ", ") or "",
@@ -247,9 +248,37 @@ local function dumped(r)
   return table.concat(lines, "\n")
 end
 
-for kind, to_text in pairs { backup = backed_up, restore = restored,
-  check = checked, prune = pruned, forget = forgotten, ls = listed,
-  find = listed, diff = compared, stats = measured, dump = dumped,
+local function copied(r)
+  local lines = { ("%s copied, %d there already; %s added, %s as stored")
+    :format(some(#r.copied, "version"), #r.skipped, size(r.bytes_added),
+      size(r.bytes_packed)) }
+  add_lines(lines, r.failed, function(v)
+    return ("  %s was left out: %s"):format(short(v.version), safe(v.message))
+  end)
+  return table.concat(lines, "\n")
+end
+
+-- Of versions, or of packs and the index.
+local function repaired(r)
+  if not r.versions then
+    return ("%s: %s, %d damaged, %d missing; %s saved, %d lost"):format(
+      r.changed and "repaired" or "nothing to repair", some(r.packs, "pack"),
+      r.packs_damaged, r.packs_missing, some(r.blobs_saved, "blob"),
+      r.blobs_lost)
+  end
+  local lines = { ("%s whole, %d damaged, %d unreadable"):format(
+    some(r.whole, "version"), #r.versions, #r.unreadable) }
+  add_lines(lines, r.versions, function(v)
+    return ("  %s is %s now: %s lost"):format(short(v.version),
+      v.id and short(v.id) or "nothing", some(v.lost_count, "item"))
+  end)
+  return table.concat(lines, "\n")
+end
+
+for kind, to_text in pairs {
+  backup = backed_up, restore = restored, check = checked, prune = pruned,
+  forget = forgotten, ls = listed, find = listed, diff = compared,
+  stats = measured, dump = dumped, copy = copied, repair = repaired,
 } do
   core.dress("repository." .. kind, shows(kind, to_text))
 end
