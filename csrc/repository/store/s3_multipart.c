@@ -401,6 +401,9 @@ static error *verify(upload *u, bool *there) {
     return damaged(u,
                    "what the server has put together is not what was sent (its "
                    "ETag is another one)");
+  /* Ceph takes what an upload that begins says of it, and forgets it. */
+  if (u->s->lock_days > 0 && head.locked[0] == '\0')
+    return repo_s3_lock_put(u->s, &u->put->c);
   return NULL;
 }
 

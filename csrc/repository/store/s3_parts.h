@@ -199,6 +199,8 @@ error *repo_s3_tidy(repo_store *store, const repo_stop *stop);
 /* s3_lock.c: object_lock = { mode, days } */
 error *repo_s3_lock_option(s3 *s, const value *options);
 void repo_s3_lock_until(const s3 *s, char until[21]);
+/* Locks what is there already. */
+error *repo_s3_lock_put(s3 *s, const s3_call *of);
 void repo_s3_lock_note(s3_call *c, const http_answer *a);
 /* Takes over `e`, of a DELETE that failed; says until when, if that is why. */
 error *repo_s3_lock_refused(s3 *s, s3_call *c, error *e);
