@@ -163,7 +163,7 @@ describe("repository.open", function()
   it("raises what is misused in the script's line", function()
     assert.matches("repository_spec.lua:%d+: repository.open has no option",
       raises(function() repository.open { locatoin = "/x" } end))
-    assert.matches("option 'version': number expected, got string",
+    assert.matches("option 'version': whole number expected, got \"2\"",
       raises(function() repository.open { version = "2" } end))
     assert.matches("a table of options expected",
       raises(function() repository.init "/x" end))

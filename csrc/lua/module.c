@@ -173,6 +173,17 @@ static int set_host(lua_State *L) {
   return 0;
 }
 
+/* dress(kind, metatable): what tables that such operations result in have. */
+static int dress_function(lua_State *L) {
+  luaL_checkstring(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  state_push(L, KEEP_DRESS);
+  lua_insert(L, 1);
+  lua_rawset(L, 1);
+  return 0;
+}
+
 static int set_log(lua_State *L) {
   state *s = state_here(L);
   if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -366,6 +377,7 @@ static const luaL_Reg module_functions[] = {{"run", run_function},
                                             {"set_budget", set_budget},
                                             {"set_host", set_host},
                                             {"set_log", set_log},
+                                            {"dress", dress_function},
                                             {"shutdown", shutdown_function},
                                             {"code_name", code_name_function},
                                             {"code_value", code_value_function},

@@ -128,6 +128,8 @@ state *state_open(lua_State *L) {
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_setiuservalue(L, -2, KEEP_WRITERS);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, KEEP_DRESS);
   luaL_loadstring(L, "return");
   lua_setiuservalue(L, -2, KEEP_NOTHING);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);

@@ -35,7 +35,8 @@ enum {
   KEEP_HOST,    /* how a host's own coroutine waits */
   KEEP_NOTHING, /* a Lua function that does nothing: lets hooks run */
   KEEP_WRITERS, /* [lua_writer] = its handle, weakly */
-  KEEP_COUNT = KEEP_WRITERS
+  KEEP_DRESS,   /* [kind's name] = metatable of its results */
+  KEEP_COUNT = KEEP_DRESS
 };
 
 struct state {

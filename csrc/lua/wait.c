@@ -48,12 +48,25 @@ static void push_failure(lua_State *L, state *s, saros_op *op) {
   failure_of(L, op, 1);
 }
 
+/* A result of this kind shows itself as somebody has said (core.dress). */
+static void dress(lua_State *L, const saros_op *op) {
+  if (!lua_istable(L, -1)) return;
+  state_push(L, KEEP_DRESS);
+  lua_getfield(L, -1, op->kind->name);
+  lua_remove(L, -2);
+  if (lua_istable(L, -1))
+    lua_setmetatable(L, -2);
+  else
+    lua_pop(L, 1);
+}
+
 /* All results of a succeeded one, exactly. */
 static int push_success(lua_State *L, saros_op *op) {
   if (op_is_task(op)) return task_push_results(L, 1, NULL);
   const value *output = op_output(op);
   if (output == NULL) return 0;
   convert_push(L, output);
+  dress(L, op);
   return 1;
 }
 

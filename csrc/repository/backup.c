@@ -235,6 +235,7 @@ static error *store(backup *b, const plan *root) {
   if (b->packer == NULL) return e;
   saros_op_phase(b->c->op, "backing up");
   e = walk(b, root);
+  repo_backup_tell_counts(b);
   BACKUP_TEST(b, "walked", "");
   saros_op_phase(b->c->op, e == NULL ? "storing" : "unwinding");
   error *why = repo_packer_end(b->packer, e != NULL);

@@ -225,6 +225,14 @@ static error *read_pack(const repo_call *c, backup_options *o) {
   return read_size(c, "limit_upload", &o->pack.rate, &given);
 }
 
+error *repo_call_pack_options(const repo_call *c, packer_options *pack) {
+  backup_options o = {.dry_run = flag(c, "dry_run")};
+  error *e = read_level(c, &o);
+  if (e == NULL) e = read_pack(c, &o);
+  *pack = o.pack;
+  return e;
+}
+
 static error *read_time(const repo_call *c, backup_options *o) {
   const value *v = value_get(c->options, "time");
   int32_t zone;

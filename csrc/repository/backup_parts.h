@@ -316,6 +316,8 @@ void repo_backup_stream_end(file *f, hand *h);
 void repo_backup_item_failed(directory *d, size_t at, hand *h, error *e);
 /* So many bytes of it have been read. */
 void repo_backup_moved(directory *d, size_t at, uint64_t bytes, hand *h);
+/* How far it is, to whoever watches. */
+void repo_backup_tell_counts(backup *b);
 
 /* Where a test comes in between: "entry" before a name is looked at, "file"
    before a file is opened, "opened" behind that, "segment" behind each that was

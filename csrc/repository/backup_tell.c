@@ -66,17 +66,22 @@ void repo_backup_item_failed(directory *d, size_t at, hand *h, error *e) {
   pthread_mutex_unlock(&b->lock);
 }
 
+void repo_backup_tell_counts(backup *b) {
+  saros_op *op = b->c->op;
+  uint64_t done = b->counts.bytes;
+  saros_op_detail(op, "files", saros_value_integer((int64_t)b->counts.files));
+  saros_op_detail(op, "failed", saros_value_integer((int64_t)b->counts.failed));
+  saros_op_progress(op, done, b->total > done ? b->total : 0);
+}
+
 void repo_backup_moved(directory *d, size_t at, uint64_t bytes, hand *h) {
   backup *b = d->b;
-  uint64_t done = atomic_fetch_add(&b->counts.bytes, bytes) + bytes;
+  atomic_fetch_add(&b->counts.bytes, bytes);
   uint64_t now = repo_clock(), told = b->told;
   if (now - told < TELL_MS ||
       !atomic_compare_exchange_strong(&b->told, &told, now))
     return;
   const char *path = repo_backup_shown(d, at, h);
-  saros_op *op = b->c->op;
-  saros_op_detail(op, "path", saros_value_bytes(path, strlen(path)));
-  saros_op_detail(op, "files", saros_value_integer((int64_t)b->counts.files));
-  saros_op_detail(op, "failed", saros_value_integer((int64_t)b->counts.failed));
-  saros_op_progress(op, done, b->total > done ? b->total : 0);
+  saros_op_detail(b->c->op, "path", saros_value_bytes(path, strlen(path)));
+  repo_backup_tell_counts(b);
 }

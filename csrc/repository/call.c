@@ -64,11 +64,20 @@ static bool call_stopped(const repo_stop *stop) {
   return saros_op_cancelled(((const repo_call *)stop)->op) != 0;
 }
 
-static void put_sentence(buffer *b, const error *e) {
+/* What it happened to is told, unless the sentence says so itself. */
+static void put_one(buffer *b, const error *e) {
   buffer_text(b, e->message);
+  if (e->path == NULL || strstr(e->message, e->path) != NULL) return;
+  buffer_text(b, " (");
+  text_escape(b, e->path, strlen(e->path));
+  buffer_text(b, ")");
+}
+
+static void put_sentence(buffer *b, const error *e) {
+  put_one(b, e);
   for (e = e->cause; e != NULL; e = e->cause) {
     buffer_text(b, ": ");
-    buffer_text(b, e->message);
+    put_one(b, e);
   }
 }
 
@@ -110,10 +119,11 @@ static void let_go(repo_call *c) {
   value_free(c->output);
   value_free(c->details);
   repo_unref(c->r);
+  repo_unref(c->other);
   c->options = c->output = c->details = NULL;
   c->streams = NULL;
   c->stream_count = 0;
-  c->r = NULL;
+  c->r = c->other = NULL;
 }
 
 uint32_t repo_call_run(saros_op *op, void *self) {
@@ -150,9 +160,9 @@ saros_op *repo_call_begin(repo *r, const repo_work *work, value *options,
   return repo_call_begin_with(r, work, options, NULL, 0, name, why);
 }
 
-saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
-                               repo_stream *streams, size_t stream_count,
-                               const char *name, uint32_t *why) {
+static saros_op *begin(repo *r, repo *other, const repo_work *work,
+                       value *options, repo_stream *streams,
+                       size_t stream_count, const char *name, uint32_t *why) {
   repo_call *c = mem_zero(sizeof *c);
   if (c == NULL) {
     repo_value_wipe(options);
@@ -163,6 +173,7 @@ saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
   c->stop.asked = call_stopped;
   c->work = work;
   c->r = repo_ref(r);
+  c->other = other != NULL ? repo_ref(other) : NULL;
   c->options = options;
   c->streams = streams;
   c->stream_count = stream_count;
@@ -177,6 +188,18 @@ saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
   if (*why == 0) return op;
   saros_op_unref(op);
   return NULL;
+}
+
+saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
+                               repo_stream *streams, size_t stream_count,
+                               const char *name, uint32_t *why) {
+  return begin(r, NULL, work, options, streams, stream_count, name, why);
+}
+
+saros_op *repo_call_begin_both(repo *r, repo *other, const repo_work *work,
+                               value *options, const char *name,
+                               uint32_t *why) {
+  return begin(r, other, work, options, NULL, 0, name, why);
 }
 
 
@@ -195,8 +218,12 @@ static void cleanup(void *context, const char *what) {
 }
 
 error *repo_call_hold(repo_call *c, repo_use use, repo_hold **h) {
+  return repo_call_hold_of(c, c->r, use, h);
+}
+
+error *repo_call_hold_of(repo_call *c, repo *r, repo_use use, repo_hold **h) {
   saros_op_phase(c->op, "locking");
-  error *e = repo_hold_take(c->r, use, &c->stop, waits, c, h);
+  error *e = repo_hold_take(r, use, &c->stop, waits, c, h);
   if (e == NULL) saros_op_phase(c->op, "working");
   return e;
 }

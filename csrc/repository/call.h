@@ -22,6 +22,7 @@ typedef struct repo_call {
   saros_op *op;
   const repo_work *work;
   repo *r;              /* a reference */
+  repo *other;          /* a second one, of calls that are about two; or NULL */
   value *options;       /* NULL: none; wiped when it is over */
   repo_stream *streams; /* by their numbers in the options */
   size_t stream_count;
@@ -57,11 +58,19 @@ saros_op *repo_call_begin_with(repo *r, const repo_work *work, value *options,
                                repo_stream *streams, size_t stream_count,
                                const char *name, uint32_t *why);
 void repo_streams_free(repo_stream *streams, size_t count);
+/* About two repositories. */
+saros_op *repo_call_begin_both(repo *r, repo *other, const repo_work *work,
+                               value *options, const char *name, uint32_t *why);
 
 /* In `run`: a lock, and back. What goes wrong at the end is told to the
    operation. */
 error *repo_call_hold(repo_call *c, repo_use use, repo_hold **h);
+error *repo_call_hold_of(repo_call *c, repo *r, repo_use use, repo_hold **h);
 error *repo_call_let_go(repo_call *c, repo_hold *h, error *e);
+/* What the options say of storing: compression, pack_size, limit_upload,
+   dry_run. (backup_options.c) */
+struct packer_options;
+error *repo_call_pack_options(const repo_call *c, struct packer_options *o);
 
 /* work_basic.c */
 error *repo_work_open(repo_call *c);
@@ -89,5 +98,8 @@ error *repo_work_diff(repo_call *c);
 error *repo_work_dump(repo_call *c);
 error *repo_work_read_pipe(repo_call *c);
 error *repo_work_sizes(repo_call *c);
+/* copy.c, repair.c */
+error *repo_work_copy(repo_call *c);
+error *repo_work_repair(repo_call *c);
 
 #endif

@@ -28,6 +28,8 @@ static const repo_work works[] = {
     {"dump", REPO_KIND("dump", SAROS_NO_ESTIMATE), repo_work_dump},
     {"read_pipe", REPO_KIND("read", SAROS_NO_ESTIMATE), repo_work_read_pipe},
     {"sizes", REPO_KIND("stats", SAROS_NO_ESTIMATE), repo_work_sizes},
+    {"copy", REPO_KIND("copy", 0), repo_work_copy},
+    {"repair", REPO_KIND("repair", 0), repo_work_repair},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 

@@ -36,6 +36,11 @@ typedef struct repo_check_options {
    for all else. NULL: none. */
 error *repo_check_read_which(const value *v, repo_check_options *o);
 
+#ifdef SAROS_TEST
+/* Nodes that are looked at to find out what is hit. */
+extern uint64_t repo_check_impact_test;
+#endif
+
 /* A map: what was looked at; findings, a list of maps, of which there are
    finding_count; and hints the same. The error is that it could not be done,
    not what was found. */

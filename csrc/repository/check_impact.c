@@ -208,9 +208,21 @@ static error *walk_all(impact *m) {
   return e;
 }
 
+#ifdef SAROS_TEST
+uint64_t repo_check_impact_test = CHECK_IMPACT_MOST;
+#endif
+
+static uint64_t impact_most(void) {
+#ifdef SAROS_TEST
+  return repo_check_impact_test;
+#else
+  return CHECK_IMPACT_MOST;
+#endif
+}
+
 error *check_impact(checking *c) {
   c->impact_is_whole = true;
-  c->hit_budget = CHECK_IMPACT_MOST;
+  c->hit_budget = impact_most();
   if (!find_lost(c)) return error_no_memory();
   if (repo_id_map_count(c->lost) == 0) return NULL;
   impact m = {.c = c,

@@ -105,7 +105,9 @@ typedef struct place {
 static error *open_place(dump *d, place *to) {
   const value *o = d->l.c->options;
   struct stat st;
-  int64_t fd = value_integer(value_get(o, "fd"), -1);
+  const repo_call *c = d->l.c;
+  int64_t fd = c->stream_count > 0 ? c->streams[0].fd
+                                   : value_integer(value_get(o, "fd"), -1);
   to->path = value_chars(value_get(o, "target"), NULL);
   if ((to->path != NULL) == (fd >= 0))
     return repo_error(SAROS_E_INVALIDARG,

@@ -34,7 +34,7 @@ static error *read_some(repo_call *c, int fd, char *into, size_t *size) {
 }
 
 error *repo_work_read_pipe(repo_call *c) {
-  int fd = (int)value_integer(value_get(c->options, "fd"), -1);
+  int fd = c->stream_count > 0 ? c->streams[0].fd : -1;
   char *into = mem_alloc(PIECE);
   size_t size = 0;
   if (into == NULL) return error_no_memory();

@@ -23,6 +23,10 @@ typedef struct repo_cost {
 #define REPO_COST_R ((uint64_t)8)
 #define REPO_COST_P_MOST ((uint64_t)8)
 error *repo_cost_calibrate(repo_cost *cost);
+#ifdef SAROS_TEST
+/* Instead, unless it is NULL: a test makes a hundred repositories. */
+extern const repo_cost *repo_cost_test;
+#endif
 
 /* A new one, random. All repo_key here belong into secret memory. */
 error *repo_key_random(repo_key *master);

@@ -171,24 +171,37 @@ static error *find_node(void *context, const repo_walk_at *at,
   return value_add(f->items, m) ? NULL : error_no_memory();
 }
 
-static error *find_all(find *f, repo_snapshot **all, size_t count) {
-  const char *version = value_chars(value_get(f->l.c->options, "version"), "");
+/* The version that was asked for, by its id; else all that the filter wants. */
+static bool is_searched(const find *f, const repo_version *only,
+                        const repo_snapshot *s) {
+  if (only->snapshot != NULL) return repo_id_equal(&s->id, &only->snapshot->id);
+  return repo_version_is_wanted(s, f->l.c->options);
+}
+
+static error *find_all(find *f, const repo_version *only, repo_snapshot **all,
+                       size_t count) {
   repo_walk w = {find_node, NULL, damaged, f};
   error *e = repo_listing_begin(&f->l);
   for (size_t i = 0; e == NULL && i < count; i++) {
+    if (!is_searched(f, only, all[i])) continue;
     repo_id_format(&all[i]->id, f->version);
-    if (strncmp(f->version, version, strlen(version)) != 0 ||
-        !repo_version_is_wanted(all[i], f->l.c->options))
-      continue;
     saros_op_progress(f->l.c->op, i, count);
     e = repo_walk_tree(f->l.blobs, &all[i]->tree, 0, &w, &f->l.h->stop);
   }
   return e != NULL ? e : tell_items(&f->l, NULL, &f->items);
 }
 
+static error *find_version(const find *f, repo_version *only) {
+  const repo_call *c = f->l.c;
+  const char *text = value_chars(value_get(c->options, "version"), NULL);
+  if (text == NULL) return NULL;
+  return repo_version_find(c->r, text, c->options, only, &f->l.h->stop);
+}
+
 error *repo_work_find_files(repo_call *c) {
   find f = {.type = value_chars(value_get(c->options, "type"), NULL)};
   bool fold = value_boolean(value_get(c->options, "ignore_case"), false);
+  repo_version only = {0};
   repo_snapshot **all = NULL;
   size_t count = 0;
   error *e = repo_listing_lock(&f.l, c);
@@ -196,8 +209,10 @@ error *repo_work_find_files(repo_call *c) {
   f.items = value_list();
   if (f.items == NULL) e = error_no_memory();
   if (e == NULL) e = add_patterns(&f, value_get(c->options, "pattern"), fold);
+  if (e == NULL) e = find_version(&f, &only);
   if (e == NULL) e = repo_versions(c->r, &all, &count, &f.l.h->stop);
-  if (e == NULL) e = find_all(&f, all, count);
+  if (e == NULL) e = find_all(&f, &only, all, count);
+  repo_version_clear(&only);
   repo_versions_free(all);
   repo_exclude_free(f.names);
   repo_exclude_free(f.paths);

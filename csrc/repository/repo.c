@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "repository/exclude.h"
 #include "repository/password.h"
 #include "repository/repo_parts.h"
 
@@ -68,11 +69,43 @@ static error *read_numbers(repo *r, const value *options) {
   return NULL;
 }
 
+/* Bytes a second: a number, or a text such as "10M". */
+static error *read_rate(const value *options, const char *name,
+                        uint64_t *rate) {
+  const value *v = value_get(options, name);
+  const char *text = value_chars(v, NULL);
+  *rate = 0;
+  if (v == NULL || (text != NULL && repo_exclude_read_size(text, rate)))
+    return NULL;
+  if (v->type == VALUE_INT && v->as.integer >= 0) {
+    *rate = (uint64_t)v->as.integer;
+    return NULL;
+  }
+  return repo_error(SAROS_E_INVALIDARG,
+                    "%s: bytes a second expected, a number or a text such as "
+                    "\"10M\"",
+                    name);
+}
+
+/* The stores keep to them, each in its way. */
+static error *read_rates(repo *r, const value *options) {
+  static const char *const names[] = {"limit_upload", "limit_download"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    uint64_t rate;
+    error *e = read_rate(options, names[i], &rate);
+    if (e != NULL) return e;
+    if (!value_put(r->options, names[i], value_int((int64_t)rate)))
+      return error_no_memory();
+  }
+  return NULL;
+}
+
 static error *read_options(repo *r, const value *options) {
   const value *password = value_get(options, "password");
   error *e = find_location(options, &r->location);
   if (e == NULL) e = read_numbers(r, options);
   if (e == NULL) r->options = repo_store_options(options, &e);
+  if (e == NULL) e = read_rates(r, options);
   if (e != NULL) return e;
   if (password != NULL && (r->password_value = value_copy(password)) == NULL)
     return error_no_memory();

@@ -45,8 +45,8 @@ static bool put(value *map, const char *name, const char *text) {
 
 static bool fill(value *map, const value *options) {
   static const char *const plain[] = {
-      "connections",   "retry_seconds",  "stall_seconds", "durable",
-      "limit_upload",  "limit_download", "bucket_lookup", "rest_username",
+      "connections",   "retry_seconds",  "stall_seconds",
+      "durable",       "bucket_lookup",  "rest_username",
       "rest_password", "multipart_size", "object_lock"};
   /* A key and its secret belong together: not one from here and one from
      there. */

@@ -147,20 +147,25 @@ void repo_restore_list(restore *r, uint32_t i, const char *action) {
   mem_free(path);
 }
 
+static void tell_counts(restore *r) {
+  saros_op *op = r->c->op;
+  uint64_t files = atomic_load(&r->restored) + atomic_load(&r->same);
+  saros_op_detail(op, "files", saros_value_integer((int64_t)files));
+  saros_op_progress(op, atomic_load(&r->done), atomic_load(&r->total));
+}
+
 void repo_restore_progress(restore *r, uint64_t bytes, uint32_t i) {
-  uint64_t done = atomic_fetch_add(&r->done, bytes) + bytes;
+  atomic_fetch_add(&r->done, bytes);
   uint64_t now = repo_clock(), next = atomic_load(&r->next_tell);
   if (now < next ||
       !atomic_compare_exchange_strong(&r->next_tell, &next, now + TELL_MS))
     return;
   char *path = repo_restore_path(r, r->items[i].folder, r->items[i].name);
-  buffer b = BUFFER_EMPTY;
-  buffer_text(&b, "restoring ");
-  if (path != NULL) text_escape(&b, path, strlen(path));
-  if (!b.failed) saros_op_phase(r->c->op, b.data);
-  saros_op_progress(r->c->op, done, atomic_load(&r->total));
-  buffer_free(&b);
+  saros_op *op = r->c->op;
+  if (path != NULL)
+    saros_op_detail(op, "path", saros_value_bytes(path, strlen(path)));
   mem_free(path);
+  tell_counts(r);
 }
 
 
@@ -366,6 +371,7 @@ static void list_all(restore *r) {
 
 static error *carry_out(restore *r) {
   error *e = repo_plan_reads(r);
+  saros_op_phase(r->c->op, "restoring");
   if (e == NULL) e = repo_restore_crew(r, r->read_count, 1, repo_read_packs);
   if (e == NULL) e = repo_restore_crew(r, r->item_count, STEP, repo_rest_item);
   if (e == NULL) e = repo_restore_crew(r, r->item_count, STEP, repo_rest_link);
@@ -405,6 +411,7 @@ static bool put(value *map, const char *name, uint64_t n) {
 }
 
 static error *tell_result(restore *r) {
+  tell_counts(r);
   value *m = r->c->output = value_map();
   char id[REPO_ID_TEXT];
   repo_id_format(&r->version.snapshot->id, id);

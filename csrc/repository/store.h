@@ -87,6 +87,11 @@ repo_store *repo_store_s3(const char *location, const value *options,
 repo_store *repo_store_rest(const char *location, const value *options,
                             error **e);
 void repo_store_close(repo_store *s);
+/* The same one, but no more bytes a second than these (0: no limit); it is
+   closed with what is returned, which is itself when nothing is limited. NULL:
+   no memory, and it is still there. */
+repo_store *repo_store_limit(repo_store *store, uint64_t upload,
+                             uint64_t download);
 
 /* Where files of a kind are, below the location: "index"; "" of a config. */
 const char *repo_file_folder(repo_file kind);

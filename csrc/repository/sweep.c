@@ -143,7 +143,8 @@ static error *each(void *context, repo_hand *hand, size_t number) {
 
 error *repo_sweep_trees(const repo_sweep *w, const repo_id *roots, size_t count,
                         repo_id_map *trees) {
-  sweeping s = {.w = w, .trees = trees};
+  size_t known = repo_id_map_count(trees);
+  sweeping s = {.w = w, .trees = trees, .at = known, .done = known};
   error *e = NULL;
   pthread_mutex_init(&s.lock, NULL);
   pthread_cond_init(&s.moved, NULL);

@@ -28,7 +28,8 @@ typedef struct repo_sweep {
   void *context;
 } repo_sweep;
 
-/* `trees`: empty at first; then it has all trees, of type REPO_TREE. */
+/* `trees`: then it has all of them, of type REPO_TREE. Those that are in it at
+   first are known already: the sweep does not go into them. */
 error *repo_sweep_trees(const repo_sweep *w, const repo_id *roots, size_t count,
                         repo_id_map *trees);
 

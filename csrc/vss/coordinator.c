@@ -42,7 +42,6 @@ enum {
 static const writer_level levels[] = {LEVEL_FRONT_END, LEVEL_BACK_END,
                                       LEVEL_SYSTEM, LEVEL_SYSTEM_RM};
 #define LEVELS 4
-
 #define ABORT_TRIES 20
 #define ABORT_PAUSE 100000000 /* nanoseconds */
 

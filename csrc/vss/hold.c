@@ -264,11 +264,9 @@ static hold_result fail_at(hold *h, error **e, const stop *s) {
 }
 
 static hold_result fail_errno(hold *h, error **e, int number) {
+  static const char what[] = "cannot get the threads that a freeze needs";
   give_up(h);
-  return fail(
-      h, e,
-      error_of_errno(SAROS_FACADE_VSS, number,
-                     "cannot get the threads that a freeze needs", NULL));
+  return fail(h, e, error_of_errno(SAROS_FACADE_VSS, number, what, NULL));
 }
 
 static hold_result fail_late(hold *h, error **e) {
@@ -333,10 +331,8 @@ static void watch_the_first(hold *h) {
 }
 
 hold_result hold_rehearse_step(hold *h, error **e) {
-  bool out = false;
+  bool out = any_out(h);
   *e = NULL;
-  for (size_t i = 0; i < h->count; i++)
-    out |= is_out(&h->stops[i].job, &h->stops[i].submitted);
   if (h->phase == HOLD_BROKEN) return HOLD_FAILED;
   if (h->expired) return fail_late(h, e);
   if (out) {

@@ -1,8 +1,7 @@
 /*
 ** Holding file systems still: FIFREEZE, deepest first, those of one depth side
 ** by side; FITHAW in reverse, as much side by side. A part of the coordinator's
-*machine: what it
-** waits for wakes that machine.
+** machine: what it waits for wakes that machine.
 */
 #ifndef SAROS_VSS_HOLD_H
 #define SAROS_VSS_HOLD_H

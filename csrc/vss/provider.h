@@ -59,8 +59,7 @@ struct shadow {
      Who writes has to wait from `stalled_at` on, while the freeze itself still
      takes its time; from `frozen_at` on it is of one instant. */
   uint64_t stalled_at, frozen_at, commit_begin, commit_end, thawed_at;
-  uint64_t
-      rehearsed; /* nanoseconds they had to wait before, at the rehearsal */
+  uint64_t rehearsed;   /* how long they waited before, at the rehearsal */
   struct timespec made; /* by the calendar */
 };
 

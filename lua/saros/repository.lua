@@ -16,7 +16,12 @@
 --- when saros was built.
 
 local floor = require "saros.core"
+local arguments = require "saros.repository.arguments"
 local core = require "saros.repository.core"
+local print_out = require "saros.repository.print"
+local sources = require "saros.repository.sources"
+
+local check, need = arguments.check, arguments.need
 
 ---@class saros.repository
 local repository = {}
@@ -43,42 +48,21 @@ local repository = {}
 ---@field connections? integer how many calls to make to the store at once
 ---@field retry_seconds? number how long to go on when a server fails
 ---@field durable? boolean false: do not wait for the disk (a directory only)
+---@field limit_upload? integer|string bytes a second that are written to it, all operations together: 1000000, "1M"
+---@field limit_download? integer|string bytes a second that are read from it
 ---@field name? string of the operation that opens it
 
--- By what they are, as the checks below take them.
+-- By what they are, as arguments.check takes them.
 local known = {
   location = "string", password = "string|table", key = "string",
-  retry_lock = "number", no_lock = "boolean", version = "number",
+  retry_lock = "number", no_lock = "boolean", version = "integer",
   access_key = "string", secret_key = "string", session_token = "string",
-  region = "string", cacert = "string", connections = "number",
+  region = "string", cacert = "string", connections = "integer",
   retry_seconds = "number", stall_seconds = "number", durable = "boolean",
-  limit_upload = "number", limit_download = "number", bucket_lookup = "string",
-  rest_username = "string", rest_password = "string",
-  multipart_size = "number", object_lock = "table", name = "string",
+  limit_upload = "integer|string", limit_download = "integer|string",
+  bucket_lookup = "string", rest_username = "string", rest_password = "string",
+  multipart_size = "integer", object_lock = "table", name = "string",
 }
-
--- Raises in the script's line, two calls up (a tail call counts for none).
--- `what` is the function that was called.
-local function check(what, options, kinds)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    error(("%s: a table of options expected, got %s")
-      :format(what, type(options)), 3)
-  end
-  for name, item in pairs(options) do
-    local expected = kinds[name]
-    if not expected then
-      error(("%s has no option '%s'"):format(what, tostring(name)), 3)
-    end
-    local fits = false
-    for kind in expected:gmatch "[^|]+" do fits = fits or type(item) == kind end
-    if not fits then
-      error(("%s: option '%s': %s expected, got %s"):format(what, name,
-        expected:gsub("|", " or "), type(item)), 3)
-    end
-  end
-  return options
-end
 
 -- Waits by the one rule for all waits; raises the error object.
 local function result(op)
@@ -101,7 +85,7 @@ local function begin(work, what, options)
   error(err, 0)
 end
 
-local choice = { host = "string", tags = "table", paths = "table" }
+local choice = { host = "string", tags = "list", paths = "list" }
 
 local function with(more)
   for name, kind in pairs(choice) do more[name] = kind end
@@ -140,8 +124,8 @@ local handle = core.methods
 
 ---@class saros.repository.filter
 ---@field host? string only this host's
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 
 ---@class saros.repository.version
 ---@field id string 64 hex digits
@@ -158,8 +142,8 @@ local handle = core.methods
 ---@param filter? saros.repository.filter
 ---@return saros.repository.version[]
 function handle:versions(filter)
-  return result(self:_call("versions", check("repo:versions", filter,
-    { host = "string", tags = "table", paths = "table" })))
+  filter = check("repo:versions", filter, choice)
+  return print_out.versions(result(self:_call("versions", filter)))
 end
 
 ---@class saros.repository.key
@@ -172,7 +156,7 @@ end
 
 --- The key files: each lets one password in.
 ---@return saros.repository.key[]
-function handle:keys() return result(self:_call "keys") end
+function handle:keys() return print_out.keys(result(self:_call "keys")) end
 
 ---@class saros.repository.new_key
 ---@field password string|saros.repository.password
@@ -184,6 +168,7 @@ function handle:keys() return result(self:_call "keys") end
 function handle:add_key(options)
   options = check("repo:add_key", options,
     { password = "string|table", name = "string" })
+  need("repo:add_key", options, "password", "the new one")
   return self:_call("add_key", { password = options.password }, options.name)
 end
 
@@ -206,6 +191,7 @@ end
 function handle:change_password(options)
   options = check("repo:change_password", options,
     { password = "string|table", name = "string" })
+  need("repo:change_password", options, "password", "the new one")
   return self:_call("change_password", { password = options.password },
     options.name)
 end
@@ -224,7 +210,7 @@ end
 
 --- Who has it locked.
 ---@return saros.repository.lock[]
-function handle:locks() return result(self:_call "locks") end
+function handle:locks() return print_out.locks(result(self:_call "locks")) end
 
 ---@class saros.repository.unlock
 ---@field all? boolean all locks, also those that are held: when certainly nobody uses the repository
@@ -255,8 +241,8 @@ end
 ---@field mode? "index"|"restore-size"|"raw-data" index (the default): what the index knows. restore-size: what versions take when they are restored. raw-data: what they take in the repository, where what they share counts once
 ---@field version? string only this one: "latest", or the beginning of its id
 ---@field host? string only this host's versions
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field name? string of the operation
 
 --- What is in it. With a mode other than "index" its result is
@@ -265,21 +251,27 @@ end
 ---@param options? saros.repository.sizes
 ---@return saros.operation op its result: `saros.repository.stats`, or as said above
 function handle:stats(options)
-  options = check("repo:stats", options, { mode = "string", version = "string",
-    host = "string", tags = "table", paths = "table", name = "string" })
+  options = check("repo:stats", options, with { version = "string",
+    mode = { "index", "restore-size", "raw-data" }, name = "string" })
   local given = without_name(options)
-  if options.mode == nil or options.mode == "index" then
-    return self:_call("stats", nil, options.name)
+  if options.mode ~= nil and options.mode ~= "index" then
+    return self:_call("sizes", given, options.name)
   end
-  return self:_call("sizes", given, options.name)
+  given.mode = nil
+  if next(given) then
+    error(("repo:stats: option '%s' needs mode = \"restore-size\" or "
+      .. "\"raw-data\": the index knows nothing of versions")
+      :format(next(given)), 2)
+  end
+  return self:_call("stats", nil, options.name)
 end
 
 ---@class saros.repository.restore
 ---@field target string the directory to restore to; it is made when it is not there
 ---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder: "latest:srv/www"
 ---@field host? string what "latest" means: only this host's
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field include? string|string[] only what matches one of these patterns, and what is in it
 ---@field iinclude? string|string[] the same, capitals or not
 ---@field exclude? string|string[] not what matches one of these
@@ -304,9 +296,9 @@ end
 ---@field items? table[] of a dry run: { path, action = "create"|"replace"|"keep"|"skip"|"remove", type }
 
 local of_restore = with {
-  target = "string", version = "string", include = "string|table",
-  iinclude = "string|table", exclude = "string|table",
-  iexclude = "string|table", overwrite = "string", delete = "boolean",
+  target = "string", version = "string", include = "list", iinclude = "list",
+  exclude = "list", iexclude = "list", delete = "boolean",
+  overwrite = { "always", "if-changed", "if-newer", "never" },
   dry_run = "boolean", sparse = "boolean", verify = "boolean", name = "string",
 }
 
@@ -318,6 +310,7 @@ local of_restore = with {
 ---@return saros.operation op its result: `saros.repository.restored`
 function handle:restore(options)
   options = check("repo:restore", options, of_restore)
+  need("repo:restore", options, "target", "the directory to restore to")
   return self:_call("restore", without_name(options), options.name)
 end
 
@@ -327,8 +320,8 @@ end
 ---@field recursive? boolean false: only what is directly in it
 ---@field long? boolean with owner, mode, times and all else
 ---@field host? string what "latest" means: only this host's
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field name? string of the operation
 
 ---@class saros.repository.node
@@ -359,20 +352,21 @@ end
 ---@class saros.repository.find
 ---@field pattern string|string[] of names, or of paths when there is a slash in it
 ---@field ignore_case? boolean
----@field type? string only files ("file"), or directories ("dir"), …
----@field version? string only in the version whose id begins so
+---@field type? "file"|"dir"|"symlink"|"dev"|"chardev"|"fifo"|"socket" only these
+---@field version? string only in this one: "latest", or the beginning of its id
 ---@field host? string only in this host's versions
----@field tags? string[] only in those with all of these tags
----@field paths? string[] only in those of all of these paths
+---@field tags? string|string[] only in those with all of these tags
+---@field paths? string|string[] only in those of all of these paths
 ---@field name? string of the operation
 
 --- In which versions something is.
 ---@param options saros.repository.find
 ---@return saros.operation op its result: { items = `saros.repository.node[]`, errors }
 function handle:find(options)
-  options = check("repo:find", options, with { pattern = "string|table",
-    ignore_case = "boolean", type = "string", version = "string",
-    name = "string" })
+  options = check("repo:find", options, with { pattern = "list",
+    ignore_case = "boolean", version = "string", name = "string",
+    type = { "file", "dir", "symlink", "dev", "chardev", "fifo", "socket" } })
+  need("repo:find", options, "pattern", "of names, such as \"*.conf\"")
   return self:_call("find", without_name(options), options.name)
 end
 
@@ -381,8 +375,8 @@ end
 ---@field to string another one
 ---@field metadata? boolean tell also what has changed in owner, mode, times or attributes alone
 ---@field host? string what "latest" means: only this host's
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field name? string of the operation
 
 --- What is different between two versions. Each item has a `change`: "added",
@@ -392,6 +386,8 @@ end
 function handle:diff(options)
   options = check("repo:diff", options, with { from = "string", to = "string",
     metadata = "boolean", name = "string" })
+  need("repo:diff", options, "from", "a version")
+  need("repo:diff", options, "to", "the other version, such as \"latest\"")
   return self:_call("diff", without_name(options), options.name)
 end
 
@@ -400,8 +396,8 @@ end
 ---@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece
 ---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
 ---@field host? string what "latest" means: only this host's
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
 ---@field name? string of the operation
 
 -- Pieces go through a pipe: who reads slowly is waited for.
@@ -409,11 +405,11 @@ local function dump_to(self, given, to, name)
   local saros = require "saros"
   local function pass_on()
     local pipe <close> = assert(core.pipe())
-    given.fd = pipe:writer()
-    local dump <close> = self:_call("dump", given)
-    dump:on_done(function() pipe:end_writing() end)
+    local reader <const> = { pipe:reader() }
+    local dump <close> = self:_call("dump", given, nil, { pipe:writer() })
+    pipe:end_writing() -- it has its own, and closes that
     while true do
-      local piece = result(self:_call("read_pipe", { fd = pipe:reader() }))
+      local piece = result(self:_call("read_pipe", nil, nil, reader))
       if piece == "" then break end
       to(piece)
     end
@@ -429,37 +425,46 @@ end
 ---@return saros.operation op its result: { bytes, errors }
 function handle:dump(options)
   options = check("repo:dump", options, with { path = "string",
-    to = "string|number|userdata|function", version = "string",
+    to = "string|integer|userdata|function", version = "string",
     name = "string" })
+  need("repo:dump", options, "to",
+    "a path, a descriptor, an open file or a function")
   local given, to = without_name(options), options.to
   given.to = nil
   if type(to) == "function" then
     return dump_to(self, given, to, options.name)
   end
-  if type(to) == "userdata" then to = core.fileno(to) end
-  given[type(to) == "string" and "target" or "fd"] = to
-  return self:_call("dump", given, options.name)
+  if type(to) == "userdata" then
+    to = core.fileno(to)
+    if not to then error("repo:dump: option 'to': this is no open file", 2) end
+  end
+  if type(to) == "string" then
+    given.target = to
+    return self:_call("dump", given, options.name)
+  end
+  -- It has a descriptor of its own: the caller's may be closed at any time.
+  return self:_call("dump", given, options.name, { to })
 end
 
 ---@class saros.repository.source
 ---@field path? string what is read
----@field origin? { path: string, device?: integer } what it is a shadow of: the version shows this path, and this device (that of the path, if it is not given), so that the next version finds everything unchanged
+---@field origin? { path: string, device?: integer } what it is a shadow of: the version shows this path, and this device (that of the path, if it is not given), so that the next version finds everything unchanged. Shadows of `saros.vss` say it themselves
 ---@field name? string of what a stream is stored as
 ---@field stream? saros.operation|integer a process with `stdout = "stream"`, or an open descriptor. One that fails, also after its end, writes no version
 
 ---@class saros.repository.backup
----@field paths? string[] what to back up
----@field sources? (string|saros.repository.source)[] the same, mixed with shadows and streams
----@field tags? string[]
+---@field paths? string|string[] what to back up
+---@field sources? (string|saros.vss.set|saros.vss.snapshot|saros.repository.source)[]|saros.vss.set instead of paths: shadows, sets of them, paths and streams in one version
+---@field tags? string|string[]
 ---@field host? string instead of this machine's name (RESTIC_HOST)
 ---@field time? number|string of the version: seconds since 1970, or RFC 3339
 ---@field parent? string the version to compare with; without it the last one of this host and these paths
 ---@field force? boolean compare with none: read everything
----@field exclude? string[] patterns, as restic has them
----@field iexclude? string[] the same, whether they are capitals or not
----@field exclude_file? string[] files of patterns, one a line
----@field iexclude_file? string[]
----@field exclude_if_present? string[] "NAME" or "NAME:HEADER": leave out what is in a directory with such a file
+---@field exclude? string|string[] patterns, as restic has them
+---@field iexclude? string|string[] the same, whether they are capitals or not
+---@field exclude_file? string|string[] files of patterns, one a line
+---@field iexclude_file? string|string[]
+---@field exclude_if_present? string|string[] "NAME" or "NAME:HEADER": leave out what is in a directory with such a file
 ---@field exclude_caches? boolean leave out what is in a directory with a CACHEDIR.TAG
 ---@field exclude_larger_than? integer|string leave out larger files: bytes, or a text as "10M"
 ---@field one_file_system? boolean do not go into other file systems
@@ -470,7 +475,7 @@ end
 ---@field compression? "auto"|"off"|"fastest"|"better"|"max"
 ---@field pack_size? integer|string from 4M to 128M (16M)
 ---@field read_concurrency? integer how many files to read at once
----@field limit_upload? integer|string bytes a second
+---@field limit_upload? integer|string bytes a second of new data: 1000000, "1M"
 ---@field dry_run? boolean store nothing, only say what would be
 ---@field name? string of the operation
 
@@ -495,22 +500,18 @@ end
 ---@field bytes_packed integer … and take, compressed and sealed
 ---@field duration number seconds
 
--- A source for C: what is no text goes to the streams.
-local function source_of(source, streams)
-  if type(source) == "string" then return source end
-  if type(source) ~= "table" then
-    error("repo:backup: sources: a path or a table expected, got "
-      .. type(source), 3)
-  end
-  check("repo:backup: a source", source, { path = "string", origin = "table",
-    name = "string", stream = "number|table|userdata" }, 2)
-  if source.stream == nil then return source end
-  if type(source.name) ~= "string" then
-    error("repo:backup: a stream needs a name", 3)
-  end
-  streams[#streams + 1] = source.stream
-  return { name = source.name, stream = #streams - 1 }
-end
+local of_backup = {
+  paths = "list", sources = "table", tags = "list", host = "string",
+  time = "number|string", parent = "string", force = "boolean",
+  exclude = "list", iexclude = "list", exclude_file = "list",
+  iexclude_file = "list", exclude_if_present = "list",
+  exclude_caches = "boolean", exclude_larger_than = "integer|string",
+  one_file_system = "boolean", skip_if_unchanged = "boolean",
+  ignore_ctime = "boolean", ignore_inode = "boolean", with_atime = "boolean",
+  compression = { "auto", "off", "fastest", "better", "max" },
+  pack_size = "integer|string", read_concurrency = "integer",
+  limit_upload = "integer|string", dry_run = "boolean", name = "string",
+}
 
 --- Makes a version of what is in these paths. What could not be read is left
 --- out and listed: then the operation's code is SAROS_S_PARTIAL. Cancelling it
@@ -523,29 +524,17 @@ end
 ---@param options saros.repository.backup
 ---@return saros.operation op its result: `saros.repository.backed_up`
 function handle:backup(options)
-  options = check("repo:backup", options, { paths = "table",
-    sources = "table", tags = "table", host = "string",
-    time = "number|string", parent = "string", force = "boolean",
-    exclude = "table", iexclude = "table", exclude_file = "table",
-    iexclude_file = "table", exclude_if_present = "table",
-    exclude_caches = "boolean", exclude_larger_than = "number|string",
-    one_file_system = "boolean", skip_if_unchanged = "boolean",
-    ignore_ctime = "boolean", ignore_inode = "boolean",
-    with_atime = "boolean", compression = "string",
-    pack_size = "number|string", read_concurrency = "number",
-    limit_upload = "number|string", dry_run = "boolean", name = "string" })
-  local given, streams = {}, {}
-  for name, item in pairs(options) do
-    if name ~= "name" then given[name] = item end
+  options = check("repo:backup", options, of_backup)
+  local given, streams = without_name(options), nil
+  if options.sources and options.paths then
+    error("repo:backup: paths or sources, not both", 2)
   end
   if options.sources then
-    if options.paths then
-      error("repo:backup: paths or sources, not both", 2)
-    end
-    given.sources = {}
-    for i, source in ipairs(options.sources) do
-      given.sources[i] = source_of(source, streams)
-    end
+    given.sources, streams = sources.take(options.sources, 3)
+  end
+  if #(given.sources or given.paths or {}) == 0 then
+    error("repo:backup: say what to back up: paths = { \"/srv\" }, or "
+      .. "sources with shadows and streams", 2)
   end
   return self:_call("backup", given, options.name, streams)
 end
@@ -592,7 +581,7 @@ end
 ---@return saros.operation op its result: `saros.repository.check_report`
 function handle:check(options)
   options = check("repo:check", options,
-    { read_data = "boolean|string|number", name = "string" })
+    { read_data = "boolean|string|integer", name = "string" })
   return self:_call("check", { read_data = options.read_data }, options.name)
 end
 
@@ -621,8 +610,8 @@ end
 ---@field bytes_unused_after integer what is not needed, and stays
 
 local prune_options = {
-  max_unused = "string|number", max_repack_size = "string|number",
-  pack_size = "string|number", repack_small = "boolean",
+  max_unused = "integer|string", max_repack_size = "integer|string",
+  pack_size = "integer|string", repack_small = "boolean",
   repack_uncompressed = "boolean", repack_trees_only = "boolean",
   dry_run = "boolean", name = "string",
 }
@@ -651,11 +640,11 @@ end
 ---@field keep_within_monthly? string
 ---@field keep_within_yearly? string
 ---@field keep_tags? (string|string[])[] those with one of these tags, or with all of a list
----@field group_by? string[] the rules count in each group by itself: `{ "host", "paths" }`; also `"tags"`
+---@field group_by? string|string[] the rules count in each group by itself: `{ "host", "paths" }`; also `"tags"`
 ---@field host? string only this host's versions are looked at
----@field tags? string[] only those with all of these tags
----@field paths? string[] only those of all of these paths
----@field ids? string[] these, or the beginnings of their ids, and no rules
+---@field tags? string|string[] only those with all of these tags
+---@field paths? string|string[] only those of all of these paths
+---@field ids? string|string[] these, or the beginnings of their ids, and no rules
 ---@field dry_run? boolean only say what would be done
 ---@field prune? boolean|saros.repository.prune also remove what they alone needed
 ---@field unsafe_allow_remove_all? boolean rules may keep nothing of a group; without rules all that the filter lets through goes
@@ -676,14 +665,14 @@ end
 ---@field prune? saros.repository.prune_report
 
 local forget_options = {
-  keep_last = "number|string", keep_hourly = "number|string",
-  keep_daily = "number|string", keep_weekly = "number|string",
-  keep_monthly = "number|string", keep_yearly = "number|string",
+  keep_last = "integer|string", keep_hourly = "integer|string",
+  keep_daily = "integer|string", keep_weekly = "integer|string",
+  keep_monthly = "integer|string", keep_yearly = "integer|string",
   keep_within = "string", keep_within_hourly = "string",
   keep_within_daily = "string", keep_within_weekly = "string",
   keep_within_monthly = "string", keep_within_yearly = "string",
-  keep_tags = "table", group_by = "table", host = "string", tags = "table",
-  paths = "table", ids = "table", dry_run = "boolean",
+  keep_tags = "table", group_by = "list", host = "string", tags = "list",
+  paths = "list", ids = "list", dry_run = "boolean",
   prune = "boolean|table", unsafe_allow_remove_all = "boolean",
   name = "string",
 }
@@ -695,9 +684,112 @@ local forget_options = {
 function handle:forget(options)
   options = check("repo:forget", options, forget_options)
   if type(options.prune) == "table" then
-    check("repo:forget (prune)", options.prune, prune_options)
+    options.prune = check("repo:forget (prune)", options.prune, prune_options)
   end
   return self:_call("forget", without_name(options), options.name)
+end
+
+---@class saros.repository.copy
+---@field to saros.repository.handle the repository to copy to, which is open
+---@field versions? string[] only these: ids or their beginnings, or "latest"
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field compression? "auto"|"off"|"fastest"|"better"|"max"
+---@field pack_size? integer|string from 4M to 128M (16M)
+---@field limit_upload? integer|string bytes a second
+---@field dry_run? boolean store nothing, only say what would be
+---@field name? string of the operation
+
+---@class saros.repository.copied
+---@field copied table[] { version, id }: which version, and its id there (none in a dry run)
+---@field skipped string[] the versions that were there already
+---@field failed table[] { version, message }: those that are damaged; nothing of them was written
+---@field data_blobs integer pieces of files that were not there
+---@field tree_blobs integer directories
+---@field bytes_added integer what these have
+---@field bytes_packed integer … and take there, compressed and sealed
+
+--- Copies versions into another repository, which has a key and a way to cut
+--- files of its own. What is there already is not copied again. Each piece is
+--- looked at on the way; a version that is damaged is left out, and then the
+--- operation's code is SAROS_S_PARTIAL. It can be ended at any moment, and begun
+--- again: then it goes on.
+---
+--- ```lua
+--- local away <close> = repository.open { location = "s3:https://host/bucket" }
+--- local r = assert(repo:copy { to = away, host = "web1" }:wait())
+--- print(#r.copied, #r.skipped, r.bytes_packed)
+--- ```
+---@param options saros.repository.copy
+---@return saros.operation op its result: `saros.repository.copied`
+function handle:copy(options)
+  options = check("repo:copy", options, with { to = "userdata",
+    versions = "table", compression = "string", pack_size = "number|string",
+    limit_upload = "number|string", dry_run = "boolean", name = "string" })
+  local given = without_name(options)
+  given.to = nil
+  if not options.to then
+    error("repo:copy: option 'to': a repository expected, got nil", 2)
+  end
+  return self:_call("copy", given, options.name, nil, options.to)
+end
+
+---@class saros.repository.repair
+---@field what "index"|"packs"|"versions" index: a new one is made from the packs that there are. packs: that, and all packs are read; what is good of those that are damaged is stored anew. versions: they are written once more, without what is lost. After damage: first packs (or index), then versions
+---@field packs? string[] of packs: only these are read, by their ids
+---@field read_all_packs? boolean of index: ask all packs what they have, not only those that the index is wrong about
+---@field versions? string[] of versions: only these, by ids or their beginnings
+---@field host? string of versions: only this host's
+---@field tags? string[] of versions: only those with all of these tags
+---@field paths? string[] of versions: only those of all of these paths
+---@field forget? boolean of versions: the old ones go; else they stay, and the new ones have the tag "repaired"
+---@field dry_run? boolean only say what would be done
+---@field name? string of the operation
+
+---@class saros.repository.repaired
+---@field changed boolean something was, or would be
+---@field packs integer
+---@field packs_read integer from end to end
+---@field packs_added integer that no index file named
+---@field packs_missing integer that the index named
+---@field packs_damaged integer what was good of them is in other packs now
+---@field packs_unreadable integer nobody can say what was in them; they stay
+---@field packs_removed integer of the damaged ones
+---@field blobs_saved integer pieces of damaged packs that there still are
+---@field blobs_lost integer pieces that there are no more
+---@field index_files_damaged integer
+---@field index_files_new integer
+---@field index_files_removed integer
+---@field findings table[] the first thousand: kind (`index_damaged`, `pack_missing`, `pack_added`, `pack_other`, `pack_damaged`, `pack_unreadable`, `blob_lost`), message, id
+---@field finding_count integer
+
+---@class saros.repository.versions_repaired
+---@field versions table[] those of which something is lost: { version, id, removed, lost, lost_count }: id of the new one, if there is anything left; lost: the first hundred of { path, type, missing }
+---@field whole integer versions of which nothing is
+---@field unreadable table[] { version, message }: forget them by their ids
+
+--- Repairs what is damaged. Nothing old goes before what takes its place is
+--- there, so it can be ended at any moment, and begun again. Nobody else may use
+--- the repository meanwhile. When something is lost the operation's code is
+--- SAROS_S_PARTIAL.
+---
+--- ```lua
+--- local r = assert(repo:repair { what = "packs" }:wait())
+--- if r.blobs_lost > 0 then
+---   for _, v in ipairs(assert(repo:repair { what = "versions", forget = true }
+---       :wait()).versions) do
+---     for _, item in ipairs(v.lost) do print(v.version, item.path) end
+---   end
+--- end
+--- ```
+---@param options saros.repository.repair
+---@return saros.operation op its result: `saros.repository.repaired`, or of versions `saros.repository.versions_repaired`
+function handle:repair(options)
+  options = check("repo:repair", options, with { what = "string",
+    packs = "table", read_all_packs = "boolean", versions = "table",
+    forget = "boolean", dry_run = "boolean", name = "string" })
+  return self:_call("repair", without_name(options), options.name)
 end
 
 return repository

@@ -202,6 +202,7 @@ static inline repo *repo_open_at(const char *below) {
 static inline repo *repo_made(const char *below, unsigned version) {
   repo *r = repo_open_at(below);
   r->version = version;
+  repo_cost_test = &store_cheap;
   CHECK_INT(store_code(repo_create(r, NULL)), 0);
   return r;
 }

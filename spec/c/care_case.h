@@ -8,7 +8,6 @@
 
 #include "repository/check.h"
 #include "repository/forget.h"
-#include "repository/password.h"
 #include "repository/prune.h"
 #include "restore_case.h"
 
@@ -30,24 +29,6 @@ static inline const char *care_at(const char *name) {
 
 #define SHELL(...) CHECK(run_shell(NULL, __VA_ARGS__))
 
-/* The key is made a cheap one, so that opening it a hundred times costs
-   nothing. */
-static inline void care_cheap_key(const char *path) {
-  repo *r = restore_open(path, "x");
-  repo_password password = {0};
-  repo_cost cost = {16, 8, 1};
-  repo_id id, old;
-  if (r == NULL) return;
-  old = repo_key_id(r);
-  value *text = value_text("x");
-  CHECK(repo_password_value(&password, text, NULL) == NULL);
-  CHECK(repo_key_add(r->store, r->key, &password, &cost, &id, NULL) == NULL);
-  CHECK(r->store->way->remove(r->store, REPO_KEYS, &old, NULL) == NULL);
-  repo_password_clear(&password);
-  value_free(text);
-  repo_unref(r);
-}
-
 /* What restic is asked of a repository below the base. */
 static inline bool care_restic(const char *name, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -65,7 +46,7 @@ static inline bool care_restic(const char *name, const char *format, ...) {
    forgotten, and a pack is there that nobody names. */
 static inline void care_fill(const char *name, int version) {
   CHECK(care_restic(name, "init --repository-version %d", version));
-  care_cheap_key(care_at(name));
+  restore_cheap_key(care_at(name), "x");
   SHELL("mkdir -p '%s/s' && head -c 300000 /dev/urandom >'%s/s/always'",
         care_base, care_base);
   for (int i = 0; i < 6; i++) {

@@ -20,6 +20,7 @@
 
 #include "check.h"
 #include "repository/crypto.h"
+#include "repository/key.h"
 #include "repository/store.h"
 
 /* The repository has the engine through its table, as in its own module; here
@@ -28,6 +29,9 @@ const saros_api *saros_api_own(void);
 static inline void store_engine(void) {
   saros_api_table = saros_api_own();
 }
+
+/* What a key costs in tests that are not about keys. */
+static const repo_cost store_cheap = {16, 8, 1};
 
 
 /* ------------------------------------------------------------------

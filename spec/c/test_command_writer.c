@@ -205,10 +205,17 @@ WHOLE(a_chatty_freeze) {
   end(&s);
 }
 
+/* Without taking anybody's status. */
+static bool no_child_is_left(void) {
+  siginfo_t info;
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
+         errno == ECHILD;
+}
+
 WHOLE(a_freeze_that_ended_by_itself) {
   scene s = begin("gone");
   told(&s, EVENT_FREEZE);
-  GATE_UNTIL(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+  GATE_UNTIL(no_child_is_left());
   ends_with(tell(s.w, s.link, EVENT_THAW, FOR_EVER),
             VSS_E_WRITERERROR_NONRETRYABLE, "before its thaw");
   end(&s);
@@ -291,7 +298,7 @@ WHOLE(hanging_up_thaws) {
   s.w->way->hang_up(s.link);
   s.link = NULL;
   end(&s);
-  GATE_UNTIL(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+  GATE_UNTIL(no_child_is_left());
   atomic_store(&command_patience_ms, 10000);
 }
 

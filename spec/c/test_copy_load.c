@@ -2,7 +2,7 @@
 ** The copy under load and in trouble: many files, deep trees, many at once;
 ** cancelled, paused, without room, without memory, without descriptors, and
 ** with a source that does not hold still. The sizes are full with SAROS_LONG,
-** a quarter else, and with SAROS_QUICK such that valgrind is done in a minute.
+** a quarter else, and small with SAROS_QUICK or under a sanitizer.
 **
 ** not under valgrind: so many files take minutes there; ASan runs it
 */
@@ -428,8 +428,9 @@ TEST(without_memory) {
 #endif
 
 static void all(void) {
-  small = getenv("SAROS_QUICK") != NULL;
   quarter = getenv("SAROS_LONG") == NULL;
+  small = getenv("SAROS_QUICK") != NULL ||
+          (quarter && getenv("SAROS_SANITIZER") != NULL);
   RUN(many_small_files);
   RUN(deep_tree_with_few_descriptors);
   RUN(many_at_once);

@@ -97,6 +97,7 @@ static bool begin_all(void) {
         "--repository-version %d && "
         "restic -q --no-cache -r '%s/r%d' backup .",
         origin, base, v, v, base, v);
+    restore_cheap_key(at(v == 1 ? "r1" : "r2"), "x");
     opened[v] = restore_open(at(v == 1 ? "r1" : "r2"), "x");
   }
   SHELL("restic -q --no-cache -r '%s/r2' restore latest --target '%s/theirs'",

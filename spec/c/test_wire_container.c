@@ -157,6 +157,8 @@ WHOLE(a_writer_in_a_container) {
   pid_t pid = 0;
   if (geteuid() != 0)
     SKIP("only root can make another user a container's root");
+  if (in_namespace(-1, believes_itself, -1) == 77)
+    SKIP("no user namespace can be had here");
   CHECK_INT(chmod(place(), 01777), 0);
   static const long who[] = {0, 100000};
   for (int i = 0; i < 2; i++) {
@@ -167,7 +169,6 @@ WHOLE(a_writer_in_a_container) {
     int s = stream();
     int r = in_namespace(who[i], connects, s);
     close(s);
-    if (r == 77) SKIP("no user namespace can be had here");
     CHECK_INT(r, 0);
     int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
     CHECK_INT(wire_peer(peer, &uid, &pid), 0);

@@ -365,6 +365,8 @@ def carry(sock, state, serve, context):
     try:
         if context is not None:
             sock = context.wrap_socket(sock, server_side=True)
+        elif sock.recv(1, socket.MSG_PEEK) == b"\x16":
+            return  # TLS: a line of it may never end
         c = Connection(sock, state)
         while True:
             serve(c, c.read_request())

@@ -83,9 +83,23 @@ static bool take_streams(lua_State *L, int index, repo_stream *streams,
   return good;
 }
 
-/* repo:_call(work, options, name, streams) --> op */
+/* The second repository of a call that is about two; NULL: of none. */
+static repo *check_other(lua_State *L, int index) {
+  if (lua_isnoneornil(L, index)) return NULL;
+  box *b = luaL_checkudata(L, index, REPOSITORY);
+  if (b->r == NULL) luaL_error(L, "the other repository was closed");
+  if (repo_is_inherited(b->r))
+    luaL_error(L,
+               "the other repository was opened by the parent, who forked; "
+               "open %s here once more",
+               repo_location(b->r));
+  return b->r;
+}
+
+/* repo:_call(work, options, name, streams, other) --> op */
 static int call_method(lua_State *L) {
   repo *r = check_open(L);
+  repo *other = check_other(L, 6);
   const char *name = luaL_optstring(L, 4, NULL);
   const repo_work *work = repo_work_find(luaL_checkstring(L, 2));
   luaL_argcheck(L, work != NULL, 2, "there is no such call");
@@ -99,12 +113,14 @@ static int call_method(lua_State *L) {
     repo_value_wipe(options);
     repo_streams_free(streams, streams != NULL ? count : 0);
     return luaL_error(L,
-                      "a stream cannot be read: a process needs "
+                      "a stream cannot be read or written: a process needs "
                       "stdout = \"stream\", which nobody else reads; a "
                       "descriptor must be open");
   }
   saros_op *op =
-      repo_call_begin_with(r, work, options, streams, count, name, &why);
+      other != NULL
+          ? repo_call_begin_both(r, other, work, options, name, &why)
+          : repo_call_begin_with(r, work, options, streams, count, name, &why);
   if (op != NULL) {
     push(L, check(L), op);
     return 1;

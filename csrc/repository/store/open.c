@@ -16,6 +16,20 @@ static bool has_scheme(const char *location, const char *scheme) {
   return strncmp(location, scheme, size) == 0 && location[size] == ':';
 }
 
+/* Those on servers have a limit for each request; this one needs another. */
+static repo_store *open_local(const char *path, const value *options,
+                              error **e) {
+  int64_t up = value_integer(value_get(options, "limit_upload"), 0);
+  int64_t down = value_integer(value_get(options, "limit_download"), 0);
+  repo_store *s = repo_store_local(path, options, e);
+  if (s == NULL) return NULL;
+  repo_store *limited = repo_store_limit(s, (uint64_t)up, (uint64_t)down);
+  if (limited != NULL) return limited;
+  s->way->close(s);
+  *e = error_no_memory();
+  return NULL;
+}
+
 repo_store *repo_store_open(const char *location, const value *options,
                             error **e) {
   *e = NULL;
@@ -30,7 +44,7 @@ repo_store *repo_store_open(const char *location, const value *options,
   if (has_scheme(location, "rest"))
     return repo_store_rest(location, options, e);
   if (has_scheme(location, "local"))
-    return repo_store_local(location + strlen("local:"), options, e);
+    return open_local(location + strlen("local:"), options, e);
   for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
     if (!has_scheme(location, foreign[i])) continue;
     /* Without the rest of it: there may be a password in it. */
@@ -42,7 +56,7 @@ repo_store *repo_store_open(const char *location, const value *options,
                     foreign[i]);
     return NULL;
   }
-  return repo_store_local(location, options, e);
+  return open_local(location, options, e);
 }
 
 void repo_store_close(repo_store *s) {
