@@ -37,7 +37,7 @@ typedef struct s3 {
   remote net;
   pthread_mutex_t lock;
   s3_secret *secret;
-  char region[REPO_S3_REGION];
+  char region[REPO_S3_REGION], profile_region[REPO_S3_REGION];
   bool has_moved;     /* its host is named after the region */
   bool no_conditions; /* 501 to If-None-Match */
   bool no_parts;      /* … and to an upload in parts */
@@ -195,6 +195,11 @@ bool repo_s3_goes_in_parts(s3 *s, const s3_put *p);
 /* S3_UNSUPPORTED is remembered in s->no_parts. */
 error *repo_s3_put_parts(s3 *s, const s3_put *p, const repo_id *id);
 error *repo_s3_tidy(repo_store *store, const repo_stop *stop);
+
+/* s3_profile.c: profile. Fills keys, token and region (REPO_S3_REGION), or
+   leaves them empty; *found: there are keys. */
+error *repo_s3_profile(const value *options, s3_secret *k, char *region,
+                       bool *found);
 
 /* s3_lock.c: object_lock = { mode, days } */
 error *repo_s3_lock_option(s3 *s, const value *options);
