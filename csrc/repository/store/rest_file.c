@@ -40,7 +40,7 @@ static error *begin(const rest *s, repo_file kind, const repo_id *id,
 error *repo_restful_read(repo_store *store, repo_file kind, const repo_id *id,
                          uint64_t offset, size_t size, void *into,
                          const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "read", &f);
   if (e != NULL || size == 0) return e;
   rest_call c = {.doing = f.doing,
@@ -57,7 +57,7 @@ error *repo_restful_read(repo_store *store, repo_file kind, const repo_id *id,
 
 error *repo_restful_load(repo_store *store, repo_file kind, const repo_id *id,
                          size_t most, buffer *b, const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "read", &f);
   if (e != NULL) return e;
   rest_call c = {.doing = f.doing,
@@ -83,7 +83,7 @@ static error *head(rest *s, const rest_file *f, const repo_stop *stop,
 
 error *repo_restful_size(repo_store *store, repo_file kind, const repo_id *id,
                          uint64_t *size, const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "measure", &f);
   if (e != NULL) return e;
   rest_call c = {
@@ -103,7 +103,7 @@ error *repo_restful_size(repo_store *store, repo_file kind, const repo_id *id,
 
 error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
                            const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "remove", &f);
   if (e != NULL) return e;
   rest_call c = {
@@ -291,7 +291,7 @@ error *repo_restful_save(repo_store *store, repo_file kind, const repo_id *id,
 
 error *repo_restful_create(repo_store *store) {
   rest *s = rest_of(store);
-  rest_file f;
+  rest_file f = {.path = ""};
   bool there;
   uint64_t size;
   error *e = begin(s, REPO_CONFIG, NULL, "look for", &f);

@@ -80,40 +80,40 @@ static error *wrong(const char *path, const char *why) {
                   path);
 }
 
+static error *unread(int number, const char *path) {
+  return error_of_errno(SAROS_FACADE_SAROS, number,
+                        "cannot read the keys of the S3 store", path);
+}
+
+static error *slurp(int fd, const char *path, char *text) {
+  size_t size = 0;
+  for (;;) {
+    ssize_t n = read(fd, text + size, FILE_MOST - size);
+    if (n < 0 && errno != EINTR) return unread(errno, path);
+    if (n == 0) break;
+    if (n > 0) size += (size_t)n;
+    if (size == FILE_MOST) return wrong(path, "the file is too large");
+  }
+  text[size] = '\0';
+  return NULL;
+}
+
 /* One that is not there says nothing. */
 static error *read_file(const char *path, const char *section,
                         const field *fields, size_t count) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0)
-    return errno == ENOENT || errno == ENOTDIR
-               ? NULL
-               : error_of_errno(SAROS_FACADE_SAROS, errno,
-                                "cannot read the keys of the S3 store", path);
   char *text = mem_alloc(FILE_MOST + 1);
-  size_t size = 0;
-  ssize_t n = 1;
-  error *e = text == NULL ? error_no_memory() : NULL;
-  while (e == NULL && n > 0 && size < FILE_MOST) {
-    n = read(fd, text + size, FILE_MOST - size);
-    if (n < 0 && errno != EINTR)
-      e = error_of_errno(SAROS_FACADE_SAROS, errno,
-                         "cannot read the keys of the S3 store", path);
-    if (n < 0 && errno == EINTR)
-      n = 1;
-    else if (n > 0)
-      size += (size_t)n;
-  }
-  close(fd);
-  if (e == NULL && size == FILE_MOST) e = wrong(path, "the file is too large");
-  if (e == NULL) {
-    text[size] = '\0';
-    if (!read_text(text, section, fields, count))
+  if (text == NULL) return error_no_memory();
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  bool absent = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+  error *e = fd < 0 && !absent ? unread(errno, path) : NULL;
+  if (fd >= 0) {
+    e = slurp(fd, path, text);
+    close(fd);
+    if (e == NULL && !read_text(text, section, fields, count))
       e = wrong(path, "a value in the file is too long");
-  }
-  if (text != NULL) {
     repo_wipe(text, FILE_MOST + 1);
-    mem_free(text);
   }
+  mem_free(text);
   return e;
 }
 
@@ -135,10 +135,10 @@ static error *read_both(const char *profile, s3_secret *k, char *region) {
       {"region", region, REPO_S3_REGION}};
   char *credentials = path_of("AWS_SHARED_CREDENTIALS_FILE", "credentials");
   char *config = path_of("AWS_CONFIG_FILE", "config");
-  error *e = credentials == NULL || config == NULL
-                 ? error_no_memory()
-                 : read_file(credentials, profile, keys, 4);
-  if (e == NULL) e = read_file(config, profile, keys, 4);
+  bool both = credentials != NULL && config != NULL;
+  error *e =
+      both ? read_file(credentials, profile, keys, 4) : error_no_memory();
+  if (both && e == NULL) e = read_file(config, profile, keys, 4);
   mem_free(credentials);
   mem_free(config);
   return e;
