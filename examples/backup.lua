@@ -68,7 +68,7 @@ place.main(function()
   place.run("mkdir", "-m", "700", at .. "/state", data)
   place.run("sh", "-c", "cd \"$1\" && mkdir files && head -c 6000000 "
     .. "/dev/urandom | split -a 3 -b 20000 - files/file-", "sh", data)
-  local app <close> = start_application(at)
+  local _ <close> = start_application(at)
   local _ <close> = sqlite.writer { databases = { data .. "/app.db" } }
 
   -- The password is in a file, as it would be in /etc.

@@ -319,7 +319,7 @@ local function tell_sizes(results, kind, text)
     table.concat(parts, ", "))) end
 end
 
-local function tell_stages(set, results)
+local function tell_stages(results)
   local pipe = assert(io.popen(("%s/repo_stages %s %s"):format(programs,
     place "data", place "packs")))
   local parts, sum = {}, 0
@@ -346,7 +346,7 @@ local function tell(set, results, n)
   tell_step(set, results, "open")
   tell_sizes(results, "size", "the repository")
   tell_sizes(results, "added", "a change adds")
-  tell_stages(set, results)
+  tell_stages(results)
 end
 
 -- ------------------------------------------------------------------
@@ -358,7 +358,8 @@ for _, set in ipairs(sets) do
   if wanted:find(set.name, 1, true) then
     shell(("%s/repo_data %s %s %d"):format(programs, set.name, place "data",
       permille))
-    local results, n, begun, last = {}, 0, os.time(), 0
+    local results, n, begun = {}, 0, os.time()
+    local last
     repeat
       local before = os.time()
       n = n + 1
