@@ -17,6 +17,13 @@ local PASSWORD, USER, SECRET = "x", "me", "pass/canary@1"
 local python = outside.installed "python3"
 local restic = outside.installed "restic"
 
+-- POSTs a text, and prints the answer.
+local POST = [[
+import sys, urllib.request as u
+opener = u.build_opener(u.ProxyHandler({}))
+print(opener.open(sys.argv[1], sys.argv[2].encode()).read().decode(), end="")
+]]
+
 -- Calls f(port, directory, control) beside a server.
 local function with_server(f)
   return outside.directory(function(directory)
@@ -24,8 +31,8 @@ local function with_server(f)
       "sleep 100000 | exec python3 -u spec/rest/server.py")
     local port = tonumber((server:expect "\n"))
     local function control(what, text)
-      local _, how, status = outside.run("curl", "-sSf", "--noproxy", "*", "-d",
-        text, ("http://127.0.0.1:%d/!%s"):format(port, what))
+      local _, how, status = outside.run("python3", "-c", POST,
+        ("http://127.0.0.1:%d/!%s"):format(port, what), text)
       assert.same({ "exit", 0 }, { how, status })
     end
     assert(os.execute(("mkdir -p '%s/src/deep'"):format(directory)))
@@ -141,6 +148,48 @@ describe("a repository on a REST server", function()
     pending "that we have made is restic's, too: there is no restic here"
   end
 
+  -- Not ours, and not restic's: rclone's.
+  for _, more in ipairs { "", " --append-only" } do
+    local name = "is kept by rclone serve restic" .. more
+    if not outside.installed "rclone" then
+      pending(name .. ": there is no rclone here")
+    else
+      it(name, function()
+        outside.directory(function(directory)
+          outside.write(directory .. "/a", ("a line\n"):rep(1000))
+          local server <close> = outside.start("sh", "-c",
+            ("exec rclone --config /dev/null serve restic --addr 127.0.0.1:0 "
+              .. "--user %s --pass %s%s %s/r"):format(USER, SECRET, more,
+              directory))
+          server:expect "http://127.0.0.1:"
+          local port = tonumber((server:expect "/"))
+          local repo <close> = repository.init(options(port,
+            { rest_username = USER, rest_password = SECRET }))
+          for i = 1, 2 do
+            outside.write(directory .. "/b", ("%d"):format(i))
+            assert(repo:backup { paths = { directory .. "/a",
+              directory .. "/b" } }:wait())
+          end
+          assert(repo:restore { target = directory .. "/back" }:wait())
+          assert.equal("2", outside.content(
+            directory .. "/back" .. directory .. "/b"))
+          local ok, err = repo:forget { keep_last = 1 }:wait()
+          local pruned, why = repo:prune { max_unused = 0 }:wait()
+          if more == "" then
+            assert(ok, err)
+            assert(pruned, why)
+          else
+            assert.matches("0 of 1 versions.*append%-only", err.message)
+            assert.matches("nothing was pruned.*append%-only", why.message)
+          end
+          assert.equal(more == "" and 1 or 2, #repo:versions())
+          assert(repo:check { read_data = true }:wait())
+          assert.equal(0, #repo:locks())
+        end)
+      end)
+    end
+  end
+
   it("keeps everything when it is append-only, and says so", function()
     with_server(function(port, directory, control)
       control("set", '{"append_only":true}')
@@ -164,7 +213,7 @@ describe("a repository on a REST server", function()
       ok, err = repo:prune { max_unused = 0 }:wait()
       assert.is_nil(ok)
       assert.equal(saros.code.SAROS_E_ACCESSDENIED, err.code)
-      assert.matches("nothing was pruned.*append%-only", err.message)
+      assert.matches("nothing was pruned.*remove anything.*append%-only", err.message)
       assert.same(before, assert(repo:stats():wait()))
       assert(repo:check { read_data = true }:wait())
       assert.equal(0, #repo:locks())

@@ -288,12 +288,13 @@ static error *remove_all(forgetting *f) {
     if (e != NULL) {
       uint32_t code = e->code;
       bool refused = code == SAROS_E_ACCESSDENIED;
-      return error_because(
-          repo_error(code, "%lu of %lu versions were removed, then it %s%s",
-                     (unsigned long)i, (unsigned long)f->gone_count,
-                     refused ? "was refused: " : "ended",
-                     refused ? e->message : ""),
-          e);
+      error *made = repo_error(
+          code, "%lu of %lu versions were removed, then it %s%s",
+          (unsigned long)i, (unsigned long)f->gone_count,
+          refused ? "was refused: " : "ended", refused ? e->message : "");
+      if (!refused) return error_because(made, e);
+      error_unref(e); /* it is told already */
+      return made;
     }
     if (f->o->progress != NULL)
       f->o->progress(f->o->context, i + 1, f->gone_count);

@@ -147,7 +147,8 @@ static error *may_remove(pruning *p) {
   error *made =
       repo_error(SAROS_E_ACCESSDENIED,
                  "nothing was pruned, and nothing changed: %s", e->message);
-  return error_because(made, e);
+  error_unref(e);
+  return made;
 }
 
 static error *make_plan(pruning *p) {

@@ -45,12 +45,13 @@ static bool put(value *map, const char *name, const char *text) {
 
 static bool fill(value *map, const value *options) {
   static const char *const plain[] = {
-      "connections",   "retry_seconds",  "stall_seconds",
-      "durable",       "bucket_lookup",  "rest_username",
-      "rest_password", "multipart_size", "object_lock"};
+      "connections",   "retry_seconds", "stall_seconds", "durable",
+      "bucket_lookup", "rest_username", "rest_password", "multipart_size",
+      "object_lock",   "profile"};
   /* A key and its secret belong together: not one from here and one from
      there. */
-  bool own_key = value_get(options, "access_key") != NULL;
+  bool own_key = value_get(options, "access_key") != NULL ||
+                 value_get(options, "profile") != NULL;
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     bool alone = own_key && i < 3;
     const char *text =

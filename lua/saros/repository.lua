@@ -33,8 +33,12 @@ local repository = {}
 ---@field text? string itself
 ---@field none? boolean there is none: the repository is open to everybody
 
+---@class saros.repository.object_lock
+---@field mode "GOVERNANCE"|"COMPLIANCE" whether who may can end it, or nobody
+---@field days integer how long, from when it is stored
+
 ---@class saros.repository.options
----@field location? string a directory, or `s3:https://host/bucket/prefix`. Without it RESTIC_REPOSITORY, RESTIC_REPOSITORY_FILE
+---@field location? string a directory, `s3:https://host/bucket/prefix`, or `rest:https://host:8000/path/` for restic's REST protocol. Without it RESTIC_REPOSITORY, RESTIC_REPOSITORY_FILE
 ---@field password? string|saros.repository.password without it RESTIC_PASSWORD_FILE, RESTIC_PASSWORD_COMMAND, RESTIC_PASSWORD
 ---@field key? string the id of the key file to try first (RESTIC_KEY_HINT)
 ---@field retry_lock? number seconds to wait while others have it locked (0)
@@ -43,10 +47,17 @@ local repository = {}
 ---@field access_key? string S3; else AWS_ACCESS_KEY_ID
 ---@field secret_key? string S3; else AWS_SECRET_ACCESS_KEY
 ---@field session_token? string S3; else AWS_SESSION_TOKEN
----@field region? string S3; else AWS_DEFAULT_REGION, AWS_REGION
----@field cacert? string a file with the certificates to trust
+---@field region? string S3; else AWS_DEFAULT_REGION, AWS_REGION, the profile's, or as the server says
+---@field profile? string S3; in ~/.aws/credentials, before the environment's keys; else AWS_PROFILE, behind them
+---@field bucket_lookup? "auto"|"path"|"dns" S3: where the bucket's name stands in an address
+---@field multipart_size? integer S3: from how many bytes on a pack goes in parts (64 MiB); 0 for never
+---@field object_lock? saros.repository.object_lock S3: what is stored, locks apart, nobody may remove for so long
+---@field rest_username? string REST; else that of the location, else RESTIC_REST_USERNAME
+---@field rest_password? string REST; else that of the location, else RESTIC_REST_PASSWORD
+---@field cacert? string a file with the certificates to trust; else RESTIC_CACERT, AWS_CA_BUNDLE
 ---@field connections? integer how many calls to make to the store at once
----@field retry_seconds? number how long to go on when a server fails
+---@field retry_seconds? number how long to go on when a server fails (900)
+---@field stall_seconds? number how long nothing may come or go before that is a failure (120)
 ---@field durable? boolean false: do not wait for the disk (a directory only)
 ---@field limit_upload? integer|string bytes a second that are written to it, all operations together: 1000000, "1M"
 ---@field limit_download? integer|string bytes a second that are read from it
@@ -60,8 +71,9 @@ local known = {
   region = "string", cacert = "string", connections = "integer",
   retry_seconds = "number", stall_seconds = "number", durable = "boolean",
   limit_upload = "integer|string", limit_download = "integer|string",
-  bucket_lookup = "string", rest_username = "string", rest_password = "string",
-  multipart_size = "integer", object_lock = "table", name = "string",
+  bucket_lookup = { "auto", "path", "dns" }, multipart_size = "integer",
+  object_lock = "table", profile = "string", rest_username = "string",
+  rest_password = "string", name = "string",
 }
 
 -- Waits by the one rule for all waits; raises the error object.

@@ -142,6 +142,8 @@ TEST(locations) {
 
 TEST(keys_and_where_they_come_from) {
   error *e = NULL;
+  setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere", 1);
+  setenv("AWS_CONFIG_FILE", "/nowhere", 1);
   unsetenv("AWS_ACCESS_KEY_ID");
   unsetenv("AWS_SECRET_ACCESS_KEY");
   unsetenv("AWS_SESSION_TOKEN");

@@ -28,11 +28,11 @@ static bool shell(const char *format, ...) {
   return status == 0;
 }
 
-static repo_store *open_at(const char *where, double stall,
-                           const char *secret) {
+/* Takes over `v`. */
+static repo_store *open_with(const char *where, double stall,
+                             const char *secret, value *v) {
   char location[300];
   error *e = NULL;
-  value *v = value_map();
   value_put(v, "access_key", value_text(access_key));
   value_put(v, "secret_key", value_text(secret));
   value_put(v, "stall_seconds", value_real(stall));
@@ -44,6 +44,11 @@ static repo_store *open_at(const char *where, double stall,
     abort();
   }
   return store;
+}
+
+static repo_store *open_at(const char *where, double stall,
+                           const char *secret) {
+  return open_with(where, stall, secret, value_map());
 }
 
 #define FINE(call)                                   \
@@ -184,6 +189,146 @@ TEST(a_large_pack) {
   FINE(store->way->remove(store, REPO_PACKS, &id, NULL));
   free(data);
   free(back);
+  repo_store_close(store);
+}
+
+/* How many uploads are not ended. */
+static unsigned uploads(repo_store *store) {
+  buffer b = BUFFER_EMPTY;
+  s3_call c = {.doing = "list uploads",
+               .method = "GET",
+               .query = "uploads=",
+               .into = &b,
+               .most = 1 << 20};
+  FINE(repo_s3_call((s3 *)store, &c));
+  unsigned n = 0;
+  for (const char *at = b.data; at != NULL && (at = strstr(at, "<UploadId>"));
+       at++)
+    n++;
+  buffer_free(&b);
+  return n;
+}
+
+/* Ends when the store has begun to send parts. */
+typedef struct midway {
+  repo_stop stop; /* first */
+  _Atomic unsigned asks;
+} midway;
+
+static bool is_midway(const repo_stop *stop) {
+  return ++((midway *)(uintptr_t)stop)->asks > 3;
+}
+
+TEST(packs_in_parts) {
+  value *v = value_map();
+  value_put(v, "multipart_size", value_int(5 << 20));
+  repo_store *store = open_with("first/parts", 60, secret_key, v);
+  size_t size = ((size_t)17 << 20) + 11;
+  char *data = malloc(size), *back = malloc(size);
+  for (size_t i = 0; i < size; i++) data[i] = (char)(i * 2654435761u >> 11);
+  repo_id id;
+  uint64_t length = 0;
+  FINE(save(store, REPO_PACKS, data, size, &id, NULL));
+  FINE(store->way->size(store, REPO_PACKS, &id, &length, NULL));
+  CHECK_INT(length, size);
+  FINE(store->way->read(store, REPO_PACKS, &id, 0, size, back, NULL));
+  CHECK(memcmp(data, back, size) == 0);
+  FINE(save(store, REPO_PACKS, data, size, &id, NULL));
+  CHECK_INT(uploads(store), 0);
+  for (int i = 0; i < 10; i++) { /* at whatever moment that is */
+    midway m = {.stop = {is_midway}};
+    data[0]++;
+    error *e = save(store, REPO_PACKS, data, size, &id, &m.stop);
+    CHECK(e == NULL || e->code == SAROS_E_CANCELLED);
+    error_unref(e);
+    CHECK_INT(uploads(store), 0);
+  }
+  /* The bytes are not what they are called: nothing of them stays. */
+  repo_piece piece = {data, size};
+  repo_id_of(&id, "other", 5);
+  CHECK(failed_as(
+      store->way->save(store, REPO_PACKS, &id, &piece, 1, false, NULL),
+      SAROS_E_DAMAGED, "what it is called"));
+  CHECK_INT(uploads(store), 0);
+  /* What somebody who was killed has begun. */
+  buffer b = BUFFER_EMPTY;
+  char *key = repo_s3_key((s3 *)store, REPO_PACKS, &id);
+  s3_call begin = {.doing = "begin",
+                   .method = "POST",
+                   .key = key,
+                   .query = "uploads=",
+                   .into = &b,
+                   .most = 1 << 20};
+  FINE(repo_s3_call((s3 *)store, &begin));
+  buffer_free(&b);
+  mem_free(key);
+  CHECK_INT(uploads(store), 1);
+  FINE(store->way->tidy(store, NULL));
+  CHECK_INT(uploads(store), 0);
+  free(data);
+  free(back);
+  repo_store_close(store);
+}
+
+static repo_store *open_kept(const char *where, const char *mode) {
+  value *v = value_map(), *lock = value_map();
+  value_put(lock, "mode", value_text(mode));
+  value_put(lock, "days", value_int(2));
+  value_put(v, "object_lock", lock);
+  value_put(v, "multipart_size", value_int(5 << 20));
+  return open_with(where, 60, secret_key, v);
+}
+
+static void is_kept(repo_store *store, repo_file kind, const repo_id *id,
+                    const char *mode) {
+  char until[21], expected[100];
+  bool there;
+  char *key = repo_s3_key((s3 *)store, kind, id);
+  s3_call head = {.doing = "look", .key = key};
+  FINE(repo_s3_head((s3 *)store, &head, &there));
+  CHECK(there);
+  repo_s3_lock_until((s3 *)store, until);
+  snprintf(expected, sizeof expected, "it is locked until %.10s", until);
+  if (mode == NULL)
+    CHECK_TEXT(head.locked, "");
+  else
+    CHECK(strncmp(head.locked, expected, strlen(expected)) == 0 &&
+          strstr(head.locked, mode) != NULL);
+  mem_free(key);
+}
+
+TEST(object_lock) {
+  static const char *const modes[] = {"GOVERNANCE", "COMPLIANCE"};
+  size_t size = (size_t)6 << 20;
+  char *data = calloc(1, size);
+  for (size_t i = 0; i < 2; i++) {
+    repo_id id, large;
+    uint64_t length;
+    repo_store *store = open_kept(i == 0 ? "kept/r" : "kept/r2", modes[i]);
+    FINE(store->way->create(store));
+    FINE(save(store, REPO_CONFIG, "mine", 4, NULL, NULL));
+    FINE(save(store, REPO_SNAPSHOTS, "text", 4, &id, NULL));
+    FINE(save(store, REPO_LOCKS, "text", 4, &id, NULL));
+    FINE(save(store, REPO_PACKS, "text", 4, &id, NULL));
+    FINE(save(store, REPO_PACKS, data, size, &large, NULL));
+    is_kept(store, REPO_CONFIG, NULL, modes[i]);
+    is_kept(store, REPO_SNAPSHOTS, &id, modes[i]);
+    is_kept(store, REPO_PACKS, &id, modes[i]);
+    is_kept(store, REPO_PACKS, &large, modes[i]);
+    is_kept(store, REPO_LOCKS, &id, NULL);
+    /* To remove hides, and the version stays. */
+    FINE(store->way->remove(store, REPO_LOCKS, &id, NULL));
+    FINE(store->way->remove(store, REPO_PACKS, &id, NULL));
+    error *e = store->way->size(store, REPO_PACKS, &id, &length, NULL);
+    CHECK(e != NULL && e->number == ENOENT);
+    error_unref(e);
+    repo_store_close(store);
+  }
+  free(data);
+  repo_store *store = open_kept("first/plain", "GOVERNANCE");
+  repo_id id;
+  CHECK(failed_as(save(store, REPO_PACKS, "x", 1, &id, NULL), 0x80190190u,
+                  "is there object lock in this bucket?"));
   repo_store_close(store);
 }
 
@@ -444,6 +589,8 @@ int main(int argc, char **argv) {
     RUN(many_make_a_config_and_one_does);
     RUN(twelve_hundred_files);
     RUN(a_large_pack);
+    RUN(packs_in_parts);
+    RUN(object_lock);
     RUN(what_it_refuses);
     RUN(a_server_that_stands_still);
     RUN(restic_reads_what_we_store);

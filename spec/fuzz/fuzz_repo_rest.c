@@ -52,9 +52,10 @@ static void as_location(const char *text, size_t size) {
   snprintf(location, sizeof location, "rest:http://u:CANARY%.*s",
            (int)(size < 200 ? size : 200), text);
   repo_store *store = repo_store_rest(location, NULL, &e);
+  bool echoed = strstr(location + 14 + 6, "CANARY") != NULL;
   const char *shown = store != NULL ? store->location : e->message;
   /* An @ behind the first slash is no user's any more. */
-  if (strcspn(location + 12, "@") < strcspn(location + 12, "/?#"))
+  if (!echoed && strcspn(location + 12, "@") < strcspn(location + 12, "/?#"))
     REQUIRE(strstr(shown, "CANARY") == NULL);
   error_unref(e);
   repo_store_close(store);

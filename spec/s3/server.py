@@ -51,7 +51,8 @@ class S3:
         self.plan, self.log = [], []
         self.set = {"region": "us-east-1", "conditions": "412", "page": 1000,
                     "token": False, "ranges": True, "encode": True,
-                    "etag": "md5", "parts": True, "refuse": False}
+                    "etag": "md5", "parts": True, "refuse": False,
+                    "parts_keep": True}
 
     # ---- signatures ----
 
@@ -173,6 +174,16 @@ class S3:
         return [("x-amz-object-lock-mode", mode),
                 ("x-amz-object-lock-retain-until-date", until)]
 
+    def put_retention(self, r, bucket, key):
+        if (bucket, key) not in self.objects:
+            raise Bad(404, "NoSuchKey")
+        if bucket not in self.locked or not r.get("content-md5"):
+            raise Bad(400, "InvalidRequest")
+        texts = {e.tag.rpartition("}")[2]: e.text
+                 for e in ElementTree.fromstring(r.body)}
+        self.kept[bucket, key] = (texts["Mode"], texts["RetainUntilDate"])
+        return 200, b"", []
+
     # ---- uploads in parts ----
 
     def begin_upload(self, r, bucket, key):
@@ -180,7 +191,8 @@ class S3:
             raise Bad(501, "NotImplemented")
         if bucket not in self.buckets:
             raise Bad(404, "NoSuchBucket")
-        self.keep(r, bucket, key, b"")
+        if self.set["parts_keep"]:
+            self.keep(r, bucket, key, b"")
         self.number += 1
         name = f"up/{self.number}+=&"  # with what must be escaped in it
         self.uploads[name] = (bucket, key, {})
@@ -284,6 +296,8 @@ class S3:
             return 200, self.list_uploads(q, bucket), []
         if key and "uploads" in q and r.method == "POST":
             return self.begin_upload(r, bucket, key)
+        if key and "retention" in q and r.method == "PUT":
+            return self.put_retention(r, bucket, key)
         if key and "uploadId" in q:
             if r.method == "PUT":
                 return self.put_part(r, q, bucket, key)
@@ -346,6 +360,8 @@ class S3:
                 text = "\n".join(f"{k} {m} {u}" for (_, k), (m, u)
                                  in sorted(self.kept.items()))
                 return c.answer(200, text.encode())
+            elif what == "!forget":
+                self.kept = {}
             elif what == "!object":
                 key = urllib.parse.unquote("/".join(r.path[2:]))
                 if r.method == "PUT":

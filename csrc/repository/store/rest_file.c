@@ -40,7 +40,7 @@ static error *begin(const rest *s, repo_file kind, const repo_id *id,
 error *repo_restful_read(repo_store *store, repo_file kind, const repo_id *id,
                          uint64_t offset, size_t size, void *into,
                          const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "read", &f);
   if (e != NULL || size == 0) return e;
   rest_call c = {.doing = f.doing,
@@ -57,7 +57,7 @@ error *repo_restful_read(repo_store *store, repo_file kind, const repo_id *id,
 
 error *repo_restful_load(repo_store *store, repo_file kind, const repo_id *id,
                          size_t most, buffer *b, const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "read", &f);
   if (e != NULL) return e;
   rest_call c = {.doing = f.doing,
@@ -83,7 +83,7 @@ static error *head(rest *s, const rest_file *f, const repo_stop *stop,
 
 error *repo_restful_size(repo_store *store, repo_file kind, const repo_id *id,
                          uint64_t *size, const repo_stop *stop) {
-  rest_file f;
+  rest_file f = {.path = ""};
   error *e = begin(rest_of(store), kind, id, "measure", &f);
   if (e != NULL) return e;
   rest_call c = {
@@ -101,14 +101,11 @@ error *repo_restful_size(repo_store *store, repo_file kind, const repo_id *id,
 ** Removing
 ** ---------------------------------------------------------------- */
 
-error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
-                           const repo_stop *stop) {
-  rest_file f;
-  error *e = begin(rest_of(store), kind, id, "remove", &f);
-  if (e != NULL) return e;
+static error *remove_file(rest *s, repo_file kind, const rest_file *f,
+                          const repo_stop *stop) {
   rest_call c = {
-      .doing = f.doing, .method = "DELETE", .path = f.path, .stop = stop};
-  e = repo_restful_call(rest_of(store), &c);
+      .doing = f->doing, .method = "DELETE", .path = f->path, .stop = stop};
+  error *e = repo_restful_call(s, &c);
   if (e == NULL) return NULL;
   if (c.trouble.fate == REST_ABSENT) {
     error_unref(e);
@@ -124,14 +121,24 @@ error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
           : "it is append-only: what was stored stays. To forget and to prune, "
             "ask it where it lets things be removed (a rest-server without "
             "--append-only), or do it on the machine itself";
-  return repo_restful_error(rest_of(store), &c);
+  return repo_restful_error(s, &c);
+}
+
+error *repo_restful_remove(repo_store *store, repo_file kind, const repo_id *id,
+                           const repo_stop *stop) {
+  rest_file f = {.path = ""};
+  error *e = begin(rest_of(store), kind, id, "remove", &f);
+  return e != NULL ? e : remove_file(rest_of(store), kind, &f, stop);
 }
 
 /* An append-only server says so of what is not there, too. */
 error *repo_restful_may_remove(repo_store *store, const repo_stop *stop) {
+  rest_file f = {.path = ""};
   repo_id nobody;
   error *e = repo_random(&nobody, sizeof nobody);
-  return e != NULL ? e : repo_restful_remove(store, REPO_PACKS, &nobody, stop);
+  if (e == NULL) e = begin(rest_of(store), REPO_PACKS, &nobody, "", &f);
+  snprintf(f.doing, sizeof f.doing, "remove anything");
+  return e != NULL ? e : remove_file(rest_of(store), REPO_PACKS, &f, stop);
 }
 
 /* ------------------------------------------------------------------
@@ -291,7 +298,7 @@ error *repo_restful_save(repo_store *store, repo_file kind, const repo_id *id,
 
 error *repo_restful_create(repo_store *store) {
   rest *s = rest_of(store);
-  rest_file f;
+  rest_file f = {.path = ""};
   bool there;
   uint64_t size;
   error *e = begin(s, REPO_CONFIG, NULL, "look for", &f);

@@ -57,6 +57,36 @@ void repo_s3_lock_note(s3_call *c, const http_answer *a) {
   buffer_free(&b);
 }
 
+error *repo_s3_lock_put(s3 *s, const s3_call *of) {
+  char until[21], payload[REPO_S3_HEX];
+  uint8_t md5[16];
+  buffer document = BUFFER_EMPTY, md5_text = BUFFER_EMPTY;
+  repo_s3_lock_until(s, until);
+  buffer_format(&document,
+                "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+                "<Mode>%s</Mode><RetainUntilDate>%s</RetainUntilDate>"
+                "</Retention>",
+                s->lock_mode, until);
+  repo_piece piece = {document.data, document.size};
+  bool good = !document.failed && repo_s3_sha256(&piece, 1, payload) &&
+              repo_s3_md5(&piece, 1, md5);
+  if (good) text_base64(&md5_text, md5, sizeof md5);
+  s3_call c = {.doing = of->doing,
+               .method = "PUT",
+               .key = of->key,
+               .query = "retention=",
+               .content_md5 = md5_text.data,
+               .content_type = "application/xml",
+               .pieces = &piece,
+               .piece_count = 1,
+               .payload = payload,
+               .stop = of->stop};
+  error *e = good && !md5_text.failed ? repo_s3_call(s, &c) : error_no_memory();
+  buffer_free(&document);
+  buffer_free(&md5_text);
+  return e;
+}
+
 error *repo_s3_lock_refused(s3 *s, s3_call *c, error *e) {
   bool there;
   if (c->trouble.status != 403) return e;

@@ -354,7 +354,8 @@ static error *next_part(upload *u, repo_piece *part) {
 static error *send_parts(upload *u, const repo_id *id) {
   repo_piece *part = mem_alloc((u->put->c.piece_count + 1) * sizeof *part);
   repo_id sent;
-  error *e = part == NULL ? error_no_memory() : NULL;
+  if (part == NULL) return error_no_memory();
+  error *e = NULL;
   buffer_text(&u->tags, "<CompleteMultipartUpload>");
   for (uint64_t at = 0; e == NULL && at < u->put->size; at += u->s->part_size)
     e = next_part(u, part);
@@ -401,6 +402,9 @@ static error *verify(upload *u, bool *there) {
     return damaged(u,
                    "what the server has put together is not what was sent (its "
                    "ETag is another one)");
+  /* Ceph takes what an upload that begins says of it, and forgets it. */
+  if (u->s->lock_days > 0 && head.locked[0] == '\0')
+    return repo_s3_lock_put(u->s, &u->put->c);
   return NULL;
 }
 

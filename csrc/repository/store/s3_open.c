@@ -6,8 +6,9 @@
 **
 ** Options, besides those of every store: access_key, secret_key, session_token
 ** (or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), region (or
-** AWS_REGION, AWS_DEFAULT_REGION; else it is learned), bucket_lookup ("path",
-** "dns"), cacert, connections (8), retry_seconds (900), stall_seconds (120).
+** AWS_REGION, AWS_DEFAULT_REGION; else it is learned), profile (s3_profile.c),
+** bucket_lookup ("path", "dns"), multipart_size (64 MiB; 0: never), object_lock
+** (s3_lock.c), and those of every store over HTTP (remote.h).
 */
 #include <stdio.h>
 #include <string.h>
@@ -130,26 +131,49 @@ static error *secret_option(char *to, size_t room, const char *text,
                       "the %s of the S3 store is none: it is too long, or "
                       "there are spaces in it",
                       name);
-  snprintf(to, room, "%s", text != NULL ? text : "");
+  if (text != to) snprintf(to, room, "%s", text != NULL ? text : "");
   return NULL;
+}
+
+static error *nobody(const s3 *s) {
+  return repo_error(
+      SAROS_E_INVALIDARG,
+      "nobody says who uses %s: give access_key and secret_key, or set "
+      "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or have a profile in "
+      "~/.aws/credentials",
+      s->location);
+}
+
+static error *check_secrets(s3_secret *k) {
+  error *e = secret_option(k->access_key, sizeof k->access_key, k->access_key,
+                           "access key");
+  if (e == NULL)
+    e = secret_option(k->secret_key, sizeof k->secret_key, k->secret_key,
+                      "secret key");
+  if (e == NULL)
+    e = secret_option(k->token, sizeof k->token, k->token, "session token");
+  return e;
 }
 
 static error *read_secrets(s3 *s, const value *options) {
   s3_secret *k = s->secret;
-  const char *access =
-      repo_remote_text(options, "access_key", "AWS_ACCESS_KEY_ID");
-  const char *secret =
-      repo_remote_text(options, "secret_key", "AWS_SECRET_ACCESS_KEY");
+  /* A profile that is asked for comes before the environment. */
+  bool asked = repo_remote_text(options, "profile", NULL) != NULL;
+  const char *access = repo_remote_text(options, "access_key",
+                                        asked ? NULL : "AWS_ACCESS_KEY_ID");
+  const char *secret = repo_remote_text(options, "secret_key",
+                                        asked ? NULL : "AWS_SECRET_ACCESS_KEY");
   /* The environment's token is that of the environment's key. */
   bool own = repo_remote_text(options, "access_key", NULL) != NULL;
-  const char *token = repo_remote_text(options, "session_token",
-                                       own ? NULL : "AWS_SESSION_TOKEN");
-  if (access == NULL || secret == NULL)
-    return repo_error(
-        SAROS_E_INVALIDARG,
-        "nobody says who uses %s: give access_key and secret_key, "
-        "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        s->location);
+  const char *token = repo_remote_text(
+      options, "session_token", own || asked ? NULL : "AWS_SESSION_TOKEN");
+  if (access == NULL && secret == NULL) {
+    bool found;
+    error *e = repo_s3_profile(options, k, s->profile_region, &found);
+    if (e == NULL && !found) e = nobody(s);
+    return e != NULL ? e : check_secrets(k);
+  }
+  if (access == NULL || secret == NULL) return nobody(s);
   error *e =
       secret_option(k->access_key, sizeof k->access_key, access, "access key");
   if (e == NULL)
@@ -177,6 +201,8 @@ static void region_of_host(s3 *s) {
 static error *read_region(s3 *s, const value *options) {
   const char *region = repo_remote_text(options, "region", "AWS_REGION");
   if (region == NULL) region = repo_remote_text(NULL, "", "AWS_DEFAULT_REGION");
+  if (region == NULL && s->profile_region[0] != '\0')
+    region = s->profile_region;
   snprintf(s->region, sizeof s->region, "us-east-1");
   s->amazon = ends_with(s->endpoint, ".amazonaws.com");
   if (region == NULL) {

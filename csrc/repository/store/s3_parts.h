@@ -37,7 +37,7 @@ typedef struct s3 {
   remote net;
   pthread_mutex_t lock;
   s3_secret *secret;
-  char region[REPO_S3_REGION];
+  char region[REPO_S3_REGION], profile_region[REPO_S3_REGION];
   bool has_moved;     /* its host is named after the region */
   bool no_conditions; /* 501 to If-None-Match */
   bool no_parts;      /* … and to an upload in parts */
@@ -196,9 +196,16 @@ bool repo_s3_goes_in_parts(s3 *s, const s3_put *p);
 error *repo_s3_put_parts(s3 *s, const s3_put *p, const repo_id *id);
 error *repo_s3_tidy(repo_store *store, const repo_stop *stop);
 
+/* s3_profile.c: profile. Fills keys, token and region (REPO_S3_REGION), or
+   leaves them empty; *found: there are keys. */
+error *repo_s3_profile(const value *options, s3_secret *k, char *region,
+                       bool *found);
+
 /* s3_lock.c: object_lock = { mode, days } */
 error *repo_s3_lock_option(s3 *s, const value *options);
 void repo_s3_lock_until(const s3 *s, char until[21]);
+/* Locks what is there already. */
+error *repo_s3_lock_put(s3 *s, const s3_call *of);
 void repo_s3_lock_note(s3_call *c, const http_answer *a);
 /* Takes over `e`, of a DELETE that failed; says until when, if that is why. */
 error *repo_s3_lock_refused(s3 *s, s3_call *c, error *e);
