@@ -501,8 +501,8 @@ static bool heals(const char *name, bool ask_restic) {
 
 static void damage_once(const char *name) {
   static const char *const ways[] = {
-      "printf abcdefgh | dd of=x bs=1 seek=$((r % ($(stat -c %s x) + 1))) "
-      "conv=notrunc status=none",
+      ("printf abcdefgh | dd of=x bs=1 seek=$((r % ($(stat -c %s x) + 1))) "
+       "conv=notrunc status=none"),
       "truncate -s $((r % ($(stat -c %s x) + 1))) x",
       "head -c $((r % 5000 + 1)) /dev/urandom >>x", "rm x", ": >x"};
   const char *kind = care_random(3) == 0 ? "index/*" : "data/*/*";
@@ -549,7 +549,6 @@ static int child(const char *options, store_fault fault, long n) {
 static void storm(store_fault fault) {
   static const char *const all[] = {"{'what':'index'}", "{'what':'packs'}",
                                     "{'what':'versions','forget':true}"};
-  char *wanted = NULL;
   int hit = 0;
   care_copy("b2", "k0");
   change_pack("k0", 1, "truncate -s -3000 x");
@@ -579,7 +578,6 @@ static void storm(store_fault fault) {
       if (check_bad > 0) printf("  (%s at call %ld)\n", all[i], n);
     }
   }
-  mem_free(wanted);
   printf("repair: %d instants\n", hit);
   CHECK(hit > 12);
 }
