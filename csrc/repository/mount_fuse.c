@@ -123,6 +123,25 @@ static void do_readlink(const request *r) {
     answer(r, 0, n->target, (size_t)n->attr.size);
 }
 
+static void do_attribute(const request *r, bool list) {
+  const struct fuse_getxattr_in *in = r->body;
+  const char *name = (const char *)(in + 1);
+  buffer b = BUFFER_EMPTY;
+  size_t most = r->size - sizeof *in;
+  int number = 0;
+  if (!list && (most == 0 || memchr(name, '\0', most) == NULL)) number = EINVAL;
+  if (number == 0)
+    number = mount_attribute(r->m, node_of(r), list ? NULL : name, &b);
+  struct fuse_getxattr_out out = {.size = (uint32_t)b.size};
+  if (number == 0 && in->size == 0)
+    answer(r, 0, &out, sizeof out);
+  else if (number == 0 && b.size > in->size)
+    answer(r, ERANGE, NULL, 0);
+  else
+    answer(r, number, b.data, b.size);
+  buffer_free(&b);
+}
+
 static void do_forget_many(const request *r) {
   const struct fuse_batch_forget_in *in = r->body;
   const struct fuse_forget_one *one = (const void *)(in + 1);
@@ -266,6 +285,8 @@ static size_t least_of(uint32_t opcode) {
     case FUSE_LOOKUP: return 1;
     case FUSE_FORGET: return sizeof(struct fuse_forget_in);
     case FUSE_BATCH_FORGET: return sizeof(struct fuse_batch_forget_in);
+    case FUSE_GETXATTR:
+    case FUSE_LISTXATTR: return sizeof(struct fuse_getxattr_in);
     case FUSE_OPEN: return sizeof(struct fuse_open_in);
     case FUSE_READ:
     case FUSE_READDIR:
@@ -292,6 +313,8 @@ static void serve(const request *r) {
     case FUSE_INTERRUPT: break;                       /* it comes soon enough */
     case FUSE_GETATTR: do_getattr(r); break;
     case FUSE_READLINK: do_readlink(r); break;
+    case FUSE_GETXATTR: do_attribute(r, false); break;
+    case FUSE_LISTXATTR: do_attribute(r, true); break;
     case FUSE_STATFS: do_statfs(r); break;
     case FUSE_OPENDIR: do_opendir(r); break;
     case FUSE_READDIR: do_readdir(r, false); break;

@@ -100,6 +100,7 @@ typedef struct mount_node {
   repo_id *content;
   size_t content_count;
   char *target;
+  bool has_attributes; /* extended ones: they are looked up when asked for */
   size_t name_size;
   char name[];
 } mount_node;
@@ -135,6 +136,10 @@ void mount_nodes_free(mounted *m);
 int mount_look_up(mounted *m, mount_node *in, const char *name, size_t size,
                   mount_node **found);
 void mount_forget(mounted *m, mount_node *n, uint64_t count);
+/* One extended attribute, or (NULL) the names of all, each with a NUL;
+   appended. 0 or an errno: ENODATA. */
+int mount_attribute(mounted *m, const mount_node *n, const char *wanted,
+                    buffer *b);
 /* The errno of an error, which is told and freed. */
 int mount_errno(mounted *m, error *e);
 

@@ -218,6 +218,7 @@ static mount_node *node_of_node(const mount_node *in, const repo_node *from) {
             : from->type == REPO_NODE_DIRECTORY ? MOUNT_TREE
             : from->type == REPO_NODE_SYMLINK   ? MOUNT_LINK
                                                 : MOUNT_OTHER;
+  n->has_attributes = from->attribute_count > 0;
   n->tree = from->subtree; /* without one it is all zero, and nowhere */
   if (!from->has_subtree) memset(&n->tree, 0, sizeof n->tree);
   if (n->kind == MOUNT_FILE && from->content_count > 0) {
@@ -253,8 +254,12 @@ static int look_in_names(mounted *m, mount_node *in, const char *name,
   return ENOENT;
 }
 
-static int look_in_tree(mounted *m, mount_node *in, const char *name,
-                        size_t size, mount_node **found) {
+typedef int (*use_node)(mounted *m, mount_node *in, const repo_node *n,
+                        void *context);
+
+/* Calls with what has that name in a tree; ENOENT: nothing has. */
+static int with_node(mounted *m, mount_node *in, const char *name, size_t size,
+                     use_node use, void *context) {
   repo_bytes *bytes;
   repo_node n;
   int order = -1, number = ENOENT;
@@ -267,10 +272,15 @@ static int look_in_tree(mounted *m, mount_node *in, const char *name,
   if (e != NULL)
     number = mount_errno(m, e);
   else if (order == 0 && n.type != REPO_NODE_OTHER)
-    number = keep(m, in, node_of_node(in, &n), found);
+    number = use(m, in, &n, context);
   repo_tree_reader_free(r);
   repo_bytes_free(m->blobs, bytes);
   return number;
+}
+
+static int take_node(mounted *m, mount_node *in, const repo_node *n,
+                     void *found) {
+  return keep(m, in, node_of_node(in, n), found);
 }
 
 int mount_look_up(mounted *m, mount_node *in, const char *name, size_t size,
@@ -280,8 +290,40 @@ int mount_look_up(mounted *m, mount_node *in, const char *name, size_t size,
   *found = find_node(m, in, name, size);
   pthread_mutex_unlock(&m->lock);
   if (*found != NULL) return 0;
-  return in->kind == MOUNT_NAMES ? look_in_names(m, in, name, found)
-                                 : look_in_tree(m, in, name, size, found);
+  return in->kind == MOUNT_NAMES
+             ? look_in_names(m, in, name, found)
+             : with_node(m, in, name, size, take_node, found);
+}
+
+typedef struct attribute_wanted {
+  const char *name;
+  buffer *b;
+} attribute_wanted;
+
+static int take_attribute(mounted *m, mount_node *in, const repo_node *n,
+                          void *context) {
+  const attribute_wanted *w = context;
+  (void)m;
+  (void)in;
+  for (size_t i = 0; i < n->attribute_count; i++) {
+    const repo_attribute *a = &n->attributes[i];
+    if (w->name == NULL) {
+      buffer_put(w->b, a->name, strlen(a->name) + 1);
+    } else if (strcmp(a->name, w->name) == 0) {
+      buffer_put(w->b, a->data, a->size);
+      return w->b->failed ? ENOMEM : 0;
+    }
+  }
+  if (w->b->failed) return ENOMEM;
+  return w->name == NULL ? 0 : ENODATA;
+}
+
+int mount_attribute(mounted *m, const mount_node *n, const char *wanted,
+                    buffer *b) {
+  attribute_wanted w = {wanted, b};
+  if (!n->has_attributes || n->parent == NULL)
+    return wanted == NULL ? 0 : ENODATA;
+  return with_node(m, n->parent, n->name, n->name_size, take_attribute, &w);
 }
 
 
