@@ -829,7 +829,11 @@ function handle:mount(options)
   local op = self:_call("mount", without_name(options), options.name)
   local progress = op:progress()
   while op:status().phase ~= "mounted" do
-    if op:done() or not progress() then return nil, select(2, op:wait()) end
+    if op:done() or not progress() then
+      local ok, err = op:wait()
+      if ok then return op end -- it was mounted, and is not any more
+      return nil, err
+    end
   end
   return op
 end
