@@ -98,8 +98,9 @@ error *repo_work_diff(repo_call *c);
 error *repo_work_dump(repo_call *c);
 error *repo_work_read_pipe(repo_call *c);
 error *repo_work_sizes(repo_call *c);
-/* copy.c, repair.c */
+/* copy.c, repair.c, mount.c */
 error *repo_work_copy(repo_call *c);
 error *repo_work_repair(repo_call *c);
+error *repo_work_mount(repo_call *c);
 
 #endif

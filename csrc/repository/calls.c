@@ -30,6 +30,7 @@ static const repo_work works[] = {
     {"sizes", REPO_KIND("stats", SAROS_NO_ESTIMATE), repo_work_sizes},
     {"copy", REPO_KIND("copy", 0), repo_work_copy},
     {"repair", REPO_KIND("repair", 0), repo_work_repair},
+    {"mount", REPO_KIND("mount", SAROS_NO_ESTIMATE), repo_work_mount},
     {"unlock", REPO_KIND("unlock", SAROS_NO_ESTIMATE), repo_work_unlock},
 };
 

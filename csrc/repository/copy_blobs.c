@@ -34,7 +34,7 @@ static error *want(copying *k, repo_blob_type type, const repo_id *id) {
   if (!repo_index_find(k->from_index, type, id, 0, &p))
     return not_known(type, id);
   pthread_mutex_lock(&k->lock);
-  bool good = repo_id_map_put(k->wanted, type, id, &number, &fresh);
+  bool good = repo_id_map_put(k->wanted, (uint8_t)type, id, &number, &fresh);
   if (fresh) {
     k->wanted_bytes += p.blob.length;
     k->bytes_total += p.blob.length;

@@ -9,6 +9,7 @@
 #include "repository/packer.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "repository/packer_parts.h"
 
@@ -291,7 +292,11 @@ packer *repo_packer_new(repo_hold *h, repo_index *index,
   p->version = repo_config_of(h->r)->version;
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->moved, NULL);
-  pthread_cond_init(&p->work, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&p->work, &monotonic);
+  pthread_condattr_destroy(&monotonic);
   if (!o->dry) repo_packer_store_start(p);
   p->slots_most = o->open + 1 + p->thread_count;
   if (o->dry || p->thread_count > 0) return p;

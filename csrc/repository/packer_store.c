@@ -1,14 +1,20 @@
 /*
 ** packer_store: the threads that store packs, and the index files after them.
 */
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "repository/packer_parts.h"
 
 /* An index file that is not full yet is written after so long: what a backup
    that is killed has stored until then need not be stored again. */
-#define INDEX_MS ((uint64_t)10 * 60 * 1000)
+#ifdef SAROS_TEST
+uint64_t repo_packer_index_ms = (uint64_t)5 * 60 * 1000;
+#else
+static const uint64_t repo_packer_index_ms = (uint64_t)5 * 60 * 1000;
+#endif
 
 void repo_packer_slot_free(slot *s) {
   repo_pack_free(s->pack);
@@ -23,7 +29,8 @@ void repo_packer_slot_free(slot *s) {
 /* With the lock held. */
 static bool is_due(const packer *p, size_t least) {
   if (p->named == NULL) return false;
-  return p->named_blobs >= least || repo_clock() - p->named_since >= INDEX_MS;
+  return p->named_blobs >= least ||
+         repo_clock() - p->named_since >= repo_packer_index_ms;
 }
 
 /* Now others may rely on it. */
@@ -90,6 +97,7 @@ static error *name_pack(packer *p, const repo_pack *pack, const repo_id *id) {
   n->next = p->named;
   p->named = n;
   p->named_blobs += count;
+  pthread_cond_signal(&p->work); /* who waits knows now until when */
   pthread_mutex_unlock(&p->lock);
   return repo_packer_store_index(p, REPO_INDEX_FULL);
 }
@@ -128,6 +136,31 @@ static error *store_next(packer *p, repo_tool *tool, slot *s) {
   return e != NULL ? e : store_pack(p, tool, s->pack);
 }
 
+/* With the lock held: until there is something to do. What was stored is named
+   in time also when nothing more comes, as when all else is unchanged. */
+static error *wait_for_work(packer *p) {
+  struct timespec until;
+  if (p->named == NULL || p->failed) {
+    pthread_cond_wait(&p->work, &p->lock);
+    return NULL;
+  }
+  uint64_t past = repo_clock() - p->named_since;
+  uint64_t left = past < repo_packer_index_ms ? repo_packer_index_ms - past : 0;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += (time_t)(left / 1000);
+  until.tv_nsec += (long)(left % 1000) * 1000000;
+  if (until.tv_nsec >= 1000000000) {
+    until.tv_nsec -= 1000000000;
+    until.tv_sec++;
+  }
+  if (pthread_cond_timedwait(&p->work, &p->lock, &until) != ETIMEDOUT)
+    return NULL;
+  pthread_mutex_unlock(&p->lock);
+  error *e = repo_packer_store_index(p, REPO_INDEX_FULL);
+  pthread_mutex_lock(&p->lock);
+  return e;
+}
+
 static void *work(void *argument) {
   packer *p = argument;
   repo_tool *tool = NULL;
@@ -138,7 +171,11 @@ static void *work(void *argument) {
     slot *s = p->full;
     if (s == NULL && p->ends) break;
     if (s == NULL) {
-      pthread_cond_wait(&p->work, &p->lock);
+      e = wait_for_work(p);
+      if (e == NULL) continue;
+      pthread_mutex_unlock(&p->lock);
+      repo_packer_fail(p, e);
+      pthread_mutex_lock(&p->lock);
       continue;
     }
     p->full = s->next;

@@ -806,4 +806,42 @@ function handle:repair(options)
   return self:_call("repair", without_name(options), options.name)
 end
 
+---@class saros.repository.mount
+---@field at string the directory to mount at, which is there
+---@field host? string only this host's versions
+---@field tags? string[] only those with all of these tags
+---@field paths? string[] only those of all of these paths
+---@field allow_other? boolean other users may look, too: each at what the files' own permissions let them
+---@field name? string of the operation
+
+--- Mounts the repository, to be read with any program: `ids/…`, `snapshots/…`
+--- by their times, `hosts/…/…`, `tags/…/…`, each with a link `latest`. The
+--- versions are those that there are now. A file of which something is damaged
+--- fails to be read (EIO). Only root can mount.
+---
+--- It returns when it is mounted. It is unmounted when the operation is closed
+--- or cancelled, when the program ends, whatever ends it, or by `umount`.
+---
+--- ```lua
+--- local mount <close> = assert(repo:mount { at = "/mnt" })
+--- os.execute "ls -l /mnt/snapshots/latest"
+--- ```
+---@param options saros.repository.mount
+---@return saros.operation? op pending as long as it is mounted; closing it unmounts
+---@return saros.error? err why it could not be
+function handle:mount(options)
+  options = check("repo:mount", options, with { at = "string",
+    allow_other = "boolean", name = "string" })
+  local op = self:_call("mount", without_name(options), options.name)
+  local progress = op:progress()
+  while op:status().phase ~= "mounted" do
+    if op:done() or not progress() then
+      local ok, err = op:wait()
+      if ok then return op end -- it was mounted, and is not any more
+      return nil, err
+    end
+  end
+  return op
+end
+
 return repository

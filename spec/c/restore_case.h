@@ -36,7 +36,7 @@ static inline int by_text(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static inline void put_attributes(buffer *out, const char *path) {
+static inline void put_own_attributes(buffer *out, const char *path) {
   char names[4096], data[4096], *list[64];
   ssize_t size = llistxattr(path, names, sizeof names);
   unsigned count = 0;
@@ -86,7 +86,7 @@ static inline void describe_one(describing *d, const char *path, size_t root,
   }
   if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
     buffer_format(out, " %u,%u", major(st->st_rdev), minor(st->st_rdev));
-  put_attributes(out, path);
+  put_own_attributes(out, path);
   unsigned i = 0;
   while (i < d->count &&
          (d->seen[i].dev != st->st_dev || d->seen[i].ino != st->st_ino))
@@ -295,7 +295,7 @@ static inline repo_id put_blob_as(repo *r, repo_blob_type type,
                                   const repo_blob *claims) {
   repo_tool *tool;
   repo_blob b = {.type = (uint8_t)type, .length = (uint32_t)(size + REPO_SEAL)};
-  repo_id pack, file;
+  repo_id pack, index;
   const void *bytes;
   size_t length;
   repo_id_of(&b.id, data, size);
@@ -317,7 +317,7 @@ static inline repo_id put_blob_as(repo *r, repo_blob_type type,
   repo_index_text_add(&t, &pack, &b, 1);
   repo_index_text_end(&t);
   CHECK(repo_tools_save(r->tools, r->store, REPO_INDEXES, t.json.data,
-                        t.json.size, &file, NULL) == NULL);
+                        t.json.size, &index, NULL) == NULL);
   buffer_free(&t.json);
   repo_pack_free(p);
   repo_tools_give(r->tools, tool);

@@ -342,29 +342,39 @@ static bool survives(repo *from, bool ask_restic) {
   return good;
 }
 
+/* In a program of its own, for a fork alone would inherit what the threads of
+   this one hold. 0: it came to its end. */
 static int child(store_fault fault, long n) {
+  char fault_text[8], number[24];
+  snprintf(fault_text, sizeof fault_text, "%d", (int)fault);
+  snprintf(number, sizeof number, "%ld", n);
   pid_t pid = fork();
   if (pid == 0) {
-    faulty_store f;
-    store_engine();
-    repo *from = restore_open(care_at("r2"), "x");
-    repo *to = restore_open(care_at("k"), "x");
-    if (from == NULL || to == NULL) _exit(90);
-    to->store = faulty_around(&f, to->store);
-    faulty_at(&f, fault, STORE_CHANGES, n);
-    call_result c = copy_now(from, to, "{'pack_size':'4M'}");
-    _exit(c.code != 0 ? 91 : 0);
+    execl("/proc/self/exe", "test_repo_copy", "--child", care_at("r2"),
+          care_at("k"), fault_text, number, (char *)NULL);
+    _exit(89);
   }
   int status = 0;
   CHECK(waitpid(pid, &status, 0) == pid);
   return status;
 }
 
+static int be_child(char **argv) {
+  faulty_store f;
+  repo *from = restore_open(argv[2], "x");
+  repo *to = restore_open(argv[3], "x");
+  if (from == NULL || to == NULL) return 90;
+  repo_copy_group = 1; /* a version a group: there are more moments */
+  to->store = faulty_around(&f, to->store);
+  faulty_at(&f, (store_fault)atoi(argv[4]), STORE_CHANGES, atol(argv[5]));
+  call_result c = copy_now(from, to, "{'pack_size':'4M'}");
+  _exit(c.code != 0 ? 91 : 0);
+}
+
 static void storm(store_fault fault) {
   make_target("k0", 2);
   repo *from = restore_open(care_at("r2"), "x");
   int ended = 0, hit = 0;
-  repo_copy_group = 1; /* a version a group: there are more moments */
   for (long n = 1; !ended && from != NULL; n++) {
     care_copy("k0", "k");
     int status = child(fault, n);
@@ -376,7 +386,6 @@ static void storm(store_fault fault) {
     printf("  (at call %ld)\n", n);
     break;
   }
-  repo_copy_group = (uint64_t)256 << 20;
   printf("copy: %d instants\n", hit);
   CHECK(hit > 8);
   repo_unref(from);
@@ -473,8 +482,9 @@ TEST(without_restic) {
 }
 
 int main(int argc, char **argv) {
-  check_begin(argc, argv);
   store_engine();
+  if (argc == 6 && strcmp(argv[1], "--child") == 0) return be_child(argv);
+  check_begin(argc, argv);
   if (care_begin()) {
     care_fill("r1", 1);
     care_fill("r2", 2);

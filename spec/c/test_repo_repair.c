@@ -501,8 +501,8 @@ static bool heals(const char *name, bool ask_restic) {
 
 static void damage_once(const char *name) {
   static const char *const ways[] = {
-      "printf abcdefgh | dd of=x bs=1 seek=$((r % ($(stat -c %s x) + 1))) "
-      "conv=notrunc status=none",
+      ("printf abcdefgh | dd of=x bs=1 seek=$((r % ($(stat -c %s x) + 1))) "
+       "conv=notrunc status=none"),
       "truncate -s $((r % ($(stat -c %s x) + 1))) x",
       "head -c $((r % 5000 + 1)) /dev/urandom >>x", "rm x", ": >x"};
   const char *kind = care_random(3) == 0 ? "index/*" : "data/*/*";
@@ -526,22 +526,31 @@ TEST(whatever_is_damaged_it_heals) {
   }
 }
 
-/* In a child, which has a repository of its own. */
+/* In a program of its own, for a fork alone would inherit what the threads of
+   this one hold. 0: it came to its end. */
 static int child(const char *options, store_fault fault, long n) {
+  char fault_text[8], number[24];
+  snprintf(fault_text, sizeof fault_text, "%d", (int)fault);
+  snprintf(number, sizeof number, "%ld", n);
   pid_t pid = fork();
   if (pid == 0) {
-    faulty_store f;
-    store_engine();
-    repo *r = restore_open(care_at("k"), "x");
-    if (r == NULL) _exit(90);
-    r->store = faulty_around(&f, r->store);
-    faulty_at(&f, fault, STORE_CHANGES, n);
-    call_result c = call_now(r, "repair", json_options("%s", options));
-    _exit(c.code != 0 && c.code != SAROS_S_PARTIAL ? 91 : 0);
+    execl("/proc/self/exe", "test_repo_repair", "--child", care_at("k"),
+          options, fault_text, number, (char *)NULL);
+    _exit(89);
   }
   int status = 0;
   CHECK(waitpid(pid, &status, 0) == pid);
   return status;
+}
+
+static int be_child(char **argv) {
+  faulty_store f;
+  repo *r = restore_open(argv[2], "x");
+  if (r == NULL) return 90;
+  r->store = faulty_around(&f, r->store);
+  faulty_at(&f, (store_fault)atoi(argv[4]), STORE_CHANGES, atol(argv[5]));
+  call_result c = call_now(r, "repair", json_options("%s", argv[3]));
+  _exit(c.code != 0 && c.code != SAROS_S_PARTIAL ? 91 : 0);
 }
 
 /* What was saved once is never lost: the contents are the same in the end,
@@ -549,7 +558,6 @@ static int child(const char *options, store_fault fault, long n) {
 static void storm(store_fault fault) {
   static const char *const all[] = {"{'what':'index'}", "{'what':'packs'}",
                                     "{'what':'versions','forget':true}"};
-  char *wanted = NULL;
   int hit = 0;
   care_copy("b2", "k0");
   change_pack("k0", 1, "truncate -s -3000 x");
@@ -579,7 +587,6 @@ static void storm(store_fault fault) {
       if (check_bad > 0) printf("  (%s at call %ld)\n", all[i], n);
     }
   }
-  mem_free(wanted);
   printf("repair: %d instants\n", hit);
   CHECK(hit > 12);
 }
@@ -660,8 +667,9 @@ TEST(without_restic) {
 }
 
 int main(int argc, char **argv) {
-  check_begin(argc, argv);
   store_engine();
+  if (argc == 6 && strcmp(argv[1], "--child") == 0) return be_child(argv);
+  check_begin(argc, argv);
   if (care_begin()) {
     care_fill("r1", 1);
     care_fill("r2", 2);
