@@ -304,10 +304,10 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 
 # What cutting, hashing and looking up cost, form by form; and what a backup is
 # made of.
-REPO_BENCH = $(if $(REPO),$(addprefix $(BUILD)/spec/,repo_floor repo_stages \
-  repo_limits repo_data))
+REPO_BENCH = $(if $(REPO),$(addprefix $(BUILD)/spec/repo_,floor stages cheap \
+  limits data))
 $(BUILD)/obj/spec/bench/repo_%.o: private STATIC =
-$(BUILD)/spec/repo_floor $(BUILD)/spec/repo_stages: $(BUILD)/spec/repo_%: \
+$(addprefix $(BUILD)/spec/repo_,floor stages cheap): $(BUILD)/spec/repo_%: \
     $(BUILD)/obj/spec/bench/repo_%.o $(C_OBJECTS) $(REPO_OBJECTS) \
     $(BUILD)/sources
 	@mkdir -p $(@D)
@@ -316,7 +316,7 @@ $(BUILD)/spec/repo_floor $(BUILD)/spec/repo_stages: $(BUILD)/spec/repo_%: \
 	  $(REPO_LIBS)
 
 # What to back up, and how quickly that can be done at all: nothing of ours.
-$(BUILD)/spec/repo_limits $(BUILD)/spec/repo_data: $(BUILD)/spec/repo_%: \
+$(addprefix $(BUILD)/spec/repo_,limits data): $(BUILD)/spec/repo_%: \
     $(BUILD)/obj/spec/bench/repo_%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -530,6 +530,9 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
 	@$(if $(REPO),$(BUILD)/spec/repo_floor $(ROUNDS))
+	@$(if $(REPO),$(BENCH) SAROS_BENCH_PROGRAMS='$(BUILD)/spec' \
+	  $(BUILD)/spec/repo_limits scratch $(firstword $(wildcard /dev/shm) /tmp) \
+	  $(LUA) spec/bench/repository.lua $(ROUNDS))
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build -- demo

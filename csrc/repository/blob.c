@@ -11,7 +11,9 @@
 bool repo_space_ensure(repo_space *s, size_t size) {
   if (s->room >= size && s->data != NULL) return true;
   mem_free(s->data);
-  s->room = size > 4096 ? size : 4096;
+  /* The next one is a little larger, as likely as not. */
+  size_t room = size < SIZE_MAX / 2 ? size + size / 4 : size;
+  s->room = room > 4096 ? room : 4096;
   s->data = mem_alloc(s->room);
   if (s->data == NULL) s->room = 0;
   return s->data != NULL;
@@ -57,8 +59,8 @@ error *repo_blob_check(const repo_place *p) {
                                (unsigned long)p->blob.plain_length));
 }
 
-error *repo_blob_open(repo_tool *tool, const repo_place *p, void *sealed,
-                      repo_space *space, const char **data, size_t *size) {
+error *repo_blob_unpack(repo_tool *tool, const repo_place *p, void *sealed,
+                        repo_space *space, const char **data, size_t *size) {
   char *plain = (char *)sealed + REPO_IV;
   size_t length = p->blob.length - REPO_SEAL;
   error *e = repo_blob_check(p);
@@ -74,14 +76,24 @@ error *repo_blob_open(repo_tool *tool, const repo_place *p, void *sealed,
     plain = space->data;
     length = p->blob.plain_length;
   }
-  repo_id id;
-  repo_id_of(&id, plain, length);
-  if (!repo_id_equal(&id, &p->blob.id))
-    return damaged(p, repo_error(SAROS_E_DAMAGED,
-                                 "its content is not what its name says"));
   *data = plain;
   *size = length;
   return NULL;
+}
+
+error *repo_blob_is(const repo_place *p, const repo_id *hash) {
+  if (repo_id_equal(hash, &p->blob.id)) return NULL;
+  return damaged(
+      p, repo_error(SAROS_E_DAMAGED, "its content is not what its name says"));
+}
+
+error *repo_blob_open(repo_tool *tool, const repo_place *p, void *sealed,
+                      repo_space *space, const char **data, size_t *size) {
+  repo_id id;
+  error *e = repo_blob_unpack(tool, p, sealed, space, data, size);
+  if (e != NULL) return e;
+  repo_id_of(&id, *data, *size);
+  return repo_blob_is(p, &id);
 }
 
 static error *unreadable(const repo_place *p, error *cause) {

@@ -30,6 +30,11 @@ error *repo_blob_check(const repo_place *p);
    it is compressed, and its hash looked at. *data points into one of them. */
 error *repo_blob_open(repo_tool *tool, const repo_place *p, void *sealed,
                       repo_space *space, const char **data, size_t *size);
+/* The same without a look at its hash, which is for the caller to take. */
+error *repo_blob_unpack(repo_tool *tool, const repo_place *p, void *sealed,
+                        repo_space *space, const char **data, size_t *size);
+/* SAROS_E_DAMAGED unless this is its hash. */
+error *repo_blob_is(const repo_place *p, const repo_id *hash);
 
 /* One copy of it, read and opened: `sealed` and `space` are what for. */
 error *repo_blob_read(repo_store *store, repo_tool *tool, const repo_place *p,

@@ -74,56 +74,77 @@ static error *choose(reading *r) {
 ** In one go
 ** ---------------------------------------------------------------- */
 
-/* Opens a blob and hashes it, and what it was in the pack. */
-static error *read_blob(repo_hand *hand, const repo_place *p, repo_sha *whole,
-                        const char *sealed) {
-  size_t size = p->blob.length - REPO_SEAL;
-  error *e = repo_blob_check(p);
+/* Opens a blob, to be hashed. */
+static error *open_blob(repo_hand *hand, const repo_id *pack,
+                        const repo_blob *blob, const char *sealed) {
+  repo_half *half = repo_pair_room(&hand->pair);
+  repo_place place = {*pack, *blob};
+  size_t size = blob->length - REPO_SEAL, whole = blob->plain_length;
+  error *e = repo_blob_check(&place);
   if (e != NULL) return e;
-  if (!repo_space_ensure(&hand->sealed, p->blob.length))
-    return error_no_memory();
-  const char *plain = hand->sealed.data;
-  e = repo_unseal(hand->tool->sealer, sealed, p->blob.length,
-                  hand->sealed.data);
-  if (e == NULL && p->blob.plain_length != 0) {
-    if (!repo_space_ensure(&hand->space, p->blob.plain_length))
-      return error_no_memory();
-    e = repo_zip_unpack(hand->tool->zip, plain, size, hand->space.data,
-                        p->blob.plain_length);
-    plain = hand->space.data;
-    size = p->blob.plain_length;
+  repo_space *plain = whole != 0 ? &hand->sealed : &half->space;
+  if (!repo_space_ensure(plain, blob->length)) return error_no_memory();
+  e = repo_unseal(hand->tool->sealer, sealed, blob->length, plain->data);
+  if (e == NULL && whole != 0) {
+    if (!repo_space_ensure(&half->space, whole)) return error_no_memory();
+    e = repo_zip_unpack(hand->tool->zip, plain->data, size, half->space.data,
+                        whole);
+    size = whole;
   }
-  if (e != NULL) return e;
-  repo_sha alone;
+  if (e == NULL) repo_pair_put(half, blob, half->space.data, size);
+  return e;
+}
+
+/* Of those that are open, what has company; `alone`: all. */
+static error *look_at_hashes(repo_hand *hand, bool alone) {
+  repo_half *half;
   repo_id id;
-  repo_sha_begin(&alone);
-  repo_sha_add_two(&alone, plain, size, whole, sealed, p->blob.length);
-  repo_sha_end(&alone, &id);
-  if (repo_id_equal(&id, &p->blob.id)) return NULL;
-  return repo_error(SAROS_E_DAMAGED,
-                    "the content of a blob is not what its name says");
+  error *e = NULL;
+  while ((half = repo_pair_next(&hand->pair, alone, &id)) != NULL) {
+    const repo_blob *blob = half->what;
+    half->what = NULL;
+    if (e == NULL && !repo_id_equal(&id, &blob->id))
+      e = repo_error(SAROS_E_DAMAGED,
+                     "the content of a blob is not what its name says");
+  }
+  return e;
+}
+
+/* The pack's own hash goes along with those of its blobs. */
+static error *hash_blobs(const repo_id *id, repo_hand *hand, repo_sha *whole,
+                         const repo_blob *blobs, size_t count) {
+  const char *data = hand->file.data;
+  size_t hashed = 0;
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < count; i++) {
+    size_t end = (size_t)blobs[i].offset + blobs[i].length;
+    if (repo_stopped(&hand->stop))
+      e = repo_error(SAROS_E_CANCELLED, "checking was cancelled");
+    else
+      e = open_blob(hand, id, &blobs[i], data + blobs[i].offset);
+    if (e != NULL) break;
+    hashed += repo_pair_beside(&hand->pair, whole, data + hashed, end - hashed);
+    e = look_at_hashes(hand, false);
+  }
+  hashed += repo_pair_beside(&hand->pair, whole, data + hashed,
+                             hand->file.size - hashed);
+  error *last = look_at_hashes(hand, true);
+  repo_sha_add(whole, data + hashed, hand->file.size - hashed);
+  if (e == NULL) return last;
+  error_unref(last);
+  return e;
 }
 
 static error *read_blobs(const check_pack *p, const repo_id *id,
                          repo_hand *hand, const repo_blob *blobs,
                          size_t count) {
-  const char *data = hand->file.data;
-  error *e = NULL;
   repo_sha whole;
   repo_id found;
   if (check_shape(blobs, count) != p->shape)
     return repo_error(SAROS_E_DAMAGED, "the index knows other blobs");
   repo_sha_begin(&whole);
-  for (size_t i = 0; e == NULL && i < count; i++) {
-    repo_place place = {*id, blobs[i]};
-    if (repo_stopped(&hand->stop))
-      e = repo_error(SAROS_E_CANCELLED, "checking was cancelled");
-    else
-      e = read_blob(hand, &place, &whole, data + blobs[i].offset);
-  }
+  error *e = hash_blobs(id, hand, &whole, blobs, count);
   if (e != NULL) return e;
-  size_t end = (size_t)blobs[count - 1].offset + blobs[count - 1].length;
-  repo_sha_add(&whole, data + end, hand->file.size - end);
   repo_sha_end(&whole, &found);
   if (repo_id_equal(&found, id)) return NULL;
   return repo_error(SAROS_E_DAMAGED,

@@ -107,20 +107,26 @@ void repo_hash_free(repo_hash *h) {
 ** As text
 ** ---------------------------------------------------------------- */
 
-static int digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+/* 16 and more: it is none. Without a branch: no processor could predict it, and
+   an index has millions of them. */
+static unsigned digit(char c) {
+  unsigned number = (unsigned)(uint8_t)c - '0',
+           letter = (unsigned)(uint8_t)c - 'a';
+  unsigned of_letter = letter < 6 ? letter + 10 : 16;
+  return number < 10 ? number : of_letter;
 }
 
 
 bool repo_id_parse(repo_id *id, const char *text, size_t size) {
   repo_id parsed;
+  unsigned any = 0;
   if (size != (size_t)2 * REPO_ID) return false;
   for (size_t i = 0; i < REPO_ID; i++) {
-    int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
+    unsigned high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+    any |= high | low;
     parsed.bytes[i] = (uint8_t)(high << 4 | low);
   }
+  if (any > 15) return false;
   *id = parsed;
   return true;
 }

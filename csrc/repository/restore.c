@@ -191,7 +191,7 @@ static void mate_end(crew_mate *m) {
   repo_place_forget(m);
   repo_tools_give(repo_tools_of(m->r->c->r), m->tool);
   repo_space_free(&m->sealed);
-  repo_space_free(&m->space);
+  repo_pair_free(&m->pair);
   repo_space_free(&m->text);
 }
 

@@ -22,6 +22,7 @@
 #include "repository/call.h"
 #include "repository/exclude.h"
 #include "repository/node.h"
+#include "repository/pair.h"
 #include "repository/version.h"
 
 typedef enum restore_overwrite {
@@ -173,7 +174,8 @@ typedef struct restore {
 typedef struct crew_mate {
   restore *r;
   repo_tool *tool;
-  repo_space sealed, space, text;
+  repo_space sealed, text;
+  repo_pair pair;
   struct {
     uint32_t folder; /* + 1 */
     int fd;

@@ -1,7 +1,7 @@
 /*
 ** restore_read: what is near together in a pack is read at once; each blob of
-** it is opened, and written to all files that have it. A blob that is damaged
-** there is looked for in other packs.
+** it is opened, two of them are hashed at a time, and written to all files that
+** have them. A blob that is damaged there is looked for in other packs.
 */
 #include <string.h>
 
@@ -46,32 +46,53 @@ static void give_up(restore *r, crew_mate *m, const plan_blob *b, error *e) {
   error_unref(e);
 }
 
-static void one_blob(restore *r, crew_mate *m, const plan_blob *b, char *sealed,
-                     error *why) {
-  repo_place p = place_of(r, b);
+/* It is not good in the pack where it was looked for. */
+static void another_copy(restore *r, crew_mate *m, const plan_blob *b,
+                         error *why) {
   repo_bytes *bytes = NULL;
-  const char *data = NULL;
-  size_t size = 0;
   error *e = why;
-  if (e == NULL)
-    e = repo_blob_open(m->tool, &p, sealed, &m->space, &data, &size);
-  if (e != NULL && e->code != SAROS_E_OUTOFMEMORY) {
-    error *again =
-        repo_blobs_load(r->blobs, REPO_DATA, &b->id, &bytes, &r->stop);
-    if (again == NULL) {
-      data = bytes->data;
-      size = bytes->size;
-    }
-    error_unref(e);
-    e = again;
+  if (e->code != SAROS_E_OUTOFMEMORY) {
+    error_unref(why);
+    e = repo_blobs_load(r->blobs, REPO_DATA, &b->id, &bytes, &r->stop);
   }
   if (e == NULL)
-    write_to_all(r, m, b, data, size);
+    write_to_all(r, m, b, bytes->data, bytes->size);
   else if (e->code == SAROS_E_CANCELLED || e->code == SAROS_E_OUTOFMEMORY)
     repo_restore_fail(r, e);
   else
     give_up(r, m, b, e);
   repo_bytes_free(r->blobs, bytes);
+}
+
+static void open_blob(restore *r, crew_mate *m, const plan_blob *b,
+                      char *sealed, error *why) {
+  repo_half *half = repo_pair_room(&m->pair);
+  repo_place p = place_of(r, b);
+  const char *data = NULL;
+  size_t size = 0;
+  error *e = why;
+  if (e == NULL)
+    e = repo_blob_unpack(m->tool, &p, sealed, &half->space, &data, &size);
+  if (e != NULL)
+    another_copy(r, m, b, e);
+  else
+    repo_pair_put(half, b, data, size);
+}
+
+/* Of those that are open, what has company; `alone`: all. */
+static void write_blobs(restore *r, crew_mate *m, bool alone) {
+  repo_half *half;
+  repo_id id;
+  while ((half = repo_pair_next(&m->pair, alone, &id)) != NULL) {
+    const plan_blob *b = half->what;
+    repo_place p = place_of(r, b);
+    error *e = repo_blob_is(&p, &id);
+    if (e != NULL)
+      another_copy(r, m, b, e);
+    else
+      write_to_all(r, m, b, half->data, half->size);
+    half->what = NULL;
+  }
 }
 
 void repo_read_packs(restore *r, crew_mate *m, uint32_t i) {
@@ -89,12 +110,14 @@ void repo_read_packs(restore *r, crew_mate *m, uint32_t i) {
   for (uint32_t k = 0; k < p->count && repo_restore_goes_on(r); k++) {
     const plan_blob *b = &r->blobs_of[r->order[p->first + k]];
     if (has_users(r, b))
-      one_blob(r, m, b, m->sealed.data + (b->offset - first->offset),
-               e != NULL ? error_ref(e) : NULL);
+      open_blob(r, m, b, m->sealed.data + (b->offset - first->offset),
+                e != NULL ? error_ref(e) : NULL);
     else
       for (uint32_t u = b->user; u < b->user + b->users; u++)
         if (r->items[r->users[u].item].uses > 1)
           repo_out_give_up_part(r, m, r->users[u].item);
+    write_blobs(r, m, false);
   }
+  write_blobs(r, m, true);
   error_unref(e);
 }

@@ -60,6 +60,7 @@ static void *work(void *argument) {
   repo_tools_give(of->s->tools, h.hand.tool);
   repo_space_free(&h.hand.sealed);
   repo_space_free(&h.hand.space);
+  repo_pair_free(&h.hand.pair);
   buffer_free(&h.hand.file);
   return NULL;
 }

@@ -5,13 +5,14 @@
 #ifndef SAROS_REPOSITORY_SIDE_H
 #define SAROS_REPOSITORY_SIDE_H
 
-#include "repository/blob.h"
+#include "repository/pair.h"
 
 /* What each of the threads has for itself. */
 typedef struct repo_hand {
   repo_stop stop; /* another thread failed, or who asks wants it to end */
   repo_tool *tool;
   repo_space sealed, space;
+  repo_pair pair;
   buffer file;
 } repo_hand;
 

@@ -8,8 +8,8 @@ local options = { location = location, password = { text = "bench" } }
 
 local steps = {}
 
--- What every step begins with: the key, and a lock.
-function steps.open(repo) repo:versions() end
+-- What every step begins with: the key, and a lock. There is nothing to check.
+function steps.open(repo) assert(repo:check {}:wait()) end
 
 function steps.backup(repo)
   local r = assert(repo:backup { paths = { path } }:wait())

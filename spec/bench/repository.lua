@@ -1,8 +1,9 @@
 -- make bench: backups beside restic and borg, and beside what nobody can do
 -- without. Every step is a whole process; the peers take turns at each step,
--- every other round in reverse. What all of them pay before they begin (the
--- key, which is expensive on purpose, and the lock, for which all wait) is
--- measured by itself and taken off, as if the repository had been open.
+-- every other round in reverse. saros and restic begin with copies of the same
+-- repository, whose key costs nothing to derive: what a key costs as each makes
+-- it is told apart. What all pay for starting and for the lock, which is waited
+-- for on purpose, is measured and taken off, as if it had been open.
 --   build/spec/repo_limits scratch DIR lua5.4 spec/bench/repository.lua
 --     [ROUNDS [SETS]]
 -- SAROS_LONG=1 takes the sets at their full size, and all the rounds; without
@@ -94,10 +95,8 @@ local function peer(name, p)
 end
 
 local function fresh(name)
-  return function()
-    shell(("rm -rf %s && cp -r %s %s"):format(place(name .. ".repository"),
-      place(name .. ".empty"), place(name .. ".repository")))
-  end
+  shell(("rm -rf %s && cp -r %s %s"):format(place(name), place "empty",
+    place(name)))
 end
 
 local function saros(step, path)
@@ -106,11 +105,14 @@ local function saros(step, path)
 end
 
 peer("saros", {
-  make = function()
-    shell(("%s spec/bench/repo_step.lua init %s"):format(lua,
-      place "saros.empty"))
+  key = function()
+    shell(saros "init")
+    local measured = run(saros "open")
+    shell(("mv %s %s && %s/repo_cheap %s bench"):format(
+      place "saros.repository", place "empty", programs, place "empty"))
+    return measured
   end,
-  fresh = fresh "saros",
+  fresh = function() fresh "saros.repository" end,
   open = function() return run(saros "open") end,
   backup = function(data) return run(saros("backup", data)) end,
   restore = function(to) return run(saros("restore", to)) end,
@@ -124,13 +126,13 @@ end
 
 peer("restic", {
   program = "restic",
-  make = function()
+  key = function()
     shell(restic "init --repository-version 2")
-    shell(("mv %s %s"):format(place "restic.repository", place "restic.empty"))
+    return run(restic "snapshots")
   end,
   fresh = function()
     shell("rm -rf " .. place "restic.cache")
-    fresh "restic"()
+    fresh "restic.repository"
   end,
   open = function() return run(restic "snapshots") end,
   backup = function(data) return run(restic("backup " .. data)) end,
@@ -148,7 +150,6 @@ end
 
 peer("borg", {
   program = "borg",
-  make = function() end,
   fresh = function()
     shell(("rm -rf %s %s"):format(place "borg.base", place "borg.repository"))
     shell(borg("init -e repokey-blake2 " .. place "borg.repository" ..
@@ -253,7 +254,7 @@ local function median(list)
   return list[(#list + 1) // 2]
 end
 
--- The medians of one column; what all pay first is taken off.
+-- The median of one column; what all pay first is taken off.
 local function of(results, step, name, field)
   local list = {}
   for _, m in ipairs(results[step] and results[step][name] or {}) do
@@ -267,7 +268,7 @@ local function of(results, step, name, field)
 end
 
 local function cell(format, value)
-  return value and format:format(value) or ("-"):rep(1)
+  return value and format:format(value) or "-"
 end
 
 local function judged(value, least)
@@ -336,14 +337,15 @@ local function tell_stages(results)
 end
 
 local function tell(set, results, n)
-  print(("\n%s: %s, %.0f MB; %d round%s, medians; key and lock taken off"):format(
-    set.name, set.what, size_of(place "data") / 1e6, n, n == 1 and "" or "s"))
+  print(("\n%s: %s, %.0f MB; %d round%s, medians; without key and lock")
+    :format(set.name, set.what, size_of(place "data") / 1e6, n,
+      n == 1 and "" or "s"))
   print(columns:format("", "wall s", "restic", "borg", "limit", "CPU s",
     "restic", "borg", "limit", "MB", "restic", "borg", "× restic"))
   for _, step in ipairs(order) do
     if results[step] then tell_step(set, results, step) end
   end
-  tell_step(set, results, "open")
+  tell_step({}, results, "open")
   tell_sizes(results, "size", "the repository")
   tell_sizes(results, "added", "a change adds")
   tell_stages(results)
@@ -351,22 +353,28 @@ end
 
 -- ------------------------------------------------------------------
 
-print(("\nbackups: %s, and what they cannot do without; at most %d rounds")
-  :format("peers in turn", rounds))
-for _, p in ipairs(peers) do p.make() end
+print(("\nbackups, sets of %g %% of their size, at most %d rounds; load %s")
+  :format(permille / 10, rounds, io.open "/proc/loadavg":read "l"))
+for _, p in ipairs(peers) do
+  if p.key then
+    local m = p.key()
+    print(("  a key as %s makes it, and the lock: %.2f s, %.2f CPU s"):format(
+      p.name, m.wall, m.cpu))
+  end
+end
+
 for _, set in ipairs(sets) do
   if wanted:find(set.name, 1, true) then
     shell(("%s/repo_data %s %s %d"):format(programs, set.name, place "data",
       permille))
-    local results, n, begun = {}, 0, os.time()
-    local last
+    local results, n, begun, took = {}, 0, os.time()
     repeat
       local before = os.time()
       n = n + 1
       one_round(set, n, results)
-      last = os.time() - before
+      took = os.time() - before
     until n >= rounds
-      or (not long and os.time() - begun + last > SECONDS_A_SET)
+      or (not long and os.time() - begun + took > SECONDS_A_SET)
     tell(set, results, n)
     shell(("rm -rf %s %s/*.repository"):format(place "data", scratch))
   end

@@ -104,6 +104,28 @@ TEST(levels) {
   repo_zip_free(NULL);
 }
 
+/* What is large is compressed with tables of our own: that loses next to
+   nothing. What is small is as zstd has it, to the byte. */
+TEST(tables_of_our_own) {
+  repo_zip *z = new_zip();
+  char *data = malloc(SIZE), *out = malloc(ZSTD_compressBound(SIZE));
+  for (int pages = 0; pages < 2; pages++) {
+    (pages ? fill_pages : fill_text)(data, SIZE);
+    size_t plain = ZSTD_compress(out, ZSTD_compressBound(SIZE), data, SIZE, 3);
+    size_t ours = packed(z, REPO_LEVEL_AUTO, data, SIZE);
+    CHECK(ours < plain + plain / 33);
+    CHECK(!pages || ours != plain);
+    size_t small = SIZE / 4;
+    CHECK_INT(packed(z, REPO_LEVEL_AUTO, data, small),
+              ZSTD_compress(out, ZSTD_compressBound(SIZE), data, small, 3));
+    CHECK_INT(packed(z, REPO_LEVEL_FASTEST, data, SIZE),
+              ZSTD_compress(out, ZSTD_compressBound(SIZE), data, SIZE, 1));
+  }
+  free(data);
+  free(out);
+  repo_zip_free(z);
+}
+
 /* From a pack of restic's: no content size stands in the frame. */
 TEST(frame_without_a_size) {
   uint8_t frame[32], back[12];
@@ -328,6 +350,7 @@ TEST(without_memory) {
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(levels);
+  RUN(tables_of_our_own);
   RUN(frame_without_a_size);
   RUN(frames_of_others);
   RUN(bombs);
