@@ -47,6 +47,8 @@ local repository = {}
 ---@field cacert? string a file with the certificates to trust
 ---@field connections? integer how many calls to make to the store at once
 ---@field retry_seconds? number how long to go on when a server fails
+---@field stall_seconds? number a server that is silent for so long has failed
+---@field bucket_lookup? string where S3 has the bucket: "path" or "dns" (in the host's name)
 ---@field durable? boolean false: do not wait for the disk (a directory only)
 ---@field limit_upload? integer|string bytes a second that are written to it, all operations together: 1000000, "1M"
 ---@field limit_download? integer|string bytes a second that are read from it
@@ -498,6 +500,7 @@ end
 ---@field tree_blobs integer
 ---@field bytes_added integer what these have
 ---@field bytes_packed integer … and take, compressed and sealed
+---@field packs_adopted integer that a killed backup had stored, and that are used
 ---@field duration number seconds
 
 local of_backup = {
