@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "repository/adopt.h"
 #include "repository/backup_parts.h"
 #include "repository/go.h"
 
@@ -206,6 +207,7 @@ static error *tell(backup *b, const repo_snapshot *s, bool stored) {
               put_id(map, "tree", &b->tree) &&
               (b->parent == NULL || put_id(map, "parent", &b->parent->id)) &&
               put_counts(map, s) && put_number(map, "failed", failed) &&
+              put_number(map, "packs_adopted", b->adopted) &&
               value_put(map, "skipped", value_bool(!stored && !b->o.dry_run));
   value *errors = b->errors != NULL ? b->errors : value_list();
   b->errors = NULL;
@@ -256,6 +258,8 @@ static error *run(backup *b, const value *paths) {
                               paths); /* before the index: it knows all of it */
   saros_op_phase(b->c->op, "reading the index");
   if (e == NULL) e = repo_index_of(b->h, &b->index);
+  if (e == NULL && b->h->inherits && !b->o.dry_run)
+    e = repo_adopt(b->h, b->index, &b->adopted);
   if (e == NULL) e = store(b, root);
   saros_op_phase(b->c->op, "writing the version");
   if (e == NULL) e = conclude(b, paths);

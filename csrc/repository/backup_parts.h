@@ -209,6 +209,7 @@ struct backup {
   int open_most;
   repo_id tree; /* the root, once it is done */
   bool has_tree;
+  uint64_t adopted; /* packs of one who was killed */
   backup_counts counts;
   uint64_t total;        /* bytes that are expected; 0: nobody knows */
   _Atomic uint64_t told; /* when progress was told last */

@@ -24,6 +24,10 @@ bool repo_lock_is_exclusive(const repo_lock *l) {
   return l->mine.exclusive;
 }
 
+bool repo_lock_inherits(const repo_lock *l) {
+  return l->inherits;
+}
+
 
 /* ------------------------------------------------------------------
 ** Ours
@@ -159,7 +163,7 @@ static bool in_the_way(const repo_lock *l, const repo_lock_file *f) {
 }
 
 /* Removes the lock of one who has died. False: it stays in the way. */
-static bool bury(const repo_lock *l, const repo_lock_file *f) {
+static bool bury(repo_lock *l, const repo_lock_file *f) {
   if (!repo_lock_file_is_dead(f, &l->mine.owner)) return false;
   error *e = remove_lock(l->k.store, &f->id);
   bool good = e == NULL;
@@ -170,22 +174,25 @@ static bool bury(const repo_lock *l, const repo_lock_file *f) {
                    "removed",
             (long long)f->owner.pid, f->owner.hostname);
   error_unref(e);
+  if (good && !f->exclusive) l->inherits = true;
   return good;
 }
 
-static error *check_one(const repo_lock *l, const repo_id *id,
+static error *check_one(repo_lock *l, const repo_id *id,
                         const repo_stop *stop) {
   repo_lock_file f;
   bool gone;
   error *e = load_patiently(l, id, &f, &gone, stop);
   if (e != NULL || gone) return e;
-  if (in_the_way(l, &f) && !bury(l, &f)) e = held(l, &f);
+  bool stands = in_the_way(l, &f);
+  if ((stands || l->k.cleans) && bury(l, &f)) stands = false;
+  if (stands) e = held(l, &f);
   repo_lock_file_clear(&f);
   return e;
 }
 
 /* `seen`: those that were looked at before, and what is seen now. */
-static error *check(const repo_lock *l, ids *seen, const repo_stop *stop) {
+static error *check(repo_lock *l, ids *seen, const repo_stop *stop) {
   ids now = {0};
   repo_store *s = l->k.store;
   error *e = s->way->list(s, REPO_LOCKS, collect, &now, stop);
@@ -199,7 +206,7 @@ static error *check(const repo_lock *l, ids *seen, const repo_stop *stop) {
   return e;
 }
 
-error *repo_lock_conflict(const repo_lock *l, const repo_stop *stop) {
+error *repo_lock_conflict(repo_lock *l, const repo_stop *stop) {
   ids seen = {0};
   error *e = check(l, &seen, stop);
   mem_free(seen.list);

@@ -22,6 +22,7 @@ typedef struct repo_locker {
   repo_store *store;
   repo_tools *tools;
   uint64_t retry_ms; /* how long to wait for others */
+  bool cleans;       /* dead ones go, also those that are in nobody's way */
   /* Told once, when it begins to wait, what for. May be NULL. */
   void (*waits)(void *context, const char *why);
   void *context;
@@ -33,6 +34,9 @@ error *repo_lock_take(const repo_locker *k, bool exclusive,
 /* Also when it could not be removed: the error says so. NULL is let go, too. */
 error *repo_lock_release(repo_lock *l);
 bool repo_lock_is_exclusive(const repo_lock *l);
+/* For it the shared lock of one who has died was removed: what that one was
+   storing may be there, and in no index file. */
+bool repo_lock_inherits(const repo_lock *l);
 
 /* To be asked before anything is changed: NULL when it is certainly held. One
    that could not be refreshed in time is tried to be saved here; when that

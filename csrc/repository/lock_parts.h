@@ -63,6 +63,7 @@ struct repo_lock {
   bool asked;   /* refresh it now, and say how that went */
   repo_id left; /* an older file of it that could not be removed */
   bool has_left;
+  _Atomic bool inherits; /* since it was taken */
   _Atomic bool ends, lost;
   _Atomic uint64_t fresh; /* when it was refreshed: repo_clock */
 };
@@ -70,7 +71,7 @@ struct repo_lock {
 /* lock.c */
 error *repo_lock_write(repo_lock *l, repo_id *id, const repo_stop *stop);
 /* The first of the others' locks that is in the way of it: SAROS_E_LOCKED. */
-error *repo_lock_conflict(const repo_lock *l, const repo_stop *stop);
+error *repo_lock_conflict(repo_lock *l, const repo_stop *stop);
 
 /* lock_refresh.c */
 error *repo_lock_keep(repo_lock *l); /* begins */

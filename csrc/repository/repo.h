@@ -66,6 +66,7 @@ typedef struct repo_hold {
   const repo_stop *outer;
   repo_lock *lock; /* NULL: none */
   bool has_index;
+  bool inherits; /* one who added has died: its packs may be nameless */
 } repo_hold;
 
 /* Waits for others as the repository was told to (retry_lock), also for those

@@ -67,9 +67,10 @@ static bool is_read_only(const error *e) {
   return e->number == EROFS;
 }
 
-static error *take(repo *r, bool exclusive, const repo_stop *stop,
+static error *take(repo *r, repo_use use, const repo_stop *stop,
                    void (*waits)(void *context, const char *why), void *context,
                    repo_lock **lock) {
+  bool exclusive = use == REPO_REMOVES;
   pthread_mutex_lock(&r->lock);
   error *e = wait_here(r, exclusive, stop, waits, context);
   bool shares = e == NULL && !exclusive && r->shared != NULL &&
@@ -90,6 +91,7 @@ static error *take(repo *r, bool exclusive, const repo_stop *stop,
   repo_locker k = {.store = r->store,
                    .tools = r->tools,
                    .retry_ms = r->retry_ms,
+                   .cleans = use != REPO_READS,
                    .waits = waits,
                    .context = context};
   e = repo_lock_take(&k, exclusive, stop, lock);
@@ -151,7 +153,7 @@ error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
   h->r = repo_ref(r);
   h->store = r->store;
   if (use != REPO_READS || !r->no_lock)
-    e = take(r, use == REPO_REMOVES, stop, waits, context, &h->lock);
+    e = take(r, use, stop, waits, context, &h->lock);
   if (e != NULL && use == REPO_READS && is_read_only(e)) {
     log_write(LOG_NOTICE, "repository",
               "%s is read-only: it is read without a lock", r->store->location);
@@ -170,6 +172,7 @@ error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
     mem_free(h);
     return e;
   }
+  h->inherits = h->lock != NULL && repo_lock_inherits(h->lock);
   busy(h, true);
   *hold = h;
   return NULL;

@@ -511,6 +511,7 @@ end
 ---@field tree_blobs integer
 ---@field bytes_added integer what these have
 ---@field bytes_packed integer … and take, compressed and sealed
+---@field packs_adopted integer that a killed backup had stored, and that are used
 ---@field duration number seconds
 
 local of_backup = {

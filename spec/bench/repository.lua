@@ -367,7 +367,8 @@ for _, set in ipairs(sets) do
   if wanted:find(set.name, 1, true) then
     shell(("%s/repo_data %s %s %d"):format(programs, set.name, place "data",
       permille))
-    local results, n, begun, took = {}, 0, os.time()
+    local results, n, begun = {}, 0, os.time()
+    local took
     repeat
       local before = os.time()
       n = n + 1

@@ -4,9 +4,12 @@ and does what a plan says to requests that fit.
 
     python3 spec/s3/server.py     prints its port, serves until its input ends
 
+Bodies may come signed piece by piece, as restic sends them.
+
 Not of S3: POST /!plan (a JSON list of faults), GET /!log (what was asked),
 GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON), GET /!uploads
-(that are not ended), GET /!kept (by object lock).
+(that are not ended), GET /!kept (by object lock). A request that the plan holds
+waits: /!held answers when there is one, /!release lets all go on.
 """
 import calendar
 import hashlib
@@ -42,6 +45,7 @@ class Bad(Exception):
 class S3:
     def __init__(self):
         self.lock = threading.RLock()
+        self.gate, self.held, self.turn = threading.Condition(), 0, 0
         self.reset()
 
     def reset(self):
@@ -105,13 +109,38 @@ class S3:
                       "<Message>The signature we calculated is another one"
                       "</Message><StringToSign>" + escape(text) +
                       "</StringToSign>")
-        if hashlib.sha256(r.body).hexdigest() != r.get("x-amz-content-sha256"):
+        payload = r.get("x-amz-content-sha256")
+        if payload == "STREAMING-AWS4-HMAC-SHA256-PAYLOAD":
+            r.body = self.pieces(r, key, date, scope, want)
+        elif payload == "UNSIGNED-PAYLOAD" and not r.body:
+            pass
+        elif hashlib.sha256(r.body).hexdigest() != payload:
             raise Bad(400, "XAmzContentSHA256Mismatch")
         if r.get("content-md5"):
             import base64
             have = base64.b64encode(hashlib.md5(r.body).digest()).decode()
             if have != r.get("content-md5"):
                 raise Bad(400, "BadDigest")
+
+    def pieces(self, r, key, date, scope, before):
+        """What is in a body of pieces, each signed with the one before."""
+        rest, whole = r.body, b""
+        while True:
+            head, _, rest = rest.partition(b"\r\n")
+            size, _, signature = head.decode().partition(";chunk-signature=")
+            piece, rest = rest[:int(size, 16)], rest[int(size, 16) + 2:]
+            text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", date, scope, before,
+                              hashlib.sha256(b"").hexdigest(),
+                              hashlib.sha256(piece).hexdigest()])
+            before = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+            if signature != before:
+                raise Bad(403, "SignatureDoesNotMatch")
+            whole += piece
+            if not piece:
+                break
+        if len(whole) != int(r.get("x-amz-decoded-content-length")):
+            raise Bad(400, "IncompleteBody")
+        return whole
 
     # ---- what a bucket can do ----
 
@@ -135,6 +164,7 @@ class S3:
             shown = urllib.parse.quote(k, safe="/") if encoded else escape(k)
             text += (f"<Contents><Key>{shown}</Key>"
                      f"<Size>{len(self.objects[bucket, k])}</Size>"
+                     "<LastModified>2020-01-02T03:04:05.000Z</LastModified>"
                      "<ETag>&quot;x&quot;</ETag>"
                      "<Owner><ID>someone</ID></Owner></Contents>")
         if more:
@@ -277,6 +307,7 @@ class S3:
             raise Bad(404, "NoSuchKey")
         body = self.objects[bucket, key]
         fields = [("ETag", self.etags.get((bucket, key), self.etag(body)))]
+        fields += [("Last-Modified", "Thu, 02 Jan 2020 03:04:05 GMT")]
         fields += self.retention(bucket, key)
         asked = r.get("range")
         if not asked or not self.set["ranges"]:
@@ -317,6 +348,9 @@ class S3:
                 return 200, b"", []
             if bucket not in self.buckets:
                 raise Bad(404, "NoSuchBucket")
+            if query.startswith("location"):
+                return 200, (b'<?xml version="1.0" encoding="UTF-8"?>'
+                             b"<LocationConstraint/>"), []
             return 200, (self.listing(bucket, query)
                          if r.method == "GET" else b""), []
         if r.method == "PUT":
@@ -344,8 +378,27 @@ class S3:
                 return f
         return {}
 
+    def hold(self):
+        with self.gate:
+            turn = self.turn
+            self.held += 1
+            self.gate.notify_all()
+            self.gate.wait_for(lambda: self.turn != turn)
+
+    def gates(self, c, what):
+        with self.gate:
+            if what == "!held":
+                there = self.gate.wait_for(lambda: self.held > 0, 60)
+                return c.answer(200, b"1" if there else b"0")
+            self.turn += 1
+            self.held = 0
+            self.gate.notify_all()
+        c.answer(200)
+
     def control(self, c, r):
         what = r.path[0]
+        if what in ("!held", "!release"):
+            return self.gates(c, what)
         with self.lock:
             if what == "!plan":
                 self.plan = json.loads(r.body)
@@ -393,6 +446,8 @@ class S3:
             c.file.read()
             raise Cut
         c.read_body(r)
+        if r.fault == "hold":
+            self.hold()
         parts = urllib.parse.unquote(path).lstrip("/").split("/", 1)
         if host and host.startswith("inhost."):
             parts = ["inhost", urllib.parse.unquote(path).lstrip("/")]
