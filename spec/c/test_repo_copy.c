@@ -3,7 +3,7 @@
 ** restic finds the target whole and takes its versions for copies, nothing is
 ** copied twice, nothing that is damaged arrives, and one that is ended at any
 ** moment leaves whole versions and goes on.
-** ** not under valgrind: nothing of it is not in the suites of backup and prune
+** not under valgrind: nothing of it is not in the suites of backup and prune
 */
 #include "care_case.h"
 
@@ -25,7 +25,7 @@ static void make_target(const char *name, int version) {
   if (r != NULL) e = repo_create(r, NULL);
   CHECK_INT(store_code(e), 0);
   repo_unref(r);
-  restore_cheap_key(care_at(name), "x");
+  cheap_key(care_at(name), "x");
 }
 
 static saros_op *copy_begin(repo *from, repo *to, value *options) {
