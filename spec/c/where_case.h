@@ -219,7 +219,7 @@ static inline void where_fill(const char *name, int files) {
   where w = where_new(WHERE_FOLDER, name);
   repo *r = where_repo(&w, "{}");
   FINE(repo_create(r, NULL));
-  care_cheap_key(w.location);
+  cheap_key(w.location, "x");
   for (int i = 0; i < 4; i++) {
     where_change(2);
     where_backed_up(r);
