@@ -151,7 +151,7 @@ static void write_all(const char *to) {
 
 int main(int argc, char **argv) {
   if (argc != 3) return 2;
-  s = sample_take(argv[1], true);
+  s = sample_take(argv[1]);
   read_all();
   cut_all();
   pack_all();

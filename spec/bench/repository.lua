@@ -35,7 +35,7 @@ local sets = {
 local order = { "first", "unchanged", "changed", "restore", "check" }
 for _, set in ipairs(sets) do
   set.changed = { times = 2 }
-  set.restore = { times = 3, share = 80, limit = "write" }
+  set.restore = { times = 3, share = 80, limit = "back" }
   set.check = { times = 3, share = 80, limit = "open" }
 end
 
@@ -179,10 +179,10 @@ local function limit(set, step)
   local kind = set[step].limit
   if not kind then return nil end
   local words = { programs .. "/repo_limits", kind, place "data" }
-  if kind == "open" then words[4] = set.packed end
-  if kind == "write" then words[4] = place "restored" end
+  if kind == "open" or kind == "back" then words[4] = set.packed end
+  if kind == "back" then words[5] = place "restored" end
   local n, said = numbers(table.concat(words, " "))
-  if kind == "write" then shell("rm -rf " .. place "restored") end
+  if kind == "back" then shell("rm -rf " .. place "restored") end
   assert(#n == 2, said)
   return { wall = n[1], cpu = n[2] }
 end
