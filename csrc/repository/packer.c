@@ -180,12 +180,13 @@ static error *seal(packer *p, repo_tool *tool, const void *data, size_t size,
     blob->plain_length = (uint32_t)size;
     if (stored >= size && blob->type == REPO_DATA) blob->plain_length = 0;
   }
+  const void *from = plain;
   if (blob->plain_length == 0) {
     stored = size;
-    memcpy(plain, data, size);
+    from = data;
   }
   blob->length = (uint32_t)(stored + REPO_SEAL);
-  return repo_seal(tool->sealer, plain, stored, room);
+  return repo_seal(tool->sealer, from, stored, room);
 }
 
 /* With a pack of our own. */

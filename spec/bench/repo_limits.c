@@ -9,8 +9,9 @@
 **   repo_limits open DIR PACKED  what is read of a repository: SHA-256 of what
 **       is stored, AES-256-CTR and Poly1305, zstd (with `yes`), SHA-256 of what
 **       comes out, by all cores
+**   repo_limits back DIR PACKED TO     the same without the pack's hash, and
+**       what comes out written to files in TO
 **   repo_limits walk DIR         every name looked at, by one thread
-**   repo_limits write DIR TO     such files written, by one thread
 **   repo_limits run COMMAND…     a command: its wall and CPU seconds, MB of
 **                                memory, and how it ended
 **   repo_limits scratch DIR COMMAND…   a command that finds a directory of its
@@ -36,12 +37,14 @@ typedef struct piece {
   size_t size;
   uint8_t *packed; /* as it is stored */
   size_t packed_size;
+  size_t file, at;
 } piece;
 
 static piece *pieces;
 static size_t piece_count;
 static _Atomic size_t next_piece;
 static bool is_packed;
+static const char *target;
 static void (*work)(const piece *p);
 
 /* Of each thread. */
@@ -57,7 +60,8 @@ static void cut_pieces(const sample *s) {
       n = s->files[i].size - at;
       if (n > PIECE) n = PIECE;
       const uint8_t *plain = s->data + s->files[i].at + at;
-      pieces[piece_count++] = (piece){.plain = plain, .size = n};
+      pieces[piece_count++] =
+          (piece){.plain = plain, .size = n, .file = i, .at = at};
     }
 }
 
@@ -83,12 +87,11 @@ static void pack_it(const piece *p) {
 }
 
 /* Decrypting is the same as encrypting, and so is the tag. */
-static void open_it(const piece *p) {
+static const uint8_t *opened(const piece *p) {
   static const uint8_t key[32] = {1};
   int n;
   size_t tag_size;
   uint8_t tag[16], *plain = space;
-  hash(p->packed, p->packed_size);
   EVP_MAC *way = EVP_MAC_fetch(NULL, "POLY1305", NULL);
   EVP_MAC_CTX *mac = EVP_MAC_CTX_new(way);
   EVP_CIPHER_CTX *ctr = EVP_CIPHER_CTX_new();
@@ -108,6 +111,22 @@ static void open_it(const piece *p) {
     if (got != p->size) abort();
   }
   hash(plain, p->size);
+  return plain;
+}
+
+static void open_it(const piece *p) {
+  hash(p->packed, p->packed_size);
+  opened(p);
+}
+
+static void back_it(const piece *p) {
+  char path[4200];
+  const uint8_t *plain = opened(p);
+  snprintf(path, sizeof path, "%s/%zu", target, p->file);
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0 || pwrite(fd, plain, p->size, (off_t)p->at) != (ssize_t)p->size)
+    die(path);
+  close(fd);
 }
 
 static void *all_pieces(void *none) {
@@ -149,9 +168,10 @@ static void make_packed(void) {
 }
 
 static int compute(const char *dir, void (*f)(const piece *p)) {
-  const sample *s = sample_take(dir, true);
+  const sample *s = sample_take(dir);
   cut_pieces(s);
-  if (f == open_it) make_packed();
+  if (f == open_it || f == back_it) make_packed();
+  if (f == back_it && mkdir(target, 0700) != 0) die(target);
   double begun = seconds(), before = cpu();
   on_all_cores(f);
   printf("%.4f %.4f\n", sample_scale(s, seconds() - begun),
@@ -176,29 +196,6 @@ static int look(const char *path, const struct stat *st, int type,
 static int walk(const char *dir) {
   double begun = seconds(), before = cpu();
   if (nftw(dir, look, 64, FTW_PHYS) != 0 || names == 0) die(dir);
-  printf("%.4f %.4f\n", seconds() - begun, cpu() - before);
-  return 0;
-}
-
-/* All in one directory, from memory that is warm: no less can be done. */
-static int write_all(const char *dir, const char *to) {
-  static uint8_t bytes[1 << 20];
-  const sample *s = sample_take(dir, false);
-  char path[4200];
-  memset(bytes, 1, sizeof bytes);
-  if (mkdir(to, 0700) != 0) die(to);
-  double begun = seconds(), before = cpu();
-  for (size_t i = 0; i < s->count; i++) {
-    snprintf(path, sizeof path, "%s/%zu", to, i);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) die(path);
-    for (uint64_t at = 0, n; at < s->files[i].whole; at += n) {
-      n = s->files[i].whole - at;
-      if (n > sizeof bytes) n = sizeof bytes;
-      if (write(fd, bytes, n) != (ssize_t)n) die(path);
-    }
-    close(fd);
-  }
   printf("%.4f %.4f\n", seconds() - begun, cpu() - before);
   return 0;
 }
@@ -275,11 +272,14 @@ int main(int argc, char **argv) {
   if (strcmp(what, "hash") == 0) return compute(argv[2], hash_twice);
   if (strcmp(what, "pack") == 0) return compute(argv[2], pack_it);
   if (strcmp(what, "walk") == 0) return walk(argv[2]);
-  if (strcmp(what, "write") == 0 && argc > 3)
-    return write_all(argv[2], argv[3]);
   if (strcmp(what, "open") == 0 && argc > 3) {
     is_packed = strcmp(argv[3], "yes") == 0;
     return compute(argv[2], open_it);
+  }
+  if (strcmp(what, "back") == 0 && argc > 4) {
+    is_packed = strcmp(argv[3], "yes") == 0;
+    target = argv[4];
+    return compute(argv[2], back_it);
   }
   return 2;
 }

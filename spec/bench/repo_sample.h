@@ -82,8 +82,8 @@ static inline int sample_add(const char *path, const struct stat *st, int type,
   return 0;
 }
 
-/* The files of a directory; what of each to take, and that, when `read`. */
-static inline const sample *sample_take(const char *dir, bool read_too) {
+/* The files of a directory, and the beginning of each in memory. */
+static inline const sample *sample_take(const char *dir) {
   sample *s = &sample_of;
   if (nftw(dir, sample_add, 64, FTW_PHYS) != 0 || s->count == 0) die(dir);
   double share =
@@ -98,7 +98,6 @@ static inline const sample *sample_take(const char *dir, bool read_too) {
     if (s->size + f->size > SAMPLE_MOST + SAMPLE_LEAST) f->size = 0;
     s->size += f->size;
   }
-  if (!read_too) return s;
   s->data = memory(s->size + 1);
   for (size_t i = 0; i < s->count; i++) {
     const sample_file *f = &s->files[i];

@@ -103,12 +103,6 @@ static void pack_all(void) {
   }
   stage("compress");
   repo_zip_free(z);
-  for (size_t i = 0; i < count; i++) {
-    if (chunks[i].is_packed) continue;
-    chunks[i].stored_size = chunks[i].size;
-    memcpy(chunks[i].stored + REPO_IV, chunks[i].data, chunks[i].size);
-  }
-  stage("copy");
 }
 
 static void seal_all(void) {
@@ -119,7 +113,9 @@ static void seal_all(void) {
   must(e);
   for (size_t i = 0; i < count; i++) {
     chunk *c = &chunks[i];
-    must(repo_seal(sealer, c->stored + REPO_IV, c->stored_size, c->stored));
+    const void *from = c->is_packed ? c->stored + REPO_IV : c->data;
+    if (!c->is_packed) c->stored_size = c->size;
+    must(repo_seal(sealer, from, c->stored_size, c->stored));
   }
   stage("seal");
   repo_sealer_free(sealer);
@@ -155,7 +151,7 @@ static void write_all(const char *to) {
 
 int main(int argc, char **argv) {
   if (argc != 3) return 2;
-  s = sample_take(argv[1], true);
+  s = sample_take(argv[1]);
   read_all();
   cut_all();
   pack_all();
