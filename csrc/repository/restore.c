@@ -412,13 +412,11 @@ static error *tell_result(restore *r) {
               path_put(m, r->target) && put(m, "files", r->restored) &&
               put(m, "unchanged", r->same) && put(m, "skipped", r->skipped) &&
               put(m, "removed", r->removed) &&
-              put(m, "directories", r->directories) &&
-              put(m, "bytes", r->done) && value_put(m, "errors", r->errors);
-  r->errors = good ? NULL : r->errors;
-  if (good && r->list != NULL) {
-    good = value_put(m, "items", r->list);
-    r->list = NULL;
-  }
+              put(m, "directories", r->directories) && put(m, "bytes", r->done);
+  value *errors = r->errors, *list = r->list; /* the map has them now, or… */
+  r->errors = r->list = NULL;                 /* … they are gone */
+  good = value_put(m, "errors", errors) && good;
+  if (list != NULL) good = value_put(m, "items", list) && good;
   return good ? NULL : error_no_memory();
 }
 

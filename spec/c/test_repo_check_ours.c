@@ -12,7 +12,7 @@
 
 static store_place place;
 static char root[80], origin[100], out[100];
-static char newest[REPO_ID_TEXT];
+static char oldest[REPO_ID_TEXT], newest[REPO_ID_TEXT];
 static repo *opened; /* before anything was damaged */
 
 static const char *const names[] = {"large", "text",  "small",
@@ -79,6 +79,8 @@ static void begin_all(void) {
   SHELL("cd '%s' && cp large again && cp small d/e/deep", origin);
   opened = writer_new(root);
   call_result c = back_up(opened);
+  snprintf(oldest, sizeof oldest, "%s",
+           value_chars(value_get(c.output, "id"), ""));
   call_free(&c);
   save(path_of(origin, "text"), "a text of today", 15);
   c = back_up(opened);
@@ -271,6 +273,52 @@ TEST(memory_may_run_out_in_a_restore) {
   SHELL("rm -f '%s'/locks/*", root);
 }
 
+/* The same of what only reads. */
+TEST(memory_may_run_out_anywhere) {
+  char dumped[120];
+  snprintf(dumped, sizeof dumped, "%s", store_path(&place, "dumped"));
+  const struct {
+    const char *work;
+    value *options;
+  } calls[] = {
+      {"ls", json_options("{'long':true}")},
+      {"find", json_options("{'pattern':['*e*','/**/deep']}")},
+      {"diff", json_options("{'from':'%.8s','to':'%.8s','metadata':true}",
+                            oldest, newest)},
+      {"dump", json_options("{'path':'/','target':'%s'}", dumped)},
+      {"sizes", json_options("{}")},
+      {"restore", json_options("{'dry_run':true,'target':'%s'}", dumped)},
+      {"check", json_options("{}")},
+      {"prune", json_options("{'dry_run':true}")},
+      {"forget", json_options("{'keep_last':1,'dry_run':true}")}};
+  for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+    long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 13 : 3;
+    bool reached = true;
+    uint32_t code = 0;
+    const repo_work *work = repo_work_find(calls[i].work);
+    CHECK(work != NULL);
+    if (work == NULL) continue;
+    for (long n = 1 + care_random((unsigned)step); reached; n += step) {
+      value *options = value_copy(calls[i].options);
+      uint32_t why;
+      mem_fail_at(n);
+      saros_op *op = repo_call_begin(opened, work, options, NULL, &why);
+      if (op != NULL) CHECK(saros_op_wait(op, GATE_BOUND_MS));
+      reached = mem_fail_left() == 0;
+      mem_fail_at(0);
+      code = op != NULL ? saros_op_code(op) : SAROS_E_OUTOFMEMORY;
+      CHECK(code == 0 || code == SAROS_E_OUTOFMEMORY);
+      if (code != 0 && code != SAROS_E_OUTOFMEMORY)
+        printf("  (%s at %ld, code 0x%x)\n", calls[i].work, n, code);
+      if (op != NULL) saros_op_unref(op);
+    }
+    CHECK_INT(code, 0);
+    value_free(calls[i].options);
+    unlink(dumped);
+  }
+  SHELL("rm -f '%s'/locks/*", root);
+}
+
 int main(int argc, char **argv) {
   gate_begin(argc, argv);
   store_engine();
@@ -279,6 +327,7 @@ int main(int argc, char **argv) {
   GATE_RUN(every_structure);
   GATE_RUN(another_key);
   GATE_RUN(memory_may_run_out_in_a_restore);
+  GATE_RUN(memory_may_run_out_anywhere);
   repo_unref(opened);
   store_place_end(&place);
   return check_end();
