@@ -151,8 +151,8 @@ static error *copy_one(pruning *p, repo_hand *hand, const repo_id *pack,
                        const repo_blob *blob, const char *sealed) {
   repo_place place = {*pack, *blob};
   buffer b = BUFFER_EMPTY;
-  const char *plain;
-  size_t size;
+  const char *plain = NULL;
+  size_t size = 0;
   error *e = open_it(hand, &place, sealed, &plain, &size);
   if (e != NULL && e->code == SAROS_E_DAMAGED) {
     e = find_other(p, hand, &place, &b, &plain, &size, e);
