@@ -101,7 +101,7 @@ typedef enum check_step {
 
 static error *find_small(checking *c, const char *kind, const repo_id *id,
                          error *why, const char *what) {
-  if (why == NULL || check_is_fatal(why)) return why;
+  if (why == NULL || (check_is_fatal(why) && why->number != ENOENT)) return why;
   return check_find(c, kind, id, why, NULL, "%s is damaged", what)
              ? NULL
              : error_no_memory();
@@ -125,6 +125,10 @@ static error *see_key(void *context, const repo_id *id, uint64_t size) {
                      "may not open the repository any more; add it anew");
   }
   buffer_free(&b);
+  if (e != NULL && e->number == ENOENT) { /* removed since it was listed */
+    error_unref(e);
+    return NULL;
+  }
   repo_file_describe(REPO_KEYS, id, text);
   return find_small(c, "key_damaged", id, e, text);
 }

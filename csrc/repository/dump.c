@@ -191,9 +191,9 @@ static error *dump_version(dump *d, repo_version *v) {
 
 static error *tell(dump *d) {
   value *m = d->l.c->output = value_map();
-  bool good = m != NULL && value_put(m, "bytes", value_int((int64_t)d->done)) &&
-              value_put(m, "errors", d->l.errors);
-  if (m != NULL) d->l.errors = NULL;
+  bool good = m != NULL && value_put(m, "bytes", value_int((int64_t)d->done));
+  good = value_put(m, "errors", d->l.errors) && good;
+  d->l.errors = NULL;
   return good ? NULL : error_no_memory();
 }
 

@@ -187,7 +187,13 @@ static error *tar_node(void *context, const repo_walk_at *at,
   fill(&h, &pax, path.data, path.size, n, size);
   e = write_pax(d, &pax);
   if (e == NULL) e = repo_dump_write(d, &h, sizeof h);
+  uint64_t before = d->done;
   if (e == NULL && n->type == REPO_NODE_FILE) e = repo_dump_content(d, n);
+  if (e == NULL && d->done - before != size)
+    e = repo_error(SAROS_E_DAMAGED,
+                   "%s: it has another size than by the index: repair the "
+                   "index",
+                   at->path);
   if (e == NULL) e = write_padding(d, size);
   buffer_free(&pax);
   buffer_free(&path);

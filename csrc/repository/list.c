@@ -52,12 +52,12 @@ static error *tell_items(listing *l, const repo_version *v, value **items) {
   value *m = l->c->output = value_map();
   char id[REPO_ID_TEXT];
   if (v != NULL) repo_id_format(&v->snapshot->id, id);
-  bool good = m != NULL &&
-              (v == NULL || value_put(m, "version", value_text(id))) &&
-              value_put(m, "items", *items);
-  if (m != NULL) *items = NULL;
-  good = good && value_put(m, "errors", l->errors);
-  if (good) l->errors = NULL;
+  bool good =
+      m != NULL && (v == NULL || value_put(m, "version", value_text(id)));
+  good = value_put(m, "items", *items) && good;
+  *items = NULL;
+  good = value_put(m, "errors", l->errors) && good;
+  l->errors = NULL;
   return good ? NULL : error_no_memory();
 }
 

@@ -32,6 +32,8 @@ error *repo_listing_end(listing *l, error *e) {
 }
 
 error *repo_listing_tell(listing *l, const char *path, error *e) {
+  if (e->code == SAROS_E_OUTOFMEMORY || e->code == SAROS_E_CANCELLED)
+    return e; /* that is no damage */
   buffer b = BUFFER_EMPTY;
   value *m = value_map();
   buffer_text(&b, e->message);

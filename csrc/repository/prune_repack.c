@@ -130,11 +130,11 @@ static error *find_other(pruning *p, repo_hand *hand, repo_place *place,
     buffer_clear(b);
     char *room = e == NULL ? buffer_room(b, other.blob.length) : NULL;
     if (e == NULL && room == NULL) e = error_no_memory();
-    if (e == NULL)
+    if (e == NULL && room != NULL)
       e = p->h->store->way->read(p->h->store, REPO_PACKS, &other.pack,
                                  other.blob.offset, other.blob.length, room,
                                  &p->h->stop);
-    if (e == NULL) e = open_it(hand, &other, room, plain, size);
+    if (e == NULL && room != NULL) e = open_it(hand, &other, room, plain, size);
     if (e == NULL) {
       log_write(LOG_WARNING, "repository", "%s; another copy was taken",
                 first->message);
@@ -151,14 +151,14 @@ static error *copy_one(pruning *p, repo_hand *hand, const repo_id *pack,
                        const repo_blob *blob, const char *sealed) {
   repo_place place = {*pack, *blob};
   buffer b = BUFFER_EMPTY;
-  const char *plain;
-  size_t size;
+  const char *plain = NULL;
+  size_t size = 0;
   error *e = open_it(hand, &place, sealed, &plain, &size);
   if (e != NULL && e->code == SAROS_E_DAMAGED) {
     e = find_other(p, hand, &place, &b, &plain, &size, e);
     sealed = b.data;
   }
-  repo_blob again;
+  repo_blob again = {.length = 0};
   if (e == NULL && must_compress(p, &place.blob)) {
     e = compress(hand, &place.blob, plain, size, &again);
     if (e == NULL) e = add(p, hand, &again, hand->file.data);

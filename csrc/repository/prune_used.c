@@ -94,7 +94,8 @@ static error *find_used(pruning *p) {
   if (e != NULL) return e;
   repo_id *roots = mem_alloc((count + 1) * sizeof *roots);
   if (roots == NULL) e = error_no_memory();
-  for (size_t i = 0; e == NULL && i < count; i++) roots[i] = versions[i]->tree;
+  for (size_t i = 0; roots != NULL && i < count; i++)
+    roots[i] = versions[i]->tree;
   repo_versions_free(versions);
   if (e == NULL) e = repo_index_of(p->h, &p->index);
   if (e == NULL) e = sweep(p, roots, count);

@@ -421,12 +421,11 @@ static error *tell_result(restore *r) {
               put(m, "removed", r->removed) &&
               put(m, "directories", r->directories) &&
               put(m, "not_given_away", r->kept_owner) &&
-              put(m, "bytes", r->done) && value_put(m, "errors", r->errors);
-  r->errors = good ? NULL : r->errors;
-  if (good && r->list != NULL) {
-    good = value_put(m, "items", r->list);
-    r->list = NULL;
-  }
+              put(m, "bytes", r->done);
+  value *errors = r->errors, *list = r->list; /* the map has them now, or… */
+  r->errors = r->list = NULL;                 /* … they are gone */
+  good = value_put(m, "errors", errors) && good;
+  if (list != NULL) good = value_put(m, "items", list) && good;
   return good ? NULL : error_no_memory();
 }
 

@@ -302,9 +302,8 @@ static int make_one(restore *r, uint32_t f) {
                !S_ISDIR(st.st_mode);
   } else if (mkdirat(parent, it->name, 0700) == 0) {
     o->fresh = true;
-  } else if (errno != EEXIST) {
-    number = errno;
-  } else if (fstatat(parent, it->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+  } else if (errno != EEXIST ||
+             fstatat(parent, it->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
     number = errno;
   } else if (!S_ISDIR(st.st_mode)) {
     number = repo_place_clear(r, parent, it->name, true);

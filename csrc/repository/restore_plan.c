@@ -297,11 +297,12 @@ static bool is_same_thing(const restore *r, const item *a, const item *b) {
   const item_more *x = a->more, *y = b->more;
   if (a->type != b->type || a->size != b->size || a->uses != b->uses)
     return false;
-  if (a->uses > 0 &&
-      memcmp(r->uses + a->use, r->uses + b->use, a->uses * sizeof *r->uses))
+  if (a->uses > 0 && memcmp(r->uses + a->use, r->uses + b->use,
+                            a->uses * sizeof *r->uses) != 0)
     return false;
   return x->device == y->device && x->target_size == y->target_size &&
-         (x->target_size == 0 || !memcmp(x->target, y->target, x->target_size));
+         (x->target_size == 0 ||
+          memcmp(x->target, y->target, x->target_size) == 0);
 }
 
 static uint32_t hash_inode(const item_more *m) {
@@ -314,7 +315,7 @@ static error *links_room(restore *r) {
   uint32_t room = r->link_room > 0 ? r->link_room * 2 : 256;
   uint32_t *fresh = mem_zero(room * sizeof *fresh);
   if (fresh == NULL) return error_no_memory();
-  for (uint32_t i = 0; i < r->link_room; i++) {
+  for (uint32_t i = 0; r->links != NULL && i < r->link_room; i++) {
     if (r->links[i] == 0) continue;
     uint32_t at = hash_inode(r->items[r->links[i] - 1].more) & (room - 1);
     while (fresh[at] != 0) at = (at + 1) & (room - 1);
@@ -465,7 +466,7 @@ static error *add_folder(restore *r, uint32_t parent, uint32_t i,
 static error *plan_folder(planning *g, uint32_t parent, const repo_node *n,
                           bool selected, bool *enter, uint64_t *mark) {
   restore *r = g->r;
-  uint32_t i, f = 0;
+  uint32_t i = 0, f = 0;
   error *e = NULL;
   if (!*enter && !selected) return NULL;
   e = add_item(r, parent, n, &i);
@@ -478,7 +479,7 @@ static error *plan_folder(planning *g, uint32_t parent, const repo_node *n,
 }
 
 static error *plan_item(restore *r, uint32_t parent, const repo_node *n) {
-  uint32_t i;
+  uint32_t i = 0;
   if (n->type == REPO_NODE_SOCKET) return NULL; /* nobody listens there now */
   if (!repo_place_make(r, parent)) return NULL;
   error *e = add_item(r, parent, n, &i);

@@ -168,9 +168,9 @@ static error *tell(stats *s) {
                  put(m, "plain_bytes", s->plain)
            : put(m, "files", s->files) &&
                  put(m, "directories", s->directories) &&
-                 put(m, "others", s->others) && put(m, "bytes", s->bytes)) &&
-      value_put(m, "errors", s->l.errors);
-  if (m != NULL && good) s->l.errors = NULL;
+                 put(m, "others", s->others) && put(m, "bytes", s->bytes));
+  good = value_put(m, "errors", s->l.errors) && good;
+  s->l.errors = NULL;
   return good ? NULL : error_no_memory();
 }
 
