@@ -23,7 +23,7 @@ static inline void control(const char *path, const char *body) {
 static inline unsigned requests(const char *like) {
   char *log = server_ask(&s, "GET", "/!log", "");
   unsigned n = 0;
-  for (char *at = log; (at = strstr(at, like)) != NULL; at++) n++;
+  for (char *at = log; (at = strstr(at, like)) != NULL && *at != 0; at++) n++;
   free(log);
   return n;
 }

@@ -49,14 +49,14 @@ static void as_list(const char *text, size_t size) {
 static void as_location(const char *text, size_t size) {
   char location[300];
   error *e = NULL;
-  snprintf(location, sizeof location, "rest:http://u:CANARY%.*s",
+  snprintf(location, sizeof location, "rest:http://u:canary%.*s",
            (int)(size < 200 ? size : 200), text);
   repo_store *store = repo_store_rest(location, NULL, &e);
-  bool echoed = strstr(location + 14 + 6, "CANARY") != NULL;
+  bool echoed = strstr(location + 14 + 6, "canary") != NULL;
   const char *shown = store != NULL ? store->location : e->message;
   /* An @ behind the first slash is no user's any more. */
   if (!echoed && strcspn(location + 12, "@") < strcspn(location + 12, "/?#"))
-    REQUIRE(strstr(shown, "CANARY") == NULL);
+    REQUIRE(strstr(shown, "canary") == NULL);
   error_unref(e);
   repo_store_close(store);
 }
