@@ -238,6 +238,7 @@ static void give_up(hold *h) {
 static void out_of_time(timer *t) {
   hold *h = (hold *)(void *)((char *)t - offsetof(hold, t));
   h->expired = true;
+  h->late = hold_late_one(h); /* as it is before all are let go */
   give_up(h);
   machine_wake(h->m);
 }
@@ -270,9 +271,8 @@ static hold_result fail_errno(hold *h, error **e, int number) {
 }
 
 static hold_result fail_late(hold *h, error **e) {
-  const char *path = hold_late_one(h); /* as it is before all are let go */
   give_up(h);
-  return fail(h, e, hold_too_late(h, path));
+  return fail(h, e, hold_too_late(h, h->late));
 }
 
 

@@ -64,7 +64,8 @@ struct hold {
   hold_phase phase;
   size_t level, level_end; /* those of one depth, being frozen */
   bool expired, was_held;
-  bool watched; /* the rehearsal's first freeze was seen */
+  const char *late; /* the path of who was, when it expired */
+  bool watched;     /* the rehearsal's first freeze was seen */
   pthread_mutex_t lock;
   pthread_cond_t go; /* those that have frozen wait for it to thaw */
   /* Under the lock; hurry: and wait for no other either. */

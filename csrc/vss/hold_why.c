@@ -84,8 +84,8 @@ const char *hold_late_one(const hold *h) {
   for (size_t i = 0; i < h->count; i++) {
     const stop *s = &h->stops[i];
     int state = atomic_load(&s->state);
-    if (s->submitted && state != STOP_FROZEN && state != STOP_THAWED)
-      path = s->path;
+    bool out = s->submitted && !atomic_load(&s->job.back);
+    if (out && state != STOP_FROZEN && state != STOP_THAWED) path = s->path;
   }
   return path;
 }
