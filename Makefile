@@ -288,6 +288,13 @@ $(BUILD)/spec/testmod.so: spec/c/testmod.c spec/c/system.h csrc/saros.h Makefile
 	  -Wno-missing-declarations -Icsrc -isystem $(LUA_INCDIR) $(CPPFLAGS) \
 	  $(CFLAGS) -fPIC -pthread -shared -Wl,-z,nodelete $(LDFLAGS) -o $@ $<
 
+# What valgrind needs to know of forks.
+$(BUILD)/spec/heirs.so: spec/c/heirs.c Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -pthread -shared \
+	  $(LDFLAGS) -o $@ $<
+
 # What a round trip between two threads costs before any library.
 $(BUILD)/spec/floor: spec/bench/floor.c Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -451,12 +458,13 @@ tsan:  ## the C suites with their storms under ThreadSanitizer
 # begins "-- also under valgrind".
 VALGRIND_LUA = $(shell grep -rl --include='*_spec.lua' \
   '^-- also under valgrind' spec | LC_ALL=C sort)
-VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
+VALGRIND = LD_PRELOAD=$(abspath $(BUILD))/spec/heirs.so \
+  valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
   --suppressions=spec/valgrind.supp
 valgrind:  ## C suites and some Lua ones under valgrind, quick (SAROS_QUICK=1)
 	@spec/deps build test valgrind
-	@$(MAKE) all extras test-build
+	@$(MAKE) all extras test-build $(BUILD)/spec/heirs.so
 	@SAROS_QUICK=1 SAROS_SANITIZER=valgrind $(RUN) -b $(BUILD) \
 	  -p $(BUILD)/test -t 2 -w '$(VALGRIND)' c $(VALGRIND_LUA)
 

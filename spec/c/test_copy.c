@@ -446,9 +446,6 @@ TEST(target_without_attributes) {
 
 TEST(another_user) {
   if (getuid() != 0) SKIP("needs root");
-  const char *tool = getenv("SAROS_SANITIZER");
-  if (tool != NULL && strcmp(tool, "valgrind") == 0)
-    SKIP("valgrind takes what the parent's threads held for the child's leaks");
   const char *dir = own_place();
   make_all(in("own/from"));
   chmod(in("own/from/plain-0"), 0444);

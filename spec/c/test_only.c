@@ -3,8 +3,6 @@
 ** module, is refused while the first one's engine runs, and the other way
 ** round. The copy is built here, with $CC (cc), from the sources in
 ** $SAROS_CSRC (csrc); without a compiler the test is skipped.
-**
-** not under valgrind: what a thread held at a fork is lost in the child
 */
 #include <dlfcn.h>
 #include <glob.h>

@@ -4,7 +4,6 @@
 ** and no link is ever followed.
 **
 ** not under thread: it has one thread; ASan runs it
-** not under valgrind: its children leave what they inherit; ASan runs it
 */
 #include <errno.h>
 #include <fcntl.h>
