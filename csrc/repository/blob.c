@@ -90,6 +90,8 @@ error *repo_blob_is(const repo_place *p, const repo_id *hash) {
 error *repo_blob_open(repo_tool *tool, const repo_place *p, void *sealed,
                       repo_space *space, const char **data, size_t *size) {
   repo_id id;
+  *data = "";
+  *size = 0;
   error *e = repo_blob_unpack(tool, p, sealed, space, data, size);
   if (e != NULL) return e;
   repo_id_of(&id, *data, *size);
@@ -287,8 +289,8 @@ static error *load(repo_blobs *b, repo_tool *tool, repo_blob_type type,
   error *first = NULL;
   repo_place p;
   for (size_t n = 0; repo_index_find(b->index, type, id, n, &p); n++) {
-    const char *data;
-    size_t size;
+    const char *data = "";
+    size_t size = 0;
     if (repo_stopped(stop)) {
       error_unref(first);
       return repo_error(SAROS_E_CANCELLED, "reading was cancelled");

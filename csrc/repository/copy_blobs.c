@@ -135,8 +135,8 @@ static error *find_other(copying *k, repo_hand *hand, const repo_place *bad,
 
 static error *carry(carrying *y, repo_hand *hand, repo_tool *theirs,
                     const repo_place *p, const char *sealed) {
-  const char *plain;
-  size_t size;
+  const char *plain = NULL;
+  size_t size = 0;
   repo_id id;
   error *e = sealed != NULL ? open_it(hand, p, sealed, &plain, &size)
                             : repo_blob_read(y->k->from->store, hand->tool, p,

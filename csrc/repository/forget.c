@@ -95,11 +95,12 @@ static error *apply(forgetting *f) {
   size_t *numbers = mem_alloc(room * sizeof *numbers);
   bool *keep = mem_alloc(room * sizeof *keep);
   value **reasons = mem_zero(room * sizeof(value *));
-  bool good =
-      members != NULL && numbers != NULL && keep != NULL && reasons != NULL;
-  error *e = good ? NULL : error_no_memory();
-  for (size_t g = 0; e == NULL && g < f->groups; g++)
-    e = apply_to_group(f, g, members, numbers, keep, reasons);
+  error *e = NULL;
+  if (members == NULL || numbers == NULL || keep == NULL || reasons == NULL)
+    e = error_no_memory();
+  else
+    for (size_t g = 0; e == NULL && g < f->groups; g++)
+      e = apply_to_group(f, g, members, numbers, keep, reasons);
   mem_free(members);
   mem_free(numbers);
   mem_free(keep);

@@ -70,7 +70,7 @@ static error *add_version(mount_layout *l, size_t in, const char *time,
 static error *add_below(mount_layout *l, size_t in, const char *text,
                         const char *time, size_t version) {
   char name[256];
-  size_t number;
+  size_t number = 0;
   clean(name, text);
   const mount_name *there = find(&l->list[in], name);
   if (there != NULL) return add_version(l, there->number, time, version);
@@ -116,7 +116,7 @@ static error *add_latest(mount_layout *l, size_t in) {
 error *mount_layout_make(mount_layout *l, repo_snapshot *const *versions,
                          size_t count) {
   static const char *const names[] = {"", "ids", "snapshots", "hosts", "tags"};
-  size_t number;
+  size_t number = 0;
   error *e = add_directory(l, &number);
   for (int i = IDS; e == NULL && i <= TAGS; i++) {
     e = add_directory(l, &number);
