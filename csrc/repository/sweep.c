@@ -120,8 +120,8 @@ static error *read_nodes(sweeping *s, const repo_id *tree,
 }
 
 static error *read_tree(sweeping *s, repo_hand *hand, size_t number) {
-  const char *json;
-  size_t size;
+  const char *json = "";
+  size_t size = 0;
   pthread_mutex_lock(&s->lock);
   repo_id tree = repo_id_map_at(s->trees, (uint32_t)number)->id;
   pthread_mutex_unlock(&s->lock);
