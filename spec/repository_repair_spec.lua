@@ -58,9 +58,13 @@ describe("repairing", function()
     -- of the pack of files: one byte in its first piece
     local pack = run(("cd '%s/r' && ls -S data/*/* | tail -n 1")
       :format(place))
-    os.execute(("cd '%s/r' && cp %s x && rm -f %s && printf Z | " ..
-      "dd of=x bs=1 seek=18 conv=notrunc status=none && mv x %s")
-      :format(place, pack, pack, pack))
+    pack = ("%s/r/%s"):format(place, pack)
+    local whole <close> = assert(io.open(pack, "rb"))
+    local bytes = whole:read "a"
+    os.execute(("rm -f '%s'"):format(pack))
+    local file <close> = assert(io.open(pack, "wb"))
+    file:write(bytes:sub(1, 18), string.char(bytes:byte(19) ~ 1), bytes:sub(20))
+    file:close()
     local r = saros.run(function()
       local op = repo:repair { what = "packs" }
       local result = assert(op:wait())

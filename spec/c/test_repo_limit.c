@@ -99,7 +99,7 @@ TEST(what_is_read_waits) {
 TEST(a_high_rate_is_nobodys_limit) {
   store_place p;
   repo_id id;
-  char text[16];
+  char text[24];
   repo_store *s = limited_at(&p, (uint64_t)1 << 40, (uint64_t)1 << 40);
   for (int i = 0; i < 50; i++) {
     snprintf(text, sizeof text, "text %d", i);
