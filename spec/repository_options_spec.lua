@@ -340,6 +340,10 @@ describe("the environment", function()
   -- A script in a process of its own, where only `env` is set.
   local function script(p, env, text)
     local argv = { "env", "-i", "PATH=" .. os.getenv "PATH", "HOME=" .. p.root }
+    for _, name in ipairs { "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS" } do
+      local value = os.getenv(name) -- a sanitizer's runtime, if there is one
+      if value then argv[#argv + 1] = name .. "=" .. value end
+    end
     for name, value in pairs(env) do argv[#argv + 1] = name .. "=" .. value end
     for _, word in ipairs { outside.lua, "-e", ([[
       package.path, package.cpath = %q, %q
