@@ -35,8 +35,21 @@ static error *keep_more(restore *r, item *it, const repo_node *n) {
   return it->more != NULL ? NULL : error_no_memory();
 }
 
+/* What an item takes in the plan; its blobs are as many as the index has. */
+static uint64_t memory_of(const repo_node *n) {
+  uint64_t size = sizeof(item) + sizeof(folder) + n->name_size + 8;
+  for (size_t i = 0; i < n->attribute_count; i++)
+    size += sizeof *n->attributes + n->attributes[i].size + 16;
+  size += n->content_count * (sizeof(uint32_t) + sizeof(plan_user));
+  return size + (n->target != NULL ? n->target_size + sizeof(item_more) : 0);
+}
+
 error *repo_plan_item(restore *r, uint32_t parent, const repo_node *n,
                       uint32_t *index) {
+  error *e = repo_budget_take(
+      &r->budget, memory_of(n),
+      "restore a part of it, by `include` or a folder of the version");
+  if (e != NULL) return e;
   if (!repo_plan_more(&r->items, r->item_count, &r->item_room,
                       sizeof *r->items))
     return error_no_memory();
@@ -55,7 +68,7 @@ error *repo_plan_item(restore *r, uint32_t parent, const repo_node *n,
   it->link = NO_ITEM;
   it->fd = -1;
   it->type = (uint8_t)n->type;
-  error *e = keep_more(r, it, n);
+  e = keep_more(r, it, n);
   if (e != NULL) return e;
   *index = r->item_count++;
   return NULL;

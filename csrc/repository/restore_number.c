@@ -1,7 +1,6 @@
 /*
-** restore_number: what a plan is kept in, and ids as small numbers: a file
-*wants
-** its blobs by them, and a blob its pack.
+** restore_number: what a plan is kept in, and ids as small numbers: by these a
+** file wants its blobs, and a blob its pack.
 */
 #include <string.h>
 

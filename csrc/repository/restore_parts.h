@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "repository/blob.h"
+#include "repository/budget.h"
 #include "repository/call.h"
 #include "repository/exclude.h"
 #include "repository/node.h"
@@ -136,7 +137,8 @@ typedef struct restore {
   saros_device *device;
   /* The plan */
   arena_block *arena;
-  uint64_t secret; /* of its tables' hashes */
+  uint64_t secret;    /* of its tables' hashes */
+  repo_budget budget; /* of the plan */
   item *items;
   uint32_t item_count, item_room;
   folder *folders;
@@ -174,6 +176,7 @@ typedef struct restore {
   pthread_mutex_t report;
   error *why;
   value *errors, *list;
+  repo_budget told; /* of these two */
 } restore;
 
 #define FOLDERS_OPEN 16

@@ -90,6 +90,7 @@ error *repo_plan_make(restore *r) {
   uint32_t f;
   repo_walk w = {plan_node, plan_leave, plan_damaged, &g};
   error *e = repo_random(&r->secret, sizeof r->secret);
+  r->budget = repo_budget_new();
   if (e == NULL) e = add_folder(r, 0, NO_ITEM, &f);
   if (e != NULL) return e;
   r->folders[0].made = r->root >= 0;
