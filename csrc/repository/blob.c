@@ -52,6 +52,13 @@ error *repo_blob_check(const repo_place *p) {
   if (p->blob.length > REPO_SEAL && p->blob.length - REPO_SEAL <= most &&
       repo_blob_size(&p->blob) <= most)
     return NULL;
+  if (p->blob.type == REPO_TREE && p->blob.length > REPO_SEAL)
+    return damaged(p, repo_error(SAROS_E_DAMAGED,
+                                 "the index says that the list of names of a "
+                                 "directory has %lu bytes, and none of more "
+                                 "than %lu MiB is read",
+                                 (unsigned long)repo_blob_size(&p->blob),
+                                 (unsigned long)(most >> 20)));
   return damaged(p, repo_error(SAROS_E_DAMAGED,
                                "the index says that it has %lu bytes, %lu when "
                                "it is unpacked, and no blob has so many",
