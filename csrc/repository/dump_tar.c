@@ -1,8 +1,8 @@
 /*
 ** dump_tar: a tree as a tar archive. What a plain header cannot say (long
 ** names, large numbers, parts of a second, attributes) stands in a pax header
-** before it. A file that is damaged ends the archive: it could not be told later what
-** is missing in it.
+** before it. A file that is damaged ends the archive: it could not be told
+** later what is missing in it.
 */
 #include <inttypes.h>
 #include <stdio.h>
