@@ -263,7 +263,7 @@ TEST(who_needs_paths_has_a_budget) {
   repo_id empty = many_tree(&m, "");
   many_end(&m);
   nothing = put_version(made, empty);
-  repo_budget_test = 3 << 20;
+  repo_budget_test = 256 << 10;
   for (unsigned i = 0; i < 4; i++) {
     call_result c = call_end(begin_endless(made, i, false));
     CHECK_INT(c.code, SAROS_E_REFUSED);
