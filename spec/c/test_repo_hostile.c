@@ -282,7 +282,7 @@ TEST(who_needs_paths_has_a_budget) {
 
 /* What goes along paths says where they become too long; the rest ends. */
 TEST(very_deep) {
-  unsigned depth = is_long() ? 100000 : 6000;
+  unsigned depth = is_long() ? 100000 : gate_is_quick ? 2200 : 6000;
   char leaf[700];
   repo *w = writer_new(store_path(&place, "deep"));
   many m = many_begin(w);
