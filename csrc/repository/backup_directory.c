@@ -1,7 +1,6 @@
 /*
 ** backup_directory: the walk. A directory is opened, listed, and gone through
-** by one thread; its subdirectories follow, on any. When the last of what is in
-** it is done, whoever did that stores its tree, and goes on with its parent.
+** by one thread; its subdirectories follow, on any.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -11,10 +10,9 @@
 #include <unistd.h>
 
 #include "repository/backup_parts.h"
+#include "repository/walk.h"
 
-#define TREE_BEGIN "{\"nodes\":["
-#define TREE_END "]}\n"
-#define SUBTREE_END 2 /* the quote and the brace behind the digits */
+#define ANCHOR 32 /* of so many directories in one another one stays open */
 #define OPEN_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static void close_it(directory *d) {
@@ -24,7 +22,7 @@ static void close_it(directory *d) {
   atomic_fetch_sub(&d->b->open_fds, 1);
 }
 
-static void directory_free(directory *d) {
+void repo_backup_directory_free(directory *d) {
   close_it(d);
   repo_backup_list_free(&d->list);
   buffer_free(&d->own);
@@ -33,102 +31,6 @@ static void directory_free(directory *d) {
   mem_free(d->shown);
   pthread_mutex_destroy(&d->lock);
   mem_free(d);
-}
-
-
-/* ------------------------------------------------------------------
-** Its tree, node by node
-** ---------------------------------------------------------------- */
-
-static void append(directory *d, const char *piece, size_t size) {
-  if (d->text.size > sizeof TREE_BEGIN - 1) buffer_byte(&d->text, ',');
-  buffer_put(&d->text, piece, size);
-}
-
-static void append_late(directory *d) {
-  while (d->next < d->list.count && d->list.entries[d->next].done) {
-    entry *e = &d->list.entries[d->next++];
-    if (e->piece == NULL) continue;
-    append(d, e->piece, strlen(e->piece));
-    mem_free(e->piece);
-    e->piece = NULL;
-  }
-}
-
-/* A node's text has no NUL: whatever could be one is escaped. */
-static void put(directory *d, size_t at, const char *piece, size_t size) {
-  bool failed = false;
-  pthread_mutex_lock(&d->lock);
-  entry *e = &d->list.entries[at];
-  e->done = true;
-  if (at != d->next) {
-    if (piece != NULL) e->piece = mem_bytes(piece, size);
-    failed = piece != NULL && e->piece == NULL;
-  } else {
-    d->next++;
-    if (piece != NULL) append(d, piece, size);
-    append_late(d);
-  }
-  pthread_mutex_unlock(&d->lock);
-  if (failed) repo_backup_fail(d->b, error_no_memory());
-}
-
-static void count_directory(directory *d) {
-  backup_counts *n = &d->b->counts;
-  if (d->parent == NULL) return;
-  if (!d->before.was_there)
-    n->dirs_new++;
-  else if (d->before.sum == repo_backup_sum(d->own.data, d->own.size))
-    n->dirs_unmodified++;
-  else
-    n->dirs_changed++;
-}
-
-/* Its tree is stored, and its own node is whole. False: there is none. */
-static bool finish(directory *d, hand *h) {
-  backup *b = d->b;
-  repo_id id;
-  char digits[REPO_ID_TEXT];
-  if (b->failed || (d->parent != NULL && d->own.size == 0)) return false;
-  buffer_text(&d->text, TREE_END);
-  error *e = d->text.failed ? error_no_memory()
-                            : repo_packer_add(b->packer, h->tool, REPO_TREE,
-                                              d->text.data, d->text.size, &id);
-  if (e != NULL) {
-    repo_backup_fail(b, e);
-    return false;
-  }
-  if (d->parent == NULL) {
-    b->tree = id;
-    b->has_tree = true;
-    return true;
-  }
-  repo_id_format(&id, digits);
-  memcpy(d->own.data + d->own.size - SUBTREE_END - (REPO_ID_TEXT - 1), digits,
-         REPO_ID_TEXT - 1);
-  count_directory(d);
-  if (d->plan == NULL) b->counts.nodes++;
-  return true;
-}
-
-/* From a directory that is done to its parent, and on: without recursion, since
-   directories may be nested as deeply as they like. */
-static void leave(directory *d, hand *h) {
-  while (d != NULL && atomic_fetch_sub(&d->left, 1) == 1) {
-    directory *parent = d->parent;
-    bool good = finish(d, h);
-    if (parent != NULL)
-      put(parent, d->at, good ? d->own.data : NULL, d->own.size);
-    directory_free(d);
-    d = parent;
-  }
-}
-
-void repo_backup_entry_done(directory *d, size_t at, const char *piece,
-                            size_t size, hand *h) {
-  if (piece != NULL) d->b->counts.nodes++;
-  put(d, at, piece, size);
-  leave(d, h);
 }
 
 
@@ -158,15 +60,14 @@ static const plan *plan_of(const directory *d) {
 /* Below what is still open, part by part, and it must be the same. */
 static error *open_again(directory *d, int *fd) {
   size_t depth = 0;
-  directory *top = d;
-  for (; top->fd < 0 && plan_of(top) == NULL; top = top->parent) depth++;
+  directory *top = d, *way[REPO_WALK_DEEP + 1]; /* the deepest first */
+  for (; top->fd < 0 && plan_of(top) == NULL; top = top->parent)
+    way[depth++] = top;
   int at = top->fd >= 0
                ? fcntl(top->fd, F_DUPFD_CLOEXEC, 3)
                : open_at(AT_FDCWD, plan_of(top)->leaf_path, OPEN_FLAGS);
   while (at >= 0 && depth > 0) {
-    directory *next = d;
-    for (size_t i = --depth; i > 0; i--) next = next->parent;
-    int below = open_at(at, name_of(next), OPEN_FLAGS);
+    int below = open_at(at, name_of(way[--depth]), OPEN_FLAGS);
     int number = errno;
     close(at);
     errno = number;
@@ -346,8 +247,16 @@ static bool is_gone(const error *e) {
   return e->number == ENOENT;
 }
 
+/* What could not be walked through again is not written, either. */
+static error *too_deep(const directory *d) {
+  if (d->depth <= REPO_WALK_DEEP) return NULL;
+  return repo_error(SAROS_E_REFUSED, "directories are nested more than %u deep",
+                    REPO_WALK_DEEP);
+}
+
 static void work(directory *d, hand *h) {
-  error *e = d->plan != NULL ? begin_planned(d, h) : begin_real(d, h);
+  error *e = too_deep(d);
+  if (e == NULL) e = d->plan != NULL ? begin_planned(d, h) : begin_real(d, h);
   if (e != NULL) {
     repo_backup_list_free(&d->list);
     buffer_clear(&d->own);
@@ -358,16 +267,19 @@ static void work(directory *d, hand *h) {
     else
       repo_backup_item_failed(d->parent, d->at, h, e);
   }
-  buffer_text(&d->text, TREE_BEGIN);
+  buffer_text(&d->text, BACKUP_TREE_BEGIN);
   d->left = d->list.count + 1;
   go_through(d, h);
-  /* When too many are open it is opened again for its subdirectories. */
-  if (d->sub_count == 0 || d->b->open_fds > d->b->open_most) close_it(d);
+  /* When too many are open it is opened again for its subdirectories, from an
+     anchor above it: the way is never longer than to the next one. */
+  bool is_anchor = d->depth % ANCHOR == 0;
+  bool too_many = d->b->open_fds > d->b->open_most;
+  if (d->sub_count == 0 || (too_many && !is_anchor)) close_it(d);
   if (d->sub_count > 0) {
     atomic_fetch_add(&d->left, 1); /* it waits, too */
     repo_crew_push(d->b->crew, &d->job, CREW_DEEP);
   }
-  leave(d, h);
+  repo_backup_leave(d, h);
 }
 
 
@@ -394,6 +306,7 @@ static directory *new_directory(backup *b, directory *parent, size_t at,
   if (d == NULL) return NULL;
   d->b = b;
   d->parent = parent;
+  d->depth = parent != NULL ? parent->depth + 1 : 0;
   d->at = at;
   d->fd = -1;
   d->before = *of;
@@ -420,7 +333,7 @@ static directory *open_subdirectory(directory *d, const subdirectory *s) {
     child->shown_size = strlen(child->shown);
     return child;
   }
-  directory_free(child);
+  repo_backup_directory_free(child);
   return NULL;
 }
 
@@ -435,7 +348,7 @@ static void next_subdirectory(crew_job *job, void *hand_) {
   hand *h = hand_;
   if (repo_backup_ends(d->b)) {
     drop_subdirectories(d, h);
-    leave(d, h);
+    repo_backup_leave(d, h);
     return;
   }
   const subdirectory s = d->subs[d->sub_next++];
@@ -448,7 +361,7 @@ static void next_subdirectory(crew_job *job, void *hand_) {
     repo_backup_fail(d->b, error_no_memory());
     repo_backup_entry_done(d, s.entry, NULL, 0, h);
   }
-  if (!more) leave(d, h);
+  if (!more) repo_backup_leave(d, h);
 }
 
 void repo_backup_subdirectory(directory *d, size_t at, const repo_node *was,
@@ -488,7 +401,7 @@ void repo_backup_directory_begin(backup *b, const plan *root,
   directory *d = new_directory(b, NULL, 0, of);
   if (d != NULL) d->shown = mem_text("/");
   if (d == NULL || d->shown == NULL) {
-    if (d != NULL) directory_free(d);
+    if (d != NULL) repo_backup_directory_free(d);
     repo_backup_fail(b, error_no_memory());
     return;
   }

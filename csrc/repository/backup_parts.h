@@ -4,16 +4,16 @@
 ** By file: backup.c is the call, from the lock to the version's file;
 ** backup_options.c reads what a script asked for, backup_plan.c lays the
 ** sources out as one tree, backup_parent.c finds the version before;
-** backup_directory.c walks, backup_list.c lists names, backup_entry.c judges
-** one name, backup_file.c reads files and backup_segment.c large ones,
-** backup_stream.c what is no file; backup_tell.c keeps the count and says what
-** could not be read.
+** backup_directory.c walks, backup_tree.c stores what comes of it,
+** backup_list.c lists names, backup_entry.c judges one name, backup_file.c
+** reads files and backup_segment.c large ones, backup_stream.c what is no file;
+** backup_tell.c keeps the count and says what could not be read.
 **
 ** Who works: a crew, in which every thread does everything. A thread has a
 ** directory, and does what is in it, name by name; subdirectories wait, and the
 ** deepest is begun first. Only when a thread has nothing to do is a file given
-** away, or a piece of a large one. Nothing is ever queued that nobody waits
-*for.
+** away, or a piece of a large one. Nothing is ever queued that nobody
+** waits for.
 **
 ** Lock order: a directory, its parent; nothing else is locked with one held,
 ** and no call is made that may sleep.
@@ -137,6 +137,7 @@ typedef struct directory {
   backup *b;
   struct directory *parent; /* NULL: the root */
   size_t at;                /* which entry of it */
+  unsigned depth;           /* how many it is in */
   const plan *plan;         /* on the way; NULL: a real one */
   const backup_source *source;
   char *shown; /* what it is called */
@@ -152,17 +153,22 @@ typedef struct directory {
   size_t sub_count, sub_room, sub_next;
   _Atomic size_t left; /* entries that are not done, and the loop */
   pthread_mutex_t lock;
-  buffer text; /* of the tree, as far as entries are done in their order */
-  size_t next; /* the entry that comes next into it */
+  buffer text;      /* of the tree, as far as entries are done in their order */
+  bool is_too_long; /* to be a tree */
+  size_t next;      /* the entry that comes next into it */
 } directory;
 
+#define BACKUP_TREE_BEGIN "{\"nodes\":["
+void repo_backup_directory_free(directory *d);
 void repo_backup_directory_begin(backup *b, const plan *root, const before *of);
 /* One that waits until its parent has been gone through. */
 void repo_backup_subdirectory(directory *d, size_t at, const repo_node *was,
                               cursor *k, hand *h);
-/* An entry is done: the text of its node, or NULL for none. */
+/* backup_tree.c: an entry is done: the text of its node, or NULL for none. */
 void repo_backup_entry_done(directory *d, size_t at, const char *piece,
                             size_t size, hand *h);
+/* So is whatever else kept it: the last of all ends it. */
+void repo_backup_leave(directory *d, hand *h);
 /* It is there to be opened below: its own descriptor, or one to be closed. */
 error *repo_backup_directory_fd(directory *d, int *fd);
 void repo_backup_directory_fd_done(const directory *d, int fd);
@@ -325,6 +331,7 @@ void repo_backup_tell_counts(backup *b);
    read, "walked" when all packs but the last are full, "version" before its
    file. */
 #ifdef SAROS_TEST
+extern size_t repo_backup_tree_test; /* bytes of a tree; 0: as many as can be */
 extern void (*repo_backup_test)(backup *b, const char *what, const char *name);
 #define BACKUP_TEST(b, what, name) \
   (repo_backup_test != NULL ? repo_backup_test(b, what, name) : (void)0)

@@ -52,6 +52,13 @@ error *repo_blob_check(const repo_place *p) {
   if (p->blob.length > REPO_SEAL && p->blob.length - REPO_SEAL <= most &&
       repo_blob_size(&p->blob) <= most)
     return NULL;
+  if (p->blob.type == REPO_TREE && p->blob.length > REPO_SEAL)
+    return damaged(p, repo_error(SAROS_E_DAMAGED,
+                                 "the index says that the list of names of a "
+                                 "directory has %lu bytes, and none of more "
+                                 "than %lu MiB is read",
+                                 (unsigned long)repo_blob_size(&p->blob),
+                                 (unsigned long)(most >> 20)));
   return damaged(p, repo_error(SAROS_E_DAMAGED,
                                "the index says that it has %lu bytes, %lu when "
                                "it is unpacked, and no blob has so many",
@@ -270,40 +277,64 @@ static error *not_known(repo_blob_type type, const repo_id *id) {
                     type == REPO_TREE ? "tree" : "data", text);
 }
 
-static kept *keep(const repo_place *p, const char *data, size_t size) {
+static kept *new_kept(size_t size) {
   kept *k = mem_alloc(sizeof *k + size + 1);
-  if (k == NULL) return NULL;
-  memset(k, 0, sizeof *k);
-  memcpy(k->data, data, size);
+  if (k != NULL) memset(k, 0, sizeof *k);
+  return k;
+}
+
+/* One copy. What is unpacked is unpacked where it stays: the list of a million
+   names is not there twice. */
+static error *load_one(repo_blobs *b, repo_tool *tool, const repo_place *p,
+                       repo_space *sealed, kept **loaded,
+                       const repo_stop *stop) {
+  const char *data = "";
+  size_t size = 0;
+  repo_space space = {0};
+  kept *k = NULL;
+  error *e = repo_blob_check(p);
+  if (e == NULL && p->blob.plain_length != 0) {
+    k = new_kept(p->blob.plain_length);
+    if (k == NULL) return error_no_memory();
+    space = (repo_space){k->data, p->blob.plain_length}; /* to the byte */
+  }
+  if (e == NULL)
+    e = repo_blob_read(b->store, tool, p, sealed, &space, &data, &size, stop);
+  if (e == NULL && k == NULL) {
+    k = new_kept(size);
+    if (k == NULL) return error_no_memory();
+    memcpy(k->data, data, size);
+  }
+  if (e != NULL) {
+    mem_free(k);
+    return e;
+  }
   k->data[size] = '\0';
   k->bytes = (repo_bytes){k->data, size};
   k->id = p->blob.id;
   k->type = p->blob.type;
   k->users = 1;
-  return k;
+  *loaded = k;
+  return NULL;
 }
 
 static error *load(repo_blobs *b, repo_tool *tool, repo_blob_type type,
-                   const repo_id *id, repo_space *sealed, repo_space *space,
-                   kept **k, const repo_stop *stop) {
+                   const repo_id *id, repo_space *sealed, kept **k,
+                   const repo_stop *stop) {
   error *first = NULL;
   repo_place p;
   for (size_t n = 0; repo_index_find(b->index, type, id, n, &p); n++) {
-    const char *data = "";
-    size_t size = 0;
     if (repo_stopped(stop)) {
       error_unref(first);
       return repo_error(SAROS_E_CANCELLED, "reading was cancelled");
     }
-    error *e =
-        repo_blob_read(b->store, tool, &p, sealed, space, &data, &size, stop);
+    error *e = load_one(b, tool, &p, sealed, k, stop);
     if (e == NULL) {
       if (first != NULL)
         log_write(LOG_WARNING, "repository", "%s; another copy was taken",
                   first->message);
       error_unref(first);
-      *k = keep(&p, data, size);
-      return *k != NULL ? NULL : error_no_memory();
+      return NULL;
     }
     if (first == NULL)
       first = e;
@@ -318,14 +349,13 @@ error *repo_blobs_load(repo_blobs *b, repo_blob_type type, const repo_id *id,
   kept *k = find(b, type, id);
   *bytes = k != NULL ? &k->bytes : NULL;
   if (k != NULL) return NULL;
-  repo_space sealed = {0}, space = {0};
+  repo_space sealed = {0};
   repo_tool *tool;
   error *e = repo_tools_take(b->tools, &tool);
   if (e != NULL) return e;
-  e = load(b, tool, type, id, &sealed, &space, &k, stop);
+  e = load(b, tool, type, id, &sealed, &k, stop);
   repo_tools_give(b->tools, tool);
   repo_space_free(&sealed);
-  repo_space_free(&space);
   if (e != NULL) return e;
   remember(b, k);
   *bytes = &k->bytes;

@@ -18,19 +18,30 @@ __attribute__((weak)) const saros_api *saros_api_table;
 ** Values, as the engine has them
 ** ---------------------------------------------------------------- */
 
-static saros_value *give(const value *v);
+static saros_value *give(value *v);
 
-static saros_value *give_list(const value *v) {
+/* A list may be very long: what was given of it is freed at once, from its
+   end, so it is turned round first. */
+static saros_value *give_list(value *v) {
   saros_value *list = saros_value_list();
-  for (uint32_t i = 0; list != NULL && i < v->count; i++) {
-    if (saros_value_add(list, give(v->as.items[i]))) continue;
+  value **items = v->as.items;
+  for (uint32_t i = 0; i < v->count / 2; i++) {
+    value *other = items[v->count - 1 - i];
+    items[v->count - 1 - i] = items[i];
+    items[i] = other;
+  }
+  while (list != NULL && v->count > 0) {
+    value *item = items[--v->count];
+    bool good = saros_value_add(list, give(item));
+    value_free(item);
+    if (good) continue;
     saros_value_free(list);
     return NULL;
   }
   return list;
 }
 
-static saros_value *give_map(const value *v) {
+static saros_value *give_map(value *v) {
   saros_value *map = saros_value_map();
   for (uint32_t i = 0; map != NULL && i < v->count; i++) {
     const value_field *f = &v->as.fields[i];
@@ -42,7 +53,8 @@ static saros_value *give_map(const value *v) {
   return map;
 }
 
-static saros_value *give(const value *v) {
+/* What was in its lists is not there any more. */
+static saros_value *give(value *v) {
   switch (v->type) {
     case VALUE_BOOL: return saros_value_boolean(v->as.boolean);
     case VALUE_INT: return saros_value_integer(v->as.integer);

@@ -1,9 +1,8 @@
 /*
 ** dump_tar: a tree as a tar archive. What a plain header cannot say (long
-*names,
-** large numbers, parts of a second, attributes) stands in a pax header before
-** it. A file that is damaged ends the archive: it could not be told later what
-** is missing in it.
+** names, large numbers, parts of a second, attributes) stands in a pax header
+** before it. A file that is damaged ends the archive: it could not be told
+** later what is missing in it.
 */
 #include <inttypes.h>
 #include <stdio.h>
@@ -167,6 +166,18 @@ static void fill(header *h, buffer *pax, const char *path, size_t length,
   put_check(h);
 }
 
+/* What is there is dumped: the archive is good, and it is told. */
+static error *tell_size(dump *d, const repo_walk_at *at, const repo_node *n,
+                        uint64_t size) {
+  if (size == n->size) return NULL;
+  return repo_listing_tell(
+      &d->l, at->path,
+      repo_error(SAROS_E_DAMAGED,
+                 "it should have %llu bytes, and its content has %llu: that "
+                 "was dumped",
+                 (unsigned long long)n->size, (unsigned long long)size));
+}
+
 static error *tar_node(void *context, const repo_walk_at *at,
                        const repo_node *n, bool *enter, uint64_t *mark) {
   dump *d = context;
@@ -178,6 +189,8 @@ static error *tar_node(void *context, const repo_walk_at *at,
   error *e = NULL;
   if (n->type == REPO_NODE_FILE) e = repo_dump_size(d, n, &size);
   if (e != NULL) return error_because(repo_error(e->code, "%s", at->path), e);
+  if (n->type == REPO_NODE_FILE && (e = tell_size(d, at, n, size)) != NULL)
+    return e;
   buffer_put(&path, at->path + 1, at->size - 1);
   if (n->type == REPO_NODE_DIRECTORY) buffer_byte(&path, '/');
   if (path.failed) {

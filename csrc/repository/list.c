@@ -40,8 +40,8 @@ static error *ls_node(void *context, const repo_walk_at *at, const repo_node *n,
   (void)mark;
   if (is == ELSEWHERE || (is == BELOW && !g->deep)) *enter = false;
   if (is == ELSEWHERE || is == ABOVE) return NULL;
-  if (value_add(g->items, repo_node_value(at->path, n, g->full))) return NULL;
-  return error_no_memory();
+  return repo_listing_add(&g->l, g->items,
+                          repo_node_value(at->path, n, g->full));
 }
 
 static error *damaged(void *context, const repo_walk_at *at, error *e) {
@@ -168,7 +168,7 @@ static error *find_node(void *context, const repo_walk_at *at,
     value_free(m);
     m = NULL;
   }
-  return value_add(f->items, m) ? NULL : error_no_memory();
+  return repo_listing_add(&f->l, f->items, m);
 }
 
 /* The version that was asked for, by its id; else all that the filter wants. */

@@ -29,6 +29,7 @@ typedef struct diff {
   bool metadata; /* is told, too */
   pair *pairs;
   size_t depth, room;
+  repo_budget open; /* of the trees of these */
   buffer path;
   value *items;
   counts added, removed;
@@ -57,12 +58,18 @@ static error *open_side(diff *d, const repo_id *tree, side *s) {
     return e;
   if (e != NULL)
     return repo_listing_tell(&d->l, d->path.size > 0 ? d->path.data : "/", e);
+  d->open.used += s->bytes->size;
+  if (d->open.used > d->open.most)
+    return repo_error(SAROS_E_REFUSED,
+                      "directories in one another are too large to be compared "
+                      "with the memory of this machine");
   s->reader = repo_tree_reader_new(s->bytes->data, s->bytes->size);
   return s->reader != NULL ? next(d, s) : error_no_memory();
 }
 
 static void close_side(diff *d, side *s) {
   repo_tree_reader_free(s->reader);
+  if (s->bytes != NULL) d->open.used -= s->bytes->size;
   repo_bytes_free(d->l.blobs, s->bytes);
 }
 
@@ -106,7 +113,7 @@ static error *tell(diff *d, const char *change, const repo_node *n) {
     value_free(m);
     m = NULL;
   }
-  return value_add(d->items, m) ? NULL : error_no_memory();
+  return repo_listing_add(&d->l, d->items, m);
 }
 
 static void count(counts *c, const repo_node *n) {
@@ -273,6 +280,7 @@ static error *compare_versions(diff *d, repo_version *v) {
 
 error *repo_work_diff(repo_call *c) {
   diff d = {.metadata = value_boolean(value_get(c->options, "metadata"), false),
+            .open = repo_budget_new(),
             .path = BUFFER_EMPTY};
   repo_version v[2] = {{0}, {0}};
   error *e = repo_listing_lock(&d.l, c);

@@ -13,6 +13,7 @@
 error *repo_listing_lock(listing *l, repo_call *c) {
   memset(l, 0, sizeof *l);
   l->c = c;
+  l->budget = repo_budget_new();
   return repo_call_hold(c, REPO_READS, &l->h);
 }
 
@@ -49,7 +50,30 @@ error *repo_listing_tell(listing *l, const char *path, error *e) {
     return error_no_memory();
   }
   l->c->partial = true;
-  return value_add(l->errors, m) ? NULL : error_no_memory();
+  return repo_listing_add(l, l->errors, m);
+}
+
+/* What malloc takes for each. */
+#define A_VALUE 48
+#define A_FIELD 64
+
+static uint64_t memory_of(const value *m) {
+  uint64_t size = A_VALUE + 2 * sizeof m;
+  for (uint32_t i = 0; i < m->count; i++) {
+    const value *v = m->as.fields[i].item;
+    size += A_FIELD + A_VALUE;
+    if (v->type == VALUE_STRING) size += v->as.string.size + 24;
+  }
+  return size;
+}
+
+error *repo_listing_add(listing *l, value *items, value *item) {
+  if (item == NULL) return error_no_memory();
+  error *e = repo_budget_take(&l->budget, memory_of(item),
+                              "ask for a part of it, by a path or a pattern");
+  if (e == NULL) return value_add(items, item) ? NULL : error_no_memory();
+  value_free(item);
+  return e;
 }
 
 

@@ -24,6 +24,11 @@ typedef struct walking {
   mending *m;
   frame *frames;
   size_t depth, room;
+  /* Trees of this version that lost something, and what became of them: one
+     that many paths lead to is gone through, and told, once. */
+  repo_id_map *mended;
+  repo_id *became;
+  size_t became_room;
 } walking;
 
 /* ------------------------------------------------------------------
@@ -194,6 +199,24 @@ static error *push(walking *w, const repo_id *tree, bool *lost) {
   return f.reader != NULL && !f.text.failed ? NULL : error_no_memory();
 }
 
+static error *remember(walking *w, const repo_id *tree, const repo_id *id) {
+  uint32_t number;
+  bool fresh;
+  if (w->mended == NULL) w->mended = repo_id_map_new();
+  if (w->mended == NULL ||
+      !repo_id_map_put(w->mended, REPO_TREE, tree, &number, &fresh))
+    return error_no_memory();
+  if (number >= w->became_room) {
+    size_t room = w->became_room + w->became_room / 2 + 64;
+    repo_id *became = mem_grow(w->became, room * sizeof *became);
+    if (became == NULL) return error_no_memory();
+    w->became = became;
+    w->became_room = room;
+  }
+  w->became[number] = *id;
+  return NULL;
+}
+
 /* The one on top is through; *id is as it is now. */
 static error *finish(walking *w, repair_tree *what, repo_id *id) {
   frame *f = &w->frames[w->depth - 1];
@@ -207,7 +230,8 @@ static error *finish(walking *w, repair_tree *what, repo_id *id) {
                : error_no_memory();
   buffer_text(&f->text, "]}\n");
   if (f->text.failed) return error_no_memory();
-  return store(w->m, f->text.data, f->text.size, id);
+  error *e = store(w->m, f->text.data, f->text.size, id);
+  return e != NULL ? e : remember(w, &f->tree, id);
 }
 
 static error *enter(walking *w) {
@@ -220,6 +244,9 @@ static error *enter(walking *w) {
   if (f->node.has_subtree &&
       repo_id_map_find(w->m->whole, REPO_TREE, &subtree, &number))
     return put_same(f);
+  if (f->node.has_subtree && w->mended != NULL &&
+      repo_id_map_find(w->mended, REPO_TREE, &subtree, &number))
+    return put_directory(w, f, REPAIR_TREE_NEW, &w->became[number]);
   if (f->node.has_subtree) {
     e = put_path(w->m, &f->node);
     if (e == NULL) e = push(w, &subtree, &lost);
@@ -269,5 +296,7 @@ error *repair_mend(mending *m, repo_id *tree, repair_tree *what) {
   while (e == NULL && w.depth > 0) e = step(&w, what, tree);
   while (w.depth > 0) pop(&w);
   mem_free(w.frames);
+  mem_free(w.became);
+  repo_id_map_free(w.mended);
   return e;
 }

@@ -76,6 +76,19 @@ static value *sentence(const error *e) {
   return v;
 }
 
+#define TOLD_SIZE 500 /* a map of a few texts, about */
+
+/* With `report` held. Takes over `m`, which may be not `good`. */
+static error *add_told(restore *r, value *list, bool good, value *m,
+                       const char *path) {
+  error *e = good ? repo_budget_take(&r->told, TOLD_SIZE + strlen(path),
+                                     "restore a part of it")
+                  : error_no_memory();
+  if (e == NULL) return value_add(list, m) ? NULL : error_no_memory();
+  value_free(m);
+  return e;
+}
+
 void repo_restore_tell(restore *r, const char *path, error *e) {
   if (e->code == SAROS_E_OUTOFMEMORY || path == NULL) {
     repo_restore_fail(r, e);
@@ -88,12 +101,9 @@ void repo_restore_tell(restore *r, const char *path, error *e) {
   error_unref(e);
   pthread_mutex_lock(&r->report);
   r->c->partial = true;
-  if (good)
-    good = value_add(r->errors, m);
-  else
-    value_free(m);
+  e = add_told(r, r->errors, good, m, path);
   pthread_mutex_unlock(&r->report);
-  if (!good) repo_restore_fail(r, error_no_memory());
+  if (e != NULL) repo_restore_fail(r, e);
 }
 
 /* What concerns one file is no reason to give up all others. */
@@ -130,12 +140,9 @@ void repo_restore_list_path(restore *r, const char *path, const char *action,
               value_put(m, "action", value_text(action)) &&
               (type == NULL || value_put(m, "type", value_text(type)));
   pthread_mutex_lock(&r->report);
-  if (good)
-    good = value_add(r->list, m);
-  else
-    value_free(m);
+  error *e = add_told(r, r->list, good, m, path);
   pthread_mutex_unlock(&r->report);
-  if (!good) repo_restore_fail(r, error_no_memory());
+  if (e != NULL) repo_restore_fail(r, e);
 }
 
 void repo_restore_list(restore *r, uint32_t i, const char *action) {
@@ -340,6 +347,7 @@ static error *open_files(restore *r) {
     r->open_most = (uint32_t)(limit.rlim_cur / 4) + 1;
   r->open = mem_alloc((r->open_most + 64) * sizeof *r->open);
   r->errors = value_list();
+  r->told = repo_budget_new();
   uint8_t random[8];
   error *e = repo_random(random, sizeof random);
   for (unsigned i = 0; i < sizeof random; i++)

@@ -2,7 +2,9 @@
 ** What the files of restore share. In this order, and so are the files:
 **
 **   restore.c          what is asked, the phases, what is told
-**   restore_plan.c     the trees become a plan: what is where, whose blobs
+**   restore_plan.c     the trees become a plan: what is where, whose blobs;
+*with
+**                      files of its own, for which see restore_plan_parts.h
 **   restore_look.c     what is there already, and whether it stays
 **   restore_place.c    directories below the target, and nowhere else
 **   restore_file.c     one file: made beside its place, then moved into it
@@ -19,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "repository/blob.h"
+#include "repository/budget.h"
 #include "repository/call.h"
 #include "repository/exclude.h"
 #include "repository/node.h"
@@ -102,6 +105,11 @@ typedef struct plan_read {
   uint32_t first, count; /* in `order` */
 } plan_read;
 
+/* A place in the table of those: index + 1 of the item, and its hash. */
+typedef struct plan_link {
+  uint32_t item, hash;
+} plan_link;
+
 /* A name that the version does not have. */
 typedef struct plan_extra {
   uint32_t folder;
@@ -129,6 +137,8 @@ typedef struct restore {
   saros_device *device;
   /* The plan */
   arena_block *arena;
+  uint64_t secret;    /* of its tables' hashes */
+  repo_budget budget; /* of the plan */
   item *items;
   uint32_t item_count, item_room;
   folder *folders;
@@ -147,7 +157,7 @@ typedef struct restore {
   uint32_t *order; /* blobs as they are read */
   plan_read *reads;
   uint32_t read_count;
-  uint32_t *links; /* items by inode: index + 1 */
+  plan_link *links; /* items that may have further names */
   uint32_t link_room, link_count;
   plan_extra *extras;
   uint32_t extra_count, extra_room;
@@ -166,6 +176,7 @@ typedef struct restore {
   pthread_mutex_t report;
   error *why;
   value *errors, *list;
+  repo_budget told; /* of these two */
 } restore;
 
 #define FOLDERS_OPEN 16

@@ -1,75 +1,79 @@
 /*
 ** stats: how large versions are: as they would be when they were restored, and
-** what they take in the repository, where what they share counts once.
+** what they take in the repository, where what they share counts once. A tree
+** is gone through once, however many paths lead to it: what is in it is
+** remembered as sums.
 */
 #include <string.h>
 
+#include "repository/id_map.h"
 #include "repository/listing.h"
 
-/* Ids that were met. */
-typedef struct set {
-  repo_id *at;
-  bool *used;
-  size_t count, room;
-} set;
+/* What is in a tree and below it. Of files with several names the first counts,
+   which another version has for itself: sums with such files are this one's. */
+typedef struct sums {
+  uint64_t files, directories, others, bytes;
+  uint64_t version;
+  bool is_whole, is_own;
+} sums;
 
 typedef struct stats {
   listing l; /* first */
   bool raw;
-  set trees, blobs, links;
-  uint64_t versions, files, directories, others, bytes;
+  repo_id_map *met;   /* blobs, or names of files with several */
+  repo_id_map *trees; /* each with its sums */
+  sums *sums;
+  size_t sum_room;
+  sums all;
+  uint64_t versions;
   uint64_t stored, plain, data, tree;
 } stats;
 
+#define LINK 200 /* a type that no blob has */
+
 
 /* ------------------------------------------------------------------
-** Sets
+** What was met
 ** ---------------------------------------------------------------- */
 
-static size_t slot(const set *s, const repo_id *id) {
-  uint64_t h;
-  memcpy(&h, id->bytes, sizeof h);
-  size_t at = (size_t)h & (s->room - 1);
-  while (s->used[at] && !repo_id_equal(&s->at[at], id))
-    at = (at + 1) & (s->room - 1);
-  return at;
+/* *fresh: it was not. */
+static error *meet(stats *s, uint8_t type, const repo_id *id, bool *fresh) {
+  uint32_t number;
+  return repo_id_map_put(s->met, type, id, &number, fresh) ? NULL
+                                                           : error_no_memory();
 }
 
-static bool grow(set *s) {
-  set bigger = {.room = s->room > 0 ? s->room * 2 : 1024, .count = s->count};
-  bigger.at = mem_alloc(bigger.room * sizeof *bigger.at);
-  bigger.used = mem_zero(bigger.room);
-  if (bigger.at == NULL || bigger.used == NULL) {
-    mem_free(bigger.at);
-    mem_free(bigger.used);
-    return false;
+/* There may be more than a number can say. */
+static void add(uint64_t *to, uint64_t n) {
+  *to = *to > UINT64_MAX - n ? UINT64_MAX : *to + n;
+}
+
+static void add_sums(sums *to, const sums *from) {
+  add(&to->files, from->files);
+  add(&to->directories, from->directories);
+  add(&to->others, from->others);
+  add(&to->bytes, from->bytes);
+  to->is_own = to->is_own || from->is_own;
+}
+
+/* *known: its sums hold for this version, too; else they begin anew. */
+static error *find_sums(stats *s, const repo_id *tree, uint64_t *number,
+                        bool *known) {
+  uint32_t n;
+  bool fresh;
+  if (!repo_id_map_put(s->trees, REPO_TREE, tree, &n, &fresh))
+    return error_no_memory();
+  if (n >= s->sum_room) {
+    size_t room = s->sum_room + s->sum_room / 2 + 64;
+    sums *bigger = mem_grow(s->sums, room * sizeof *bigger);
+    if (bigger == NULL) return error_no_memory();
+    s->sums = bigger;
+    s->sum_room = room;
   }
-  for (size_t i = 0; i < s->room; i++) {
-    if (!s->used[i]) continue;
-    size_t at = slot(&bigger, &s->at[i]);
-    bigger.at[at] = s->at[i];
-    bigger.used[at] = true;
-  }
-  mem_free(s->at);
-  mem_free(s->used);
-  *s = bigger;
-  return true;
-}
-
-static void set_free(set *s) {
-  mem_free(s->at);
-  mem_free(s->used);
-}
-
-/* *fresh: it was not in it. */
-static error *meet(set *s, const repo_id *id, bool *fresh) {
-  if (s->count >= s->room / 2 && !grow(s)) return error_no_memory();
-  size_t at = slot(s, id);
-  *fresh = !s->used[at];
-  if (!*fresh) return NULL;
-  s->used[at] = true;
-  s->at[at] = *id;
-  s->count++;
+  sums *k = &s->sums[n];
+  *known = !fresh && k->is_whole && (!k->is_own || k->version == s->versions);
+  if (!*known) *k = (sums){.version = s->versions};
+  *number = n;
   return NULL;
 }
 
@@ -93,60 +97,104 @@ static error *count_blob(stats *s, repo_blob_type type, const repo_id *id,
 }
 
 /* Of several names of one file in a version the first counts. */
-static error *is_counted(stats *s, const repo_node *n, bool *fresh) {
+static error *count_size(stats *s, sums *of, const repo_node *n) {
   repo_id key = {{0}};
-  *fresh = true;
-  if (n->links < 2 || n->inode == 0) return NULL;
+  bool fresh = true;
+  if (n->links < 2 || n->inode == 0) {
+    add(&of->bytes, n->size);
+    return NULL;
+  }
+  of->is_own = true;
   memcpy(key.bytes, &n->inode, sizeof n->inode);
   memcpy(key.bytes + 8, &n->device_id, sizeof n->device_id);
   memcpy(key.bytes + 16, &s->versions, sizeof s->versions);
-  return meet(&s->links, &key, fresh);
+  error *e = meet(s, LINK, &key, &fresh);
+  if (fresh) add(&s->all.bytes, n->size);
+  return e;
 }
 
-static error *count_file(stats *s, const char *path, const repo_node *n) {
-  bool fresh;
-  error *e = is_counted(s, n, &fresh);
-  s->files++;
-  if (fresh) s->bytes += n->size;
-  for (size_t i = 0; s->raw && e == NULL && i < n->content_count; i++) {
-    e = meet(&s->blobs, &n->content[i], &fresh);
+static error *count_content(stats *s, const char *path, const repo_node *n) {
+  bool fresh = false;
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < n->content_count; i++) {
+    e = meet(s, REPO_DATA, &n->content[i], &fresh);
     if (e == NULL && fresh) e = count_blob(s, REPO_DATA, &n->content[i], path);
   }
   return e;
 }
 
-static error *stats_node(void *context, const repo_walk_at *at,
-                         const repo_node *n, bool *enter, uint64_t *mark) {
+static error *raw_node(void *context, const repo_walk_at *at,
+                       const repo_node *n, bool *enter, uint64_t *mark) {
   stats *s = context;
-  bool fresh = true;
-  error *e = NULL;
+  bool fresh = false;
   (void)mark;
-  if (n->type == REPO_NODE_FILE) return count_file(s, at->path, n);
-  if (n->type != REPO_NODE_DIRECTORY) {
-    s->others++;
-    return NULL;
-  }
-  s->directories++;
-  if (!s->raw || !n->has_subtree) return NULL;
-  e = meet(&s->trees, &n->subtree, &fresh);
+  if (n->type == REPO_NODE_FILE) return count_content(s, at->path, n);
+  if (n->type != REPO_NODE_DIRECTORY || !n->has_subtree) return NULL;
+  error *e = meet(s, REPO_TREE, &n->subtree, &fresh);
   if (e == NULL && fresh) e = count_blob(s, REPO_TREE, &n->subtree, at->path);
   if (!fresh) *enter = false; /* all of it was counted */
   return e;
 }
 
-static error *stats_damaged(void *context, const repo_walk_at *at, error *e) {
+static error *sum_node(void *context, const repo_walk_at *at,
+                       const repo_node *n, bool *enter, uint64_t *mark) {
+  stats *s = context;
+  sums *in = &s->sums[at->parent];
+  bool known = false;
+  if (n->type == REPO_NODE_FILE) {
+    add(&in->files, 1);
+    return count_size(s, in, n);
+  }
+  add(n->type == REPO_NODE_DIRECTORY ? &in->directories : &in->others, 1);
+  if (n->type != REPO_NODE_DIRECTORY || !n->has_subtree) return NULL;
+  error *e = find_sums(s, &n->subtree, mark, &known);
+  if (e == NULL && known) {
+    add_sums(&s->sums[at->parent], &s->sums[*mark]);
+    *enter = false;
+  }
+  return e;
+}
+
+static error *sum_leave(void *context, const repo_walk_at *at, uint64_t mark) {
+  stats *s = context;
+  s->sums[mark].is_whole = true;
+  add_sums(&s->sums[at->parent], &s->sums[mark]);
+  return NULL;
+}
+
+static error *raw_damaged(void *context, const repo_walk_at *at, error *e) {
   return repo_listing_tell(context, at->path, e);
 }
 
-static error *count_version(stats *s, const repo_snapshot *v) {
-  repo_walk w = {stats_node, NULL, stats_damaged, s};
-  bool fresh = true;
-  error *e = NULL;
-  s->versions++;
-  if (s->raw) e = meet(&s->trees, &v->tree, &fresh);
-  if (s->raw && e == NULL && fresh) e = count_blob(s, REPO_TREE, &v->tree, "/");
+/* It is told again of the next version. */
+static error *sum_damaged(void *context, const repo_walk_at *at, error *e) {
+  stats *s = context;
+  s->sums[at->parent].is_own = true;
+  return repo_listing_tell(context, at->path, e);
+}
+
+static error *count_raw(stats *s, const repo_snapshot *v) {
+  repo_walk w = {raw_node, NULL, raw_damaged, s};
+  bool fresh = false;
+  error *e = meet(s, REPO_TREE, &v->tree, &fresh);
+  if (e == NULL && fresh) e = count_blob(s, REPO_TREE, &v->tree, "/");
   if (e != NULL || !fresh) return e;
   return repo_walk_tree(s->l.blobs, &v->tree, 0, &w, &s->l.h->stop);
+}
+
+static error *count_version(stats *s, const repo_snapshot *v) {
+  repo_walk w = {sum_node, sum_leave, sum_damaged, s};
+  uint64_t number = 0;
+  bool known = false;
+  s->versions++;
+  if (s->raw) return count_raw(s, v);
+  error *e = find_sums(s, &v->tree, &number, &known);
+  if (e == NULL && !known)
+    e = repo_walk_tree(s->l.blobs, &v->tree, number, &w, &s->l.h->stop);
+  if (e != NULL) return e;
+  s->sums[number].is_whole = true;
+  add_sums(&s->all, &s->sums[number]);
+  return NULL;
 }
 
 
@@ -155,20 +203,20 @@ static error *count_version(stats *s, const repo_snapshot *v) {
 ** ---------------------------------------------------------------- */
 
 static bool put(value *m, const char *name, uint64_t n) {
-  return value_put(m, name, value_int((int64_t)n));
+  return value_put(m, name, value_int(n > INT64_MAX ? INT64_MAX : (int64_t)n));
 }
 
 static error *tell(stats *s) {
   value *m = s->l.c->output = value_map();
-  bool good =
-      m != NULL && put(m, "versions", s->versions) &&
-      (s->raw
-           ? put(m, "data_blobs", s->data) && put(m, "tree_blobs", s->tree) &&
-                 put(m, "blob_bytes", s->stored) &&
-                 put(m, "plain_bytes", s->plain)
-           : put(m, "files", s->files) &&
-                 put(m, "directories", s->directories) &&
-                 put(m, "others", s->others) && put(m, "bytes", s->bytes));
+  bool good = m != NULL && put(m, "versions", s->versions) &&
+              (s->raw ? put(m, "data_blobs", s->data) &&
+                            put(m, "tree_blobs", s->tree) &&
+                            put(m, "blob_bytes", s->stored) &&
+                            put(m, "plain_bytes", s->plain)
+                      : put(m, "files", s->all.files) &&
+                            put(m, "directories", s->all.directories) &&
+                            put(m, "others", s->all.others) &&
+                            put(m, "bytes", s->all.bytes));
   good = value_put(m, "errors", s->l.errors) && good;
   s->l.errors = NULL;
   return good ? NULL : error_no_memory();
@@ -201,11 +249,14 @@ error *repo_work_sizes(repo_call *c) {
                       "mode: \"restore-size\" or \"raw-data\" expected");
   error *e = repo_listing_lock(&s.l, c);
   if (e != NULL) return e;
-  e = repo_versions(c->r, &all, &count, &s.l.h->stop);
+  s.met = repo_id_map_new();
+  s.trees = repo_id_map_new();
+  if (s.met == NULL || s.trees == NULL) e = error_no_memory();
+  if (e == NULL) e = repo_versions(c->r, &all, &count, &s.l.h->stop);
   if (e == NULL) e = count_all(&s, all, count);
   repo_versions_free(all);
-  set_free(&s.trees);
-  set_free(&s.blobs);
-  set_free(&s.links);
+  repo_id_map_free(s.met);
+  repo_id_map_free(s.trees);
+  mem_free(s.sums);
   return repo_listing_end(&s.l, e);
 }

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "repository/budget.h"
+
 typedef struct frame {
   repo_id tree;
   repo_bytes *bytes;
@@ -21,6 +23,7 @@ typedef struct walking {
   buffer path;
   frame *frames;
   size_t depth, room;
+  repo_budget budget; /* of the trees that are open at a time */
 } walking;
 
 static repo_walk_at at_of(const walking *g, uint64_t parent, size_t depth) {
@@ -68,6 +71,12 @@ static error *push(walking *g, const repo_id *tree, uint64_t mark,
     return tell(g, repo_error(SAROS_E_DAMAGED, "a directory is in itself"));
   e = repo_blobs_load(g->blobs, REPO_TREE, tree, &f.bytes, g->stop);
   if (e != NULL) return tell(g, e);
+  e = repo_budget_take(&g->budget, f.bytes->size,
+                       "directories in one another are too large");
+  if (e != NULL) {
+    repo_bytes_free(g->blobs, f.bytes);
+    return tell(g, e);
+  }
   f.reader = repo_tree_reader_new(f.bytes->data, f.bytes->size);
   if (f.reader == NULL) {
     repo_bytes_free(g->blobs, f.bytes);
@@ -80,6 +89,7 @@ static error *push(walking *g, const repo_id *tree, uint64_t mark,
 
 static void pop(walking *g) {
   frame *f = &g->frames[--g->depth];
+  g->budget.used -= f->bytes->size;
   repo_tree_reader_free(f->reader);
   repo_bytes_free(g->blobs, f->bytes);
 }
@@ -130,7 +140,11 @@ static error *step(walking *g) {
 
 error *repo_walk_tree(repo_blobs *blobs, const repo_id *tree, uint64_t mark,
                       const repo_walk *w, const repo_stop *stop) {
-  walking g = {.blobs = blobs, .w = w, .stop = stop, .path = BUFFER_EMPTY};
+  walking g = {.blobs = blobs,
+               .w = w,
+               .stop = stop,
+               .path = BUFFER_EMPTY,
+               .budget = repo_budget_new()};
   bool entered;
   error *e = push(&g, tree, mark, &entered);
   while (e == NULL && g.depth > 0) {

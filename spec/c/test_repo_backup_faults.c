@@ -568,6 +568,78 @@ TEST(deep) {
   place_end();
 }
 
+/* Deeper than anybody could walk through it again: it is told, and the rest is
+   there, and restored. */
+TEST(too_deep) {
+  place_make();
+  put_text("src/beside", "beside");
+  int fd = open(at("src"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < 2100; i++) {
+    CHECK(mkdirat(fd, "d", 0755) == 0);
+    int below = openat(fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    close(fd);
+    fd = below;
+  }
+  close(fd);
+  repo *r = repo_made("r", 2);
+  saros_op *op = backed_up(r, ALL, SAROS_S_PARTIAL);
+  CHECK_INT(number_in(op, "failed"), 1);
+  CHECK_INT(number_in(op, "dirs_new"), 2048);
+  const value *errors = value_get(op_output(op), "errors");
+  CHECK(errors != NULL && errors->count == 1);
+  const char *says = value_chars(
+      value_get(
+          errors != NULL && errors->count > 0 ? errors->as.items[0] : NULL,
+          "message"),
+      "");
+  CHECK(strstr(says, "nested more than") != NULL);
+  saros_op_unref(op);
+  value *o = options_of("{\"target\":\"@/tmp/out\",\"dry_run\":true}");
+  uint32_t why = 0;
+  op = repo_call_begin(r, repo_work_find("restore"), o, NULL, &why);
+  CHECK(saros_op_wait(op, GATE_BOUND_MS));
+  CHECK_INT(saros_op_code(op), 0);
+  saros_op_unref(op);
+  repo_unref(r);
+  CHECK(run_shell(NULL, "rm -rf %s", at("src/d"))); /* not with an fd each */
+  place_end();
+}
+
+/* Of a directory whose list of names is too long to be read again it is told
+   that it is not there; what is beside it is. */
+TEST(too_wide) {
+  place_make();
+  make_directory("src/wide");
+  make_directory("src/wide/below");
+  put_text("src/beside", "beside");
+  for (int i = 0; i < 100; i++) {
+    char name[40];
+    snprintf(name, sizeof name, "src/wide/%d", i);
+    put_text(name, name);
+  }
+  repo *r = repo_made("r", 2);
+  repo_backup_tree_test = 20000;
+  for (int again = 0; again < 2; again++) {
+    saros_op *op = backed_up(r, ALL, SAROS_S_PARTIAL);
+    CHECK_INT(number_in(op, "failed"), 1);
+    const value *errors = value_get(op_output(op), "errors");
+    CHECK(errors != NULL && errors->count == 1);
+    const value *first =
+        errors != NULL && errors->count > 0 ? errors->as.items[0] : NULL;
+    CHECK_TEXT(value_chars(value_get(first, "path"), ""), at("src/wide"));
+    CHECK(strstr(value_chars(value_get(first, "message"), ""),
+                 "too many names in it: 101") != NULL);
+    saros_op_unref(op);
+  }
+  repo_backup_tree_test = 0;
+  saros_op *op = backed_up(r, ALL, 0);
+  CHECK_INT(number_in(op, "data_blobs"), 0);
+  saros_op_unref(op);
+  if (has_restic()) CHECK(restic_checks("r"));
+  repo_unref(r);
+  place_end();
+}
+
 TEST(wide) {
   place_make();
   int fd = open(at("src"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -613,6 +685,8 @@ int main(int argc, char **argv) {
   GATE_RUN(no_memory_to_tell);
   GATE_RUN(leaves_nothing);
   GATE_RUN(deep);
+  GATE_RUN(too_deep);
+  GATE_RUN(too_wide);
   GATE_RUN(wide);
   return check_end();
 }

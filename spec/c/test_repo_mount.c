@@ -7,7 +7,7 @@
 #include <sys/statfs.h>
 
 #include "backup_case.h"
-#include "restore_case.h"
+#include "hostile_case.h"
 
 static char seen_at[200]; /* the version's own src, below the mount */
 
@@ -377,6 +377,57 @@ TEST(what_cannot_be_is_said) {
   end_mount_place();
 }
 
+/* Forty directories with 2^40 paths: what is asked for is there, and no more. A
+   name that is none is an error of the directory that has it. */
+TEST(more_paths_than_anybody_can_count) {
+  NEED_FUSE;
+  char nodes[1000], path[200];
+  begin_mount_place();
+  repo *r = repo_made("r", 2);
+  repo_id hello = put_blob(r, REPO_DATA, "hello", 5);
+  many m = many_begin(r);
+  snprintf(nodes, sizeof nodes,
+           "{'name':'f','type':'file','mode':420," NODE_REST
+           ",'size':5,'content':['%s']}",
+           id_text(hello));
+  repo_id tree = many_levels(&m, many_tree(&m, nodes), 40, 2);
+  snprintf(nodes, sizeof nodes,
+           "{'name':'../x','type':'file','mode':420," NODE_REST
+           ",'size':5,'content':['%s']}",
+           id_text(hello));
+  repo_id bad = many_tree(&m, nodes);
+  snprintf(nodes, sizeof nodes, DIRECTORY_NODE("a") "," DIRECTORY_NODE("d"),
+           id_text(tree), id_text(bad));
+  repo_id top = many_tree(&m, nodes);
+  many_end(&m);
+  put_version(r, top);
+  saros_op *op = mount_begun(r);
+  uint64_t seed = 1;
+  for (int i = 0; i < 20; i++) {
+    size_t n = (size_t)snprintf(path, sizeof path, "mnt/snapshots/latest/a");
+    for (int level = 0; level < 40; level++)
+      n += (size_t)snprintf(path + n, sizeof path - n, "/%c",
+                            gate_random(&seed) & 1 ? 'a' : 'b');
+    snprintf(path + n, sizeof path - n, "/f");
+    char bytes[10];
+    int fd = open(at(path), O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, bytes, sizeof bytes) == 5 &&
+          memcmp(bytes, "hello", 5) == 0);
+    if (fd >= 0) close(fd);
+  }
+  check_names("snapshots/latest/a/b/a", "a b ");
+  DIR *d = opendir(at("mnt/snapshots/latest/d"));
+  errno = 0;
+  CHECK(d != NULL);
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+    CHECK(strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+  CHECK_INT(errno, EIO);
+  if (d != NULL) closedir(d);
+  unmounted(op);
+  repo_unref(r);
+  end_mount_place();
+}
+
 int main(int argc, char **argv) {
   store_engine();
   if (argc == 3 && strcmp(argv[1], "--child") == 0) return be_child(argv[2]);
@@ -390,5 +441,6 @@ int main(int argc, char **argv) {
   GATE_RUN(it_may_be_cancelled_at_any_moment);
   GATE_RUN(a_kill_leaves_nothing_mounted);
   GATE_RUN(what_cannot_be_is_said);
+  GATE_RUN(more_paths_than_anybody_can_count);
   return check_end();
 }
