@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "repository/key_parts.h"
+#include "repository/secret.h"
 
 
 void repo_key_file_clear(repo_key_file *file) {
@@ -264,6 +265,7 @@ error *repo_key_file_seal(repo_key_file *file, const repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
+  repo_wipe_traces();
   return e;
 }
 
@@ -289,5 +291,6 @@ error *repo_key_file_open(const repo_key_file *file, repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
+  repo_wipe_traces();
   return e;
 }
