@@ -15,6 +15,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/traces.h"
 #include "repository/aes.h"
 #include "repository/openssl.h"
 #include "repository/secret.h"
@@ -65,7 +66,7 @@ static bool set_up(repo_sealer *s, const repo_openssl *o, const repo_key *key) {
   x->here = true;
   s->mac = EVP_MAC_CTX_new(o->poly1305);
   bool good = s->mac != NULL && repo_aes_open(&s->aes, &x->aes);
-  repo_wipe_traces();
+  traces_wipe();
   return good;
 }
 
@@ -164,7 +165,7 @@ static void end(repo_sealer *s, bool good) {
   uint8_t nobodys[REPO_TAG];
   if (!good) (void)take_tag(s, nobodys);
   s->aes.form->end(&s->aes);
-  repo_wipe_blob_traces();
+  traces_wipe_few();
 }
 
 

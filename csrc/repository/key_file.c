@@ -5,8 +5,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/traces.h"
 #include "repository/key_parts.h"
-#include "repository/secret.h"
 
 
 void repo_key_file_clear(repo_key_file *file) {
@@ -265,7 +265,7 @@ error *repo_key_file_seal(repo_key_file *file, const repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
-  repo_wipe_traces();
+  traces_wipe();
   return e;
 }
 
@@ -291,6 +291,6 @@ error *repo_key_file_open(const repo_key_file *file, repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
-  repo_wipe_traces();
+  traces_wipe();
   return e;
 }

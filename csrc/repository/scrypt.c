@@ -6,9 +6,9 @@
 #include <openssl/evp.h>
 #include <time.h>
 
+#include "base/traces.h"
 #include "repository/crypto.h"
 #include "repository/key.h"
-#include "repository/secret.h"
 
 /* Of memory in bytes, and of work: N·r·p is 2^21 for half a second. */
 #define MEMORY_MOST ((uint64_t)512 << 20)
@@ -41,7 +41,7 @@ error *repo_scrypt(const char *password, size_t size, const uint8_t salt[64],
   int done = EVP_PBE_scrypt(password != NULL ? password : "", size, salt, 64, n,
                             r, p, memory_of(n, r, p) + 4096, out, 64);
   ERR_pop_to_mark();
-  repo_wipe_traces(); /* what it hashed last lies there yet */
+  traces_wipe(); /* what it hashed last lies there yet */
   if (done == 1) return NULL;
   return repo_error(SAROS_E_OUTOFMEMORY,
                     "scrypt needs %llu MiB of memory, and did not get them",

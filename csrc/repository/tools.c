@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "repository/secret.h"
+#include "base/traces.h"
 #include "repository/unpacked.h"
 
 struct repo_tools {
@@ -24,7 +24,7 @@ repo_tools *repo_tools_new(const repo_key *key, unsigned version) {
     return NULL;
   }
   *t->key = *key;
-  repo_wipe_traces();
+  traces_wipe();
   t->version = version;
   pthread_mutex_init(&t->lock, NULL);
   return t;

@@ -10,8 +10,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -19,6 +21,13 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "gate.h"
+
+#define MEMORY_NOT_HERE                                              \
+  do {                                                               \
+    if (getenv("SAROS_SANITIZER") != NULL || GATE_ASAN || GATE_TSAN) \
+      SKIP("the memory is the sanitizer's, and there is too much");  \
+  } while (0)
 
 /* What is looked for: 8 to 64 bytes each, and how often it was seen. */
 typedef struct memory_needle {
@@ -180,6 +189,60 @@ static inline bool memory_of_threads(memory_look *l, pid_t pid) {
       good = memory_of_thread(l, atoi(e->d_name)) && good;
   if (d != NULL) closedir(d);
   return good && d != NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** Whom to look at
+** ---------------------------------------------------------------- */
+
+/* A child that does what it is told: begun before there are threads. */
+typedef struct actor {
+  pid_t pid;
+  int to, from;
+} actor;
+
+static inline void actor_loop(int (*act)(char command), int in, int out) {
+  char command;
+  while (read(in, &command, 1) == 1) {
+    check_bad = 0;
+    int answer = act(command);
+    if (check_bad > 0) answer = -1;
+    if (write(out, &answer, sizeof answer) != sizeof answer) break;
+  }
+  fflush(stdout);
+  _exit(0);
+}
+
+static inline actor actor_begin(int (*act)(char command)) {
+  int in[2] = {-1, -1}, out[2] = {-1, -1};
+  CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
+  fflush(stdout);
+  actor a = {fork(), in[1], out[0]};
+  if (a.pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(in[1]);
+    close(out[0]);
+    actor_loop(act, in[0], out[1]);
+  }
+  close(in[0]);
+  close(out[1]);
+  return a;
+}
+
+/* What it answers; -1: a check of its own has failed, or it is dead. */
+static inline int actor_do(const actor *a, char command) {
+  int answer = -1;
+  if (write(a->to, &command, 1) != 1) return -1;
+  if (read(a->from, &answer, sizeof answer) != sizeof answer) return -1;
+  return answer;
+}
+
+static inline void actor_end(actor *a) {
+  close(a->to);
+  close(a->from);
+  kill(a->pid, SIGKILL);
+  waitpid(a->pid, NULL, 0);
 }
 
 #endif

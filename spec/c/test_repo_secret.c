@@ -5,8 +5,6 @@
 **
 ** not under valgrind: it is the tool's memory that would be looked at
 */
-#include <sys/prctl.h>
-
 #include "repo_case.h" /* first: it has names of its own */
 
 #include "backup_case.h"
@@ -158,11 +156,6 @@ static void want_all(memory_look *l, const char *typed) {
 ** The child
 ** ---------------------------------------------------------------- */
 
-typedef struct actor {
-  pid_t pid;
-  int to, from;
-} actor;
-
 static repo *theirs;
 
 static void act_create(void) {
@@ -212,52 +205,14 @@ static void act_close(void) {
   theirs = NULL;
 }
 
-static void actor_loop(int in, int out) {
-  char command;
-  while (read(in, &command, 1) == 1) {
-    int answer = 0;
-    check_bad = 0;
-    switch (command) {
-      case 'o': act_create(); break;
-      case 'w': act_work(); break;
-      case 'f': answer = act_fork(); break;
-      case 'c': act_close(); break;
-    }
-    if (check_bad > 0) answer = -1;
-    if (write(out, &answer, sizeof answer) != sizeof answer) break;
+static int act(char command) {
+  switch (command) {
+    case 'o': act_create(); break;
+    case 'w': act_work(); break;
+    case 'f': return act_fork();
+    case 'c': act_close(); break;
   }
-  fflush(stdout);
-  _exit(0);
-}
-
-static actor actor_begin(void) {
-  int in[2] = {-1, -1}, out[2] = {-1, -1};
-  CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
-  fflush(stdout);
-  actor a = {fork(), in[1], out[0]};
-  if (a.pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    close(in[1]);
-    close(out[0]);
-    actor_loop(in[0], out[1]);
-  }
-  close(in[0]);
-  close(out[1]);
-  return a;
-}
-
-static int actor_do(const actor *a, char command) {
-  int answer = -1;
-  if (write(a->to, &command, 1) != 1) return -1;
-  if (read(a->from, &answer, sizeof answer) != sizeof answer) return -1;
-  return answer;
-}
-
-static void actor_end(actor *a) {
-  close(a->to);
-  close(a->from);
-  kill(a->pid, SIGKILL);
-  waitpid(a->pid, NULL, 0);
+  return 0;
 }
 
 
@@ -273,7 +228,7 @@ static actor open_one(memory_look *l) {
   put_random("src/large", 1, 3 << 20);
   put_random("src/middle", 2, 70000);
   put_text("src/small", "small");
-  actor a = actor_begin();
+  actor a = actor_begin(act);
   CHECK_GOOD(repo_random(bytes, sizeof bytes));
   for (size_t i = 0; i < 16; i++)
     snprintf(text + 2 * i, 3, "%02x", (unsigned)bytes[i]);
@@ -307,12 +262,6 @@ static void look_at_rest(memory_look *l, const actor *a) {
   CHECK_INT(memory_seen(l, NULL), 0);
 }
 
-#define NOT_HERE                                                     \
-  do {                                                               \
-    if (getenv("SAROS_SANITIZER") != NULL || GATE_ASAN || GATE_TSAN) \
-      SKIP("the memory is the sanitizer's, and there is too much");  \
-  } while (0)
-
 /* Opened, and after it was worked with. */
 static void at_rest(void) {
   memory_look l = {0};
@@ -331,7 +280,7 @@ static void at_rest(void) {
 }
 
 TEST(at_rest_no_key_is_in_memory) {
-  NOT_HERE;
+  MEMORY_NOT_HERE;
   size_t count;
   const repo_aes_form *forms = repo_aes_forms(&count);
   for (size_t i = 0; i < count; i++) {
@@ -342,7 +291,7 @@ TEST(at_rest_no_key_is_in_memory) {
 }
 
 TEST(after_closing_no_key_is_anywhere) {
-  NOT_HERE;
+  MEMORY_NOT_HERE;
   memory_look l = {0};
   actor a = open_one(&l);
   CHECK_INT(actor_do(&a, 'w'), 0);
@@ -356,7 +305,7 @@ TEST(after_closing_no_key_is_anywhere) {
 }
 
 TEST(a_child_of_fork_has_no_key) {
-  NOT_HERE;
+  MEMORY_NOT_HERE;
   memory_look l = {0};
   actor a = open_one(&l);
   CHECK_INT(actor_do(&a, 'w'), 0);
@@ -371,7 +320,7 @@ TEST(a_child_of_fork_has_no_key) {
 
 /* As a debugger writes it: what the kernel would write, and where we want. */
 TEST(a_core_dump_has_no_key) {
-  NOT_HERE;
+  MEMORY_NOT_HERE;
   if (system("command -v gcore >/dev/null 2>&1") != 0)
     SKIP("there is no gcore here (gdb)");
   memory_look l = {0};
