@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/traces.h"
 #include "http/http_parts.h"
 
 /* The order: turn, then lock. */
@@ -35,10 +36,6 @@ uint64_t http_clock(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-void http_wipe(void *bytes, size_t size) {
-  explicit_bzero(bytes, size);
 }
 
 /* ------------------------------------------------------------------
@@ -105,7 +102,7 @@ static void in_child(void) {
 static void prepare(void) {
   /* What OpenSSL does at exit it would do while our thread runs. */
   OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
-  usable = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK &&
+  usable = http_wipe_begin() &&
            pthread_atfork(before_fork, in_parent, in_child) == 0;
 }
 
@@ -211,7 +208,18 @@ bool http_door_leave(http_loop *l, bool *more) {
   return leave;
 }
 
+/* Who waits for it shall find nothing of its secrets left, whoever lets go of
+   it last. */
+static void forget_secrets(http_request *r) {
+  for (size_t i = 0; r->fields != NULL && i < r->ask.field_count; i++) {
+    char *text = (char *)(uintptr_t)r->fields[i].value;
+    if (text != NULL) http_wipe(text, strlen(text));
+  }
+  traces_wipe_few();
+}
+
 void http_door_over(http_request *r) {
+  forget_secrets(r);
   pthread_mutex_lock(&lock);
   r->over = true;
   r->loop->requests--;

@@ -5,7 +5,7 @@
 ** door (any thread), loop.c the thread, gate.c how many go to one host at
 ** once, carry.c the libcurl part of one request, head.c reads an answer's
 ** header and holds it against what was asked, redirect.c says where to go
-** next, verdict.c what came of it.
+** next, verdict.c what came of it, wipe.c what is left in libcurl's memory.
 **
 ** HTTP/1.1. Nothing is retried here but what was sent into a connection that
 ** the server had already given up. No time limit but for stalls: bytes in a
@@ -55,7 +55,8 @@ typedef enum http_flow {
 } http_flow;
 
 /* One line of a header. A secret one goes to no other origin than the first,
-   and is wiped; Authorization, Cookie and x-amz-* always are. */
+   and is wiped (within libcurl, too, unless the host initialised it before);
+   Authorization, Cookie and x-amz-* always are. */
 typedef struct http_field {
   const char *name, *value;
   bool secret;

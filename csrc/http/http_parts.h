@@ -196,6 +196,9 @@ bool http_door_leave(http_loop *l, bool *more);
 /* `done` has returned: the loop's reference goes. */
 void http_door_over(http_request *r);
 
+/* wipe.c: initialises libcurl. */
+bool http_wipe_begin(void);
+
 /* Our sockets, which a forked child closes. In a turn. */
 curl_socket_t http_socket_open(void *context, curlsocktype purpose,
                                struct curl_sockaddr *address);

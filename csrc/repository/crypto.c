@@ -2,6 +2,11 @@
 ** crypto: sealing. The counter's first value is the IV; the one-time key of
 ** Poly1305 is r and the IV, encrypted once; so the tag binds the IV although
 ** it is taken of the ciphertext alone.
+**
+** Keys rest in secret memory alone. OpenSSL's Poly1305 has r while it works,
+** and wipes it with the end of the tag; what it and we leave on the stack and
+*in
+** registers is wiped behind every call.
 */
 #include "repository/crypto.h"
 
@@ -10,6 +15,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/traces.h"
+#include "repository/aes.h"
 #include "repository/openssl.h"
 #include "repository/secret.h"
 
@@ -19,15 +26,16 @@ enum { PIECE = 32 << 10, IVS = 64 };
 
 /* In memory of its own. In a child of fork all of it is zero. */
 typedef struct secrets {
-  bool here;            /* false: this is a child */
+  repo_aes_keys aes;
   uint8_t one_time[32]; /* r, then s */
+  bool here;            /* false: this is a child */
   unsigned left;
   uint8_t ivs[IVS][REPO_IV]; /* the last `left` of them are not used yet */
 } secrets;
 
 struct repo_sealer {
-  EVP_CIPHER_CTX *ctr, *ecb; /* with their keys: only the IV is set again */
-  EVP_MAC_CTX *mac;
+  repo_aes aes;
+  EVP_MAC_CTX *mac; /* without a key, but between begin and end */
   secrets *secret;
   bool many; /* IVs may wait here, since a child of fork would not see them */
 };
@@ -51,13 +59,15 @@ bool repo_key_is_valid(const repo_key *key) {
 
 
 static bool set_up(repo_sealer *s, const repo_openssl *o, const repo_key *key) {
-  s->ctr = EVP_CIPHER_CTX_new();
-  s->ecb = EVP_CIPHER_CTX_new();
+  secrets *x = s->secret;
+  memcpy(x->one_time, key->r, sizeof key->r);
+  memcpy(x->aes.big, key->encrypt, sizeof key->encrypt);
+  memcpy(x->aes.small, key->k, sizeof key->k);
+  x->here = true;
   s->mac = EVP_MAC_CTX_new(o->poly1305);
-  return s->ctr != NULL && s->ecb != NULL && s->mac != NULL &&
-         EVP_EncryptInit_ex2(s->ctr, o->ctr, key->encrypt, NULL, NULL) &&
-         EVP_EncryptInit_ex2(s->ecb, o->ecb, key->k, NULL, NULL) &&
-         EVP_CIPHER_CTX_set_padding(s->ecb, 0);
+  bool good = s->mac != NULL && repo_aes_open(&s->aes, &x->aes);
+  traces_wipe();
+  return good;
 }
 
 
@@ -85,16 +95,13 @@ repo_sealer *repo_sealer_new(const repo_key *key, error **e) {
     *e = error_no_memory();
     return NULL;
   }
-  s->secret->here = true;
-  memcpy(s->secret->one_time, key->r, sizeof key->r);
   return s;
 }
 
 
 void repo_sealer_free(repo_sealer *s) {
   if (s == NULL) return;
-  EVP_CIPHER_CTX_free(s->ctr); /* these wipe what they have */
-  EVP_CIPHER_CTX_free(s->ecb);
+  repo_aes_close(&s->aes);
   EVP_MAC_CTX_free(s->mac);
   repo_secret_free(s->secret, sizeof *s->secret);
   mem_free(s);
@@ -140,17 +147,25 @@ static error *take_iv(repo_sealer *s, uint8_t iv[REPO_IV]) {
 
 /* Sets the IV, for the cipher and for the tag. */
 static bool begin(repo_sealer *s, const uint8_t iv[REPO_IV]) {
-  int size;
   uint8_t *one_time = s->secret->one_time;
-  return EVP_EncryptUpdate(s->ecb, one_time + 16, &size, iv, REPO_IV) &&
-         size == REPO_IV &&
-         EVP_MAC_init(s->mac, one_time, sizeof s->secret->one_time, NULL);
+  return s->aes.form->block(&s->aes, iv, one_time + 16) &&
+         EVP_MAC_init(s->mac, one_time, sizeof s->secret->one_time, NULL) &&
+         s->aes.form->begin(&s->aes, iv);
 }
 
 
-static bool end(repo_sealer *s, uint8_t tag[REPO_TAG]) {
+static bool take_tag(repo_sealer *s, uint8_t tag[REPO_TAG]) {
   size_t size;
   return EVP_MAC_final(s->mac, tag, &size, REPO_TAG) && size == REPO_TAG;
+}
+
+
+/* The tag was taken, or is wanted by nobody: to take it wipes the key. */
+static void end(repo_sealer *s, bool good) {
+  uint8_t nobodys[REPO_TAG];
+  if (!good) (void)take_tag(s, nobodys);
+  s->aes.form->end(&s->aes);
+  traces_wipe_few();
 }
 
 
@@ -160,14 +175,11 @@ static size_t least(size_t a, size_t b) {
 
 
 /* Encrypts and hashes what comes out, piece by piece. */
-static bool encrypt(repo_sealer *s, const uint8_t iv[REPO_IV],
-                    const uint8_t *plain, size_t size, uint8_t *out) {
-  if (!EVP_EncryptInit_ex2(s->ctr, NULL, NULL, iv, NULL)) return false;
+static bool encrypt(repo_sealer *s, const uint8_t *plain, size_t size,
+                    uint8_t *out) {
   for (size_t done = 0, piece; done < size; done += piece) {
-    int put;
     piece = least(size - done, PIECE);
-    if (!EVP_EncryptUpdate(s->ctr, out + done, &put, plain + done,
-                           (int)piece) ||
+    if (!s->aes.form->count(&s->aes, plain + done, out + done, piece) ||
         !EVP_MAC_update(s->mac, out + done, piece))
       return false;
   }
@@ -180,8 +192,9 @@ error *repo_seal_with(repo_sealer *s, const uint8_t iv[REPO_IV],
   uint8_t *to = out;
   if (!s->secret->here) return in_a_child();
   ERR_set_mark();
-  bool good = begin(s, iv) && encrypt(s, iv, plain, size, to + REPO_IV) &&
-              end(s, to + REPO_IV + size);
+  bool good = begin(s, iv) && encrypt(s, plain, size, to + REPO_IV) &&
+              take_tag(s, to + REPO_IV + size);
+  end(s, good);
   ERR_pop_to_mark();
   memcpy(to, iv, REPO_IV);
   return good ? NULL : openssl_failed();
@@ -200,21 +213,6 @@ error *repo_seal(repo_sealer *s, const void *plain, size_t size, void *out) {
 ** Unsealing
 ** ---------------------------------------------------------------- */
 
-/* In steps, since OpenSSL counts in int. */
-static bool decrypt(repo_sealer *s, const uint8_t iv[REPO_IV],
-                    const uint8_t *from, size_t size, uint8_t *to) {
-  enum { MOST = 1 << 30 };
-  if (!EVP_EncryptInit_ex2(s->ctr, NULL, NULL, iv, NULL)) return false;
-  for (size_t done = 0, piece; done < size; done += piece) {
-    int put;
-    piece = least(size - done, MOST);
-    if (!EVP_EncryptUpdate(s->ctr, to + done, &put, from + done, (int)piece))
-      return false;
-  }
-  return true;
-}
-
-
 error *repo_unseal(repo_sealer *s, const void *sealed, size_t size,
                    void *plain) {
   const uint8_t *from = sealed;
@@ -227,11 +225,12 @@ error *repo_unseal(repo_sealer *s, const void *sealed, size_t size,
   memcpy(iv, from, REPO_IV); /* `plain` may lie over it */
   ERR_set_mark();
   bool good = begin(s, iv) && EVP_MAC_update(s->mac, from + REPO_IV, size) &&
-              end(s, tag);
+              take_tag(s, tag);
   bool same = good &&
               CRYPTO_memcmp(tag, from + REPO_IV + size, REPO_TAG) == 0 &&
               !is_zero(iv, REPO_IV);
-  if (same) good = decrypt(s, iv, from + REPO_IV, size, plain);
+  if (same) good = s->aes.form->count(&s->aes, from + REPO_IV, plain, size);
+  end(s, good);
   ERR_pop_to_mark();
   if (!good) return openssl_failed();
   if (same) return NULL;

@@ -41,7 +41,22 @@ error *repo_scrypt(const char *password, size_t size, const uint8_t salt[64],
                    uint64_t n, uint64_t r, uint64_t p, uint8_t out[64]);
 
 /* For secrets: zero at first, and again in a child of fork; locked and left
-   out of core dumps where that can be had. NULL: no memory. */
+   out of core dumps where that can be had. NULL: no memory.
+
+   What holds: while nothing is sealed, unsealed or derived, the master key, its
+   round keys, r, the password and what was made of it are here and nowhere else
+   in the process: not on the heap, in freed memory, on a stack, in a register,
+   nor in a child. Behind the last repo_unref they are not even here.
+
+   What does not: in the middle of a blob a thread has round keys in registers,
+   and OpenSSL's Poly1305 r on the ordinary heap and on the stack; a dump that
+   is taken just then has them, and so has the stack of a thread when a signal
+   handler ran there meanwhile, until the next blob. Where the processor has no
+   AES of its own OpenSSL has the round keys on the heap for as long. Registers
+   are wiped on x86 only. What the caller has is his: a string of Lua's, the
+   environment, a file. A hibernated machine writes all of it to disk, and root
+   reads it from a process that lives. And what is backed up is in ordinary
+   memory until it is sealed. */
 void *repo_secret_new(size_t size);
 void repo_secret_free(void *secret, size_t size); /* wipes it first */
 void repo_wipe(void *bytes, size_t size);

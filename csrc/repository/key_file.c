@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/traces.h"
 #include "repository/key_parts.h"
 
 
@@ -264,6 +265,7 @@ error *repo_key_file_seal(repo_key_file *file, const repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
+  traces_wipe();
   return e;
 }
 
@@ -289,5 +291,6 @@ error *repo_key_file_open(const repo_key_file *file, repo_key *master,
     repo_sealer_free(s);
   }
   repo_secret_free(d, sizeof *d);
+  traces_wipe();
   return e;
 }

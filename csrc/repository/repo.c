@@ -114,8 +114,10 @@ static error *read_options(repo *r, const value *options) {
   if (hint != NULL && !r->has_hint)
     return misused("key: the whole id of a key file expected, 64 hex digits");
   r->store = repo_store_open(r->location, r->options, &e);
-  /* There may be a password in it; the store has what it needs. */
+  /* There may be passwords in them; the store has what it needs. */
   repo_wipe(r->location, strlen(r->location));
+  repo_value_wipe(r->options);
+  r->options = NULL;
   return e;
 }
 

@@ -15,7 +15,7 @@ struct repo {
   _Atomic unsigned refs;
   unsigned generation;
   char *location;
-  value *options;        /* of the store: wiped, may have secrets */
+  value *options;        /* of the store: wiped when it has them */
   value *password_value; /* wiped when it was used */
   bool no_lock, has_hint;
   repo_id hint;

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <time.h>
 
+#include "base/traces.h"
 #include "repository/crypto.h"
 #include "repository/key.h"
 
@@ -40,6 +41,7 @@ error *repo_scrypt(const char *password, size_t size, const uint8_t salt[64],
   int done = EVP_PBE_scrypt(password != NULL ? password : "", size, salt, 64, n,
                             r, p, memory_of(n, r, p) + 4096, out, 64);
   ERR_pop_to_mark();
+  traces_wipe(); /* what it hashed last lies there yet */
   if (done == 1) return NULL;
   return repo_error(SAROS_E_OUTOFMEMORY,
                     "scrypt needs %llu MiB of memory, and did not get them",

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/traces.h"
 #include "repository/unpacked.h"
 
 struct repo_tools {
@@ -23,6 +24,7 @@ repo_tools *repo_tools_new(const repo_key *key, unsigned version) {
     return NULL;
   }
   *t->key = *key;
+  traces_wipe();
   t->version = version;
   pthread_mutex_init(&t->lock, NULL);
   return t;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "repository/repo_parts.h"
 
 #define DEPTH 16
 #define ITEMS 1000000u
@@ -37,7 +38,7 @@ static value *take_list(taking *t, int index, unsigned depth) {
     bool good = value_add(list, take(t, lua_gettop(t->L), depth + 1));
     lua_pop(t->L, 1);
     if (good) continue;
-    value_free(list);
+    repo_value_wipe(list); /* there may be a password in it */
     return NULL;
   }
   return list;
@@ -59,7 +60,7 @@ static value *take_map(taking *t, int index, unsigned depth) {
     lua_pop(t->L, 1);
     if (good) continue;
     lua_pop(t->L, 1);
-    value_free(map);
+    repo_value_wipe(map);
     return NULL;
   }
   return map;

@@ -10,6 +10,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/traces.h"
+
 #define FEW 3
 #define FIRST_BACKOFF 500
 #define MOST_BACKOFF 30000
@@ -152,6 +154,7 @@ error *repo_remote_send(remote *m, http_ask *ask, const repo_piece *pieces,
     leave(m, &s);
   }
   if (copy != some) mem_free(copy);
+  traces_wipe_few(); /* it was signed, or says who asks */
   return e;
 }
 

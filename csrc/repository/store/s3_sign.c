@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/traces.h"
 #include "repository/store/s3_parts.h"
 
 const char repo_s3_empty[] =
@@ -89,6 +90,7 @@ bool repo_s3_signing_key(const char *secret, const char *day,
   repo_wipe(first, sizeof first);
   repo_wipe(a, sizeof a);
   repo_wipe(b, sizeof b);
+  traces_wipe();
   return good;
 }
 

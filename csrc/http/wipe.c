@@ -1,0 +1,52 @@
+/*
+** wipe: what libcurl frees is wiped first. A password goes through its buffers
+** and would stay in freed memory, for a core dump to find.
+**
+** libcurl has such functions once for the whole process, and takes them from
+** whoever initialises it first. If that is us, they serve the host as well: a
+** block is malloc's, as before, so that he may free it as he likes. If it is
+** him, libcurl frees as he says, and nothing is wiped that we do not see.
+*/
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/http_parts.h"
+
+void http_wipe(void *bytes, size_t size) {
+  explicit_bzero(bytes, size);
+}
+
+static void *wiped_alloc(size_t size) {
+  return malloc(size);
+}
+
+static void *wiped_zero(size_t count, size_t size) {
+  return calloc(count, size);
+}
+
+static char *wiped_copy(const char *text) {
+  return strdup(text);
+}
+
+static void wiped_free(void *block) {
+  if (block == NULL) return;
+  http_wipe(block, malloc_usable_size(block));
+  free(block);
+}
+
+/* realloc might move it, and leave the old one as it was. */
+static void *wiped_grow(void *block, size_t size) {
+  size_t had = block != NULL ? malloc_usable_size(block) : 0;
+  if (block != NULL && size <= had && size >= had / 2) return block;
+  void *other = malloc(size);
+  if (other == NULL || block == NULL) return other;
+  memcpy(other, block, size < had ? size : had);
+  wiped_free(block);
+  return other;
+}
+
+bool http_wipe_begin(void) {
+  return curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiped_alloc, wiped_free,
+                              wiped_grow, wiped_copy, wiped_zero) == CURLE_OK;
+}
