@@ -116,6 +116,33 @@ describe("what cannot be read", function()
   end)
 end)
 
+describe("what is there already", function()
+  it("a dump leaves what is no file what it is", function()
+    shared.with(function(p)
+      p.put("a", "one")
+      assert(p.repo:backup { paths = p.src }:wait())
+      local function to(name)
+        return p.repo:dump { path = p.src .. "/a", to = p.root .. name }:wait()
+      end
+      assert(os.execute(("cd '%s' && mkfifo fifo && echo old >file && "
+        .. "ln -s file link && mkdir folder"):format(p.root)))
+      assert(to "/link")
+      assert(os.execute(("test -L '%s/link'"):format(p.root)))
+      assert.equal("one", io.open(p.root .. "/file"):read "a")
+      local ok, err = to "/folder"
+      assert.is_nil(ok)
+      assert.matches("this is a directory", err.message)
+      ok, err = to "/fifo"
+      assert.is_nil(ok)
+      assert.matches("nobody reads from the fifo", err.message)
+      local reader <close> = assert(io.open(p.root .. "/fifo", "r+"))
+      assert(to "/fifo")
+      assert.equal("one", reader:read(3))
+      assert(os.execute(("test -p '%s/fifo'"):format(p.root)))
+    end)
+  end)
+end)
+
 describe("cancelling", function()
   it("a backup in the middle leaves no version, and loses nothing", function()
     shared.with(function(p)

@@ -406,7 +406,7 @@ end
 
 ---@class saros.repository.dump
 ---@field path? string a file, or a directory, which becomes a tar archive; without it all of the version
----@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece
+---@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece. A path that is a device or a fifo is written to, and stays what it is
 ---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
 ---@field host? string what "latest" means: only this host's
 ---@field tags? string|string[] only those with all of these tags
