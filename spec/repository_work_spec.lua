@@ -117,6 +117,25 @@ describe("what cannot be read", function()
 end)
 
 describe("what is there already", function()
+  it("a restore gives nobody what has another name elsewhere", function()
+    if io.popen "id -u":read "l" ~= "0" then return pending "only root gives" end
+    shared.with(function(p)
+      p.put("a", "same")
+      assert(os.execute(("cd '%s' && ln a b && chown 65534 a && chmod 666 a")
+        :format(p.src)))
+      assert(p.repo:backup { paths = p.src }:wait())
+      local o = { target = p.root .. "/out", version = "latest:" .. p.src }
+      assert(p.repo:restore(o):wait())
+      assert.equal(2, assert(p.repo:restore(o):wait()).unchanged)
+      assert(os.execute(("cd '%s' && printf same >victim && chmod 600 victim "
+        .. "&& ln -f victim out/a"):format(p.root)))
+      local r = assert(p.repo:restore(o):wait())
+      assert.equal(0, #r.errors)
+      assert(os.execute(("cd '%s' && test \"$(stat -c %%u:%%a:%%h victim)\" "
+        .. "= 0:600:1 && test out/a -ef out/b"):format(p.root)))
+    end)
+  end)
+
   it("a dump leaves what is no file what it is", function()
     shared.with(function(p)
       p.put("a", "one")
