@@ -136,6 +136,15 @@ describe("what is there already", function()
     end)
   end)
 
+  it("a restore with an empty list of patterns is whole", function()
+    shared.with(function(p)
+      shared.fill(p)
+      assert(p.repo:backup { paths = p.src }:wait())
+      assert.equal(3, assert(p.repo:restore { target = p.root .. "/out",
+        include = {}, exclude = {} }:wait()).files)
+    end)
+  end)
+
   it("a dump leaves what is no file what it is", function()
     shared.with(function(p)
       p.put("a", "one")
