@@ -833,6 +833,7 @@ end
 function handle:mount(options)
   options = check("repo:mount", options, with { at = "string",
     allow_other = "boolean", name = "string" })
+  need("repo:mount", options, "at", "the directory to mount at, which is there")
   local op = self:_call("mount", without_name(options), options.name)
   local progress = op:progress()
   while op:status().phase ~= "mounted" do
