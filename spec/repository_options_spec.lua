@@ -546,6 +546,11 @@ describe("what is wrong is told", function()
       end)
       assert.matches("limit_upload: bytes a second expected", err.message)
       err = shared.raised(function()
+        repository.open { location = p.root .. "/r", password = "x",
+          object_lock = { mode = "COMPLIANCE", days = 7 } }
+      end)
+      assert.matches("object_lock: only an S3 server", err.message)
+      err = shared.raised(function()
         repository.open { location = p.root .. "/r",
           password = { file = p.root .. "/none" } }
       end)
