@@ -70,13 +70,21 @@ describe("a mounted repository", function()
     assert.equal(0, mount:status().versions)
   end)
 
+  it("is alone at its place", function()
+    local mount <close> = assert(repo:mount { at = at })
+    local op, err = repo:mount { at = at }
+    assert.is_nil(op)
+    assert.matches("mounted there already", err.message)
+    mount:close()
+    assert.is_falsy(is_mounted())
+  end)
+
   it("says why it cannot be", function()
     local op, err = repo:mount { at = place .. "/none" }
     assert.is_nil(op)
     assert.matches("cannot be used", err.message)
-    op, err = repo:mount {}
-    assert.is_nil(op)
-    assert.equal("E_INVALIDARG", err.name)
+    assert.error_matches(function() repo:mount {} end,
+      "option 'at' is missing")
     assert.error_matches(function() repo:mount { to = at } end,
       "repo:mount has no option 'to'")
   end)

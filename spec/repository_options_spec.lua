@@ -494,6 +494,17 @@ describe("what is wrong is told", function()
       end)
       wrong("option 'version' needs mode = \"restore-size\"",
         function() local _ = repo:stats { version = "latest" } end)
+      wrong("option 'target': a text without NUL bytes expected", function()
+        local _ = repo:restore { target = p.root .. "/x\0y" }
+      end)
+      wrong("option 'paths'[2]: a text without NUL bytes expected", function()
+        local _ = repo:backup { paths = { p.root, "\0" } }
+      end)
+      wrong("a descriptor must be open", function()
+        local _ = repo:dump { to = 1 << 32 | 1 }
+      end)
+      wrong("has no option 'q'. It takes",
+        function() local _ = repo:forget { q = 7 } end)
       wrong("repo:forget has no option 'keep_dayly'; 'keep_daily' perhaps?",
         function() local _ = repo:forget { keep_dayly = 7 } end)
       wrong("repo:forget (prune) has no option 'dry'", function()
@@ -538,6 +549,11 @@ describe("what is wrong is told", function()
         repository.open { location = p.root .. "/r", limit_upload = "fast" }
       end)
       assert.matches("limit_upload: bytes a second expected", err.message)
+      err = shared.raised(function()
+        repository.open { location = p.root .. "/r", password = "x",
+          object_lock = { mode = "COMPLIANCE", days = 7 } }
+      end)
+      assert.matches("object_lock: only an S3 server", err.message)
       err = shared.raised(function()
         repository.open { location = p.root .. "/r",
           password = { file = p.root .. "/none" } }

@@ -116,6 +116,61 @@ describe("what cannot be read", function()
   end)
 end)
 
+describe("what is there already", function()
+  it("a restore gives nobody what has another name elsewhere", function()
+    if io.popen "id -u":read "l" ~= "0" then return pending "only root gives" end
+    shared.with(function(p)
+      p.put("a", "same")
+      assert(os.execute(("cd '%s' && ln a b && chown 65534 a && chmod 666 a")
+        :format(p.src)))
+      assert(p.repo:backup { paths = p.src }:wait())
+      local o = { target = p.root .. "/out", version = "latest:" .. p.src }
+      assert(p.repo:restore(o):wait())
+      assert.equal(2, assert(p.repo:restore(o):wait()).unchanged)
+      assert(os.execute(("cd '%s' && printf same >victim && chmod 600 victim "
+        .. "&& ln -f victim out/a"):format(p.root)))
+      local r = assert(p.repo:restore(o):wait())
+      assert.equal(0, #r.errors)
+      assert(os.execute(("cd '%s' && test \"$(stat -c %%u:%%a:%%h victim)\" "
+        .. "= 0:600:1 && test out/a -ef out/b"):format(p.root)))
+    end)
+  end)
+
+  it("a restore with an empty list of patterns is whole", function()
+    shared.with(function(p)
+      shared.fill(p)
+      assert(p.repo:backup { paths = p.src }:wait())
+      assert.equal(3, assert(p.repo:restore { target = p.root .. "/out",
+        include = {}, exclude = {} }:wait()).files)
+    end)
+  end)
+
+  it("a dump leaves what is no file what it is", function()
+    shared.with(function(p)
+      p.put("a", "one")
+      assert(p.repo:backup { paths = p.src }:wait())
+      local function to(name)
+        return p.repo:dump { path = p.src .. "/a", to = p.root .. name }:wait()
+      end
+      assert(os.execute(("cd '%s' && mkfifo fifo && echo old >file && "
+        .. "ln -s file link && mkdir folder"):format(p.root)))
+      assert(to "/link")
+      assert(os.execute(("test -L '%s/link'"):format(p.root)))
+      assert.equal("one", io.open(p.root .. "/file"):read "a")
+      local ok, err = to "/folder"
+      assert.is_nil(ok)
+      assert.matches("this is a directory", err.message)
+      ok, err = to "/fifo"
+      assert.is_nil(ok)
+      assert.matches("nobody reads from the fifo", err.message)
+      local reader <close> = assert(io.open(p.root .. "/fifo", "r+"))
+      assert(to "/fifo")
+      assert.equal("one", reader:read(3))
+      assert(os.execute(("test -p '%s/fifo'"):format(p.root)))
+    end)
+  end)
+end)
+
 describe("cancelling", function()
   it("a backup in the middle leaves no version, and loses nothing", function()
     shared.with(function(p)

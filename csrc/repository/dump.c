@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -96,47 +97,81 @@ error *repo_dump_size(dump *d, const repo_node *n, uint64_t *size) {
 ** Where to
 ** ---------------------------------------------------------------- */
 
-/* A file is made beside its place, and is there when it is whole. */
+/* A file is made beside its place, and is there when it is whole. What is no
+   file (a device, a fifo, whatever /dev/stdout is) is written to itself: it is
+   not ours to replace. */
 typedef struct place {
-  const char *path; /* NULL: the caller's own descriptor */
+  char *path; /* with no link at its end; NULL: not to be replaced */
   char *half;
 } place;
 
-static error *open_place(dump *d, place *to) {
-  const value *o = d->l.c->options;
+/* A pipe may make a writer wait, and then nobody could cancel it. */
+static error *use(dump *d, int fd) {
   struct stat st;
-  const repo_call *c = d->l.c;
-  int64_t fd = c->stream_count > 0 ? c->streams[0].fd
-                                   : value_integer(value_get(o, "fd"), -1);
-  to->path = value_chars(value_get(o, "target"), NULL);
-  if ((to->path != NULL) == (fd >= 0))
-    return repo_error(SAROS_E_INVALIDARG,
-                      "where to? Give a path as `target`, or an `fd`");
-  if (to->path != NULL) {
-    buffer b = BUFFER_EMPTY;
-    uint8_t random[6];
-    error *e = repo_random(random, sizeof random);
-    buffer_text(&b, to->path);
-    buffer_text(&b, ".saros-");
-    for (size_t i = 0; i < sizeof random; i++)
-      buffer_format(&b, "%02x", random[i]);
-    to->half = buffer_take(&b);
-    if (e != NULL) return e;
-    if (to->half == NULL) return error_no_memory();
-    d->fd = open(to->half, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (d->fd >= 0) return NULL;
-    mem_free(to->half);
-    to->half = NULL;
-    return error_of_errno(SAROS_FACADE_SAROS, errno, "cannot make", to->path);
-  }
-  d->fd = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
-  if (d->fd < 0 || fstat(d->fd, &st) != 0)
+  d->fd = fd;
+  if (fd < 0 || fstat(fd, &st) != 0)
     return error_of_errno(SAROS_FACADE_SAROS, errno,
                           "the descriptor cannot be written to", NULL);
   d->is_pipe = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
-  int flags = fcntl(d->fd, F_GETFL);
+  int flags = fcntl(fd, F_GETFL);
   d->answers = flags != -1 && (flags & O_NONBLOCK) != 0;
   return NULL;
+}
+
+/* A fifo that nobody reads is refused, not waited for. */
+static error *use_path(dump *d, const char *path) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (fd < 0)
+    return error_of_errno(
+        SAROS_FACADE_SAROS, errno,
+        errno == ENXIO ? "nobody reads from the fifo" : "cannot write to",
+        path);
+  return use(d, fd);
+}
+
+static error *make_half(dump *d, place *to) {
+  buffer b = BUFFER_EMPTY;
+  uint8_t random[6];
+  error *e = repo_random(random, sizeof random);
+  buffer_text(&b, to->path);
+  buffer_text(&b, ".saros-");
+  for (size_t i = 0; i < sizeof random; i++)
+    buffer_format(&b, "%02x", random[i]);
+  to->half = buffer_take(&b);
+  if (e != NULL) return e;
+  if (to->half == NULL) return error_no_memory();
+  d->fd = open(to->half, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (d->fd >= 0) return NULL;
+  mem_free(to->half);
+  to->half = NULL;
+  return error_of_errno(SAROS_FACADE_SAROS, errno, "cannot make", to->path);
+}
+
+static error *open_path(dump *d, place *to, const char *path) {
+  struct stat st;
+  bool there = stat(path, &st) == 0;
+  if (there && S_ISDIR(st.st_mode))
+    return error_of_errno(SAROS_FACADE_SAROS, EISDIR,
+                          "a file is dumped to, and this is a directory", path);
+  if (there && !S_ISREG(st.st_mode)) return use_path(d, path);
+  char *real = there ? realpath(path, NULL) : NULL;
+  to->path = mem_text(real != NULL ? real : path);
+  free(real);
+  return to->path != NULL ? make_half(d, to) : error_no_memory();
+}
+
+static error *open_place(dump *d, place *to) {
+  const repo_call *c = d->l.c;
+  const char *path = value_chars(value_get(c->options, "target"), NULL);
+  int64_t fd = c->stream_count > 0
+                   ? c->streams[0].fd
+                   : value_integer(value_get(c->options, "fd"), -1);
+  if ((path != NULL && *path != '\0') == (fd >= 0))
+    return repo_error(SAROS_E_INVALIDARG,
+                      "where to? Give a path, a descriptor, an open file or a "
+                      "function as `to`");
+  return path != NULL ? open_path(d, to, path)
+                      : use(d, fcntl((int)fd, F_DUPFD_CLOEXEC, 3));
 }
 
 static error *close_place(dump *d, place *to, error *e) {
@@ -147,6 +182,7 @@ static error *close_place(dump *d, place *to, error *e) {
   if (to->half != NULL && e != NULL && unlink(to->half) != 0 && errno != ENOENT)
     saros_op_cleanup_failed(d->l.c->op, to->half);
   mem_free(to->half);
+  mem_free(to->path);
   return e;
 }
 

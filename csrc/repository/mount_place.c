@@ -5,6 +5,8 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,6 +84,14 @@ static error *cannot_mount(const mount_place *p, int number) {
       p->path);
 }
 
+/* By name the kernel unmounts whatever is on top: of two at one place, the
+   first to leave would take the other away, and itself would stay. */
+static bool is_taken(const char *path, const struct stat *st) {
+  struct statfs system;
+  return st->st_ino == FUSE_ROOT_ID && statfs(path, &system) == 0 &&
+         system.f_type == FUSE_SUPER_MAGIC;
+}
+
 static error *mount_it(mount_place *p, bool allow_other) {
   struct stat st;
   char options[200];
@@ -90,6 +101,11 @@ static error *mount_it(mount_place *p, bool allow_other) {
   if (!S_ISDIR(st.st_mode))
     return error_of_errno(SAROS_FACADE_SAROS, ENOTDIR,
                           "a repository is mounted at a directory", p->path);
+  if (is_taken(p->path, &st))
+    return error_of_errno(SAROS_FACADE_SAROS, EBUSY,
+                          "a repository or the like is mounted there already; "
+                          "unmount it, or take another directory",
+                          p->path);
   p->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (p->fd < 0)
     return error_of_errno(SAROS_FACADE_SAROS, errno,

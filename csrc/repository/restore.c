@@ -251,7 +251,7 @@ static error *misused(const char *what) {
 
 /* One pattern, or a list of them. NULL when there are none. */
 static error *read_patterns(const value *v, bool fold, repo_exclude **x) {
-  if (v == NULL) return NULL;
+  if (v == NULL || (v->type != VALUE_STRING && v->count == 0)) return NULL;
   if (*x == NULL && (*x = repo_exclude_new()) == NULL) return error_no_memory();
   if (v->type == VALUE_STRING)
     return repo_exclude_pattern(*x, v->as.string.data, fold);
@@ -452,8 +452,6 @@ static void restore_end(restore *r) {
   repo_place_end(r);
   repo_plan_free(r);
   repo_blobs_free(r->blobs);
-  repo_exclude_free(r->include);
-  repo_exclude_free(r->exclude);
   value_free(r->errors);
   value_free(r->list);
   mem_free(r->open);
@@ -477,10 +475,9 @@ error *repo_work_restore(repo_call *c) {
     }
     repo_version_clear(&r.version);
     e = repo_call_let_go(c, r.h, e);
-  } else {
-    repo_exclude_free(r.include);
-    repo_exclude_free(r.exclude);
   }
+  repo_exclude_free(r.include);
+  repo_exclude_free(r.exclude);
   mem_free(r.target);
   return e;
 }

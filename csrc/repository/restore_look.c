@@ -62,12 +62,21 @@ static void same(restore *r, uint32_t i) {
   repo_restore_progress(r, r->items[i].size, i);
 }
 
-/* Its content. One that has other names is not ours alone: it is made anew,
-   unless it is to have other names. */
+/* It has other names, and is not ours alone: it is made anew. One that is to
+   have others is kept; but they may not be those that it has. So root does not
+   give it to somebody else: the other name may be another's password file. */
+bool repo_look_is_shared(const item *it, const struct stat *st) {
+  if (st->st_nlink < 2 || S_ISDIR(st->st_mode)) return false;
+  if (!it->is_linked) return true;
+  return geteuid() == 0 && (st->st_uid != it->uid || st->st_gid != it->gid ||
+                            (st->st_mode & 07777u) != (it->mode & 07777u));
+}
+
+/* Its content. */
 static void compare_files(restore *r, crew_mate *m, uint32_t i, int dir,
                           const struct stat *st) {
   const item *it = &r->items[i];
-  bool shared = st->st_nlink > 1 && !it->is_linked;
+  bool shared = repo_look_is_shared(it, st);
   bool has_some = false;
   if (r->overwrite == OVERWRITE_IF_CHANGED && !shared &&
       (uint64_t)st->st_size == it->size && compare_times(it, st) == 0) {
@@ -94,6 +103,7 @@ static void compare_others(restore *r, uint32_t i, int dir,
   const item *it = &r->items[i];
   const item_more *more = it->more;
   char target[4097];
+  if (repo_look_is_shared(it, st)) return;
   if (it->type == REPO_NODE_SYMLINK) {
     ssize_t n = readlinkat(dir, it->name, target, sizeof target);
     if (more != NULL && n >= 0 && (size_t)n == more->target_size &&

@@ -223,6 +223,8 @@ void repo_plan_free(restore *r);
 /* restore_look.c */
 /* What there is at the item's place: sets its state. */
 void repo_look_at(restore *r, crew_mate *m, uint32_t i);
+/* It has names that may be somebody else's. */
+bool repo_look_is_shared(const item *it, const struct stat *st);
 
 /* restore_place.c */
 #ifdef SAROS_TEST

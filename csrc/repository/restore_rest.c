@@ -21,13 +21,37 @@ static void tell_item(restore *r, uint32_t i, error *e) {
   mem_free(path);
 }
 
-/* Under its own name, or the one it is made under. */
+/* Under the name that it is made under. */
 static void give_metadata(restore *r, uint32_t i, int dir, const char *name) {
   unsigned lacks;
   repo_node n = repo_restore_node(&r->items[i]);
   error *e = repo_node_restore((repo_at){dir, name}, &n, &lacks);
   if (e != NULL) tell_item(r, i, e);
   repo_out_tell_lacks(r, i, lacks);
+}
+
+/* What is there already, unless it has got other names since it was looked at:
+   whose they are nobody knows. */
+static void give_same(restore *r, uint32_t i, int dir) {
+  unsigned lacks = 0;
+  struct stat st;
+  const item *it = &r->items[i];
+  repo_node n = repo_restore_node(it);
+  int fd = openat(dir, it->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &st) != 0) {
+    failed(r, i, "it cannot be opened again", errno);
+  } else if (repo_look_is_shared(it, &st)) {
+    repo_restore_failed(r, i,
+                        repo_error(SAROS_E_CHANGED,
+                                   "it has got another name meanwhile, and was "
+                                   "left alone; restore it again"));
+  } else {
+    error *e = repo_node_restore((repo_at){fd, NULL}, &n, &lacks);
+    if (e != NULL) tell_item(r, i, e);
+    repo_out_tell_lacks(r, i, lacks);
+    atomic_fetch_add(&r->same, 1);
+  }
+  if (fd >= 0) close(fd);
 }
 
 /* Moves it into its place; false when it was told. */
@@ -74,8 +98,7 @@ void repo_rest_item(restore *r, crew_mate *m, uint32_t i) {
   } else if (planned) {
     make(r, i, dir);
   } else {
-    give_metadata(r, i, dir, it->name);
-    atomic_fetch_add(&r->same, 1);
+    give_same(r, i, dir);
   }
   repo_restore_progress(r, 0, i);
 }

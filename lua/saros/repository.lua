@@ -65,7 +65,7 @@ local repository = {}
 
 -- By what they are, as arguments.check takes them.
 local known = {
-  location = "string", password = "string|table", key = "string",
+  location = "string", password = "bytes|table", key = "string",
   retry_lock = "number", no_lock = "boolean", version = "integer",
   access_key = "string", secret_key = "string", session_token = "string",
   region = "string", cacert = "string", connections = "integer",
@@ -81,6 +81,13 @@ local function result(op)
   local value, err = op:wait()
   if value == nil then error(err, 0) end
   return value
+end
+
+-- What is wrong is raised in the script's line: this one is called last.
+local function call(self, work, given, name, streams, other)
+  local good, op = pcall(self._call, self, work, given, name, streams, other)
+  if good then return op end
+  error(op, 2)
 end
 
 local function begin(work, what, options)
@@ -179,7 +186,7 @@ function handle:keys() return print_out.keys(result(self:_call "keys")) end
 ---@return saros.operation op its result: the id of the new key file
 function handle:add_key(options)
   options = check("repo:add_key", options,
-    { password = "string|table", name = "string" })
+    { password = "bytes|table", name = "string" })
   need("repo:add_key", options, "password", "the new one")
   return self:_call("add_key", { password = options.password }, options.name)
 end
@@ -202,7 +209,7 @@ end
 ---@return saros.operation op its result: the id of the new key file
 function handle:change_password(options)
   options = check("repo:change_password", options,
-    { password = "string|table", name = "string" })
+    { password = "bytes|table", name = "string" })
   need("repo:change_password", options, "password", "the new one")
   return self:_call("change_password", { password = options.password },
     options.name)
@@ -406,7 +413,7 @@ end
 
 ---@class saros.repository.dump
 ---@field path? string a file, or a directory, which becomes a tar archive; without it all of the version
----@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece
+---@field to string|integer|file*|fun(piece: string) a path, a descriptor, an open file, or a function that is called with each piece. A path that is a device or a fifo is written to, and stays what it is
 ---@field version? string "latest" (the default), the beginning of an id, or one of them with a folder
 ---@field host? string what "latest" means: only this host's
 ---@field tags? string|string[] only those with all of these tags
@@ -456,7 +463,7 @@ function handle:dump(options)
     return self:_call("dump", given, options.name)
   end
   -- It has a descriptor of its own: the caller's may be closed at any time.
-  return self:_call("dump", given, options.name, { to })
+  return call(self, "dump", given, options.name, { to })
 end
 
 ---@class saros.repository.source
@@ -550,7 +557,7 @@ function handle:backup(options)
     error("repo:backup: say what to back up: paths = { \"/srv\" }, or "
       .. "sources with shadows and streams", 2)
   end
-  return self:_call("backup", given, options.name, streams)
+  return call(self, "backup", given, options.name, streams)
 end
 
 ---@class saros.repository.check
@@ -745,7 +752,7 @@ function handle:copy(options)
   need("repo:copy", options, "to", "a repository expected, which is open")
   local given = without_name(options)
   given.to = nil
-  return self:_call("copy", given, options.name, nil, options.to)
+  return call(self, "copy", given, options.name, nil, options.to)
 end
 
 ---@class saros.repository.repair
@@ -833,6 +840,7 @@ end
 function handle:mount(options)
   options = check("repo:mount", options, with { at = "string",
     allow_other = "boolean", name = "string" })
+  need("repo:mount", options, "at", "the directory to mount at, which is there")
   local op = self:_call("mount", without_name(options), options.name)
   local progress = op:progress()
   while op:status().phase ~= "mounted" do

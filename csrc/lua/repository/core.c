@@ -5,6 +5,7 @@
 */
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <pthread.h>
 #include <string.h>
@@ -72,7 +73,9 @@ static bool take_streams(lua_State *L, int index, repo_stream *streams,
     lua_rawgeti(L, index, (lua_Integer)i + 1);
     streams[i] = (repo_stream){-1, NULL};
     if (lua_isinteger(L, -1)) {
-      streams[i].fd = fcntl((int)lua_tointeger(L, -1), F_DUPFD_CLOEXEC, 3);
+      lua_Integer fd = lua_tointeger(L, -1);
+      if (fd >= 0 && fd <= INT_MAX)
+        streams[i].fd = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
     } else {
       streams[i].op = saros_op_ref(saros_check(L, -1));
       streams[i].fd = saros_op_stream(streams[i].op);

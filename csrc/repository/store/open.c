@@ -30,6 +30,11 @@ static repo_store *open_local(const char *path, const value *options,
   return NULL;
 }
 
+/* Who asks for it must not believe to have it. */
+static bool has_lock(const value *options) {
+  return options != NULL && value_get(options, "object_lock") != NULL;
+}
+
 repo_store *repo_store_open(const char *location, const value *options,
                             error **e) {
   *e = NULL;
@@ -41,6 +46,13 @@ repo_store *repo_store_open(const char *location, const value *options,
     return NULL;
   }
   if (has_scheme(location, "s3")) return repo_store_s3(location, options, e);
+  if (has_lock(options)) {
+    *e = repo_error(SAROS_E_INVALIDARG,
+                    "object_lock: only an S3 server can keep what is stored "
+                    "from being removed; leave it out, or take "
+                    "s3:https://host/bucket/prefix");
+    return NULL;
+  }
   if (has_scheme(location, "rest"))
     return repo_store_rest(location, options, e);
   if (has_scheme(location, "local"))

@@ -29,8 +29,8 @@ local function known_names(wrong, kinds)
     local d = distance(wrong, name)
     if d < least then near, least = name, d end
   end
-  return (near and "; '" .. near .. "' perhaps?" or "")
-    .. " It takes " .. table.concat(names, ", ")
+  return (near and "; '" .. near .. "' perhaps?" or ".") .. " It takes "
+    .. table.concat(names, ", ")
 end
 
 local function quoted(values)
@@ -40,7 +40,8 @@ local function quoted(values)
   return table.concat(list, ", ", 1, #list - 1) .. " or " .. list[#list]
 end
 
-local words = { list = "a text or a list of texts", integer = "whole number" }
+local words = { list = "a text or a list of texts", integer = "whole number",
+  bytes = "string" }
 
 local function expected(kind)
   if type(kind) == "table" then return quoted(kind) end
@@ -49,14 +50,20 @@ local function expected(kind)
   return table.concat(list, " or ")
 end
 
+-- What C would take for the end of the text: another path than was meant.
+local NO_NUL = "a text without NUL bytes expected"
+
+local function has_nul(text) return text:find("\0", 1, true) ~= nil end
+
 -- A list of texts as C takes it, or what is wrong with it.
 local function list_of(item)
-  if type(item) == "string" then return { item } end
+  if type(item) == "string" then item = { item } end
   local copy = {}
   for i, text in ipairs(item) do
     if type(text) ~= "string" then
       return nil, ("[%d]: string expected, got %s"):format(i, type(text))
     end
+    if has_nul(text) then return nil, ("[%d]: %s"):format(i, NO_NUL) end
     copy[i] = text
   end
   for key in pairs(item) do
@@ -84,7 +91,11 @@ local function taken(item, kind)
   end
   local is = type(item)
   for word in kind:gmatch "[^|]+" do
-    if word == is then return item end
+    if word == is then
+      if is == "string" and has_nul(item) then return nil, NO_NUL end
+      return item
+    end
+    if word == "bytes" and is == "string" then return item end
     if word == "integer" and is == "number" then
       return math.tointeger(item)
     end
@@ -131,8 +142,8 @@ local function checked(what, options, kinds)
 end
 
 --- Checks the options of a function that is called `what`. A kind is a Lua
---- type, "integer", "list" (of texts; one text will do), several of them with
---- `|`, or a table of the values that there are. Raises as `error` does with a
+--- type, "integer", "bytes" (a string that may have NULs in it), "list" (of
+--- texts; one text will do), several of them with `|`, or a table of the values that there are. Raises as `error` does with a
 --- level: by default in the script's line, where somebody called the function
 --- that calls this one (a tail call counts for none).
 function arguments.check(what, options, kinds, level)
