@@ -3,6 +3,7 @@
 ** restic finds the target whole and takes its versions for copies, nothing is
 ** copied twice, nothing that is damaged arrives, and one that is ended at any
 ** moment leaves whole versions and goes on.
+**
 ** not under valgrind: nothing of it is not in the suites of backup and prune
 */
 #include "care_case.h"
@@ -16,16 +17,7 @@ static bool is_long(void) {
 /* A new repository, with a key that costs little. */
 static void make_target(const char *name, int version) {
   SHELL("rm -rf '%s'", care_at(name));
-  error *e = NULL;
-  value *o =
-      json_options("{'password':'x','durable':false,'version':%d}", version);
-  value_put(o, "location", value_text(care_at(name)));
-  repo *r = repo_new(o, &e);
-  value_free(o);
-  if (r != NULL) e = repo_create(r, NULL);
-  CHECK_INT(store_code(e), 0);
-  repo_unref(r);
-  cheap_key(care_at(name), "x");
+  cheap_repository(care_at(name), "x", (unsigned)version);
 }
 
 static saros_op *copy_begin(repo *from, repo *to, value *options) {

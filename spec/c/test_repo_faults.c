@@ -6,8 +6,7 @@
 ** a moment loses nothing.
 **
 ** not under valgrind: it has a server that waits; ASan runs it
-** not under thread: the calls that it makes fail are those that the tool
-*watches
+** not under thread: it makes calls fail that the tool watches
 */
 #include <sys/mount.h>
 

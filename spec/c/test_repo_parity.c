@@ -18,7 +18,6 @@
 #include "cheap_case.h"
 #include "repository/go.h"
 #include "repository/node.h"
-#include "restic_case.h"
 
 static repo_users *users;
 static repo_node_maker *maker;
@@ -198,10 +197,7 @@ static void compare_all(const char *name, const char *tag, size_t most) {
 }
 
 static bool begin(const char *folder) {
-  char path[100];
-  if (!restic_begin(folder)) return false;
-  snprintf(path, sizeof path, "%s/repository", restic_base);
-  cheap_key(path, "x");
+  if (!cheap_restic_begin(folder, 2)) return false;
   users = repo_users_new();
   maker = repo_node_maker_new(users);
   return true;

@@ -523,8 +523,7 @@ TEST(memory_may_run_out_in_a_prune) {
 ** ---------------------------------------------------------------- */
 
 static void many_versions(const char *name) {
-  CHECK(care_restic(name, "init"));
-  cheap_key(care_at(name), "x");
+  cheap_repository(care_at(name), "x", 2);
   SHELL("mkdir -p '%s/t' && echo x >'%s/t/f'", care_base, care_base);
   for (int i = 0; i < 24; i++)
     CHECK(care_restic(name,

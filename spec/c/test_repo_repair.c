@@ -2,7 +2,8 @@
 ** Repairing what was damaged: whatever it was, what can be read stays, what is
 ** lost is told, restic finds nothing wrong afterwards; and one that is ended at
 ** any moment has made nothing worse.
-** ** not under valgrind: nothing of it is not in the suites of check and prune
+**
+** not under valgrind: its children are killed; ASan runs it
 */
 #include "care_case.h"
 
