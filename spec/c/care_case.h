@@ -66,7 +66,8 @@ static inline void care_fill(const char *name, int version) {
   SHELL(
       "cd '%s/%s' && head -c 50000 /dev/urandom >x && "
       "n=$(sha256sum x | cut -c-64) && "
-      "mv x data/$(echo $n | cut -c-2)/$n && rm -rf '%s/s' && "
+      "d=data/$(echo $n | cut -c-2) && mkdir -p $d && mv x $d/$n && "
+      "rm -rf '%s/s' && "
       "find data -type d -empty -delete", /* or each copy had all 256 */
       care_base, name, care_base);
 }

@@ -326,9 +326,16 @@ static bool survives(repo *from, bool ask_restic) {
   if (good) {
     call_result c = copy_now(from, to, "{'pack_size':'4M'}");
     good = c.code == 0 && count_of(&c, "copied") + count_of(&c, "skipped") == 3;
+    if (!good)
+      printf("  (0x%x %s; %u copied, %u skipped)\n", c.code, c.message,
+             count_of(&c, "copied"), count_of(&c, "skipped"));
     call_free(&c);
   }
-  if (good) good = care_is_whole(to) && files_in("k", "snapshots") == 3;
+  if (good && files_in("k", "snapshots") != 3) {
+    printf("  (%d versions, not 3)\n", (int)files_in("k", "snapshots"));
+    good = false;
+  }
+  if (good) good = care_is_whole(to);
   if (good && ask_restic) good = restic_is_content("k");
   repo_unref(to);
   return good;
