@@ -11,6 +11,43 @@ local shared = { repository = there and repository or nil,
 
 shared.PASSWORD = "correct horse battery"
 
+-- Empty ones by their passwords; each is another repository.
+local cheap = { x = "x", y = "y", [shared.PASSWORD] = "long",
+  ["Xq7-vault-9f3e-Zk2"] = "secret" }
+
+-- PUTs its files.
+local PUT = [[
+import os, sys, urllib.request as u
+opener = u.build_opener(u.ProxyHandler({}))
+to, root = sys.argv[1:]
+for name in ["keys/" + k for k in os.listdir(root + "/keys")] + ["config"]:
+    with open(root + "/" + name, "rb") as f:
+        opener.open(u.Request(to + name, f.read(), method="PUT")).read()
+]]
+
+--- An empty repository whose key costs nothing, for specs that are not about
+--- keys: one as it should be takes half a second each time it is made or
+--- opened, on purpose. In a directory that does not exist yet:
+function shared.cheap_at(location, password)
+  assert(os.execute(("cd 'spec/fixtures/cheap/%s' && umask 077 && mkdir -p "
+    .. "'%s/data' '%s/index' '%s/locks' '%s/snapshots' && cp -R config keys "
+    .. "'%s' && chmod -R go= '%s'"):format(cheap[password], location, location,
+    location, location, location, location)))
+end
+
+--- On a server of a spec's, below a URL that ends with a slash.
+function shared.cheap_put(to, password)
+  local said, how, status = outside.run("python3", "-c", PUT, to,
+    "spec/fixtures/cheap/" .. cheap[password])
+  assert(how == "exit" and status == 0, said)
+end
+
+--- In a directory, opened with these options.
+function shared.cheap(options)
+  shared.cheap_at(options.location, options.password)
+  return repository.open(options)
+end
+
 --- A directory with `src` in it and an open repository: `f(p)`, where p has
 --- `root`, `src`, `repo`, and put(name, text), which writes below src.
 function shared.with(f, options)
@@ -27,7 +64,7 @@ function shared.with(f, options)
       end
       outside.write(p.src .. "/" .. name, text)
     end
-    local repo <close> = repository.init(o)
+    local repo <close> = shared.cheap(o)
     p.repo = repo
     return f(p)
   end)

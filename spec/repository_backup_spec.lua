@@ -3,7 +3,7 @@
 
 local saros = require "saros"
 
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
 
 local function run(command)
   local p <close> = assert(io.popen(command))
@@ -11,8 +11,8 @@ local function run(command)
 end
 
 describe("repo:backup", function()
-  if not has then
-    pending("saros.repository was not built: " .. tostring(repository))
+  if shared.missing then
+    pending(shared.missing)
     return
   end
 
@@ -28,7 +28,7 @@ describe("repo:backup", function()
     os.execute("mkdir " .. place .. "/src")
     put("a", "one")
     put("b", "two two")
-    repo = repository.init { location = place .. "/r", password = "x",
+    repo = shared.cheap { location = place .. "/r", password = "x",
       durable = false }
   end)
 

@@ -2,7 +2,8 @@
 
 local helper = require "spec.helper"
 local saros = helper.saros
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
+local repository = shared.repository
 
 local function folder()
   local pipe = assert(io.popen "mktemp -d /tmp/saros-copy-XXXXXX")
@@ -25,8 +26,8 @@ local function read(path)
 end
 
 describe("copying versions", function()
-  if not has then
-    pending "saros.repository was not built"
+  if shared.missing then
+    pending(shared.missing)
     return
   end
 
@@ -34,9 +35,9 @@ describe("copying versions", function()
 
   setup(function()
     place = folder()
-    from = repository.init { location = place .. "/from", password = "x",
+    from = shared.cheap { location = place .. "/from", password = "x",
       durable = false }
-    to = repository.init { location = place .. "/to", password = "y",
+    to = shared.cheap { location = place .. "/to", password = "y",
       durable = false }
     os.execute("mkdir '" .. place .. "/src'")
     for i, host in ipairs { "one", "two" } do

@@ -3,7 +3,7 @@
 
 local helper = require "spec.helper"
 local saros = helper.saros
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
 
 local function run(command)
   local pipe = assert(io.popen(command))
@@ -17,8 +17,8 @@ local function can_mount()
 end
 
 describe("a mounted repository", function()
-  if not has then
-    pending "saros.repository was not built"
+  if shared.missing then
+    pending(shared.missing)
     return
   end
   if not can_mount() then
@@ -37,7 +37,7 @@ describe("a mounted repository", function()
     at = place .. "/mnt"
     os.execute(("mkdir '%s' '%s/src' && echo one >'%s/src/a'")
       :format(at, place, place))
-    repo = repository.init { location = place .. "/r", password = "x",
+    repo = shared.cheap { location = place .. "/r", password = "x",
       durable = false }
     assert(repo:backup { paths = { place .. "/src" }, host = "h" }:wait())
   end)

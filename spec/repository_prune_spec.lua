@@ -3,7 +3,7 @@
 
 local helper = require "spec.helper"
 local saros = helper.saros
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
 
 local function folder()
   local pipe = assert(io.popen "mktemp -d /tmp/saros-care-XXXXXX")
@@ -13,8 +13,8 @@ local function folder()
 end
 
 describe("the care of a repository", function()
-  if not has then
-    pending "saros.repository was not built"
+  if shared.missing then
+    pending(shared.missing)
     return
   end
 
@@ -22,7 +22,7 @@ describe("the care of a repository", function()
 
   setup(function()
     place = folder()
-    repo = repository.init { location = place .. "/r", password = "x",
+    repo = shared.cheap { location = place .. "/r", password = "x",
       durable = false }
   end)
 

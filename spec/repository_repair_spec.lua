@@ -2,7 +2,7 @@
 
 local helper = require "spec.helper"
 local saros = helper.saros
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
 
 local function run(command)
   local pipe = assert(io.popen(command))
@@ -12,8 +12,8 @@ local function run(command)
 end
 
 describe("repairing", function()
-  if not has then
-    pending "saros.repository was not built"
+  if shared.missing then
+    pending(shared.missing)
     return
   end
 
@@ -21,7 +21,7 @@ describe("repairing", function()
 
   before_each(function()
     place = run "mktemp -d /tmp/saros-repair-XXXXXX"
-    repo = repository.init { location = place .. "/r", password = "x",
+    repo = shared.cheap { location = place .. "/r", password = "x",
       durable = false }
     os.execute(("mkdir '%s/src' && echo one >'%s/src/a' && echo two >'%s/src/b'")
       :format(place, place, place))

@@ -4,7 +4,8 @@
 
 local helper = require "spec.helper"
 local saros = helper.saros
-local has, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
+local repository = shared.repository
 
 local function run(command)
   local pipe <close> = assert(io.popen(command))
@@ -40,7 +41,14 @@ local function small()
     if file then file:close() end
   until number
   return { endpoint = "http://127.0.0.1:" .. number, access = "AKTEST",
-    secret = "sEcReT/canary+key", stop = function() input:close() end }
+    secret = "sEcReT/canary+key", stop = function() input:close() end,
+    -- An empty one whose key costs nothing, in a bucket that is there.
+    cheap = function()
+      local at = "127.0.0.1:" .. number
+      shared.cheap_put("http://" .. at .. "/!object/bucket/a%20cheap%20one/",
+        "x")
+      return "s3:http://" .. at .. "/bucket/a cheap one"
+    end }
 end
 
 local function real()
@@ -62,8 +70,8 @@ end
 
 local function story(title, start)
   describe("a repository in " .. title, function()
-    if not has then
-      pending("saros.repository was not built: " .. tostring(repository))
+    if shared.missing then
+      pending(shared.missing)
       return
     end
     local server, why = start()
@@ -120,6 +128,7 @@ local function story(title, start)
       assert.is_false(ok)
       assert.equal("SAROS_E_REFUSED", err.name)
       assert.matches("already", err.message)
+      if server.cheap then where = server.cheap() end
     end)
 
     it("is backed up to, and told apart", function()

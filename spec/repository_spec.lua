@@ -1,19 +1,17 @@
 -- saros.repository: made, opened, locked, listed; against real restic.
 local helper = require "spec.helper"
 local outside = require "spec.outside"
+local shared = require "spec.repository"
 
 local saros = helper.saros
 local code = saros.code
-local there, repository = pcall(require, "saros.repository")
+local repository, PASSWORD = shared.repository, shared.PASSWORD
 
-if not there then
-  describe("saros.repository", function()
-    pending("was left out of this build: " .. tostring(repository):match "^[^\n]*")
-  end)
+if shared.missing then
+  describe("saros.repository", function() pending(shared.missing) end)
   return
 end
 
-local PASSWORD = "correct horse battery"
 local restic = outside.installed "restic"
 
 -- A directory, and where a repository shall be in it.
@@ -85,7 +83,7 @@ describe("repository.init", function()
 
   it("refuses where there is one", function()
     with(function(path)
-      repository.init(options(path)):close()
+      shared.cheap_at(path, PASSWORD)
       local err = raises(repository.init, options(path))
       assert.equal(code.SAROS_E_REFUSED, err.code)
       assert.equal("SAROS_E_REFUSED", err.name)
@@ -121,7 +119,7 @@ describe("repository.open", function()
 
   it("says that the password is wrong, and not what it was", function()
     with(function(path)
-      repository.init(options(path)):close()
+      shared.cheap_at(path, PASSWORD)
       local said = {}
       saros.config { log = function(record)
         said[#said + 1] = record.text
@@ -145,7 +143,7 @@ describe("repository.open", function()
 
   it("takes the password from where it is told", function()
     with(function(path, directory)
-      repository.init(options(path)):close()
+      shared.cheap_at(path, PASSWORD)
       outside.write(directory .. "/password", PASSWORD .. "\n")
       for _, password in ipairs {
         { file = directory .. "/password" }, { text = PASSWORD },
@@ -174,7 +172,7 @@ describe("repository.open", function()
 
   it("yields in a task", function()
     with(function(path)
-      repository.init(options(path)):close()
+      shared.cheap_at(path, PASSWORD)
       local order = {}
       saros.run(function()
         local other = saros.spawn(function() order[#order + 1] = "other" end)
@@ -190,7 +188,7 @@ describe("repository.open", function()
     with(function(path)
       local kept
       do
-        local repo <close> = repository.init(options(path))
+        local repo <close> = shared.cheap(options(path))
         kept = repo
       end
       assert.equal("saros.repository: closed", tostring(kept))
@@ -239,7 +237,7 @@ end)
 describe("keys", function()
   it("let passwords in, and out", function()
     with(function(path)
-      local repo <close> = repository.init(options(path))
+      local repo <close> = shared.cheap(options(path))
       local first = repo:keys()
       assert.equal(1, #first)
       assert.is_true(first[1].current)
@@ -298,8 +296,7 @@ describe("locks", function()
 
   with_restic("of restic keep us off, and say whose they are", function()
     with(function(path, directory)
-      good_restic(directory, "init")
-      local repo <close> = repository.open(options(path))
+      local repo <close> = shared.cheap(options(path))
       local p <close> = restic_at_work(directory)
       local lock = until_locked(repo)
       assert.is_false(lock.exclusive)
@@ -333,7 +330,7 @@ describe("locks", function()
 
   it("that are not there need no unlock", function()
     with(function(path)
-      local repo <close> = repository.init(options(path))
+      local repo <close> = shared.cheap(options(path))
       assert.equal(0, assert(repo:unlock():wait()))
       assert.equal(0, assert(repo:unlock { all = true }:wait()))
     end)
@@ -341,8 +338,7 @@ describe("locks", function()
 
   with_restic("of a restic that died are removed by unlock", function()
     with(function(path, directory)
-      good_restic(directory, "init")
-      local repo <close> = repository.open(options(path))
+      local repo <close> = shared.cheap(options(path))
       do
         local _ <close> = restic_at_work(directory)
         until_locked(repo)
@@ -357,7 +353,7 @@ end)
 describe("a forked child", function()
   it("has to open its own", function()
     with(function(path)
-      repository.init(options(path)):close()
+      shared.cheap_at(path, PASSWORD)
       local output, how, status = outside.run(outside.lua, "-e", ([[
         package.path, package.cpath = %q, %q
         local repository = require "saros.repository"

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "repository/restore_parts.h"
@@ -66,12 +67,21 @@ int repo_out_write(const restore *r, int fd, const char *data, size_t size,
                    : write_all(fd, data, size, offset);
 }
 
+/* That it cannot be is said by the figures: to try would leave nobody else any
+   room while it lasts. */
+static bool is_too_large(int fd, uint64_t size) {
+  struct statvfs v;
+  return fstatvfs(fd, &v) == 0 && v.f_blocks > 0 && v.f_frsize > 0 &&
+         size / v.f_frsize > v.f_bfree;
+}
+
 /* As long as it will be, or room for it: a disk that is too small is found
    now. A file system that cannot do that finds it later. */
 static int prepare(const restore *r, int fd, const item *it) {
   if (it->size == 0) return 0;
   if (r->sparse) return ftruncate(fd, (off_t)it->size) == 0 ? 0 : errno;
   if (it->uses < 2) return 0;
+  if (is_too_large(fd, it->size)) return ENOSPC;
   while (fallocate(fd, 0, 0, (off_t)it->size) != 0) {
     if (errno == EINTR) continue;
     if (errno == EFBIG || errno == ENOSPC || errno == EDQUOT) return errno;

@@ -45,8 +45,7 @@ static inline bool care_restic(const char *name, const char *format, ...) {
 /* Six versions; the files of each are partly those of the one before. Three are
    forgotten, and a pack is there that nobody names. */
 static inline void care_fill(const char *name, int version) {
-  CHECK(care_restic(name, "init --repository-version %d", version));
-  cheap_key(care_at(name), "x");
+  cheap_repository(care_at(name), "x", (unsigned)version);
   SHELL("mkdir -p '%s/s' && head -c 300000 /dev/urandom >'%s/s/always'",
         care_base, care_base);
   for (int i = 0; i < 6; i++) {
@@ -67,7 +66,8 @@ static inline void care_fill(const char *name, int version) {
   SHELL(
       "cd '%s/%s' && head -c 50000 /dev/urandom >x && "
       "n=$(sha256sum x | cut -c-64) && "
-      "mv x data/$(echo $n | cut -c-2)/$n && rm -rf '%s/s' && "
+      "d=data/$(echo $n | cut -c-2) && mkdir -p $d && mv x $d/$n && "
+      "rm -rf '%s/s' && "
       "find data -type d -empty -delete", /* or each copy had all 256 */
       care_base, name, care_base);
 }

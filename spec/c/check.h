@@ -9,6 +9,8 @@
 **       RUN(a02_success);
 **       return check_end();
 **     }
+**
+** With SAROS_TIMES=1 each says what it cost.
 */
 #ifndef SAROS_CHECK_H
 #define SAROS_CHECK_H
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static int check_passed, check_failed, check_skipped;
 static int check_bad; /* of the running test */
@@ -68,6 +71,19 @@ static inline void check_begin(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
+/* CPU seconds until now, also those of children that were waited for. */
+static inline double check_seconds(void) {
+  double seconds = 0;
+  int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+  for (int i = 0; i < 2; i++) {
+    struct rusage u;
+    if (getrusage(whose[i], &u) != 0) continue;
+    seconds += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec);
+    seconds += (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+  }
+  return seconds;
+}
+
 static inline void check_run(const char *name, void (*test)(void)) {
   int wanted = check_argc <= 1;
   for (int i = 1; i < check_argc; i++)
@@ -75,7 +91,10 @@ static inline void check_run(const char *name, void (*test)(void)) {
   if (!wanted) return;
   check_bad = 0;
   check_skip_reason = NULL;
+  double before = check_seconds();
   test();
+  if (getenv("SAROS_TIMES") != NULL)
+    printf("%8.2f CPU s  %s\n", check_seconds() - before, name);
   if (check_bad > 0) {
     check_failed++;
     printf("FAILED %s\n", name);

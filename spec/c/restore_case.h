@@ -348,6 +348,49 @@ static inline repo_id put_tree(repo *r, const char *format, ...) {
   return put_blob(r, REPO_TREE, text, strlen(text));
 }
 
+static inline const char *id_text(repo_id id);
+
+/* Directories, each in the one before, and `tree` in the last: all of them in
+   one pack. The first one's id. */
+static inline repo_id put_deep(repo *r, repo_id tree, unsigned levels) {
+  repo_tool *tool;
+  repo_id pack, index;
+  const void *bytes;
+  size_t length;
+  char text[500];
+  repo_blob *all = calloc(levels, sizeof *all);
+  CHECK(repo_tools_take(r->tools, &tool) == NULL);
+  repo_pack *p = repo_pack_new(REPO_TREE, REPO_PACK_LEAST);
+  for (unsigned i = 0; i < levels; i++) {
+    int size = snprintf(text, sizeof text,
+                        "{'nodes':[{'name':'d','type':'dir','mode':2147484141,"
+                        "'content':null,'subtree':'%s'," NODE_REST "}]}\n",
+                        id_text(tree));
+    for (char *c = text; *c != '\0'; c++)
+      if (*c == '\'') *c = '"';
+    repo_id_of(&tree, text, (size_t)size);
+    all[i] = (repo_blob){
+        .type = REPO_TREE, .id = tree, .length = (uint32_t)size + REPO_SEAL};
+    void *room = repo_pack_room(p, all[i].length);
+    CHECK(repo_seal(tool->sealer, text, (size_t)size, room) == NULL);
+    CHECK(repo_pack_add(p, &all[i]) == NULL);
+  }
+  CHECK(repo_pack_end(p, tool->sealer, &bytes, &length, &pack) == NULL);
+  repo_piece piece = {bytes, length};
+  CHECK(r->store->way->save(r->store, REPO_PACKS, &pack, &piece, 1, false,
+                            NULL) == NULL);
+  repo_index_text t = {BUFFER_EMPTY, 0};
+  repo_index_text_add(&t, &pack, all, levels);
+  repo_index_text_end(&t);
+  CHECK(repo_tools_save(r->tools, r->store, REPO_INDEXES, t.json.data,
+                        t.json.size, &index, NULL) == NULL);
+  buffer_free(&t.json);
+  repo_pack_free(p);
+  repo_tools_give(r->tools, tool);
+  free(all);
+  return tree;
+}
+
 static inline const char *id_text(repo_id id) {
   static char texts[64][REPO_ID_TEXT];
   static unsigned next;

@@ -1,7 +1,6 @@
 /*
 ** What the suites about a bucket share: a server that errs to order and
-*verifies
-** every signature with code of its own, and stores that use it.
+** verifies every signature with code of its own, and stores that use it.
 */
 #ifndef SAROS_SPEC_S3_CASE_H
 #define SAROS_SPEC_S3_CASE_H

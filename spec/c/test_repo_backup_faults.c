@@ -421,7 +421,7 @@ TEST(killed_by_chance) {
   put_some();
   put_much();
   repo_unref(repo_made("r", 2));
-  for (long i = 0; i < gate_loops(20); i++) {
+  for (long i = 0; i < gate_loops(10); i++) {
     kill_at_chance(&seed);
     CHECK(run_shell(NULL, "rm -f %s/*", at("r/locks")));
     if (i % 5 == 4) CHECK(restic_checks("r"));
@@ -643,7 +643,7 @@ TEST(too_wide) {
 TEST(wide) {
   place_make();
   int fd = open(at("src"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int count = (int)gate_loops(20000);
+  int count = (int)gate_loops(5000);
   for (int i = 0; i < count; i++) {
     char name[40];
     snprintf(name, sizeof name, "a name that is not short %d", i);

@@ -220,7 +220,7 @@ TEST(which_packs_to_read_is_understood) {
    found, and restic finds it, too. */
 TEST(a_flipped_bit_in_a_pack_is_found) {
   for (int version = 1; version <= 2; version++)
-    for (unsigned n = 0; n < (is_long() ? 40 : 4); n++) {
+    for (unsigned n = 0; n < (is_long() ? 40 : 2); n++) {
       repo *r = fresh(version);
       /* the third largest, and the smallest: with files, and with trees */
       const char *path = file_of(version, "data/*/*", n % 2 == 0 ? 2 : 8);
@@ -335,7 +335,7 @@ TEST(of_two_copies_one_may_be_bad) {
 
 static void each_damage(const char *below, const char *kind) {
   for (int version = 1; version <= 2; version++)
-    for (unsigned n = 0; n < (is_long() ? 60 : 8); n++) {
+    for (unsigned n = 0; n < (is_long() ? 60 : 4); n++) {
       repo *r = fresh(version);
       const char *path = file_of(version, below, n % 2);
       size_t size = size_of(path);
@@ -486,12 +486,7 @@ TEST(trees_that_are_very_deep_end) {
   repo_id tree = put_tree(
       hostile, "{'name':'f','type':'file','content':['%s']," NODE_REST "}",
       id_text(none));
-  for (int level = 0; level < 2100; level++)
-    tree = put_tree(
-        hostile,
-        "{'name':'d','type':'dir','content':null,'subtree':'%s'," NODE_REST "}",
-        id_text(tree));
-  put_version(hostile, tree);
+  put_version(hostile, put_deep(hostile, tree, 2100));
   CHECK_INT(hostile_count(&report), 1);
   CHECK_INT(care_number(report, "trees"), 2101);
   value_free(report);

@@ -180,7 +180,7 @@ static void name_of(const char *path, char id[REPO_ID_TEXT]) {
 static void damage(const char *path, const structure *s, const buffer *was) {
   char id[REPO_ID_TEXT];
   buffer b = BUFFER_EMPTY;
-  long flips = getenv("SAROS_LONG") != NULL ? 100 : gate_is_quick ? 1 : 4;
+  long flips = getenv("SAROS_LONG") != NULL ? 100 : gate_is_quick ? 1 : 2;
   name_of(path, id);
   for (long i = 0; i < flips; i++) {
     buffer_clear(&b);
@@ -243,7 +243,7 @@ TEST(another_key) {
    left. */
 TEST(memory_may_run_out_in_a_restore) {
   unsigned long failures = 0;
-  long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 61 : 5;
+  long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 61 : 13;
   bool reached = true;
   for (long n = 1 + care_random((unsigned)step); reached; n += step) {
     bool temps = false;
@@ -292,7 +292,7 @@ TEST(memory_may_run_out_anywhere) {
       {"prune", json_options("{'dry_run':true}")},
       {"forget", json_options("{'keep_last':1,'dry_run':true}")}};
   for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-    long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 13 : 3;
+    long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 29 : 9;
     bool reached = true;
     uint32_t code = 0;
     const repo_work *work = repo_work_find(calls[i].work);

@@ -1,7 +1,8 @@
 /*
 ** A backup that is killed: what it had stored until then is named by index
 ** files that it wrote on the way, and the next one does not store it again.
-** ** not under thread: a process made by one that has threads is killed here
+**
+** not under thread: a process made by one that has threads is killed here
 */
 #include "backup_case.h"
 #include "repository/packer_parts.h"

@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cheap_case.h"
 #include "repository/exclude.h"
 #include "repository/exclude_match.h"
-#include "restic_case.h"
 #include "test_base_sweep.h"
 
 static unsigned long long seed = 1;
@@ -517,7 +517,7 @@ TEST(as_restic_does) {
   char root[3000], args[1000], pattern[300];
   int rounds = getenv("SAROS_LONG") != NULL ? 200 : 12;
   if (getenv("SAROS_QUICK") != NULL) rounds = 2;
-  if (!restic_begin("/tmp")) SKIP("restic is not installed");
+  if (!cheap_restic_begin("/tmp", 2)) SKIP("restic is not installed");
   snprintf(root, sizeof root, "%s/root", restic_base);
   CHECK(mkdir(root, 0755) == 0);
   make_tree(root, 3);
@@ -569,6 +569,7 @@ TEST(memory) {
 }
 
 int main(int argc, char **argv) {
+  store_engine();
   check_begin(argc, argv);
   RUN(depth);
   RUN(wildcards);

@@ -14,7 +14,6 @@
 #include "repository/crypto.h"
 #include "repository/go.h"
 #include "repository/snapshot.h"
-#include "restic_case.h"
 
 enum { MOST = 200 };
 
@@ -274,15 +273,8 @@ static void compare(const repo_policy *p, unsigned by, const char *args) {
 TEST(as_restic_does) {
   size_t sets = getenv("SAROS_LONG") != NULL ? 20 : 3, compared = 0;
   if (getenv("SAROS_QUICK") != NULL) sets = 1;
-  if (!restic_begin("/tmp")) SKIP("restic is not installed");
   /* In the first format nothing is compressed: a seal is all it takes. */
-  CHECK(run_shell(NULL,
-                  "rm -rf %s/repository && restic --no-cache -q init "
-                  "--repository-version 1",
-                  restic_base));
-  char path[100];
-  snprintf(path, sizeof path, "%s/repository", restic_base);
-  cheap_key(path, "x");
+  if (!cheap_restic_begin("/tmp", 1)) SKIP("restic is not installed");
   get_key();
   for (size_t set = 0; set < sets && check_bad == 0; set++) {
     seed = 20240301 + set * 977;

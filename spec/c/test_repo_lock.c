@@ -37,7 +37,9 @@ static void begin(bench *b) {
   memset(b, 0, sizeof *b);
   store_place_make(&b->place);
   b->inner = store_open_hasty(store_path(&b->place, "r"));
-  CHECK_INT(store_code(b->inner->way->create(b->inner)), 0);
+  /* All that locks need of a repository. */
+  CHECK(mkdir(store_path(&b->place, "r"), 0700) == 0);
+  CHECK(mkdir(store_path(&b->place, "r/locks"), 0700) == 0);
   b->store = faulty_around(&b->faulty, b->inner);
   b->tools = repo_tools_new(&key, 2);
   CHECK(b->tools != NULL);

@@ -2,7 +2,8 @@
 ** A repository that is mounted: what is read there is what was backed up, by
 ** any number of readers; what is damaged is an error of that file alone; and
 ** whatever ends it, nothing stays mounted.
-** ** not under valgrind: it does not let a process read what it serves itself
+**
+** not under valgrind: it does not let a process read what it serves itself
 */
 #include <sys/statfs.h>
 

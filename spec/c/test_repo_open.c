@@ -663,6 +663,7 @@ TEST(a_child_has_its_own) {
 }
 
 int main(int argc, char **argv) {
+  repo_cost_test = &store_cheap;
   gate_begin(argc, argv);
   store_engine();
   GATE_RUN(made_and_opened);

@@ -83,9 +83,11 @@ TEST(fixtures) {
       "5b97132eed4426f99549ef34f0d3c22d91b75d2001a9283d7da6ce3222b3df49",
       "e806f8325105153a5091b8d46e349773dcbc0bae23c4ba835b21b09d77463f38"};
   static const uint64_t polynomials[] = {0x3c93b8cf94b9d5, 0x3ad0ea56837177};
+  bool all = getenv("SAROS_LONG") != NULL;
   for (unsigned v = 0; v < 2; v++)
-    for (int w = 0; w < 2; w++) {
+    for (unsigned w = 0; w < 2; w++) {
       opened o;
+      if (!all && w != v) continue; /* these keys cost what they should */
       if (open_it(&o, roots[v], words[w])) {
         CHECK_INT(o.config.version, v + 1);
         CHECK(o.config.polynomial == polynomials[v]);
@@ -157,7 +159,9 @@ static const char *fresh(void) {
 TEST(what_restic_wrote) {
   if (!has_restic()) SKIP(no_restic);
   static char out[65536];
-  for (int version = 1; version <= 2; version++) {
+  /* (The first format is in spec/repository_spec.lua.) */
+  for (int version = getenv("SAROS_LONG") != NULL ? 1 : 2; version <= 2;
+       version++) {
     char arguments[128];
     opened o;
     const char *root = fresh();
@@ -197,7 +201,9 @@ TEST(what_we_wrote) {
     repo_sealer *s = repo_sealer_new(&master, &e);
     repo_zip *z = repo_zip_new();
     CHECK_GOOD(repo_key_add(&m.store, &master, &one, &cost, &key, NULL));
-    CHECK_GOOD(repo_key_add(&m.store, &master, &two, NULL, &other, NULL));
+    /* Once what it costs is measured. */
+    CHECK_GOOD(repo_key_add(&m.store, &master, &two,
+                            version == 2 ? NULL : &cost, &other, NULL));
     CHECK_GOOD(repo_config_make(&config, version));
     CHECK_GOOD(repo_config_save(&config, &m.store, s, false, NULL));
     CHECK_GOOD(repo_key_change(&m.store, &master, &three, &cost, &key, NULL));

@@ -1,6 +1,8 @@
 /*
 ** Keys from the files of Amazon's tools: which profile, which comes first, and
 ** what is wrong with them. No server is asked.
+**
+** not under thread: it has one thread; ASan runs it
 */
 #include <sys/stat.h>
 

@@ -5,7 +5,8 @@ what a plan says to requests that fit.
     python3 spec/rest/server.py     prints its port, serves until its input ends
 
 Not of the protocol: POST /!plan (a JSON list of faults), GET /!log (what was
-asked), GET /!clear, PUT /!file/PATH, GET /!file/PATH, POST /!set (settings).
+asked), GET /!clear, PUT /!file/PATH, GET /!file/PATH, POST /!set (settings),
+POST /!make (the path of a repository).
 """
 import base64
 import hashlib
@@ -155,6 +156,8 @@ class Rest:
                 self.plan = json.loads(r.body)
             elif what == "!set":
                 self.set.update(json.loads(r.body))
+            elif what == "!make":
+                self.made.add(r.body.decode())
             elif what == "!clear":
                 self.reset()
             elif what == "!file":

@@ -56,7 +56,7 @@ class S3:
         self.set = {"region": "us-east-1", "conditions": "412", "page": 1000,
                     "token": False, "ranges": True, "encode": True,
                     "etag": "md5", "parts": True, "refuse": False,
-                    "parts_keep": True}
+                    "parts_keep": True, "least": 5 << 20}
 
     # ---- signatures ----
 
@@ -259,7 +259,7 @@ class S3:
                 for n, b in sorted(parts.items())]
         if want != have:
             raise Bad(400, "InvalidPart")
-        if any(len(b) < 5 << 20 for _, b in sorted(parts.items())[:-1]):
+        if any(len(b) < self.set["least"] for _, b in sorted(parts.items())[:-1]):
             raise Bad(400, "EntityTooSmall")
         bodies = [parts[n] for n, _ in want]
         if r.fault == "shuffle":
