@@ -500,6 +500,10 @@ TEST(dead_ones_of_restic) {
   plant(&b, RESTIC_LOCK, ago(0), "true", host(), (long)getpid());
   CHECK_INT(store_code(take(&b, false, &l)), SAROS_E_LOCKED);
   end(&b);
+  begin(&b); /* … and the clock was set after it wrote this */
+  plant(&b, RESTIC_LOCK, ago(1000), "true", host(), (long)getpid());
+  CHECK_INT(store_code(take(&b, false, &l)), SAROS_E_LOCKED);
+  end(&b);
   begin(&b); /* it was written before this process was */
   plant(&b, RESTIC_LOCK, ago(90000000), "true", host(), (long)getpid());
   release(taken(&b, true));
