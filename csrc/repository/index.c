@@ -195,10 +195,9 @@ static void chain(repo_shard *s, uint32_t first, uint32_t n) {
 
 
 static error *insert(const repo_index *x, repo_shard *s, uint64_t hash,
-                     uint32_t pack, bool pack_known, const repo_blob *blob) {
+                     uint32_t pack, const repo_blob *blob) {
   uint32_t first = look_up(s, hash, blob->type, &blob->id);
-  if (first != NONE && pack_known && is_there(s, first, pack, blob))
-    return NULL;
+  if (first != NONE && is_there(s, first, pack, blob)) return NULL;
   if (s->count >= REPO_SHARD_MOST)
     return repo_error(SAROS_E_REFUSED,
                       "the repository has more blobs than an index can hold: "
@@ -261,13 +260,12 @@ void repo_index_free(repo_index *x) {
 error *repo_index_add(repo_index *x, const repo_id *pack,
                       const repo_blob *blobs, size_t count) {
   uint32_t number;
-  bool known;
-  error *e = repo_index_pack(x, pack, &number, &known);
+  error *e = repo_index_pack(x, pack, &number);
   for (size_t i = 0; e == NULL && i < count; i++) {
     uint64_t hash = repo_index_hash(x, &blobs[i].id);
     repo_shard *s = shard_of(x, hash);
     pthread_mutex_lock(&s->lock);
-    e = insert(x, s, hash, number, known, &blobs[i]);
+    e = insert(x, s, hash, number, &blobs[i]);
     if (e == NULL) repo_claim_drop(x, s, hash, blobs[i].type, &blobs[i].id);
     pthread_mutex_unlock(&s->lock);
   }

@@ -40,8 +40,7 @@ static bool reserve_slot(repo_index *x) {
 }
 
 
-static error *number_of(repo_index *x, const repo_id *pack, uint32_t *number,
-                        bool *known) {
+static error *number_of(repo_index *x, const repo_id *pack, uint32_t *number) {
   if (x->pack_count > REPO_ENTRY_PACK)
     return repo_error(SAROS_E_REFUSED,
                       "the repository has more packs than an index can hold: "
@@ -51,8 +50,7 @@ static error *number_of(repo_index *x, const repo_id *pack, uint32_t *number,
       !reserve_slot(x))
     return error_no_memory();
   uint32_t place = slot_of(x, x->pack_slots, x->pack_slot_count, pack);
-  *known = x->pack_slots[place] != 0;
-  if (!*known) {
+  if (x->pack_slots[place] == 0) {
     uint32_t n = x->pack_count++;
     *pack_at(x, n) = *pack;
     x->pack_slots[place] = n + 1;
@@ -62,10 +60,9 @@ static error *number_of(repo_index *x, const repo_id *pack, uint32_t *number,
 }
 
 
-error *repo_index_pack(repo_index *x, const repo_id *pack, uint32_t *number,
-                       bool *known) {
+error *repo_index_pack(repo_index *x, const repo_id *pack, uint32_t *number) {
   pthread_rwlock_wrlock(&x->packs_lock);
-  error *e = number_of(x, pack, number, known);
+  error *e = number_of(x, pack, number);
   pthread_rwlock_unlock(&x->packs_lock);
   return e;
 }

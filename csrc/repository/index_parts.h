@@ -74,9 +74,8 @@ uint64_t repo_index_hash(const repo_index *x, const repo_id *id);
 /* Where in a table of `count` slots to begin. */
 uint32_t repo_index_slot(uint64_t hash, uint32_t count);
 
-/* The number of a pack; *known when it had one. */
-error *repo_index_pack(repo_index *x, const repo_id *pack, uint32_t *number,
-                       bool *known);
+/* The number of a pack. */
+error *repo_index_pack(repo_index *x, const repo_id *pack, uint32_t *number);
 void repo_index_pack_id(repo_index *x, uint32_t number, repo_id *pack);
 void repo_index_packs_free(repo_index *x);
 size_t repo_index_packs_bytes(repo_index *x);

@@ -206,13 +206,6 @@ static error *check(repo_lock *l, ids *seen, const repo_stop *stop) {
   return e;
 }
 
-error *repo_lock_conflict(repo_lock *l, const repo_stop *stop) {
-  ids seen = {0};
-  error *e = check(l, &seen, stop);
-  mem_free(seen.list);
-  return e;
-}
-
 
 /* ------------------------------------------------------------------
 ** Taking it

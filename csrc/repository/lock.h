@@ -42,6 +42,10 @@ bool repo_lock_inherits(const repo_lock *l);
    that could not be refreshed in time is tried to be saved here; when that
    fails it is lost, and stays so. */
 error *repo_lock_assure(repo_lock *l, const repo_stop *stop);
+/* The same, and it was seen to be there no longer than so long ago, which is
+   to be asked before others come to rely on what is done: who has removed it in
+   the meantime may have removed more. */
+error *repo_lock_prove(repo_lock *l, uint64_t most_ms, const repo_stop *stop);
 /* It was lost: whatever goes on under it should end. */
 bool repo_lock_is_lost(const repo_lock *l);
 /* A store that assures the lock before everything that it changes. */

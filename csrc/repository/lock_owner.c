@@ -158,9 +158,11 @@ static presence look_at(const char *number, int64_t pid, uint64_t ticks,
   int64_t outer = strtoll(number, NULL, 10);
   uint64_t now = started(outer);
   if (now == 0 || ticks != 0) return now != 0 && now == ticks ? THERE : GONE;
-  /* It must have been there when the lock was written. */
+  /* It must have been there when the lock was written. But the clock may have
+     been set since: of one that is fresh that proves nothing. */
   int64_t since = began(outer);
-  return since >= 0 && since > locked + 2 ? GONE : THERE;
+  bool is_old = time(NULL) - locked > (time_t)(repo_lock_time.stale / 1000);
+  return is_old && since > locked + 2 ? GONE : THERE;
 }
 
 /* Whether any process of this machine, in whatever container, had this number

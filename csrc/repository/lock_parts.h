@@ -65,13 +65,12 @@ struct repo_lock {
   bool has_left;
   _Atomic bool inherits; /* since it was taken */
   _Atomic bool ends, lost;
+  _Atomic bool gone;      /* … because somebody has removed it */
   _Atomic uint64_t fresh; /* when it was refreshed: repo_clock */
 };
 
 /* lock.c */
 error *repo_lock_write(repo_lock *l, repo_id *id, const repo_stop *stop);
-/* The first of the others' locks that is in the way of it: SAROS_E_LOCKED. */
-error *repo_lock_conflict(repo_lock *l, const repo_stop *stop);
 
 /* lock_refresh.c */
 error *repo_lock_keep(repo_lock *l); /* begins */

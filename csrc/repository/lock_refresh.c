@@ -65,36 +65,29 @@ static error *write_new(repo_lock *l, repo_id *fresh) {
   return e;
 }
 
-static error *gone(void) {
+static error *gone(repo_lock *l) {
+  l->gone = true;
+  l->lost = true;
   return repo_error(SAROS_E_LOCKED,
                     "somebody has removed the lock that this operation held, "
                     "so what it does is not safe any more; start it again");
 }
 
-/* In time. If somebody has removed it all the same, it is ours again when
-   nobody else has taken one that is in its way. */
+/* In time. If somebody has removed it all the same, he may have had the
+   repository for himself since, and be done: that nobody is in its way now
+   proves nothing. */
 static error *refresh(repo_lock *l) {
-  repo_id fresh, old = l->mine.id;
+  repo_id fresh;
   bool there;
   uint64_t when = repo_clock();
-  error *e = is_there(l, &old, &there);
+  error *e = is_there(l, &l->mine.id, &there);
+  /* Twice, in case that a store has not told us all it knows. */
+  if (e == NULL && !there && repo_pause(&l->stop, repo_lock_time.settle))
+    e = is_there(l, &l->mine.id, &there);
+  if (e == NULL && !there) e = gone(l);
   if (e == NULL) e = write_new(l, &fresh);
-  if (e != NULL) return e;
-  if (!there) {
-    log_write(LOG_WARNING, "repository",
-              "somebody has removed the lock of a running operation");
-    l->mine.id = fresh;
-    if (repo_pause(&l->stop, repo_lock_time.settle))
-      e = repo_lock_conflict(l, &l->stop);
-    if (e != NULL) {
-      error_unref(e);
-      e = gone();
-      l->lost = true;
-      return e;
-    }
-  }
-  replace(l, &fresh, when);
-  return NULL;
+  if (e == NULL) replace(l, &fresh, when);
+  return e;
 }
 
 /* Too late: nothing is changed meanwhile, since all that would ask waits. */
@@ -103,7 +96,7 @@ static error *save_late(repo_lock *l) {
   bool there;
   uint64_t when = repo_clock();
   error *e = is_there(l, &l->mine.id, &there);
-  if (e == NULL && !there) e = gone();
+  if (e == NULL && !there) e = gone(l);
   if (e == NULL) e = write_new(l, &fresh);
   if (e != NULL) {
     l->lost = true;
@@ -111,7 +104,7 @@ static error *save_late(repo_lock *l) {
   }
   if (repo_pause(&l->stop, repo_lock_time.settle))
     e = is_there(l, &l->mine.id, &there);
-  if (e == NULL && !there) e = gone();
+  if (e == NULL && !there) e = gone(l);
   if (e == NULL) {
     replace(l, &fresh, when);
     return NULL;
@@ -199,11 +192,25 @@ void repo_lock_leave(repo_lock *l) {
 ** Asking
 ** ---------------------------------------------------------------- */
 
-static error *lost(void) {
+static error *lost(repo_lock *l) {
+  if (l->gone) return gone(l);
   return repo_error(SAROS_E_LOCKED,
                     "the lock of the repository could not be refreshed in "
                     "time, so somebody else may have taken it: what was "
                     "stored is kept; start it again");
+}
+
+/* With the lock held: for a moment, to look whether it shall end. */
+static void wait_for_it(repo_lock *l) {
+  struct timespec until = in(50);
+  pthread_cond_broadcast(&l->moved);
+  pthread_cond_timedwait(&l->moved, &l->lock, &until);
+}
+
+static error *answer(repo_lock *l, bool stopped) {
+  if (l->lost) return lost(l);
+  if (!stopped) return NULL;
+  return repo_error(SAROS_E_CANCELLED, "waiting for a lock was cancelled");
 }
 
 error *repo_lock_assure(repo_lock *l, const repo_stop *stop) {
@@ -211,13 +218,22 @@ error *repo_lock_assure(repo_lock *l, const repo_stop *stop) {
   bool stopped = false;
   pthread_mutex_lock(&l->lock);
   while (!l->lost && is_late(l) && !(stopped = repo_stopped(stop))) {
-    struct timespec until = in(50); /* to look whether it shall end */
     l->asked = true;
-    pthread_cond_broadcast(&l->moved);
-    pthread_cond_timedwait(&l->moved, &l->lock, &until);
+    wait_for_it(l);
   }
   pthread_mutex_unlock(&l->lock);
-  if (l->lost) return lost();
-  if (!stopped) return NULL;
-  return repo_error(SAROS_E_CANCELLED, "waiting for a lock was cancelled");
+  return answer(l, stopped);
+}
+
+/* When the store cannot be asked just now that is no proof of anything. */
+error *repo_lock_prove(repo_lock *l, uint64_t most_ms, const repo_stop *stop) {
+  error *e = repo_lock_assure(l, stop);
+  if (e != NULL || repo_clock() - l->fresh <= most_ms) return e;
+  bool stopped = false;
+  pthread_mutex_lock(&l->lock);
+  l->asked = true;
+  while (!l->lost && l->asked && !(stopped = repo_stopped(stop)))
+    wait_for_it(l);
+  pthread_mutex_unlock(&l->lock);
+  return answer(l, stopped);
 }

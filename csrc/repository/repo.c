@@ -159,6 +159,7 @@ void repo_unref(repo *r) {
   repo_value_wipe(r->options);
   repo_value_wipe(r->password_value);
   mem_free(r->files);
+  mem_free(r->outdated);
   if (r->location != NULL) repo_wipe(r->location, strlen(r->location));
   mem_free(r->location);
   if (!repo_is_inherited(r)) {

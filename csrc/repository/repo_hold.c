@@ -190,11 +190,7 @@ error *repo_hold_end(repo_hold *h, error *e,
     e = repo_lock_assure(h->lock, NULL);
   }
   busy(h, false);
-  if (h->has_index) {
-    pthread_mutex_lock(&r->lock);
-    r->index_users--;
-    pthread_mutex_unlock(&r->lock);
-  }
+  repo_index_end(h);
   if (h->lock != NULL) {
     repo_store_close(h->store);
     error *why = give_back(r, h->lock);

@@ -179,16 +179,36 @@ static error *gather(void *context, const repo_id *id, const char *plain,
   return e;
 }
 
+/* With the lock held: for those who read without one, until they end. */
+static bool keep_outdated(repo *r) {
+  if (r->outdated_count == r->outdated_room) {
+    size_t room = r->outdated_room * 2 + 4;
+    repo_index **list = mem_grow(r->outdated, room * sizeof(repo_index *));
+    if (list == NULL) return false;
+    r->outdated = list;
+    r->outdated_room = room;
+  }
+  r->outdated[r->outdated_count++] = r->index;
+  return true;
+}
+
 /* Files were removed since: what they said must not be believed any more. Only
-   while nobody works with the index that is there. */
+   while nobody who has a lock works with the index that is there. */
 static error *begin_anew(repo *r) {
   repo_index *fresh = repo_index_new();
   if (fresh == NULL) return error_no_memory();
-  if (r->index != NULL) repo_index_free(r->index);
-  r->index = fresh;
-  r->file_count = 0;
-  r->stale = false;
-  return NULL;
+  pthread_mutex_lock(&r->lock);
+  bool in_use = r->index != NULL && r->index_readers > 0;
+  bool good = !in_use || keep_outdated(r);
+  repo_index *gone = !good ? fresh : in_use ? NULL : r->index;
+  if (good) {
+    r->index = fresh;
+    r->file_count = 0;
+    r->stale = false;
+  }
+  pthread_mutex_unlock(&r->lock);
+  repo_index_free(gone);
+  return good ? NULL : error_no_memory();
 }
 
 static error *load_index(repo *r, bool alone, const repo_stop *stop) {
@@ -218,7 +238,8 @@ error *repo_index_of(repo_hold *h, repo_index **x) {
   while (r->loading) pthread_cond_wait(&r->moved, &r->lock);
   r->loading = true;
   /* Others may be reading it: then it can only grow. They hold a lock as well
-     as we do, so nobody has removed anything since they began. */
+     as we do, so nobody has removed anything since they began. Of those who
+     have none that cannot be said: they keep the one they have. */
   bool alone = r->index_users == 0;
   pthread_mutex_unlock(&r->lock);
   error *e = load_index(r, alone, &h->stop);
@@ -226,12 +247,22 @@ error *repo_index_of(repo_hold *h, repo_index **x) {
   r->loading = false;
   if (e == NULL && !h->has_index) {
     h->has_index = true;
-    r->index_users++;
+    *(h->lock != NULL ? &r->index_users : &r->index_readers) += 1;
   }
   pthread_cond_broadcast(&r->moved);
   pthread_mutex_unlock(&r->lock);
   *x = e == NULL ? r->index : NULL;
   return e;
+}
+
+void repo_index_end(repo_hold *h) {
+  repo *r = h->r;
+  if (!h->has_index) return;
+  pthread_mutex_lock(&r->lock);
+  *(h->lock != NULL ? &r->index_users : &r->index_readers) -= 1;
+  while (r->index_readers == 0 && r->outdated_count > 0)
+    repo_index_free(r->outdated[--r->outdated_count]);
+  pthread_mutex_unlock(&r->lock);
 }
 
 error *repo_index_stored(repo *r, const repo_id *file) {

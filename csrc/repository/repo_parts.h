@@ -39,9 +39,15 @@ struct repo {
   repo_index *index;
   repo_id *files;
   size_t file_count, file_room;
-  unsigned index_users; /* holds that have it */
+  unsigned index_users;   /* holds that have it, and a lock */
+  unsigned index_readers; /* … and none: some may have an older one */
+  repo_index **outdated;
+  size_t outdated_count, outdated_room;
   bool loading, stale;
 };
+
+/* A hold has no need of its index any more. */
+void repo_index_end(repo_hold *h);
 
 /* Wipes all texts in it, and frees it. */
 void repo_value_wipe(value *v);

@@ -444,6 +444,38 @@ TEST(no_memory) {
 }
 
 
+/* Two index files that name the same packs, read at the same time. */
+typedef struct reader {
+  repo_index *x;
+  pthread_barrier_t *start;
+} reader;
+
+
+static void *read_them(void *argument) {
+  reader *r = argument;
+  pthread_barrier_wait(r->start);
+  fill(r->x, 0, 4, 2000);
+  return NULL;
+}
+
+
+TEST(what_two_threads_read_is_there_once) {
+  for (int round = 0; round < 20; round++) {
+    pthread_t threads[2];
+    pthread_barrier_t start;
+    repo_index *x = repo_index_new();
+    reader r = {x, &start};
+    pthread_barrier_init(&start, NULL, 2);
+    for (int t = 0; t < 2; t++)
+      CHECK(pthread_create(&threads[t], NULL, read_them, &r) == 0);
+    for (int t = 0; t < 2; t++) pthread_join(threads[t], NULL);
+    pthread_barrier_destroy(&start);
+    CHECK_INT(repo_index_count(x), 4 * 2000);
+    repo_index_free(x);
+  }
+}
+
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(found_again);
@@ -456,6 +488,7 @@ int main(int argc, char **argv) {
   RUN(claims);
   RUN(claims_like_a_model);
   RUN(many_threads_store_once);
+  RUN(what_two_threads_read_is_there_once);
   RUN(bytes_a_blob);
   RUN(no_memory);
   return check_end();

@@ -413,6 +413,34 @@ TEST(index_in_use_only_grows) {
   end(r, &p);
 }
 
+/* Who reads without a lock keeps nobody from removing: what is stored next
+   must not rely on what was removed meanwhile; and the reader goes on. */
+TEST(index_of_who_has_no_lock) {
+  store_place p;
+  repo_index *x, *y, *z;
+  repo *r = made(&p);
+  repo_id first = save_index(r, 0, 3);
+  r->no_lock = true;
+  repo_hold *reader = held(r, REPO_READS);
+  CHECK_INT(store_code(repo_index_of(reader, &x)), 0);
+  save_index(r, 10, 3);
+  CHECK_INT(
+      store_code(r->store->way->remove(r->store, REPO_INDEXES, &first, NULL)),
+      0);
+  repo_hold *one = held(r, REPO_ADDS);
+  CHECK_INT(store_code(repo_index_of(one, &y)), 0);
+  CHECK_INT(repo_index_count(y), 3);
+  repo_hold *two = held(r, REPO_ADDS);
+  CHECK_INT(store_code(repo_index_of(two, &z)), 0);
+  CHECK(y == z);
+  CHECK_INT(ended(two), 0);
+  CHECK_INT(ended(one), 0);
+  CHECK(x != y && repo_index_count(x) >= 3);
+  CHECK_INT(ended(reader), 0);
+  CHECK_INT(count_of(r, 0), 3);
+  end(r, &p);
+}
+
 static const repo_snapshot *save_version(repo *r, repo_snapshot *s,
                                          long seconds) {
   buffer b = BUFFER_EMPTY;
@@ -680,6 +708,7 @@ int main(int argc, char **argv) {
   GATE_RUN(many_threads);
   GATE_RUN(index_follows_its_files);
   GATE_RUN(index_in_use_only_grows);
+  GATE_RUN(index_of_who_has_no_lock);
   GATE_RUN(versions_by_time);
   GATE_RUN(versions_that_vanish);
   GATE_RUN(without_memory);

@@ -18,6 +18,16 @@ static error *assure(repo_store *s, const repo_stop *stop) {
   return repo_lock_assure(((guarded *)s)->lock, stop);
 }
 
+/* How long ago the lock was seen at most. A version relies on all that others
+   could have removed; and so does what others have stored since, on files that
+   are removed. */
+#define SURE_MS 1000
+#define SURE_OF_PACKS_MS 30000
+
+static error *prove(repo_store *s, uint64_t most_ms, const repo_stop *stop) {
+  return repo_lock_prove(((guarded *)s)->lock, most_ms, stop);
+}
+
 static error *guarded_create(repo_store *s) {
   error *e = assure(s, NULL);
   return e != NULL ? e : inner(s)->way->create(inner(s));
@@ -42,9 +52,16 @@ static error *guarded_load(repo_store *s, repo_file kind, const repo_id *id,
 static error *guarded_save(repo_store *s, repo_file kind, const repo_id *id,
                            const repo_piece *pieces, size_t count, bool replace,
                            const repo_stop *stop) {
-  error *e = assure(s, stop);
-  if (e != NULL) return e;
-  return inner(s)->way->save(inner(s), kind, id, pieces, count, replace, stop);
+  bool is_version = kind == REPO_SNAPSHOTS;
+  error *e = is_version ? prove(s, SURE_MS, stop) : assure(s, stop);
+  if (e == NULL)
+    e = inner(s)->way->save(inner(s), kind, id, pieces, count, replace, stop);
+  if (e != NULL || (!is_version && kind != REPO_INDEXES)) return e;
+  /* This process may have been stopped in the middle, for hours: what others
+     would rely on must not appear when the lock is gone for long. */
+  e = assure(s, stop);
+  if (e != NULL) error_unref(inner(s)->way->remove(inner(s), kind, id, NULL));
+  return e;
 }
 
 static error *guarded_size(repo_store *s, repo_file kind, const repo_id *id,
@@ -54,7 +71,9 @@ static error *guarded_size(repo_store *s, repo_file kind, const repo_id *id,
 
 static error *guarded_remove(repo_store *s, repo_file kind, const repo_id *id,
                              const repo_stop *stop) {
-  error *e = assure(s, stop);
+  error *e = kind == REPO_INDEXES ? prove(s, SURE_MS, stop)
+             : kind == REPO_PACKS ? prove(s, SURE_OF_PACKS_MS, stop)
+                                  : assure(s, stop);
   return e != NULL ? e : inner(s)->way->remove(inner(s), kind, id, stop);
 }
 
