@@ -22,6 +22,7 @@
 
 static int check_passed, check_failed, check_skipped;
 static int check_bad; /* of the running test */
+static int check_outside;
 static const char *check_skip_reason;
 static int check_argc;
 static char **check_argv;
@@ -89,6 +90,7 @@ static inline void check_run(const char *name, void (*test)(void)) {
   for (int i = 1; i < check_argc; i++)
     if (strstr(name, check_argv[i]) != NULL) wanted = 1;
   if (!wanted) return;
+  check_outside += check_bad; /* of a fixture, between two tests */
   check_bad = 0;
   check_skip_reason = NULL;
   double before = check_seconds();
@@ -104,9 +106,14 @@ static inline void check_run(const char *name, void (*test)(void)) {
   } else {
     check_passed++;
   }
+  check_bad = 0;
 }
 
 static inline int check_end(void) {
+  if (check_outside + check_bad > 0 && check_failed == 0) {
+    check_failed++;
+    printf("FAILED outside of any test\n");
+  }
   printf("%d passed, %d failed, %d skipped\n", check_passed, check_failed,
          check_skipped);
   return check_failed > 0;
