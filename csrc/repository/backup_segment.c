@@ -206,9 +206,9 @@ static size_t hole_at(const file *f, uint64_t offset) {
 ** ---------------------------------------------------------------- */
 
 /* So much more, or what the segment has room for, or until there is nothing
-   more. To fill it would be less often to look at the same bytes twice, and
-   take twice the memory: most chunks are much smaller. */
-#define READ_AHEAD ((size_t)4 << 20)
+   more. To fill it would be to look at few bytes twice, and
+   take twice the memory: most chunks are much smaller than it. */
+#define READ_AHEAD ((size_t)2 << 20)
 
 static error *fill(file *f, backup_get get, segment *s, size_t *have, bool *end,
                    hand *h) {
