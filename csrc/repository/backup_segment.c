@@ -205,11 +205,17 @@ static size_t hole_at(const file *f, uint64_t offset) {
 ** Reading
 ** ---------------------------------------------------------------- */
 
-/* Until the segment is full, or there is nothing more. */
+/* So much more, or what the segment has room for, or until there is nothing
+   more. To fill it would be to look at few bytes twice, and
+   take twice the memory: most chunks are much smaller than it. */
+#define READ_AHEAD ((size_t)2 << 20)
+
 static error *fill(file *f, backup_get get, segment *s, size_t *have, bool *end,
                    hand *h) {
-  while (*have < SEGMENT && !*end) {
-    size_t step = SEGMENT - *have;
+  size_t room = SEGMENT - *have;
+  size_t most = *have + (room < READ_AHEAD ? room : READ_AHEAD);
+  while (*have < most && !*end) {
+    size_t step = most - *have;
     if (step > ((size_t)1 << 20)) step = (size_t)1 << 20;
     if (repo_backup_ends(h->b))
       return repo_error(SAROS_E_CANCELLED, "the backup was cancelled");

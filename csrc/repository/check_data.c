@@ -1,8 +1,8 @@
 /*
-** check_data: what is in packs, byte by byte. A pack is read whole, its hash
-** and those of its blobs in one go; what is not as it should be, and what is
-** too large for that, is read once more, piece by piece, which tells what
-** exactly is bad, and what is good the second time.
+** check_data: what is in packs, byte by byte. A pack is read from its beginning
+** to its end, some blobs at a time, its hash and theirs in one go; what is not
+** as it should be, and what is too large for that, is read once more, piece by
+** piece, which tells what exactly is bad, and what is good the second time.
 */
 #include <errno.h>
 #include <sys/random.h>
@@ -10,8 +10,9 @@
 #include "repository/check_parts.h"
 #include "repository/sha.h"
 
-/* Packs that are larger are never in memory whole. */
+/* Packs that are larger are not read in one go. */
 #define WHOLE_MOST ((uint64_t)192 << 20)
+/* What is in memory at once, or one blob if that is larger. */
 #define WINDOW ((size_t)4 << 20)
 
 typedef struct reading {
@@ -110,64 +111,108 @@ static error *look_at_hashes(repo_hand *hand, bool alone) {
   return e;
 }
 
-/* The pack's own hash goes along with those of its blobs. */
-static error *hash_blobs(const repo_id *id, repo_hand *hand, repo_sha *whole,
-                         const repo_blob *blobs, size_t count) {
-  const char *data = hand->file.data;
+/* A pack that is read in one go. */
+typedef struct going {
+  checking *c;
+  const check_pack *p;
+  const repo_id *id;
+  repo_hand *hand;
+  repo_sha whole;
+  repo_blob *blobs;
+  size_t count;
+} going;
+
+static error *read_part(const going *g, uint64_t offset, size_t size) {
+  repo_store *store = g->c->h->store;
+  if (!repo_space_ensure(&g->hand->space, size)) return error_no_memory();
+  return store->way->read(store, REPO_PACKS, g->id, offset, size,
+                          g->hand->space.data, &g->hand->stop);
+}
+
+/* The end of it, which says what is in it; of a small one that is all. */
+static error *read_end(going *g) {
+  uint64_t there = g->p->there;
+  size_t need = there < WINDOW ? (size_t)there : REPO_PACK_EAGER;
+  error *e = NULL;
+  if (there == 0) return repo_error(SAROS_E_DAMAGED, "a pack is empty");
+  while (e == NULL && need > 0) {
+    size_t size = need;
+    e = read_part(g, there - size, size);
+    if (e == NULL)
+      e = repo_pack_read_header(g->hand->tool->sealer, g->hand->space.data,
+                                size, there, &need, &g->blobs, &g->count);
+  }
+  if (e == NULL && check_shape(g->blobs, g->count) != g->p->shape)
+    e = repo_error(SAROS_E_DAMAGED, "the index knows other blobs");
+  return e;
+}
+
+/* The pack's own hash goes along with those of its blobs, which are those from
+   `first` on; what waits for company has memory of its own. */
+static error *hash_window(going *g, const repo_blob *first, size_t count,
+                          size_t size) {
+  repo_hand *hand = g->hand;
+  const char *data = hand->space.data;
   size_t hashed = 0;
   error *e = NULL;
   for (size_t i = 0; e == NULL && i < count; i++) {
-    size_t end = (size_t)blobs[i].offset + blobs[i].length;
+    size_t at = first[i].offset - first->offset, end = at + first[i].length;
     if (repo_stopped(&hand->stop))
       e = repo_error(SAROS_E_CANCELLED, "checking was cancelled");
     else
-      e = open_blob(hand, id, &blobs[i], data + blobs[i].offset);
-    if (e != NULL) break;
-    hashed += repo_pair_beside(&hand->pair, whole, data + hashed, end - hashed);
+      e = open_blob(hand, g->id, &first[i], data + at);
+    if (e != NULL) return e;
+    hashed +=
+        repo_pair_beside(&hand->pair, &g->whole, data + hashed, end - hashed);
     e = look_at_hashes(hand, false);
   }
-  hashed += repo_pair_beside(&hand->pair, whole, data + hashed,
-                             hand->file.size - hashed);
-  error *last = look_at_hashes(hand, true);
-  repo_sha_add(whole, data + hashed, hand->file.size - hashed);
+  hashed +=
+      repo_pair_beside(&hand->pair, &g->whole, data + hashed, size - hashed);
+  repo_sha_add(&g->whole, data + hashed, size - hashed);
+  return e;
+}
+
+/* How many blobs from this one on are read at once. A header that adds up says
+   that they follow each other, from the first byte on. */
+static size_t window_count(const repo_blob *first, size_t left) {
+  uint64_t size = first->length;
+  size_t n = 1;
+  while (n < left && size + first[n].length <= WINDOW)
+    size += first[n++].length;
+  return n;
+}
+
+static error *hash_all_windows(going *g) {
+  bool is_there = g->p->there < WINDOW; /* all of it */
+  error *e = NULL;
+  for (size_t i = 0; i < g->count && e == NULL;) {
+    const repo_blob *first = &g->blobs[i];
+    size_t n = is_there ? g->count : window_count(first, g->count - i);
+    uint64_t end = i + n < g->count ? first[n].offset : g->p->there;
+    size_t size = (size_t)(end - first->offset);
+    if (!is_there) e = read_part(g, first->offset, size);
+    if (e == NULL) e = hash_window(g, first, n, size);
+    i += n;
+  }
+  error *last = look_at_hashes(g->hand, true);
   if (e == NULL) return last;
   error_unref(last);
   return e;
 }
 
-static error *read_blobs(const check_pack *p, const repo_id *id,
-                         repo_hand *hand, const repo_blob *blobs,
-                         size_t count) {
-  repo_sha whole;
+static error *read_whole(checking *c, const check_pack *p, const repo_id *id,
+                         repo_hand *hand) {
+  going g = {.c = c, .p = p, .id = id, .hand = hand};
   repo_id found;
-  if (check_shape(blobs, count) != p->shape)
-    return repo_error(SAROS_E_DAMAGED, "the index knows other blobs");
-  repo_sha_begin(&whole);
-  error *e = hash_blobs(id, hand, &whole, blobs, count);
+  repo_sha_begin(&g.whole);
+  error *e = read_end(&g);
+  if (e == NULL) e = hash_all_windows(&g);
+  mem_free(g.blobs);
   if (e != NULL) return e;
-  repo_sha_end(&whole, &found);
+  repo_sha_end(&g.whole, &found);
   if (repo_id_equal(&found, id)) return NULL;
   return repo_error(SAROS_E_DAMAGED,
                     "the content of a pack is not what its name says");
-}
-
-static error *read_whole(checking *c, const check_pack *p, const repo_id *id,
-                         repo_hand *hand) {
-  repo_store *store = c->h->store;
-  repo_blob *blobs = NULL;
-  size_t need, count;
-  buffer_clear(&hand->file);
-  error *e = store->way->load(store, REPO_PACKS, id, (size_t)p->there,
-                              &hand->file, &hand->stop);
-  if (e == NULL && hand->file.failed) e = error_no_memory();
-  if (e == NULL && hand->file.size != p->there)
-    e = repo_error(SAROS_E_DAMAGED, "a pack has another size than it had");
-  if (e == NULL)
-    e = repo_pack_read_header(hand->tool->sealer, hand->file.data,
-                              hand->file.size, p->there, &need, &blobs, &count);
-  if (e == NULL) e = read_blobs(p, id, hand, blobs, count);
-  mem_free(blobs);
-  return e;
 }
 
 static void advance(checking *c, uint64_t bytes) {

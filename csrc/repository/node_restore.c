@@ -21,6 +21,7 @@ typedef struct giving {
   repo_at at; /* open: its name is NULL */
   const repo_node *node;
   uint32_t mode; /* that it may have */
+  bool moved;    /* something was done that may have changed its mode */
   unsigned lacks;
   error *first; /* that went wrong */
 } giving;
@@ -44,6 +45,7 @@ static bool is_tolerated(int number) {
 
 static bool chown_to(giving *g, uid_t uid, gid_t gid) {
   int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+  g->moved = true;
   return fchownat(g->at.fd, "", uid, gid, flags) == 0;
 }
 
@@ -77,6 +79,7 @@ static void set_attributes(giving *g) {
   for (size_t i = 0; i < g->node->attribute_count; i++) {
     const repo_attribute *a = &g->node->attributes[i];
     if (repo_file_is_double(a->name)) continue;
+    g->moved = true;
     if (repo_file_set(g->at, a->name, a->data, a->size) == 0) continue;
     if (is_tolerated(errno))
       g->lacks |= REPO_LACKS_ATTRIBUTES;
@@ -98,6 +101,7 @@ static void remove_attributes(giving *g) {
   for (ssize_t i = 0; i < size; i += (ssize_t)strlen(names + i) + 1) {
     const char *name = names + i;
     if (repo_file_is_double(name) || is_expected(g->node, name)) continue;
+    g->moved = true;
     if (repo_file_remove(g->at, name) == 0 || errno == ENODATA) continue;
     if (is_tolerated(errno))
       g->lacks |= REPO_LACKS_ATTRIBUTES;
@@ -126,7 +130,8 @@ static void give_mode(giving *g, const struct statx *now) {
   struct statx then;
   if (g->node->type == REPO_NODE_SYMLINK) return; /* it has none */
   /* What ACL and owner have made of it decides, not what it was. */
-  if (statx(g->at.fd, "", AT_EMPTY_PATH, STATX_MODE, &then) != 0) then = *now;
+  if (!g->moved || statx(g->at.fd, "", AT_EMPTY_PATH, STATX_MODE, &then) != 0)
+    then = *now;
   if ((then.stx_mode & 07777u) == g->mode) return;
   repo_proc_path p = repo_proc_path_of(g->at);
   if (fchmod(g->at.fd, g->mode) == 0) return;
@@ -150,7 +155,7 @@ static error *wrong_type(const repo_node *n) {
 }
 
 static error *restore(int fd, const repo_node *node, unsigned *lacks) {
-  giving g = {{fd, NULL}, node, node->mode & 07777u, 0, NULL};
+  giving g = {{fd, NULL}, node, node->mode & 07777u, false, 0, NULL};
   struct statx now;
   error *e = repo_node_stat(g.at, &now);
   if (e != NULL) return e;

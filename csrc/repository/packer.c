@@ -299,7 +299,9 @@ packer *repo_packer_new(repo_hold *h, repo_index *index,
   pthread_cond_init(&p->work, &monotonic);
   pthread_condattr_destroy(&monotonic);
   if (!o->dry) repo_packer_store_start(p);
-  p->slots_most = o->open + 1 + p->thread_count;
+  /* Of 17 MB each. Not one for all that may be filled or stored at once: that
+     of the trees is seldom full while data comes, and shares theirs. */
+  p->slots_most = o->open + (p->thread_count > 1 ? p->thread_count : 2);
   if (o->dry || p->thread_count > 0) return p;
   *e = repo_error(SAROS_E_OUTOFMEMORY,
                   "no thread can be started: there are too many already");

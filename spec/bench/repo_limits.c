@@ -51,6 +51,9 @@ static void (*work)(const piece *p);
 static _Thread_local ZSTD_CCtx *zip;
 static _Thread_local ZSTD_DCtx *unzip;
 static _Thread_local uint8_t *space;
+static _Thread_local EVP_MD_CTX *digest;
+static _Thread_local EVP_MAC_CTX *mac;
+static _Thread_local EVP_CIPHER_CTX *ctr;
 
 static void cut_pieces(const sample *s) {
   size_t room = s->size / PIECE + s->count + 1;
@@ -65,9 +68,15 @@ static void cut_pieces(const sample *s) {
     }
 }
 
+static const uint8_t key[32] = {1};
+static EVP_MD *sha256; /* fetched once: that costs more than a small file */
+
 static void hash(const void *data, size_t size) {
   uint8_t id[32];
-  if (EVP_Digest(data, size, id, NULL, EVP_sha256(), NULL) != 1) abort();
+  if (!EVP_DigestInit_ex(digest, sha256, NULL) ||
+      !EVP_DigestUpdate(digest, data, size) ||
+      !EVP_DigestFinal_ex(digest, id, NULL))
+    abort();
 }
 
 static void hash_twice(const piece *p) {
@@ -88,22 +97,15 @@ static void pack_it(const piece *p) {
 
 /* Decrypting is the same as encrypting, and so is the tag. */
 static const uint8_t *opened(const piece *p) {
-  static const uint8_t key[32] = {1};
   int n;
   size_t tag_size;
   uint8_t tag[16], *plain = space;
-  EVP_MAC *way = EVP_MAC_fetch(NULL, "POLY1305", NULL);
-  EVP_MAC_CTX *mac = EVP_MAC_CTX_new(way);
-  EVP_CIPHER_CTX *ctr = EVP_CIPHER_CTX_new();
-  if (mac == NULL || ctr == NULL || !EVP_MAC_init(mac, key, sizeof key, NULL) ||
+  if (!EVP_MAC_init(mac, key, sizeof key, NULL) ||
       !EVP_MAC_update(mac, p->packed, p->packed_size) ||
       !EVP_MAC_final(mac, tag, &tag_size, sizeof tag) ||
-      !EVP_EncryptInit_ex(ctr, EVP_aes_256_ctr(), NULL, key, key) ||
+      !EVP_EncryptInit_ex(ctr, NULL, NULL, NULL, key) ||
       !EVP_EncryptUpdate(ctr, space, &n, p->packed, (int)p->packed_size))
     abort();
-  EVP_CIPHER_CTX_free(ctr);
-  EVP_MAC_CTX_free(mac);
-  EVP_MAC_free(way);
   if (is_packed) {
     plain = space + ZSTD_compressBound(PIECE);
     size_t got =
@@ -129,8 +131,26 @@ static void back_it(const piece *p) {
   close(fd);
 }
 
+static void tools_make(void) {
+  EVP_MAC *way = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+  digest = EVP_MD_CTX_new();
+  mac = EVP_MAC_CTX_new(way);
+  ctr = EVP_CIPHER_CTX_new();
+  if (digest == NULL || mac == NULL || ctr == NULL ||
+      !EVP_EncryptInit_ex(ctr, EVP_aes_256_ctr(), NULL, key, key))
+    abort();
+  EVP_MAC_free(way);
+}
+
+static void tools_free(void) {
+  EVP_CIPHER_CTX_free(ctr);
+  EVP_MAC_CTX_free(mac);
+  EVP_MD_CTX_free(digest);
+}
+
 static void *all_pieces(void *none) {
   size_t i;
+  tools_make();
   zip = ZSTD_createCCtx();
   unzip = ZSTD_createDCtx();
   space = memory(2 * ZSTD_compressBound(PIECE));
@@ -138,12 +158,14 @@ static void *all_pieces(void *none) {
   while ((i = atomic_fetch_add(&next_piece, 1)) < piece_count) work(&pieces[i]);
   ZSTD_freeCCtx(zip);
   ZSTD_freeDCtx(unzip);
+  tools_free();
   free(space);
   return none;
 }
 
 static void on_all_cores(void (*f)(const piece *p)) {
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
   pthread_t threads[64];
   int count = 0;
   work = f;
@@ -153,6 +175,7 @@ static void on_all_cores(void (*f)(const piece *p)) {
     count++;
   all_pieces(NULL);
   while (count > 0) pthread_join(threads[--count], NULL);
+  EVP_MD_free(sha256);
 }
 
 /* Not measured: what there is to be opened. */

@@ -271,13 +271,26 @@ local function cell(format, value)
   return value and format:format(value) or "-"
 end
 
-local function judged(value, least)
-  if not value then return "-" end
-  if not least then return ("%.1f"):format(value) end
-  return ("%.1f %s %g"):format(value, value >= least and "≥" or "BELOW", least)
-end
-
 local function ratio(a, b) return a and b and a / b end
+
+-- How many times as quick as restic, and what share of the limit; what is to be
+-- reached is one of the two.
+local function judged(times, share, aim)
+  local parts = { times and ("%.1f"):format(times) or "-" }
+  if share then
+    parts[#parts + 1] = (", %.0f %% of the limit"):format(share * 100)
+  end
+  if aim.times and (times or share) then
+    local reached = times and times >= aim.times
+      or aim.share and share and share * 100 >= aim.share
+    parts[#parts + 1] = (" %s %g"):format(reached and "≥" or "BELOW",
+      aim.times)
+    if aim.share then
+      parts[#parts + 1] = (" or %d %%"):format(aim.share)
+    end
+  end
+  return table.concat(parts)
+end
 
 local columns = "  %-10s%8s%8s%8s%8s │%8s%8s%8s%8s │%6s%6s%6s │ %s"
 
@@ -291,20 +304,17 @@ local function tell_step(set, results, step)
   for _, name in ipairs { "saros", "restic", "borg" } do
     row[#row + 1] = cell("%.0f", of(results, step, name, "mb"))
   end
-  local aim = set[step] or {}
-  local wall = ratio(of(results, step, "restic", "wall"),
-    of(results, step, "saros", "wall"))
-  local cpu = ratio(of(results, step, "restic", "cpu"),
-    of(results, step, "saros", "cpu"))
-  local share = ratio(of(results, step, "limit", "wall"),
-    of(results, step, "saros", "wall"))
-  local told = "wall " .. judged(wall, aim.times)
-  told = told .. "; CPU " .. judged(cpu, step == "first" and 2 or nil)
-  if share then
-    told = told .. ("; %.0f %% of the limit%s"):format(share * 100,
-      aim.share and (" (or %d)"):format(aim.share) or "")
+  local told = {}
+  for _, field in ipairs { "wall", "cpu" } do
+    local mine = of(results, step, "saros", field)
+    local aim = set[step] or {}
+    if field == "cpu" then aim = { times = step == "first" and 2 or nil } end
+    told[#told + 1] = (field == "cpu" and "CPU " or "wall ") ..
+      judged(ratio(of(results, step, "restic", field), mine),
+        ratio(of(results, step, "limit", field), mine), aim)
   end
-  row[#row + 1] = step == "open" and "" or told
+  row[#row + 1] = step == "open" and ""
+    or table.concat(told, "; ")
   print(columns:format(table.unpack(row)))
 end
 

@@ -545,7 +545,8 @@ TEST(there_may_be_more_than_can_be_told) {
   hostile_end();
 }
 
-/* What fails once is no damage, but it is told. */
+/* What fails once is no damage, but it is told. What is read first are trees:
+   as often as by a check that reads nothing else. */
 TEST(a_pack_that_is_bad_once_is_a_hint) {
   faulty_store f;
   repo *r = fresh(2);
@@ -553,7 +554,12 @@ TEST(a_pack_that_is_bad_once_is_a_hint) {
   value *report;
   r->store = faulty_around(&f, inner);
   f.kinds = 1u << REPO_PACKS;
-  faulty_at(&f, STORE_FAILS, STORE_LOAD, 2);
+  faulty_at(&f, STORE_FAILS, STORE_READ, 0);
+  CHECK_INT(found(r, REPO_CHECK_NONE, &report), 0);
+  value_free(report);
+  long trees = atomic_load(&f.seen);
+  CHECK(trees > 0);
+  faulty_at(&f, STORE_FAILS, STORE_READ, trees + 2);
   CHECK_INT(found(r, REPO_CHECK_ALL, &report), 0);
   const value *hints = value_get(report, "hints");
   bool told = false;
