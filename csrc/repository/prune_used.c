@@ -90,7 +90,7 @@ static error *sweep(pruning *p, const repo_id *roots, size_t count) {
 static error *find_used(pruning *p) {
   repo_snapshot **versions;
   size_t count;
-  error *e = repo_versions(p->r, &versions, &count, &p->h->stop);
+  error *e = repo_versions_of(p->h, &versions, &count);
   if (e != NULL) return e;
   repo_id *roots = mem_alloc((count + 1) * sizeof *roots);
   if (roots == NULL) e = error_no_memory();

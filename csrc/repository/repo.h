@@ -89,8 +89,9 @@ error *repo_hold_end(repo_hold *h, error *e,
 typedef error *(*repo_each_file)(void *context, const repo_id *id,
                                  const char *plain, size_t size);
 /* Those that `wanted` (NULL: all) says yes to. One that vanishes meanwhile is
-   passed over. The first error ends it. */
-error *repo_load_all(repo *r, repo_file kind, size_t most,
+   passed over, unless `alone`: nobody else may take away then, so that the
+   store said what is not true. The first error ends it. */
+error *repo_load_all(repo *r, repo_file kind, size_t most, bool alone,
                      bool (*wanted)(void *context, const repo_id *id),
                      repo_each_file each, void *context, const repo_stop *stop);
 
@@ -109,6 +110,9 @@ void repo_index_forget(repo *r);
    repo_versions_free. */
 error *repo_versions(repo *r, repo_snapshot ***list, size_t *count,
                      const repo_stop *stop);
+/* Under a hold: whoever has an exclusive lock is told of one that is listed and
+   cannot be found. */
+error *repo_versions_of(repo_hold *h, repo_snapshot ***list, size_t *count);
 void repo_versions_free(repo_snapshot **list);
 
 #endif

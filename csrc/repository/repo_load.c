@@ -18,6 +18,7 @@ typedef struct loading {
   repo *r;
   repo_file kind;
   size_t most;
+  bool alone;
   repo_each_file each;
   void *context;
   bool (*wanted)(void *context, const repo_id *id);
@@ -49,15 +50,29 @@ static error *note(void *context, const repo_id *id, uint64_t size) {
   return NULL;
 }
 
+/* What only it says would count as used by nobody. */
+static error *lost(const loading *l, const repo_id *id, error *cause) {
+  char text[REPO_ID_TEXT];
+  repo_id_format(id, text);
+  return error_because(
+      repo_error(SAROS_E_DAMAGED,
+                 "%s/%s is listed and is not there, so that it is not known "
+                 "what is in use; nothing was removed. Try again, or check the "
+                 "repository",
+                 repo_file_folder(l->kind), text),
+      cause);
+}
+
 static error *load_one(loading *l, const repo_id *id, buffer *b) {
   repo *r = l->r;
   buffer_clear(b);
   error *e =
       repo_tools_load(r->tools, r->store, l->kind, id, l->most, b, &l->stop);
-  if (e != NULL && e->number == ENOENT) { /* removed since it was listed */
-    error_unref(e);
+  if (e != NULL && e->number == ENOENT && !l->alone) {
+    error_unref(e); /* removed since it was listed */
     return NULL;
   }
+  if (e != NULL && e->number == ENOENT) return lost(l, id, e);
   if (e != NULL) return e;
   if (b->failed) return error_no_memory();
   return l->each(l->context, id, b->data, b->size);
@@ -104,7 +119,7 @@ static void work_together(loading *l) {
   while (count > 0) pthread_join(threads[--count], NULL);
 }
 
-error *repo_load_all(repo *r, repo_file kind, size_t most,
+error *repo_load_all(repo *r, repo_file kind, size_t most, bool alone,
                      bool (*wanted)(void *context, const repo_id *id),
                      repo_each_file each, void *context,
                      const repo_stop *stop) {
@@ -113,6 +128,7 @@ error *repo_load_all(repo *r, repo_file kind, size_t most,
                .r = r,
                .kind = kind,
                .most = most,
+               .alone = alone,
                .each = each,
                .context = context,
                .wanted = wanted};
@@ -211,7 +227,9 @@ static error *begin_anew(repo *r) {
   return good ? NULL : error_no_memory();
 }
 
-static error *load_index(repo *r, bool alone, const repo_stop *stop) {
+/* `alone` among those of this process, `only` one of all who have a lock. */
+static error *load_index(repo *r, bool alone, bool only,
+                         const repo_stop *stop) {
   error *e = r->index == NULL || (r->stale && alone) ? begin_anew(r) : NULL;
   for (int tries = 0; e == NULL && tries < 2; tries++) {
     pthread_mutex_lock(&r->lock);
@@ -223,13 +241,17 @@ static error *load_index(repo *r, bool alone, const repo_stop *stop) {
     pthread_mutex_unlock(&r->lock);
     if (known == NULL) return error_no_memory();
     gathering g = {r, r->index, known, count, 0};
-    e = repo_load_all(r, REPO_INDEXES, REPO_INDEX_FILE_MOST, is_new, gather, &g,
-                      stop);
+    e = repo_load_all(r, REPO_INDEXES, REPO_INDEX_FILE_MOST, only, is_new,
+                      gather, &g, stop);
     mem_free(known);
     if (e != NULL || g.found == count || !alone) break;
     e = begin_anew(r);
   }
   return e;
+}
+
+static bool is_only_one(const repo_hold *h) {
+  return h->lock != NULL && repo_lock_is_exclusive(h->lock);
 }
 
 error *repo_index_of(repo_hold *h, repo_index **x) {
@@ -242,7 +264,7 @@ error *repo_index_of(repo_hold *h, repo_index **x) {
      have none that cannot be said: they keep the one they have. */
   bool alone = r->index_users == 0;
   pthread_mutex_unlock(&r->lock);
-  error *e = load_index(r, alone, &h->stop);
+  error *e = load_index(r, alone, is_only_one(h), &h->stop);
   pthread_mutex_lock(&r->lock);
   r->loading = false;
   if (e == NULL && !h->has_index) {
@@ -335,16 +357,16 @@ void repo_versions_free(repo_snapshot **list) {
   mem_free(list);
 }
 
-error *repo_versions(repo *r, repo_snapshot ***list, size_t *count,
-                     const repo_stop *stop) {
+static error *load_versions(repo *r, bool only, repo_snapshot ***list,
+                            size_t *count, const repo_stop *stop) {
   versions v = {.room = 1};
   *list = NULL;
   *count = 0;
   v.list = mem_zero(sizeof *v.list);
   if (v.list == NULL) return error_no_memory();
   pthread_mutex_init(&v.lock, NULL);
-  error *e = repo_load_all(r, REPO_SNAPSHOTS, REPO_SNAPSHOT_FILE_MOST, NULL,
-                           add_version, &v, stop);
+  error *e = repo_load_all(r, REPO_SNAPSHOTS, REPO_SNAPSHOT_FILE_MOST, only,
+                           NULL, add_version, &v, stop);
   pthread_mutex_destroy(&v.lock);
   if (e != NULL) {
     repo_versions_free(v.list);
@@ -354,4 +376,13 @@ error *repo_versions(repo *r, repo_snapshot ***list, size_t *count,
   *list = v.list;
   *count = v.count;
   return NULL;
+}
+
+error *repo_versions(repo *r, repo_snapshot ***list, size_t *count,
+                     const repo_stop *stop) {
+  return load_versions(r, false, list, count, stop);
+}
+
+error *repo_versions_of(repo_hold *h, repo_snapshot ***list, size_t *count) {
+  return load_versions(h->r, is_only_one(h), list, count, &h->stop);
 }

@@ -233,6 +233,25 @@ TEST(what_is_damaged_is_left_alone) {
   }
 }
 
+/* A store that lists what it cannot find: what that one needs would go. */
+TEST(what_is_listed_must_be_there) {
+  static const repo_file kinds[] = {REPO_SNAPSHOTS, REPO_INDEXES};
+  for (int i = 0; i < 2; i++) {
+    care_copy("r2", "p");
+    repo *r = restore_open(care_at("p"), "x");
+    repo_store *inner = r->store;
+    faulty_store f;
+    r->store = faulty_around(&f, inner);
+    f.kinds = 1u << kinds[i];
+    f.number = ENOENT;
+    faulty_at(&f, STORE_FAILS, STORE_LOAD, 1);
+    refused(r, SAROS_E_DAMAGED);
+    CHECK(atomic_load(&f.left) <= 0);
+    r->store = inner;
+    repo_unref(r);
+  }
+}
+
 /* Another copy of what it has is there: then it can go. */
 TEST(a_bad_pack_with_nothing_of_its_own_goes) {
   value *report;
@@ -733,6 +752,7 @@ static void run(void) {
   RUN(what_only_this_process_knows_does_not_count);
   RUN(trees_are_compressed_and_data_when_asked);
   RUN(what_is_damaged_is_left_alone);
+  RUN(what_is_listed_must_be_there);
   RUN(a_bad_pack_with_nothing_of_its_own_goes);
   RUN(what_cannot_be_copied_stays_where_it_is);
   RUN(nobody_else_may_use_it);
