@@ -68,6 +68,7 @@ static value *report(repairing *g) {
               put(map, "packs_removed", g->packs_removed) &&
               put(map, "blobs_saved", g->blobs_saved) &&
               put(map, "blobs_lost", g->blobs_lost) &&
+              put(map, "blobs_unread", g->blobs_unread) &&
               put(map, "index_files_damaged", g->index_damaged) &&
               put(map, "index_files_new", g->index_new) &&
               put(map, "index_files_removed", g->index_removed) &&
@@ -171,7 +172,7 @@ static error *repair_files(repo_call *c, bool packs_too) {
     value **to = e == NULL ? &c->output : &c->details;
     *to = report(&g);
     if (e == NULL && *to == NULL) e = error_no_memory();
-    c->partial = g.blobs_lost > 0 || g.packs_unreadable > 0;
+    c->partial = g.blobs_lost + g.blobs_unread + g.packs_unreadable > 0;
   }
   clear(&g);
   return e;

@@ -212,8 +212,9 @@ static error *name(void *context, const repo_id *id, const repo_blob *blobs,
   writing *w = context;
   uint32_t n;
   if (!repo_id_map_find(w->g->packs, 0, id, &n)) return NULL;
-  uint8_t fate = w->g->list[n].fate;
-  if (fate != REPAIR_KEEP && fate != REPAIR_READ) return NULL;
+  const repair_pack *p = &w->g->list[n];
+  bool unsure = p->fate == REPAIR_BROKEN && p->unsure;
+  if (p->fate != REPAIR_KEEP && p->fate != REPAIR_READ && !unsure) return NULL;
   repo_index_text_add(&w->text, id, blobs, count);
   return w->text.blobs >= REPO_INDEX_FULL ? store_text(w) : NULL;
 }

@@ -278,6 +278,19 @@ static error *fill_in(void *context, const repo_id *id, const repo_blob *blobs,
   return e;
 }
 
+/* What could not be read this time is not lost: the index goes on naming it, or
+   the versions would be repaired without it, and it would be pruned. */
+static error *keep_unsure(repairing *g) {
+  error *e = NULL;
+  for (uint32_t n = 0; e == NULL && n < repo_id_map_count(g->packs); n++) {
+    const repair_pack *p = &g->list[n];
+    if (p->fate == REPAIR_BROKEN && p->unsure && p->count > 0)
+      e = repo_index_add(g->fresh, &repo_id_map_at(g->packs, n)->id, p->blobs,
+                         p->count);
+  }
+  return e;
+}
+
 static error *count_lost(repairing *g) {
   error *e = NULL;
   for (uint32_t n = 0; e == NULL && n < repo_id_map_count(g->saved); n++) {
@@ -287,12 +300,24 @@ static error *count_lost(repairing *g) {
       g->blobs_saved++;
       continue;
     }
-    g->blobs_lost++;
     repo_id_format(&known->id, text);
+    repo_place place;
+    const char *type = known->type == REPO_TREE ? "tree" : "data";
+    if (repo_index_find(g->fresh, (repo_blob_type)known->type, &known->id, 0,
+                        &place)) {
+      g->blobs_unread++;
+      e = repair_find(g, "blob_unread", &known->id, NULL,
+                      "the %s blob %s could not be read; its pack and what the "
+                      "index says of it stay: see to the disk, and repair "
+                      "again",
+                      type, text);
+      continue;
+    }
+    g->blobs_lost++;
     e = repair_find(g, "blob_lost", &known->id, NULL,
                     "the %s blob %s is lost; if a version needs it, back up "
                     "again what it is of, or repair the versions",
-                    known->type == REPO_TREE ? "tree" : "data", text);
+                    type, text);
   }
   return e;
 }
@@ -314,6 +339,7 @@ error *repair_salvage(repairing *g) {
       error_unref(why);
     repo_packer_free(s.packer);
   }
+  if (e == NULL) e = keep_unsure(g);
   return e != NULL ? e : count_lost(g);
 }
 

@@ -70,8 +70,8 @@ typedef struct repairing {
   pthread_mutex_t lock; /* innermost: what threads change */
   uint64_t bytes_done, bytes_total;
   uint64_t index_damaged, packs_added, packs_missing, packs_damaged,
-      packs_unreadable, packs_removed, blobs_saved, blobs_lost, packs_read,
-      index_new, index_removed;
+      packs_unreadable, packs_removed, blobs_saved, blobs_lost, blobs_unread,
+      packs_read, index_new, index_removed;
   value *findings;
   uint64_t finding_count;
 } repairing;

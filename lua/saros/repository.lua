@@ -778,10 +778,11 @@ end
 ---@field packs_removed integer of the damaged ones
 ---@field blobs_saved integer pieces of damaged packs that there still are
 ---@field blobs_lost integer pieces that there are no more
+---@field blobs_unread integer pieces that the disk did not give this time; they stay
 ---@field index_files_damaged integer
 ---@field index_files_new integer
 ---@field index_files_removed integer
----@field findings table[] the first thousand: kind (`index_damaged`, `pack_missing`, `pack_added`, `pack_other`, `pack_damaged`, `pack_unreadable`, `blob_lost`), message, id
+---@field findings table[] the first thousand: kind (`index_damaged`, `pack_missing`, `pack_added`, `pack_other`, `pack_damaged`, `pack_unreadable`, `blob_lost`, `blob_unread`), message, id
 ---@field finding_count integer
 
 ---@class saros.repository.versions_repaired

@@ -235,7 +235,7 @@ static void damage(const char *name, const char *text) {
   SHELL(
       "cd '%s' && f=$(grep -lr . data | while read f; do echo \"$(stat -c %%s "
       "$f) $f\"; done | sort -n | grep '^%s ' | head -n 1 | cut -d' ' -f2) && "
-      "cp $f x && rm -f $f && printf Z | dd of=x bs=1 seek=18 conv=notrunc "
+      "cp $f x && rm -f $f && printf ZZZZ | dd of=x bs=1 seek=18 conv=notrunc "
       "status=none && mv x $f",
       care_at(name), text);
 }

@@ -248,7 +248,7 @@ TEST(what_is_damaged_is_an_error_of_that_file) {
   put_random("src/good", 10, 100000);
   saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
   CHECK(run_shell(NULL,
-                  "f=$(cat %s) && cp $f %s/x && rm -f $f && printf Z | dd "
+                  "f=$(cat %s) && cp $f %s/x && rm -f $f && printf ZZZZ | dd "
                   "of=%s/x bs=1 seek=1000000 conv=notrunc status=none && mv "
                   "%s/x $f && rm -f $(cat %s)",
                   at("tmp/bad"), place.path, place.path, place.path,

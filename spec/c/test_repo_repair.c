@@ -209,7 +209,7 @@ TEST(a_pack_that_is_missing_goes_from_the_index) {
 ** ---------------------------------------------------------------- */
 
 static const char *const flip =
-    "printf Z | dd of=x bs=1 seek=2000 conv=notrunc status=none";
+    "printf ZZZZ | dd of=x bs=1 seek=2000 conv=notrunc status=none";
 
 /* Of one whose end is cut off the rest is saved, though it cannot say itself
    what it has. */
@@ -220,11 +220,11 @@ TEST(what_is_good_of_a_pack_is_saved) {
   } cases[] = {
       {"truncate -s -3000 x", "{'what':'index'}", true},
       {"truncate -s -3000 x", "{'what':'packs'}", true},
-      {"printf Z | dd of=x bs=1 seek=$(($(stat -c %s x) - 30)) conv=notrunc "
+      {"printf ZZZZ | dd of=x bs=1 seek=$(($(stat -c %s x) - 30)) conv=notrunc "
        "status=none",
        "{'what':'packs'}", false},
       {"echo more >>x", "{'what':'index'}", false},
-      {"printf Z | dd of=x bs=1 seek=2000 conv=notrunc status=none",
+      {"printf ZZZZ | dd of=x bs=1 seek=2000 conv=notrunc status=none",
        "{'what':'packs'}", true},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -287,7 +287,7 @@ TEST(what_is_elsewhere_is_not_lost) {
   put_version(w, put_tree(w, FILE_NODE("a", "5"), id_text(id)));
   repo_unref(w);
   change_pack("w", 2,
-              "printf Z | dd of=x bs=1 seek=20 conv=notrunc "
+              "printf ZZZZ | dd of=x bs=1 seek=20 conv=notrunc "
               "status=none");
   call_result c = repaired("w", "{'what':'packs'}", 0);
   CHECK_INT(call_number(&c, "packs_damaged"), 1);
@@ -297,6 +297,38 @@ TEST(what_is_elsewhere_is_not_lost) {
   CHECK_INT(files_in("w", "data"), 2);
   CHECK(is_whole("w"));
   CHECK(restic_is_content("w"));
+}
+
+/* Neither from the store nor from the index goes what only could not be read:
+   that day's versions are whole when the disk is. */
+TEST(what_the_disk_does_not_give_stays) {
+  static const char *const all[] = {"{'what':'index','read_all_packs':true}",
+                                    "{'what':'packs'}"};
+  for (int i = 0; i < 4; i++) {
+    faulty_store f;
+    care_copy("b2", "p");
+    int64_t packs = files_in("p", "data");
+    repo *r = restore_open(care_at("p"), "x");
+    repo_store *inner = r->store;
+    r->store = faulty_around(&f, inner);
+    f.kinds = 1u << REPO_PACKS;
+    f.lasts = i < 2; /* all of them, or one */
+    faulty_at(&f, STORE_FAILS, STORE_READ, i < 2 ? 1 : 3);
+    call_result c = call_now(r, "repair", json_options("%s", all[i % 2]));
+    CHECK_INT(c.code, i < 2 ? SAROS_S_PARTIAL : 0);
+    CHECK(call_number(&c, "packs_damaged") > 0);
+    CHECK_INT(call_number(&c, "packs_removed"), 0);
+    CHECK_INT(call_number(&c, "blobs_lost"), 0);
+    if (i < 2) CHECK(call_number(&c, "blobs_unread") > 0);
+    CHECK_INT(count_of(&c, "blob_unread"), call_number(&c, "blobs_unread"));
+    call_free(&c);
+    r->store = inner;
+    repo_unref(r);
+    CHECK(files_in("p", "data") >= packs);
+    CHECK(is_whole("p"));
+    CHECK(restic_is_content("p"));
+    if (check_bad > 0) printf("  (%d)\n", i);
+  }
 }
 
 /* Nobody knows what was in it: it is left for another day. */
@@ -654,6 +686,7 @@ static void run(void) {
   RUN(what_is_good_of_a_pack_is_saved);
   RUN(the_packs_that_are_named_are_read);
   RUN(what_is_elsewhere_is_not_lost);
+  RUN(what_the_disk_does_not_give_stays);
   RUN(what_nobody_can_read_is_left);
   RUN(what_is_lost_is_left_out_of_versions);
   RUN(nodes_that_are_whole_stay_to_the_byte);

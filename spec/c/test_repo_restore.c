@@ -195,7 +195,7 @@ TEST(again) {
   SHELL(
       "cd '%s' && chmod 600 twice && setfattr -x user.text part && "
       "setfattr -n user.more -v 1 many/7 && chown 5:5 d/sub && "
-      "printf Z | dd of=d/large bs=1 seek=11000000 conv=notrunc status=none "
+      "printf ZZZZ | dd of=d/large bs=1 seek=11000000 conv=notrunc status=none "
       "&& echo more >>many/8 && rm many/9 && mkdir many/9 && "
       "rm link && echo file >link && rm fifo null && mkfifo null && "
       "rm many/10 && ln -s ../d many/10",
@@ -213,7 +213,7 @@ TEST(what_is_right_is_kept) {
   repo *r = opened[2];
   repo_store *inner = r->store;
   EXPECT(restored(r, ",'include':'/d/large'"), 0, 1, 0);
-  SHELL("printf Z | dd of='%s/d/large' bs=1 seek=3 conv=notrunc status=none",
+  SHELL("printf ZZZZ | dd of='%s/d/large' bs=1 seek=3 conv=notrunc status=none",
         folder);
   r->store = faulty_around(&f, inner);
   f.calls = STORE_READ;
