@@ -6,7 +6,8 @@
 ** what was done is done once more and comes to its end, no lock is in its way,
 ** and what had been stored is not stored again.
 **
-** not under valgrind: it kills programs that only run; ASan runs it
+** not under valgrind: it kills programs that only run
+** not under address: it kills programs, of which ASan would tell nobody
 ** not under thread: its operations are those of programs that it starts
 */
 #include "instant.h"

@@ -6,7 +6,8 @@
 ** The server holds the first in the middle of what it does until the second
 ** has had its turn: nothing here depends on how fast anybody is.
 **
-** not under valgrind: it watches programs of their own; ASan runs it
+** not under valgrind: it watches programs of their own
+** not under address: its operations are those of programs that it starts
 ** not under thread: its operations are those of programs that it starts
 */
 #include "where_case.h"
