@@ -184,7 +184,7 @@ bool session_takes_part(const session *s, const seat *t) {
   return chosen && has_components(t) ? t->selected : true;
 }
 
-value *session_details(const session *s, const char *reason) {
+value *session_details(const session *s, const char *reason, bool made) {
   value *d = value_map();
   bool good = d != NULL && value_put(d, "session", value_text(s->id)) &&
               value_put(d, "reason", value_text(reason));
@@ -209,7 +209,7 @@ value *session_details(const session *s, const char *reason) {
            value_put(v, "provider", value_text(m->provider->name)) &&
            value_put(v, "atomic", value_bool(atomic)) &&
            value_put(v, "writable", value_bool(false));
-    if (good && m->path != NULL)
+    if (good && made && m->path != NULL)
       good = value_put(v, "shadow", value_text(m->path));
     if (good)
       good = value_add(volumes, v);

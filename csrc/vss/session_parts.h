@@ -166,8 +166,9 @@ step_result work_end(work *w);
 /* Waits for another operation. False: it is over already. */
 bool work_await(work *w, saros_op *op);
 
-/* What writers are told beside their own: { session, set, reason, … }. */
-value *session_details(const session *s, const char *reason);
+/* What writers are told beside their own: { session, set, reason, … }. Shadows
+   are named once they are `made`: until then a job may be making them. */
+value *session_details(const session *s, const char *reason, bool made);
 /* An error that the method may end with (its documented list), made of any;
    takes it over. Those that hand out no operation may end with any. */
 error *starter_error(const method *m, error *e);

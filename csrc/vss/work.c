@@ -137,7 +137,7 @@ void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
                const char *reason, double seconds) {
   size_t count;
   seat **told = picked(w->s, wants, &count);
-  value *details = session_details(w->s, reason);
+  value *details = session_details(w->s, reason, event != EVENT_ABORT);
   w->asking = NULL;
   if (told != NULL && details != NULL)
     w->asking = telling_begin(&w->m, event, told, count, details, seconds);
@@ -149,7 +149,7 @@ void work_tell(work *w, writer_event event, bool (*wants)(const seat *t),
 void work_ask(work *w, bool (*wants)(const seat *t), double seconds) {
   size_t count;
   seat **asked = picked(w->s, wants, &count);
-  value *details = session_details(w->s, "status");
+  value *details = session_details(w->s, "status", true);
   w->asking = NULL;
   if (asked != NULL && details != NULL)
     w->asking = telling_ask(&w->m, asked, count, details, seconds);

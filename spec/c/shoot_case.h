@@ -242,10 +242,20 @@ static inline value *test_metadata(const writer *w) {
   return NULL;
 }
 
+/* Which may be in the making while its writers are told that it is not. */
+static inline bool names_a_shadow(const value *details) {
+  const value *volumes = value_get(details, "volumes");
+  bool named = false;
+  for (uint32_t i = 0; volumes != NULL && i < volumes->count; i++)
+    named = named || value_get(volumes->as.items[i], "shadow") != NULL;
+  return named;
+}
+
 static inline saros_op *test_tell(writer_link *link, const writer_call *call,
                                   error **e) {
   writer *w = (writer *)link;
   mischief m = step(w->name, writer_event_name(call->event));
+  if (call->event == EVENT_ABORT) CHECK(!names_a_shadow(call->details));
   told *t = calloc(1, sizeof *t);
   t->late = m == LATE;
   saros_op *op = saros_op_new(&told_kind, t, NULL);
