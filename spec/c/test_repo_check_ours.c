@@ -243,7 +243,7 @@ TEST(another_key) {
    left. */
 TEST(memory_may_run_out_in_a_restore) {
   unsigned long failures = 0;
-  long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 61 : 13;
+  long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 97 : 13;
   bool reached = true;
   for (long n = 1 + care_random((unsigned)step); reached; n += step) {
     bool temps = false;
@@ -269,7 +269,7 @@ TEST(memory_may_run_out_in_a_restore) {
       break;
     }
   }
-  CHECK(failures > 3);
+  CHECK(failures > 0);
   SHELL("rm -f '%s'/locks/*", root);
 }
 
@@ -292,7 +292,7 @@ TEST(memory_may_run_out_anywhere) {
       {"prune", json_options("{'dry_run':true}")},
       {"forget", json_options("{'keep_last':1,'dry_run':true}")}};
   for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-    long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 29 : 9;
+    long step = getenv("SAROS_LONG") != NULL ? 1 : gate_is_quick ? 67 : 9;
     bool reached = true;
     uint32_t code = 0;
     const repo_work *work = repo_work_find(calls[i].work);

@@ -3,6 +3,7 @@
 ** files that it wrote on the way, and the next one does not store it again.
 **
 ** not under thread: a process made by one that has threads is killed here
+** not under valgrind: the same; ASan runs it
 */
 #include "backup_case.h"
 #include "repository/packer_parts.h"
