@@ -197,7 +197,7 @@ TEST(nothing_of_it_stays_in_memory) {
   make_directory("src/d");
   repo *r = repo_made("r", 2);
   saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
-  long blocks[3] = {0, 0, 0};
+  long least = 0;
   for (int round = 0; round < 3; round++) {
     saros_op *op = mount_begun(r);
     int fd = open(seen("f"), O_RDONLY | O_CLOEXEC);
@@ -208,9 +208,14 @@ TEST(nothing_of_it_stays_in_memory) {
     CHECK(pread(fd, &byte, 1, 2500000) <= 0); /* it does not hang */
     if (fd >= 0) close(fd);
     if (d != NULL) closedir(d);
-    blocks[round] = mem_blocks();
+    /* The last of an operation is let go behind whoever waited for it. */
+    if (round == 2) GATE_UNTIL(mem_blocks() <= least);
+    for (int i = 0; round < 2 && i < 100; i++) {
+      long now = mem_blocks();
+      if (i == 0 || now < least) least = now;
+      gate_nap();
+    }
   }
-  CHECK_INT(blocks[2], blocks[1]);
   repo_unref(r);
   end_mount_place();
 }
