@@ -49,11 +49,12 @@ local function script(root, password, more)
     password, root .. "/src") .. (more or "")
 end
 
--- All that the kernel tells anybody of a process and its children.
+-- All that the kernel tells anybody of a process and its children. A runtime
+-- that is preloaded makes ps wait for itself.
 local function seen_by_others(pid)
   local pipe = assert(io.popen(("cat /proc/%d/cmdline /proc/%d/comm "
     .. "/proc/%d/status /proc/%d/task/*/comm /proc/%d/environ | tr '\\0' ' '; "
-    .. "ps -eo args"):format(pid, pid, pid, pid, pid)))
+    .. "env -u LD_PRELOAD ps -eo args"):format(pid, pid, pid, pid, pid)))
   local text = pipe:read "a"
   pipe:close()
   return text
