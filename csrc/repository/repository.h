@@ -1,8 +1,9 @@
 /*
 ** repository: restic's format, read and written in C. By subject: id and
 ** crypto, chunker, compress, pack, index, tree, snapshot, key, lock; over them
-** the long calls backup, restore, check, forget, prune, each an operation with
-** a crew of threads of its own; under them `store`, which only knows files.
+** the long calls backup, restore, check, forget, prune, copy, repair, mount,
+** each an operation with threads of its own; under them `store`, which only
+** knows files.
 ** A module of its own (OpenSSL, libzstd, libcurl): it has the engine through
 ** saros.h, and base compiled in. Every name from here begins with repo_.
 **
