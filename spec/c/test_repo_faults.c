@@ -128,11 +128,12 @@ static where on_a_disk_with(long room) {
   return w;
 }
 
-/* One pack and a half fit: the one need not be stored again. */
+/* One pack and a half fit: the one need not be stored again. One at a time:
+   of two that are written side by side neither might. */
 static void full_in_the_middle(void) {
   uint64_t before, after;
   where w = on_a_disk_with(6000);
-  repo *r = where_open(&w);
+  repo *r = where_open_with(&w, "{'connections':1}");
   where_count(r, REPO_PACKS, &before);
   call_result c = perform(r, BACKUP);
   CHECK(says_no_room(&c));
