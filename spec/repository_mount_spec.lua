@@ -1,6 +1,11 @@
 --- A repository that is mounted, from Lua: when it is there, and that nothing
 --- stays of it.
 
+-- First, before there are threads: what is mounted here is nobody else's. Who
+-- gets a namespace of his own meanwhile would keep it from its end.
+require "saros"
+require "testmod".system.private_mounts()
+
 local helper = require "spec.helper"
 local saros = helper.saros
 local shared = require "spec.repository"

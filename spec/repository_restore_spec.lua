@@ -128,9 +128,9 @@ describe("a repository that restic has filled", function()
     assert.equal("", found { pattern = "one", version = "latest" })
     assert.error_matches(function() repo:find {} end,
       "option 'pattern' is missing")
-    local r, err = repo:find { pattern = "*", version = "ffff" }:wait()
+    local r, err = repo:find { pattern = "*", version = "ffffffffffff" }:wait()
     assert.is_nil(r)
-    assert.matches("no version ffff", err.message)
+    assert.matches("no version ffffffffffff", err.message)
   end)
 
   test("is compared", function()

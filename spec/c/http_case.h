@@ -187,4 +187,22 @@ static inline void told_free(told *t, http_request *r) {
   http_unref(r);
 }
 
+/* Blocks of memory, when the thread behind all requests has put things away,
+   which it does behind whoever waited for them. */
+static inline long least_blocks(void) {
+  long least = mem_blocks();
+  for (int i = 0; i < 100; i++) {
+    usleep(1000);
+    long now = mem_blocks();
+    if (now < least) least = now;
+  }
+  return least;
+}
+
+static inline bool has_no_more_blocks(long than) {
+  for (int i = 0; i < 30000 && mem_blocks() > than; i++) usleep(1000);
+  if (mem_blocks() > than) printf("%ld blocks, not %ld\n", mem_blocks(), than);
+  return mem_blocks() <= than;
+}
+
 #endif

@@ -280,11 +280,20 @@ TEST(stopped_at_any_moment) {
     CHECK_INT(uploads(), 0);
   }
   control("/!plan", "[]");
+  bool late = false;
   for (int asks = 0; asks < 8; asks++) {
     after a = {.stop = {after_some}, .asks = asks};
+    (void)requests("");
     error *e = save_pieces(store, &all, 1, &a.stop);
     CHECK(e == NULL || e->code == SAROS_E_CANCELLED);
+    /* While the server was asked to begin it: one that is slow may do so when
+       all is over, and nobody knows of that before the next prune. */
+    late = late || (e != NULL && requests("partNumber=") == 0);
     error_unref(e);
+    for (int i = 0; late && uploads() > 0 && i < 300; i++) {
+      FINE(store->way->tidy(store, NULL));
+      usleep(10000);
+    }
     CHECK_INT(uploads(), 0);
   }
   repo_store_close(store);
@@ -350,8 +359,7 @@ TEST(many_threads) {
 TEST(without_memory) {
   repo_store *store = fresh_parts("buck", parted());
   FINE(save_all(store));
-  usleep(100000); /* the thread puts things away */
-  long blocks = mem_blocks();
+  long blocks = least_blocks();
   bool reached = true;
   long step = getenv("SAROS_LONG") != NULL ? 1 : 41;
   for (long k = 1; reached; k += step) {
@@ -362,8 +370,7 @@ TEST(without_memory) {
     mem_fail_at(0);
     if (!reached) CHECK(e == NULL);
     error_unref(e);
-    for (int i = 0; i < 5000 && mem_blocks() != blocks; i++) usleep(1000);
-    CHECK_INT(mem_blocks(), blocks);
+    CHECK(has_no_more_blocks(blocks));
   }
   FINE(store->way->tidy(store, NULL));
   CHECK_INT(uploads(), 0);
@@ -387,8 +394,9 @@ TEST(what_is_kept) {
       "buck/r", kept(parted(), "GOVERNANCE", 30)); /* makes the bucket */
   static const repo_file kinds[] = {REPO_KEYS, REPO_SNAPSHOTS, REPO_INDEXES,
                                     REPO_PACKS};
-  char text[REPO_ID_TEXT], until[21], expected[200];
+  char text[REPO_ID_TEXT], first[21], last[21], until[21], expected[200];
   repo_id id;
+  repo_s3_lock_until((s3 *)store, first);
   for (size_t i = 0; i < 4; i++) FINE(save(store, kinds[i], "bytes", &id));
   FINE(save(store, REPO_LOCKS, "bytes", &id));
   FINE(save_all(store)); /* in parts */
@@ -405,9 +413,15 @@ TEST(what_is_kept) {
   repo_id_format(&name, text);
   snprintf(expected, sizeof expected, "r/data/%.2s/%s GOVERNANCE ", text, text);
   CHECK(strstr(all, expected) != NULL);
-  repo_s3_lock_until((s3 *)store, until);
-  snprintf(expected, sizeof expected, "r/config GOVERNANCE %.10s", until);
-  CHECK(strstr(all, expected) != NULL);
+  /* Each as long as was said when it was stored. */
+  repo_s3_lock_until((s3 *)store, last);
+  char *day = strstr(all, "r/config GOVERNANCE ");
+  CHECK(day != NULL && strncmp(first, day + 20, 20) <= 0 &&
+        strncmp(day + 20, last, 20) <= 0);
+  day = strstr(all, "r/index/");
+  day = day != NULL ? strstr(day, "GOVERNANCE ") : NULL;
+  CHECK(day != NULL);
+  snprintf(until, sizeof until, "%.20s", day != NULL ? day + 11 : "");
   free(all);
   FINE(store->way->remove(store, REPO_LOCKS, &id, NULL));
   /* Most servers hide what is removed. */
