@@ -36,7 +36,13 @@ typedef struct memory_needle {
   size_t size;
   unsigned seen;
   bool is_known; /* no secret: that it is seen is nothing to tell */
+  /* So few bits that something else may have them by chance: it is seen only
+     near another part of the same group. 0: of none. */
+  unsigned group, part;
+  uint64_t last; /* where it was, then; 0: nowhere yet */
 } memory_needle;
+
+#define MEMORY_NEAR 4096
 
 typedef struct memory_look {
   memory_needle needles[160];
@@ -62,8 +68,27 @@ static inline void memory_want(memory_look *l, const char *name,
   l->begins[pair / 8] |= (uint8_t)(1u << pair % 8);
 }
 
+/* The one that was wanted last is of so few bits. */
+static inline void memory_is_part(memory_look *l, unsigned group,
+                                  unsigned part) {
+  l->needles[l->count - 1].group = group;
+  l->needles[l->count - 1].part = part;
+}
+
+static inline bool memory_has_company(const memory_look *l,
+                                      const memory_needle *n, uint64_t at) {
+  for (size_t i = 0; i < l->count; i++) {
+    const memory_needle *o = &l->needles[i];
+    if (o->group == n->group && o->part != n->part && o->last != 0 &&
+        at - o->last < MEMORY_NEAR)
+      return true;
+  }
+  return false;
+}
+
 static inline void memory_forget(memory_look *l) {
-  for (size_t i = 0; i < l->count; i++) l->needles[i].seen = 0;
+  for (size_t i = 0; i < l->count; i++)
+    l->needles[i].seen = 0, l->needles[i].last = 0;
   l->bytes = 0;
   l->left = l->threads = 0;
 }
@@ -79,6 +104,8 @@ static inline void memory_search(memory_look *l, const uint8_t *data,
       memory_needle *n = &l->needles[i];
       if (n->size > size - at || memcmp(n->bytes, data + at, n->size) != 0)
         continue;
+      if (n->group != 0) n->last = base + at + 1;
+      if (n->group != 0 && !memory_has_company(l, n, n->last)) continue;
       n->seen++;
       if (!l->quiet && !n->is_known)
         printf("  %s at %llx in %s\n", n->name, (unsigned long long)(base + at),

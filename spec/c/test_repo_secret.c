@@ -75,9 +75,12 @@ static void want_schedule(memory_look *l, const char *name, const uint8_t *key,
   for (size_t i = 0; i < whole; i += 16) memory_want(l, name, out + i, 16);
 }
 
-/* As it is, masked, and in limbs of 26 bits, as vectors have them. */
+/* As it is, masked, and in limbs of 26 bits, as vectors have them: of a limb 20
+   bits are anybody's, and of two that are equal a process has a thousand. */
 static void want_r(memory_look *l, const char *name, const uint8_t r[16]) {
+  static unsigned group;
   uint8_t masked[17] = {0};
+  group++;
   memory_want(l, name, r, 16);
   memcpy(masked, r, 16);
   for (int i = 3; i < 16; i += 4) masked[i] &= 15;
@@ -92,9 +95,37 @@ static void want_r(memory_look *l, const char *name, const uint8_t r[16]) {
     uint64_t wider[2] = {limbs[i], limbs[i]};
     uint32_t four[4] = {limbs[i], limbs[i], limbs[i], limbs[i]};
     memory_want(l, name, wider, 16);
+    memory_is_part(l, group, i + 1);
     memory_want(l, name, four, 16);
+    memory_is_part(l, group, i + 1);
   }
   memory_want(l, name, limbs, 16);
+}
+
+/* One limb alone is anything; two of them beside each other are a key. */
+TEST(limbs_are_found_in_company) {
+  static const uint8_t r[16] = {0x85, 0xd6, 0xbe, 0x78, 0x57, 0x55, 0x6d, 0x33,
+                                0x7f, 0x44, 0x52, 0xfe, 0x42, 0xd5, 0x06, 0xa8};
+  memory_look l = {.quiet = true};
+  uint8_t room[3 * MEMORY_NEAR] = {0};
+  want_r(&l, "r", r);
+  for (size_t i = 0; i < l.count; i++) {
+    const memory_needle *n = &l.needles[i], *next = &l.needles[(i + 2) % 12];
+    if (n->group == 0 || next->group == 0) continue;
+    memset(room, 0, sizeof room);
+    memcpy(room + 100, n->bytes, n->size);
+    memory_forget(&l);
+    memory_search(&l, room, sizeof room, "room", 0);
+    CHECK_INT(memory_seen(&l, NULL), 0);
+    memcpy(room + 100 + MEMORY_NEAR, next->bytes, next->size);
+    memory_forget(&l);
+    memory_search(&l, room, sizeof room, "room", 0);
+    CHECK_INT(memory_seen(&l, NULL), 0);
+    memcpy(room + 200, next->bytes, next->size);
+    memory_forget(&l);
+    memory_search(&l, room, sizeof room, "room", 0);
+    CHECK(memory_seen(&l, NULL) > 0);
+  }
 }
 
 static void want_key(memory_look *l, const repo_key *key) {
@@ -343,6 +374,7 @@ int main(int argc, char **argv) {
   check_begin(argc, argv);
   store_engine();
   RUN(expansion_is_right);
+  RUN(limbs_are_found_in_company);
   RUN(at_rest_no_key_is_in_memory);
   RUN(after_closing_no_key_is_anywhere);
   RUN(a_child_of_fork_has_no_key);
