@@ -170,13 +170,22 @@ describe("repository.open", function()
     assert.is_nil(err.message:find("a:b", 1, true))
   end)
 
+  -- The password comes from the other task: without it nothing is opened.
   it("yields in a task", function()
-    with(function(path)
+    with(function(path, directory)
       shared.cheap_at(path, PASSWORD)
+      local gate = directory .. "/gate"
+      assert(os.execute(("mkfifo '%s'"):format(gate)))
+      local writer <close> = assert(io.open(gate, "r+"))
       local order = {}
       saros.run(function()
-        local other = saros.spawn(function() order[#order + 1] = "other" end)
-        local _ <close> = repository.open(options(path))
+        local other = saros.spawn(function()
+          order[#order + 1] = "other"
+          assert(writer:write(PASSWORD, "\n"))
+          writer:flush()
+        end)
+        local _ <close> = repository.open(options(path, {
+          password = { command = { "head", "-n", "1", gate } } }))
         order[#order + 1] = "open"
         other:wait()
       end)
