@@ -150,12 +150,15 @@ describe("saros.process", function()
   end)
 
   it("is ended after its time, with all it has started", function()
-    local op = sh("sleep 1000 & echo $!; wait",
-      { timeout = 0.2, stdout = "lines" })
-    local child
-    for line in op:lines() do child = line end
-    local _, err = op:wait()
-    assert.equal(saros.code.SAROS_E_TIMEOUT, err.code)
+    local timeout, child = 0.2, nil
+    repeat -- until it had the time to start something
+      local op = sh("sleep 1000 & echo $!; wait",
+        { timeout = timeout, stdout = "lines" })
+      for line in op:lines() do child = line end
+      local _, err = op:wait()
+      assert.equal(saros.code.SAROS_E_TIMEOUT, err.code)
+      timeout = timeout * 2
+    until child or timeout > 30
     assert.is_false(lives(child))
   end)
 

@@ -116,7 +116,7 @@ describe("the status of a writer", function()
   it("is unknown when its process hangs", function()
     local d <close> = shared.directory()
     local p <close> = elsewhere(d)
-    local s <close> = ready(d, { timeouts = { identify = 0.5 } })
+    local s <close> = ready(d, { timeouts = { identify = 3 } })
     p:expect "asked\n"
     assert.equal(0, ask(s).failure)
     p:expect "asked\n"

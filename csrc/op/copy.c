@@ -276,7 +276,8 @@ static bool finish(copy *c) {
   tell_files(c);
   saros_op_progress(c->op, atomic_load(&c->done), atomic_load(&c->total));
   if (!remove_farm(c) || !write_out(c) || !set_output(c)) return false;
-  if (!saros_op_point_of_no_return(c->op)) return false;
+  /* The last pause that holds it up: nothing has appeared yet. */
+  if (!copy_goes_on(c) || !saros_op_point_of_no_return(c->op)) return false;
   if (!place_appear(c, &old)) return false;
   bool kept = write_out_parent(c);
   if (old) {

@@ -20,6 +20,10 @@ typedef enum stage {
                   their time: the end */
 } stage;
 
+#ifdef SAROS_TEST
+extern _Atomic uint64_t process_drain_ns; /* for who keeps our pipes open */
+#endif
+
 /* A descriptor the machine may be waiting for. Not listening means: try. */
 typedef struct ear {
   source s;

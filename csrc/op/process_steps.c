@@ -15,9 +15,16 @@
 
 #define MILLISECOND 1000000u
 #define SECOND 1000000000u
-#define DRAIN_TIME (2ull * SECOND)       /* for who keeps our pipes open */
 #define TRACED_PAUSE (20u * MILLISECOND) /* a debugger reaps it first */
 #define GRACE_STEP (10ull * SECOND)      /* less than an unwinding may take */
+
+/* For who keeps our pipes open. */
+#ifdef SAROS_TEST
+_Atomic uint64_t process_drain_ns = 2ull * SECOND;
+#define DRAIN_TIME process_drain_ns
+#else
+#define DRAIN_TIME (2ull * SECOND)
+#endif
 
 #define LINES_SLACK ((size_t)1 << 20) /* as much as a pipe may hold */
 

@@ -9,6 +9,7 @@
 #define SAROS_GATE_H
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -259,7 +260,8 @@ typedef struct gate_counts {
   long blocks;
   unsigned fds;   /* registered as ours */
   int open_files; /* /proc/self/fd */
-  int threads;    /* /proc/self/task */
+  int threads;    /* those that run */
+  int working;    /* of them the engine and its workers */
   unsigned users; /* of the engine */
 } gate_counts;
 
@@ -273,12 +275,53 @@ static inline int gate_entries(const char *directory) {
   return n;
 }
 
+/* Whether this thread still runs, and whether it is the engine's. The kernel
+   shows one for a moment after it was joined, but marks it before. */
+static inline bool gate_runs(const char *id, bool *works) {
+  enum { EXITING = 4 }; /* PF_EXITING, include/linux/sched.h */
+  static const char *const names[] = {"(saros-engine)", "(saros-cpu)",
+                                      "(saros-lane)", "(saros-held)"};
+  char path[64], text[512];
+  unsigned flags = 0;
+  snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", id);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (n <= 0) return false; /* gone since it was listed */
+  text[n] = '\0';
+  const char *name = strchr(text, '('), *end = strrchr(text, ')');
+  if (name == NULL || end == NULL ||
+      sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+    return true;
+  *works = false;
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strncmp(name, names[i], strlen(names[i])) == 0) *works = true;
+  return (flags & EXITING) == 0;
+}
+
+/* How many threads of this process run; of them those of the engine. */
+static inline int gate_threads(int *working) {
+  DIR *d = opendir("/proc/self/task");
+  int n = 0;
+  *working = 0;
+  if (d == NULL) return -1;
+  for (struct dirent *e; (e = readdir(d)) != NULL;) {
+    bool works = false;
+    if (e->d_name[0] == '.' || !gate_runs(e->d_name, &works)) continue;
+    n++;
+    *working += works;
+  }
+  closedir(d);
+  return n;
+}
+
 static inline gate_counts gate_look(void) {
-  return (gate_counts){.blocks = mem_blocks(),
-                       .fds = fd_count(),
-                       .open_files = gate_entries("/proc/self/fd"),
-                       .threads = gate_entries("/proc/self/task"),
-                       .users = engine_users()};
+  gate_counts now = {.blocks = mem_blocks(),
+                     .fds = fd_count(),
+                     .open_files = gate_entries("/proc/self/fd"),
+                     .users = engine_users()};
+  now.threads = gate_threads(&now.working);
+  return now;
 }
 
 static inline void gate_nap(void) {
@@ -286,14 +329,23 @@ static inline void gate_nap(void) {
   nanosleep(&t, NULL);
 }
 
-/* The kernel still has a thread for a moment after it was joined. */
+static inline bool gate_same(gate_counts a, gate_counts b) {
+  return a.blocks == b.blocks && a.fds == b.fds &&
+         a.open_files == b.open_files && a.threads == b.threads &&
+         a.working == b.working && a.users == b.users;
+}
+
+/* What there is once the engine of an earlier test has left with the last
+   that used it; when something still uses it, as soon as two looks agree. */
 static inline gate_counts gate_count(void) {
   gate_counts before, now = gate_look();
+  unsigned left = GATE_BOUND_MS;
   do {
     before = now;
     gate_nap();
     now = gate_look();
-  } while (memcmp(&now, &before, sizeof now) != 0);
+  } while (!gate_same(now, before) ||
+           (now.users == 0 && now.working > 0 && left-- > 0));
   return now;
 }
 
@@ -323,12 +375,18 @@ static inline bool gate_back_to(gate_counts before) {
   return false;
 }
 
-/* Asks until it is true, within the bound; for what has no gate. */
-#define GATE_UNTIL(condition)                           \
-  do {                                                  \
-    unsigned gate_left = GATE_BOUND_MS;                 \
-    while (!(condition) && gate_left-- > 0) gate_nap(); \
-    CHECK(condition);                                   \
+/* Asks until it is true, within the bound; for what has no gate. What was true
+   once may be over already: it is asked no second time. */
+#define GATE_UNTIL(condition)                                         \
+  do {                                                                \
+    unsigned gate_left = GATE_BOUND_MS;                               \
+    bool gate_came = false;                                           \
+    while (!(gate_came = (condition)) && gate_left-- > 0) gate_nap(); \
+    if (!gate_came) {                                                 \
+      check_bad++;                                                    \
+      printf("%s:%d: not true within %u s: %s\n", __FILE__, __LINE__, \
+             GATE_BOUND_MS / 1000, #condition);                       \
+    }                                                                 \
   } while (0)
 
 /* ------------------------------------------------------------------

@@ -330,7 +330,7 @@ static inline bool script(const char *text) {
   lua_close(L);
   hang_up(NULL);
   /* The engine may still be letting go. */
-  for (int i = 0; i < 3000 && (engine_users() > 0 || mem_blocks() > before);
+  for (int i = 0; i < 30000 && (engine_users() > 0 || mem_blocks() > before);
        i++)
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   if (engine_users() > 0) printf("%u users of the engine\n", engine_users());

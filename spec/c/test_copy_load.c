@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "copy_case.h"
 
@@ -186,7 +187,7 @@ TEST(cancel_leaves_nothing) {
     for (unsigned i = 0; i < rounds; i++) {
       saros_op *op = begin((copy_options){.from = from, .to = to});
       seed = seed * 1664525u + 1013904223u;
-      usleep((seed >> 8) % (took + 1));
+      if (i > 0) usleep((seed >> 8) % (took + 1)); /* the first: at once */
       uint32_t answer = saros_cancel(op);
       uint32_t code = end(op, SAROS_E_CANCELLED);
       CHECK(code == 0 || code == SAROS_E_CANCELLED);
@@ -243,11 +244,13 @@ TEST(pause_and_resume) {
       usleep(500);
     int paused = saros_op_pause(op);
     if (paused) {
-      usleep(200000); /* what was begun comes to its end */
-      int64_t done = files_done(op);
-      usleep(100000);
-      CHECK_INT(files_done(op), done);
+      int64_t done; /* what was begun comes to its end */
+      do {
+        done = files_done(op);
+        usleep(100000);
+      } while (files_done(op) != done);
       CHECK_INT(saros_op_state(op), SAROS_PAUSED);
+      CHECK_INT(access(to, F_OK), -1);
       if (round < 2)
         CHECK(saros_op_resume(op));
       else
@@ -259,6 +262,40 @@ TEST(pause_and_resume) {
     wipe(to);
     CHECK_INT(entries_in(dir), 1);
   }
+  wipe(dir);
+}
+
+/* What is written out pauses the operation first: here in the program itself
+   the call is ours. */
+static saros_op *_Atomic pause_there;
+
+int syncfs(int fd) {
+  saros_op *op = atomic_exchange(&pause_there, NULL);
+  if (op != NULL) CHECK(saros_op_pause(op));
+  return (int)syscall(SYS_syncfs, fd);
+}
+
+TEST(pause_before_it_appears) {
+  const char *dir = own_place();
+  make_many(in("own/from"), 4, 2, 1000);
+  for (int round = 0; round < 2; round++) {
+    saros_op *op = begin((copy_options){
+        .from = in("own/from"), .to = in("own/to"), .durable = true});
+    atomic_store(&pause_there, op);
+    while (atomic_load(&pause_there) != NULL &&
+           op_state_now(op) < SAROS_SUCCEEDED)
+      usleep(500);
+    CHECK(!saros_op_wait(op, 100)); /* else it went on */
+    CHECK_INT(access(in("own/to"), F_OK), -1);
+    if (round == 0)
+      saros_cancel(op);
+    else
+      CHECK(saros_op_resume(op));
+    uint32_t code = round == 0 ? SAROS_E_CANCELLED : 0;
+    CHECK_INT(end(op, code), code);
+    CHECK_INT(entries_in(dir), 1 + round);
+  }
+  CHECK_INT(compare(in("own/from"), in("own/to")), 0);
   wipe(dir);
 }
 
@@ -438,6 +475,7 @@ static void all(void) {
   RUN(cancel_leaves_nothing);
   RUN(cancel_in_a_big_file_is_quick);
   RUN(pause_and_resume);
+  RUN(pause_before_it_appears);
   RUN(no_room);
   RUN(a_source_that_moves);
   RUN(entries_that_come_and_go);

@@ -46,8 +46,7 @@ static int hang(void) {
   scene s = {.count = 0};
   driver d;
   add(&s, volumes[EXT4].path, &by_caller);
-  drive(&d, plan(&s, SHORT));
-  until_held(&d);
+  drive_until_held(&d, &s);
   raise(SIGSTOP);
   go_on(&d);
   outcome o = finish(&d, false);

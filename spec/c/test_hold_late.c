@@ -18,8 +18,7 @@ WHOLE(held_for_too_long) {
   driver d;
   add(&s, volumes[EXT4].path, &by_caller);
   add(&s, volumes[XFS].path, &by_caller);
-  drive(&d, plan(&s, SHORT));
-  until_held(&d);
+  drive_until_held(&d, &s);
   GATE_UNTIL(!is_frozen(EXT4) && !is_frozen(XFS));
   CHECK(!op_is_over(d.m.op));
   go_on(&d);
@@ -121,16 +120,18 @@ static void too_late_at(hold_moment moment, bool cancelled) {
   hold_hook = hold_up;
   add(&s, volumes[EXT4].path, &by_caller);
   add(&s, volumes[XFS].path, &by_caller);
-  drive(&d, plan(&s, cancelled ? LONG : SHORT));
+  drive(&d, plan(&s, LONG));
   CHECK(gated_await(&late, &late.entered, 1));
-  if (cancelled) saros_cancel(d.m.op);
+  if (cancelled)
+    saros_cancel(d.m.op);
+  else
+    time_is_up(d.h);
   /* The other one is let go, though this one is not back. */
   GATE_UNTIL(has_given_up(d.h));
   GATE_UNTIL(!is_frozen(XFS));
   GATE_UNTIL(atomic_load(&d.h->stops[0].state) != STOP_FREEZING);
   CHECK(!op_is_over(d.m.op)); /* it waits for what is in the kernel */
-  /* Else the guard has come first by now. */
-  if (moment == MOMENT_FROZEN && cancelled) CHECK(is_frozen(EXT4));
+  if (moment == MOMENT_FROZEN) CHECK(is_frozen(EXT4));
   gated_open(&late, 0);
   outcome o = finish(&d, false);
   CHECK_INT(o.freeze, cancelled ? 0 : VSS_E_FLUSH_WRITES_TIMEOUT);
@@ -237,9 +238,12 @@ static void outer_too_late_at(hold_moment moment, bool cancelled) {
   hold_patience = UINT64_MAX / 4;
   add(&s, volumes[INNER].path, &by_caller);
   add(&s, volumes[XFS].path, &by_caller);
-  drive(&d, plan(&s, cancelled ? LONG : SHORT));
+  drive(&d, plan(&s, LONG));
   CHECK(gated_await(&late, &late.entered, 1));
-  if (cancelled) saros_cancel(d.m.op);
+  if (cancelled)
+    saros_cancel(d.m.op);
+  else
+    time_is_up(d.h);
   GATE_UNTIL(has_given_up(d.h));
   if (moment == MOMENT_FREEZE) /* else it sleeps in the kernel: see below */
     GATE_UNTIL(atomic_load(&d.h->stops[0].state) == STOP_THAWED);
@@ -282,12 +286,15 @@ static void hold_up_the_thaw_of(int which, scene *s) {
   CHECK(gated_await(&late, &late.entered, 1));
 }
 
-static stop *stop_at(int which) {
-  const hold *h = held_up.h;
+static stop *of_hold(const hold *h, int which) {
   for (size_t i = 0; i < h->count; i++)
     if (strcmp(h->stops[i].path, volumes[which].path) == 0) return &h->stops[i];
   CHECK(false);
   return &h->stops[0];
+}
+
+static stop *stop_at(int which) {
+  return of_hold(held_up.h, which);
 }
 
 static void finish_held_up(scene *s) {
@@ -356,8 +363,9 @@ WHOLE(stacked_and_held_for_too_long) {
   hold_patience = UINT64_MAX / 4;
   add(&s, volumes[INNER].path, &by_caller);
   add(&s, volumes[XFS].path, &by_caller);
-  drive(&d, plan(&s, SHORT));
+  drive(&d, plan(&s, LONG));
   until_held(&d);
+  time_is_up(d.h);
   GATE_UNTIL(atomic_load(&d.h->stops[0].state) == STOP_THAWED);
   CHECK(!op_is_over(d.m.op));
   CHECK_TEXT(story, "fIFIfXFXtXtI");
@@ -394,7 +402,9 @@ WHOLE(a_disk_that_does_not_answer) {
   CHECK_INT(freeze(volumes[XFS].fd), 0);
   add(&s, volumes[INNER].path, &by_caller);
   add(&s, volumes[EXT4].path, &by_caller);
-  drive(&d, plan(&s, SHORT));
+  drive(&d, plan(&s, LONG));
+  GATE_UNTIL(atomic_load(&of_hold(d.h, EXT4)->job.back)); /* it answers */
+  time_is_up(d.h);
   GATE_UNTIL(has_given_up(d.h));
   CHECK(!is_frozen(EXT4));
   CHECK_INT(thaw(volumes[XFS].fd), 0);

@@ -9,7 +9,6 @@
 ** not under thread: every sweep is one thread's, and takes minutes; ASan runs
 *it
 */
-#include <dirent.h>
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
@@ -19,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "check.h"
+#include "gate.h"
 #include "saros.h"
 
 int luaopen_saros_core(lua_State *L);
@@ -81,39 +80,17 @@ static lua_State *open_state(heap *h) {
   return L;
 }
 
-static int entries(const char *path) {
-  int count = 0;
-  DIR *d = opendir(path);
-  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-    if (e->d_name[0] != '.') count++;
-  if (d != NULL) closedir(d);
-  return count;
-}
-
-static int base_fds, base_threads;
-static long base_blocks;
+static gate_counts base;
 
 static void settled(void) {
-  base_fds = entries("/proc/self/fd");
-  base_threads = entries("/proc/self/task");
-  base_blocks = mem_blocks();
+  base = gate_count();
 }
 
 /* Threads may need a moment to be gone after they were told to go. */
 static bool all_gone(const heap *h) {
-  for (int i = 0; i < 3000; i++) {
-    if (h->blocks == 0 && mem_blocks() == base_blocks &&
-        entries("/proc/self/fd") == base_fds &&
-        entries("/proc/self/task") == base_threads)
-      return true;
-    struct timespec ms = {0, 1000000};
-    nanosleep(&ms, NULL);
-  }
-  printf("left: %ld blocks of Lua, %ld of ours, %d fds, %d threads\n",
-         h->blocks, mem_blocks() - base_blocks,
-         entries("/proc/self/fd") - base_fds,
-         entries("/proc/self/task") - base_threads);
-  return false;
+  bool gone = gate_back_to(base);
+  if (h->blocks != 0) printf("left: %ld blocks of Lua\n", h->blocks);
+  return gone && h->blocks == 0;
 }
 
 /* ------------------------------------------------------------------
@@ -758,7 +735,6 @@ int main(int argc, char **argv) {
   lua_State *L = open_state(&h); /* what stays for ever is there: */
   CHECK(luaL_dostring(L, "saros.sleep(0):wait()") == LUA_OK);
   lua_close(L); /* a sanitizer's own thread, for one */
-  nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
   settled();
   RUN(nothing_fails);
   RUN(the_api_in_a_state);

@@ -393,7 +393,7 @@ static void act(pair *p, action what, uint64_t n) {
 
 #define MEMBERS 4
 
-typedef struct flock {
+typedef struct swarm {
   saros_op *op; /* NULL: there is none */
   gather_mode mode;
   pair *members[MEMBERS];
@@ -401,9 +401,9 @@ typedef struct flock {
   size_t count, left;
   long index;
   saros_state state;
-} flock;
+} swarm;
 
-static void flock_sees(flock *f, size_t i) {
+static void flock_sees(swarm *f, size_t i) {
   f->seen[i] = true;
   f->left--;
   if (saros_state_is_terminal(f->state)) return;
@@ -413,7 +413,7 @@ static void flock_sees(flock *f, size_t i) {
   if (ends || f->left == 0) f->state = SAROS_SUCCEEDED;
 }
 
-static void flock_look(flock *f) {
+static void flock_look(swarm *f) {
   if (f->op == NULL) return;
   for (size_t i = 0; i < f->count; i++)
     if (!f->seen[i] && f->members[i]->m.unwound) flock_sees(f, i);
@@ -427,7 +427,7 @@ static void flock_look(flock *f) {
   }
 }
 
-static void flock_begin(flock *f, pair *pairs, unsigned among, uint64_t *seed) {
+static void flock_begin(swarm *f, pair *pairs, unsigned among, uint64_t *seed) {
   saros_op *ops[MEMBERS];
   uint32_t why;
   memset(f, 0, sizeof *f);
@@ -443,7 +443,7 @@ static void flock_begin(flock *f, pair *pairs, unsigned among, uint64_t *seed) {
   flock_look(f);
 }
 
-static void flock_end(flock *f, bool cancel) {
+static void flock_end(swarm *f, bool cancel) {
   if (f->op == NULL) return;
   if (cancel || !saros_state_is_terminal(f->state)) {
     uint32_t code = saros_cancel(f->op);
@@ -463,7 +463,7 @@ static void flock_end(flock *f, bool cancel) {
 
 TEST(random_schedules) {
   static pair pairs[PAIRS];
-  static flock flocks[FLOCKS];
+  static swarm flocks[FLOCKS];
   uint64_t seed = gate_seed("model");
   long steps = gate_loops(1000000), renewed = 0;
   gate_counts before = gate_count();
@@ -482,7 +482,7 @@ TEST(random_schedules) {
                  PICK(kinds, gate_random(&seed)));
       renewed++;
     } else if (what >= 36) {
-      flock *f = &flocks[gate_below(&seed, FLOCKS)];
+      swarm *f = &flocks[gate_below(&seed, FLOCKS)];
       flock_end(f, what == 37);
       flock_begin(f, pairs, PAIRS, &seed);
     } else {
@@ -514,7 +514,7 @@ static long schedules;
 
 static void replay(const unsigned *choices, int depth, saros_facade whose) {
   static pair two[2];
-  flock f;
+  swarm f;
   uint32_t why;
   for (int i = 0; i < 2; i++) {
     pair_begin(&two[i], whose,
@@ -522,7 +522,7 @@ static void replay(const unsigned *choices, int depth, saros_facade whose) {
     act(&two[i], START, 0);
   }
   saros_op *ops[] = {two[0].g.op, two[1].g.op};
-  f = (flock){.mode = (gather_mode)(schedules % 3),
+  f = (swarm){.mode = (gather_mode)(schedules % 3),
               .members = {&two[0], &two[1]},
               .count = 2,
               .left = 2,

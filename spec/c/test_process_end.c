@@ -2,6 +2,7 @@
 ** Processes: how they end.
 */
 #include "op/group.h"
+#include "op/process_parts.h"
 #include "op/spawn.h"
 #include "process_case.h"
 
@@ -227,10 +228,17 @@ WHOLE(a_grace_may_be_long) {
 }
 
 WHOLE(time_is_up) {
-  saros_op *op = START(.argv = ARGV("sleep", "1000"), .timeout = 0.05);
-  CHECK_INT(end_of(op), SAROS_E_TIMEOUT);
-  CHECK_TEXT(message_of(op),
-             "sleep was not done after 0.05 s and was told to end");
+  char said[100];
+  saros_op *op;
+  for (double t = 0.05;; t *= 2) {
+    op = START(.argv = ARGV("sleep", "1000"), .timeout = t);
+    CHECK_INT(end_of(op), SAROS_E_TIMEOUT);
+    snprintf(said, sizeof said,
+             "sleep was not done after %g s and was told to end", t);
+    if (detail_int(op, "pid") > 0 || t > 10) break;
+    saros_op_unref(op); /* before it was started */
+  }
+  CHECK_TEXT(message_of(op), said);
   CHECK_INT(detail_int(op, "signal"), SIGTERM);
   saros_op_unref(op);
   /* The outcome is known when the time is up, not when it has died. */
@@ -359,7 +367,7 @@ WHOLE(a_daemon_keeps_the_output_open) {
            "echo ready; setsid sh -c 'echo $$ >%s; exec sleep 1000' & "
            "read x <%s; echo $x",
            scratch_file("go"), scratch_file("go"));
-  uint64_t begun = engine_clock();
+  uint64_t begun = engine_clock(), drain = process_drain_ns;
   saros_op *op = START(.argv = SH(script));
   CHECK_INT(end_of(op), SAROS_S_OK);
   CHECK(elapsed_since(begun) >= 2);
@@ -370,13 +378,13 @@ WHOLE(a_daemon_keeps_the_output_open) {
   if (daemon > 1) kill((pid_t)daemon, SIGKILL);
   saros_op_unref(op);
   /* Who has cancelled does not wait for that. */
+  process_drain_ns = 1000 * UINT64_C(1000000000);
   op = start_ready(script, 0);
   daemon = atol(next_line(op, 1));
   GATE_UNTIL(phase_is(op, "draining"));
-  begun = engine_clock();
   saros_op_cancel(op);
   CHECK_INT(end_of(op), SAROS_E_CANCELLED);
-  CHECK(elapsed_since(begun) < 1.5);
+  process_drain_ns = drain;
   if (daemon > 1) kill((pid_t)daemon, SIGKILL);
   saros_op_unref(op);
   unlink(scratch_file("go"));

@@ -142,12 +142,15 @@ static bool only_is_left(pid_t this) {
   int count = -1;
   for (unsigned i = 0; i < GATE_BOUND_MS / 4; i++) {
     count = living(&one);
-    if (count == (this != 0)) break;
+    if (count == (this != 0) && (this == 0 || one == this)) break;
     gate_nap();
   }
   bool alone = count == (this != 0) && (this == 0 || one == this);
   CHECK(alone);
-  for (int i = 0; i < 1000 && living(&one) > 0; i++) kill(one, SIGKILL);
+  for (unsigned i = 0; i < GATE_BOUND_MS && living(&one) > 0; i++) {
+    kill(one, SIGKILL); /* it dies when it is its turn */
+    gate_nap();
+  }
   return alone;
 }
 

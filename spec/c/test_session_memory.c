@@ -169,7 +169,8 @@ TEST(anywhere_in_a_backup) {
   run(1000000); /* what is made once */
   unharmed = 0;
   /* Every n-th, and another n-th each time. */
-  for (n = 1 + (long)(engine_clock() % (uint64_t)every); run(n) && !bad;
+  uint64_t seed = gate_seed("anywhere_in_a_backup");
+  for (n = 1 + (long)(seed % (uint64_t)every); run(n) && !bad;
        n += every, runs++)
     alarm(GATE_HANG);
   CHECK(!bad);

@@ -279,15 +279,15 @@ static void describe(uint32_t code) {
 
 static unsigned good_sets, failed_sets;
 
-static bool run(uint64_t seed) {
+/* What was drawn; each may think about an answer for so long, in seconds. */
+static bool carry_out(double window) {
   error *e = NULL;
   wrong = false;
-  draw(seed);
   long blocks = mem_blocks();
   open_writers();
   trace_begin(0, NO_HARM);
   trace.pick = pick;
-  value *o = shoot_options(now.on_veto, 0.03);
+  value *o = shoot_options(now.on_veto, window);
   session *s = session_open(o, &e);
   value_free(o);
   uint32_t code = backup(s);
@@ -307,8 +307,8 @@ static bool run(uint64_t seed) {
   close_writers();
   asked_forget();
   unsigned left = GATE_BOUND_MS;
-  while (mem_blocks() != blocks && left-- > 0) gate_nap();
-  must(mem_blocks() == blocks, "memory is left", "in the end");
+  while (mem_blocks() > blocks && left-- > 0) gate_nap();
+  must(mem_blocks() <= blocks, "memory is left", "in the end");
   if (wrong && !damaged) {
     describe(code);
     printf("%ld blocks (%ld), %zu records\n", mem_blocks(), blocks,
@@ -316,6 +316,31 @@ static bool run(uint64_t seed) {
     print_trace();
   }
   return !wrong;
+}
+
+static bool run(uint64_t seed) {
+  draw(seed);
+  return carry_out(0.03);
+}
+
+/* Chance brings both sorts, but in a few runs not for certain. */
+static void one_of_each(void) {
+  draw(1);
+  now.writers = 3;
+  for (unsigned i = 0; i < now.writers; i++) {
+    now.level[i] = i;
+    snprintf(now.name[i], sizeof now.name[i], "w%u", i);
+  }
+  now.abandoned = false;
+  now.bads = 0;
+  CHECK(carry_out(60));
+  CHECK(good_sets == 1 && failed_sets == 0);
+  now.bads = 1;
+  now.bad[0].line = 1; /* without writers: a provider is to plan */
+  now.bad[0].what = FAIL;
+  now.writers = 0;
+  CHECK(carry_out(60));
+  CHECK(good_sets == 1 && failed_sets == 1);
 }
 
 TEST(any_schedule) {
@@ -326,6 +351,7 @@ TEST(any_schedule) {
   /* The first of all makes what stays: locks, threads' own memory. */
   run(1);
   good_sets = failed_sets = 0;
+  one_of_each();
   for (long i = 0; i < runs; i++) {
     alarm(GATE_HANG);
     bool good = run(seed + (uint64_t)i);
@@ -333,7 +359,6 @@ TEST(any_schedule) {
     if (!good) break;
   }
   printf("%u good sets, %u that failed\n", good_sets, failed_sets);
-  if (given == NULL) CHECK(good_sets > 0 && failed_sets > 0);
 }
 
 int main(int argc, char **argv) {
