@@ -43,6 +43,10 @@ error *mount_begin(mount_place *p, const char *path, bool allow_other);
    unmounted it; what is mounted there now may not be ours. */
 void mount_leave(mount_place *p, bool gone);
 void mount_end(mount_place *p);
+#ifdef SAROS_TEST
+/* Called when it was seen that nothing is mounted there. */
+extern void (*_Atomic mount_gate)(void);
+#endif
 
 
 /* ------------------------------------------------------------------

@@ -9,6 +9,7 @@
 
 #include "backup_case.h"
 #include "hostile_case.h"
+#include "repository/mount_parts.h"
 
 static char seen_at[200]; /* the version's own src, below the mount */
 
@@ -364,6 +365,54 @@ TEST(a_kill_leaves_nothing_mounted) {
   end_mount_place();
 }
 
+static _Atomic unsigned at_the_gate;
+
+/* Both have seen that nothing is mounted there. */
+static void both_have_looked(void) {
+  uint64_t until = repo_clock() + GATE_BOUND_MS;
+  at_the_gate++;
+  while (at_the_gate < 2 && repo_clock() < until) usleep(1000);
+}
+
+static long mounts_here(void) {
+  char line[1000];
+  long count = 0;
+  FILE *f = fopen("/proc/self/mounts", "r");
+  while (f != NULL && fgets(line, sizeof line, f) != NULL)
+    count += strstr(line, place.path) != NULL;
+  if (f != NULL) fclose(f);
+  return count;
+}
+
+TEST(two_at_one_place_at_once) {
+  NEED_FUSE;
+  begin_mount_place();
+  put_text("src/file", "x");
+  repo *r = repo_made("r", 2);
+  saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
+  saros_op *op[2];
+  at_the_gate = 0;
+  mount_gate = both_have_looked;
+  for (int i = 0; i < 2; i++)
+    op[i] = call_begin(r, "mount", options_of("{\"at\":\"@/mnt\"}"));
+  /* One ends by itself, and the other goes on. */
+  uint64_t until = repo_clock() + GATE_BOUND_MS;
+  while (!saros_op_wait(op[0], 0) && !saros_op_wait(op[1], 0) &&
+         repo_clock() < until)
+    usleep(2000);
+  int loser = saros_op_wait(op[0], 0) ? 0 : 1;
+  CHECK_INT(saros_op_code(op[loser]), code_of_errno(EBUSY));
+  CHECK(comes(is_mounted, true));
+  CHECK_INT(mounts_here(), 1);
+  mount_gate = NULL;
+  saros_op_unref(op[loser]);
+  unmounted(op[1 - loser]);
+  CHECK_INT(mounts_here(), 0);
+  while (is_mounted()) CHECK(run_shell(NULL, "umount -f -l %s", at("mnt")));
+  repo_unref(r);
+  end_mount_place();
+}
+
 TEST(what_cannot_be_is_said) {
   begin_mount_place();
   repo *r = made_small();
@@ -446,6 +495,7 @@ int main(int argc, char **argv) {
   GATE_RUN(somebody_else_may_unmount_it);
   GATE_RUN(it_may_be_cancelled_at_any_moment);
   GATE_RUN(a_kill_leaves_nothing_mounted);
+  GATE_RUN(two_at_one_place_at_once);
   GATE_RUN(what_cannot_be_is_said);
   GATE_RUN(more_paths_than_anybody_can_count);
   return check_end();
