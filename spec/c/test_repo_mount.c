@@ -125,6 +125,45 @@ static void check_names(const char *below, const char *wanted) {
   mem_free(names);
 }
 
+/* To find a name costs little, however many there are. */
+TEST(names_in_a_large_directory) {
+  enum { NAMES = 5000, ASKED = 200 };
+  NEED_FUSE;
+  begin_mount_place();
+  for (int i = 0; i < NAMES; i++) {
+    char name[40];
+    snprintf(name, sizeof name, "src/%d", i);
+    put_text(name, "");
+  }
+  repo *r = repo_made("r", 2);
+  saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
+  saros_op *op = mount_begun(r);
+  mount_steps = 0;
+  for (int i = 0; i < ASKED; i++) {
+    struct stat st;
+    char name[40];
+    snprintf(name, sizeof name, "%d", i * 7919 % NAMES);
+    CHECK(stat(seen(name), &st) == 0);
+    /* Between two, before the first and behind the last. */
+    snprintf(name, sizeof name, "%d%s", i * 7919 % NAMES, i % 2 ? "!" : "zz");
+    CHECK(stat(seen(name), &st) != 0 && errno == ENOENT);
+  }
+  struct stat st;
+  CHECK(stat(seen("!"), &st) != 0 && errno == ENOENT);
+  CHECK(stat(seen("zzz"), &st) != 0 && errno == ENOENT);
+  for (int i = 0; i < NAMES; i += 999) {
+    char name[40];
+    snprintf(name, sizeof name, "%d", i);
+    CHECK(stat(seen(name), &st) == 0);
+  }
+  /* Once through all of it, by several threads perhaps; then 64 and 7 each. */
+  CHECK(mount_steps < 5 * NAMES + (2 * ASKED + 10) * 75);
+  CHECK(mount_steps > NAMES);
+  unmounted(op);
+  repo_unref(r);
+  end_mount_place();
+}
+
 TEST(versions_are_where_one_looks_for_them) {
   NEED_FUSE;
   begin_mount_place();
@@ -488,6 +527,7 @@ int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "--child") == 0) return be_child(argv[2]);
   gate_begin(argc, argv);
   GATE_RUN(everything_is_as_it_was);
+  GATE_RUN(names_in_a_large_directory);
   GATE_RUN(versions_are_where_one_looks_for_them);
   GATE_RUN(many_read_at_once);
   GATE_RUN(nothing_of_it_stays_in_memory);
