@@ -17,12 +17,10 @@ __attribute__((noinline, no_sanitize("address"))) static void wipe_few(void) {
   explicit_bzero(below, sizeof below);
 }
 
-
 __attribute__((noinline, no_sanitize("address"))) static void wipe_many(void) {
   uint8_t below[MANY];
   explicit_bzero(below, sizeof below);
 }
-
 
 /* Vectors of 512 bits have sixteen registers that nobody else uses. */
 #if defined(__x86_64__)
@@ -36,14 +34,12 @@ __attribute__((noinline, target("avx512f"))) static void wipe_upper(void) {
             "xmm30", "xmm31");
 }
 
-
 __attribute__((noinline, target("avx"))) static void wipe_whole(void) {
   __asm__ volatile("vzeroall" ::
                        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
                          "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
                          "xmm13", "xmm14", "xmm15");
 }
-
 
 __attribute__((noinline)) static void wipe_old(void) {
   __asm__ volatile(
@@ -56,7 +52,6 @@ __attribute__((noinline)) static void wipe_old(void) {
 }
 #endif
 
-
 /* A core dump has them, too. (Elsewhere they are left to be overwritten.) */
 static void wipe_registers(void) {
 #if defined(__x86_64__)
@@ -68,14 +63,12 @@ static void wipe_registers(void) {
 #endif
 }
 
-
 /* In this order: to find the function that wipes the stack the dynamic linker
    may save the registers below it. */
 void traces_wipe(void) {
   wipe_registers();
   wipe_many();
 }
-
 
 void traces_wipe_few(void) {
   wipe_registers();

@@ -130,7 +130,14 @@ static size_t on_give(char *room, size_t one, size_t size, void *context) {
   uint64_t left = r->body_size - r->answer.sent;
   if (r->ending) return CURL_READFUNC_ABORT;
   if (most > left) most = (size_t)left;
-  if (most == 0) return 0;
+  if (most == 0) {
+    /* It asks for more than there is: libcurl has begun again over another
+       connection and not said so (7.88: two that die one after the other, the
+       second before anything of the body was sent). The server would wait for
+       what is missing, and we for the server. */
+    r->behind = r->body_size > 0;
+    return r->behind ? CURL_READFUNC_ABORT : 0;
+  }
   if (r->ask.gives) {
     http_flow flow = r->ask.calls->give(r->ask.context, room, most, &used);
     if (flow == HTTP_PAUSE) {
@@ -156,6 +163,7 @@ bool http_carry_rewind(http_request *r) {
     return false;
   r->answer.sent = 0;
   r->piece = r->piece_at = 0;
+  r->paused = false; /* nothing holds it: who gives is asked anew */
   return true;
 }
 
@@ -318,7 +326,7 @@ bool http_carry_begin(http_request *r, CURLSH *share) {
   CURL *e = r->easy;
   failed = false;
   r->curl_text[0] = '\0';
-  r->judged = r->dropping = r->paused = false;
+  r->judged = r->dropping = r->paused = r->behind = false;
   r->answer.got = 0;
   r->answer.length = HTTP_UNKNOWN;
   http_head_clear(&r->head);

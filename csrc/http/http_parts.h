@@ -117,6 +117,7 @@ struct http_request {
   bool judged;   /* its header was */
   bool dropping; /* the body is a redirect's: nobody's */
   bool paused;
+  bool behind; /* libcurl has lost what it was given of the body */
   bool ending; /* `verdict` counts, whatever libcurl says */
   http_end verdict;
   uint64_t moved;              /* bytes, either way */

@@ -50,6 +50,7 @@ static http_end end_of(CURLcode rc) {
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
+    case CURLE_SEND_FAIL_REWIND: /* the connection was lost before */
     case CURLE_AGAIN: return HTTP_CUT;
     case CURLE_UNSUPPORTED_PROTOCOL: /* "HTTP/0.9 not allowed" */
     case CURLE_WEIRD_SERVER_REPLY:
@@ -118,6 +119,8 @@ void http_verdict(http_request *r, CURLcode rc) {
     if (rc != CURLE_OK) a->number = (int)number;
     a->reused = connects == 0;
   }
+  if (r->behind)
+    http_condemn(r, HTTP_CUT, "connections were lost one after the other");
   if (!r->ending && rc != CURLE_OK) libcurl_says(r, rc);
   if (!r->ending) judge_body(r);
   a->end = r->ending ? r->verdict : HTTP_WHOLE;
@@ -136,6 +139,7 @@ bool http_verdict_again(const http_request *r, CURLcode rc) {
   long connects = 1;
   if (r->ending || r->fresh || r->ask.once) return false;
   if (r->head.begun && r->head.status >= 200) return false;
+  if (r->behind) return true;
   if (rc != CURLE_GOT_NOTHING && rc != CURLE_SEND_ERROR &&
       rc != CURLE_RECV_ERROR && rc != CURLE_HTTP2)
     return false;

@@ -151,6 +151,15 @@ static error *name_all(adopting *a, uint64_t *packs) {
   return e != NULL ? e : name(a, from, a->count);
 }
 
+/* Who has stored them may have died before they were durable. */
+static error *settle(adopting *a) {
+  repo_store *store = a->h->store;
+  bool any = false;
+  for (size_t i = 0; i < a->count; i++) any = any || a->list[i].blobs != NULL;
+  if (!any || store->way->settle == NULL) return NULL;
+  return store->way->settle(store, &a->h->stop);
+}
+
 static error *adopt(adopting *a, uint64_t *packs) {
   repo_store *store = a->h->store;
   error *e = repo_index_packs(a->index, note_known, a);
@@ -163,6 +172,7 @@ static error *adopt(adopting *a, uint64_t *packs) {
                     .each = look_into,
                     .context = a};
   if (e == NULL && a->count > 0) e = repo_side_by_side(&side);
+  if (e == NULL && a->count > 0) e = settle(a);
   if (e == NULL && a->count > 0) e = name_all(a, packs);
   if (e == NULL && *packs > 0)
     log_write(LOG_NOTICE, "repository",

@@ -279,13 +279,29 @@ static value *report_of(forgetting *f) {
 ** Forgetting
 ** ---------------------------------------------------------------- */
 
-static error *remove_all(forgetting *f) {
+/* On a full disk the lock has room when the first has gone, or the next. A
+   version that goes is nobody's loss who is backing up: what it needed stays
+   until a prune. */
+static error *lock_at_last(forgetting *f) {
+  error *e = repo_hold_catch_up(f->h);
+  if (!repo_is_full(e)) return e;
+  error_unref(e);
+  return NULL;
+}
+
+static error *remove_one(forgetting *f, size_t i) {
+  error *e = NULL;
+  if (repo_stopped(&f->h->stop))
+    return repo_error(SAROS_E_CANCELLED, "forgetting was cancelled");
+  if (i > 0) e = lock_at_last(f);
+  if (e != NULL) return e;
   repo_store *store = f->h->store;
+  return store->way->remove(store, REPO_SNAPSHOTS, &f->gone[i], &f->h->stop);
+}
+
+static error *remove_all(forgetting *f) {
   for (size_t i = 0; i < f->gone_count; i++) {
-    error *e = repo_stopped(&f->h->stop)
-                   ? repo_error(SAROS_E_CANCELLED, "forgetting was cancelled")
-                   : store->way->remove(store, REPO_SNAPSHOTS, &f->gone[i],
-                                        &f->h->stop);
+    error *e = remove_one(f, i);
     if (e != NULL) {
       uint32_t code = e->code;
       bool refused = code == SAROS_E_ACCESSDENIED;

@@ -1,8 +1,7 @@
 /*
 ** mount: the call. It goes on as long as it is mounted: until it is cancelled,
 ** or somebody unmounts it. The versions are those that there were when it
-*began;
-** a shared lock keeps all of them.
+** began; a shared lock keeps all of them.
 */
 #include <errno.h>
 #include <fcntl.h>

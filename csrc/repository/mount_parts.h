@@ -3,10 +3,10 @@
 ** /dev/fuse: there is no library in between.
 **
 ** By file: mount.c is the call, from the lock to the last way out;
-*mount_place.c
-** mounts, and has a helper that unmounts when this process dies; mount_names.c
-** lays out the directories above the versions; mount_tree.c knows what is where
-** and is remembered as long as the kernel does; mount_fuse.c answers.
+** mount_place.c mounts, and has a helper that unmounts when this process dies;
+** mount_names.c lays out the directories above the versions; mount_tree.c knows
+** what is where and is remembered as long as the kernel does; mount_marks.c
+** finds a name in a large directory; mount_file.c reads; mount_fuse.c answers.
 **
 ** Lock order: nodes is innermost; a handle's lock is taken before it.
 */
@@ -43,6 +43,10 @@ error *mount_begin(mount_place *p, const char *path, bool allow_other);
    unmounted it; what is mounted there now may not be ours. */
 void mount_leave(mount_place *p, bool gone);
 void mount_end(mount_place *p);
+#ifdef SAROS_TEST
+/* Called when it was seen that nothing is mounted there. */
+extern void (*_Atomic mount_gate)(void);
+#endif
 
 
 /* ------------------------------------------------------------------
@@ -106,8 +110,10 @@ typedef struct mount_node {
 } mount_node;
 
 typedef struct mounted mounted;
+typedef struct mount_marks mount_marks;
 
 #define MOUNT_CHAINS 65536u
+#define MOUNT_MARKS 16 /* directories whose marks are remembered */
 
 struct mounted {
   repo_stop stop; /* it was asked to end, or nobody is mounted any more */
@@ -123,6 +129,8 @@ struct mounted {
   pthread_mutex_t lock; /* of nodes, and of what is open */
   struct mount_handle *open;
   mount_node **chains;
+  mount_marks *marks[MOUNT_MARKS];
+  uint64_t marks_asked;
   _Atomic bool gone; /* unmounted */
   int bell[2];       /* readable: the threads shall end */
   pthread_t threads[MOUNT_THREADS_MOST];
@@ -187,6 +195,19 @@ int mount_file_open(mounted *m, mount_node *n, mount_file **f);
 /* How many bytes, or a negative errno. */
 ssize_t mount_file_read(mounted *m, const mount_file *f, uint64_t offset,
                         char *into, size_t size);
+
+/* mount_marks.c: of a tree that is large, else NULL. */
+mount_marks *mount_marks_take(mounted *m, const repo_id *tree,
+                              const repo_bytes *bytes);
+void mount_marks_give(mounted *m, mount_marks *k);
+void mount_marks_free(mounted *m);
+/* To a node that is this one, or few before it. */
+error *mount_marks_go(const mount_marks *k, repo_tree_reader *r,
+                      const char *name, size_t size);
+bool mount_next_node(repo_tree_reader *r, repo_node *n, error **e);
+#ifdef SAROS_TEST
+extern _Atomic uint64_t mount_steps; /* nodes that were read */
+#endif
 
 /* mount_fuse.c: answers until it is over. */
 void *mount_serve(void *m);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,10 @@
 #include <unistd.h>
 
 #include "repository/mount_parts.h"
+
+#ifdef SAROS_TEST
+void (*_Atomic mount_gate)(void);
+#endif
 
 /* A first line says that it is mounted, a second one that it is not any more.
    An end in between is ours. */
@@ -92,20 +97,41 @@ static bool is_taken(const char *path, const struct stat *st) {
          system.f_type == FUSE_SUPER_MAGIC;
 }
 
-static error *mount_it(mount_place *p, bool allow_other) {
-  struct stat st;
-  char options[200];
-  if (stat(p->path, &st) != 0)
+static error *taken(const mount_place *p) {
+  return error_of_errno(SAROS_FACADE_SAROS, EBUSY,
+                        "a repository or the like is mounted there already; "
+                        "unmount it, or take another directory",
+                        p->path);
+}
+
+/* Two at the same instant both find nothing mounted there: so who looks holds
+   the directory until he has mounted. *held is what it is locked by, and goes
+   with it. */
+static error *hold(mount_place *p, int *held) {
+  struct stat st, there;
+  *held = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (*held < 0 || fstat(*held, &st) != 0)
     return error_of_errno(SAROS_FACADE_SAROS, errno,
-                          "the directory to mount at cannot be used", p->path);
-  if (!S_ISDIR(st.st_mode))
-    return error_of_errno(SAROS_FACADE_SAROS, ENOTDIR,
-                          "a repository is mounted at a directory", p->path);
-  if (is_taken(p->path, &st))
-    return error_of_errno(SAROS_FACADE_SAROS, EBUSY,
-                          "a repository or the like is mounted there already; "
-                          "unmount it, or take another directory",
+                          errno == ENOTDIR
+                              ? "a repository is mounted at a directory"
+                              : "the directory to mount at cannot be used",
                           p->path);
+  if (is_taken(p->path, &st)) return taken(p);
+#ifdef SAROS_TEST
+  if (mount_gate != NULL) mount_gate();
+#endif
+  /* Where there are no such locks two may be as quick as each other. */
+  if (flock(*held, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    return taken(p);
+  /* Who had it has mounted meanwhile: then ours is below. */
+  if (stat(p->path, &there) == 0 && there.st_dev == st.st_dev &&
+      there.st_ino == st.st_ino)
+    return NULL;
+  return taken(p);
+}
+
+static error *mount_held(mount_place *p, bool allow_other) {
+  char options[200];
   p->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (p->fd < 0)
     return error_of_errno(SAROS_FACADE_SAROS, errno,
@@ -122,6 +148,14 @@ static error *mount_it(mount_place *p, bool allow_other) {
   p->mounted = true;
   tell_helper(p);
   return NULL;
+}
+
+static error *mount_it(mount_place *p, bool allow_other) {
+  int held = -1;
+  error *e = hold(p, &held);
+  if (e == NULL) e = mount_held(p, allow_other);
+  if (held >= 0) close(held);
+  return e;
 }
 
 error *mount_begin(mount_place *p, const char *path, bool allow_other) {

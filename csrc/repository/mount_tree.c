@@ -172,6 +172,7 @@ void mount_nodes_free(mounted *m) {
       m->chains[i] = next;
     }
   mem_free(m->chains);
+  mount_marks_free(m);
   if (m->root != NULL) free_node(m->root);
 }
 
@@ -267,7 +268,10 @@ static int with_node(mounted *m, mount_node *in, const char *name, size_t size,
   if (e != NULL) return mount_errno(m, e);
   repo_tree_reader *r = repo_tree_reader_new(bytes->data, bytes->size);
   if (r == NULL) e = error_no_memory();
-  while (e == NULL && order < 0 && repo_tree_reader_next(r, &n, &e))
+  mount_marks *marks = e == NULL ? mount_marks_take(m, &in->tree, bytes) : NULL;
+  if (marks != NULL) e = mount_marks_go(marks, r, name, size);
+  mount_marks_give(m, marks);
+  while (e == NULL && order < 0 && mount_next_node(r, &n, &e))
     order = repo_node_name_compare(n.name, n.name_size, name, size);
   if (e != NULL)
     number = mount_errno(m, e);
@@ -397,7 +401,7 @@ static int go_to(mounted *m, mount_listing *l, uint64_t number) {
     if (failed != 0) return failed;
   }
   do {
-    l->has_node = repo_tree_reader_next(l->reader, &l->node, &e);
+    l->has_node = mount_next_node(l->reader, &l->node, &e);
     if (e != NULL) return mount_errno(m, e);
     if (!l->has_node) return ENOENT;
     if (l->node.type != REPO_NODE_OTHER) l->next++;
@@ -437,71 +441,4 @@ int mount_list_enter(mounted *m, mount_listing *l, uint64_t number,
   if (l->of->kind == MOUNT_NAMES)
     return keep(m, l->of, node_of_name(m, l->of, name_at(m, l, number)), n);
   return keep(m, l->of, node_of_node(l->of, &l->node), n);
-}
-
-
-/* ------------------------------------------------------------------
-** Files
-** ---------------------------------------------------------------- */
-
-int mount_file_open(mounted *m, mount_node *n, mount_file **file) {
-  if (n->kind != MOUNT_FILE) return EINVAL;
-  mount_file *f =
-      mem_alloc(sizeof *f + (n->content_count + 1) * sizeof f->starts[0]);
-  uint64_t at = 0;
-  if (f == NULL) return ENOMEM;
-  f->handle.is_listing = false;
-  f->of = n;
-  for (size_t i = 0; i < n->content_count; i++) {
-    char text[REPO_ID_TEXT];
-    repo_place p;
-    f->starts[i] = at;
-    if (repo_index_find(m->index, REPO_DATA, &n->content[i], 0, &p)) {
-      at += repo_blob_size(&p.blob);
-      continue;
-    }
-    mem_free(f);
-    repo_id_format(&n->content[i], text);
-    return mount_errno(
-        m, repo_error(SAROS_E_DAMAGED,
-                      "the data blob %s is in no pack that the index knows",
-                      text));
-  }
-  f->starts[n->content_count] = at;
-  mount_handle_keep(m, &f->handle);
-  *file = f;
-  return 0;
-}
-
-/* The piece in which an offset is. */
-static size_t piece_at(const mount_file *f, uint64_t offset) {
-  size_t low = 0, high = f->of->content_count;
-  while (high - low > 1) {
-    size_t middle = low + (high - low) / 2;
-    if (f->starts[middle] <= offset)
-      low = middle;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-ssize_t mount_file_read(mounted *m, const mount_file *f, uint64_t offset,
-                        char *into, size_t size) {
-  size_t count = f->of->content_count, done = 0;
-  for (size_t i = piece_at(f, offset); i < count && done < size; i++) {
-    repo_bytes *bytes;
-    if (offset >= f->starts[i + 1]) continue;
-    error *e = repo_blobs_load(m->blobs, REPO_DATA, &f->of->content[i], &bytes,
-                               &m->stop);
-    if (e != NULL) return -mount_errno(m, e);
-    size_t from = (size_t)(offset - f->starts[i]);
-    size_t n = bytes->size > from ? bytes->size - from : 0;
-    if (n > size - done) n = size - done;
-    memcpy(into + done, bytes->data + from, n);
-    repo_bytes_free(m->blobs, bytes);
-    done += n;
-    offset += n;
-  }
-  return (ssize_t)done;
 }

@@ -158,12 +158,26 @@ static error *make_plan(pruning *p) {
   return e != NULL ? e : prune_mark(p);
 }
 
+/* To copy needs room before any is made. */
+static error *repack(pruning *p) {
+  error *e = prune_repack(p);
+  if (!repo_is_full(e)) return e;
+  error *made = repo_error(e->code,
+                           "there is no room for what is to be copied out of "
+                           "packs that would go; max_repack_size = 1 copies "
+                           "nothing, and removes what nobody needs: %s",
+                           e->message);
+  if (made != error_no_memory()) made->number = e->number;
+  error_unref(e);
+  return made;
+}
+
 static error *run(pruning *p, prune_step step) {
   switch (step) {
     case PRUNE_LOOK: return prune_look(p);
     case PRUNE_PLAN: return make_plan(p);
     case PRUNE_UNREFERENCED: return remove_unreferenced(p);
-    case PRUNE_REPACK: return prune_repack(p);
+    case PRUNE_REPACK: return repack(p);
     case PRUNE_INDEXES: return prune_indexes(p);
     default: return remove_old(p);
   }

@@ -228,7 +228,10 @@ static bool is_new(const repairing *g, const repo_id *id) {
 error *repair_write_index(repairing *g) {
   writing w = {.g = g, .text = {BUFFER_EMPTY, 0}};
   repo_store *store = g->h->store;
-  error *e = repo_index_packs(g->fresh, name, &w);
+  /* What is named from now on may be of one who died while he stored it. */
+  error *e =
+      store->way->settle != NULL ? store->way->settle(store, g->stop) : NULL;
+  if (e == NULL) e = repo_index_packs(g->fresh, name, &w);
   if (e == NULL && w.text.blobs > 0) e = store_text(&w);
   buffer_free(&w.text.json);
   /* All that they said and that is true is in files that are stored. */

@@ -52,9 +52,10 @@ void repo_set_key(repo *r, const repo_id *id);
 ** ---------------------------------------------------------------- */
 
 typedef enum repo_use {
-  REPO_READS,  /* a shared lock; none with no_lock, or where none can be */
-  REPO_ADDS,   /* a shared lock */
-  REPO_REMOVES /* an exclusive one */
+  REPO_READS,     /* a shared lock; none with no_lock, or where none can be */
+  REPO_ADDS,      /* a shared lock */
+  REPO_REMOVES,   /* an exclusive one */
+  REPO_MAKES_ROOM /* the same; none as long as there is no room for it */
 } repo_use;
 
 /* What works on a repository has one. Its members are for reading. */
@@ -67,6 +68,7 @@ typedef struct repo_hold {
   repo_lock *lock; /* NULL: none */
   bool has_index;
   bool inherits; /* one who added has died: its packs may be nameless */
+  bool owes;     /* there was no room for its lock */
 } repo_hold;
 
 /* Waits for others as the repository was told to (retry_lock), also for those
@@ -74,6 +76,11 @@ typedef struct repo_hold {
 error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
                       void (*waits)(void *context, const char *why),
                       void *context, repo_hold **h);
+/* Of one that owes its lock, after something was removed: takes it. What owes
+   one may remove what was decided on, and read: whoever comes would be just as
+   unable to lock. An error that repo_is_full says yes to: still no room. */
+error *repo_hold_catch_up(repo_hold *h);
+bool repo_is_full(const error *e);
 /* `e`: how what was done under it ended, NULL if well; returned, or instead of
    SAROS_E_CANCELLED that the lock was lost. What could not be undone is told
    by `cleanup`, which may be NULL. */

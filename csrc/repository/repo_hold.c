@@ -67,10 +67,14 @@ static bool is_read_only(const error *e) {
   return e->number == EROFS;
 }
 
+bool repo_is_full(const error *e) {
+  return e != NULL && (e->number == ENOSPC || e->number == EDQUOT);
+}
+
 static error *take(repo *r, repo_use use, const repo_stop *stop,
                    void (*waits)(void *context, const char *why), void *context,
                    repo_lock **lock) {
-  bool exclusive = use == REPO_REMOVES;
+  bool exclusive = use >= REPO_REMOVES;
   pthread_mutex_lock(&r->lock);
   error *e = wait_here(r, exclusive, stop, waits, context);
   bool shares = e == NULL && !exclusive && r->shared != NULL &&
@@ -139,6 +143,42 @@ static void busy(repo_hold *h, bool begins) {
   if (h->use != REPO_READS && s->way->busy != NULL) s->way->busy(s, begins);
 }
 
+/* With its lock, if it has one. */
+static error *guard(repo_hold *h) {
+  if (h->lock == NULL) return NULL;
+  repo_store *guarded = repo_store_guard(h->r->store, h->lock);
+  if (guarded != NULL) {
+    h->store = guarded;
+    return NULL;
+  }
+  error_unref(give_back(h->r, h->lock));
+  h->lock = NULL;
+  return error_no_memory();
+}
+
+/* Everything that changes something begins with a lock, and so would what makes
+   room: so it is said what does not. */
+static error *no_room(const repo *r, repo_use use, error *e) {
+  error *made = repo_error(
+      e->code, "there is no room in %s, not even for the lock: %s",
+      r->store->location,
+      use == REPO_READS
+          ? "what only reads needs none while nobody prunes (no_lock)"
+          : "forget needs none to remove versions, and with `prune` what only "
+            "they needed; or remove something else from that disk, and run "
+            "this again");
+  if (made != error_no_memory()) made->number = e->number;
+  return error_because(made, e);
+}
+
+error *repo_hold_catch_up(repo_hold *h) {
+  if (!h->owes) return NULL;
+  error *e = take(h->r, REPO_REMOVES, h->outer, NULL, NULL, &h->lock);
+  if (e == NULL) e = guard(h);
+  if (e == NULL) h->owes = false;
+  return repo_is_full(e) ? no_room(h->r, REPO_REMOVES, e) : e;
+}
+
 error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
                       void (*waits)(void *context, const char *why),
                       void *context, repo_hold **hold) {
@@ -160,13 +200,17 @@ error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
     error_unref(e);
     e = NULL;
   }
-  if (e == NULL && h->lock != NULL) {
-    h->store = repo_store_guard(r->store, h->lock);
-    if (h->store == NULL) {
-      error_unref(give_back(r, h->lock));
-      e = error_no_memory();
-    }
+  if (use == REPO_MAKES_ROOM && repo_is_full(e)) {
+    /* Nobody was in the way, and nobody else can write there now. */
+    log_write(LOG_NOTICE, "repository",
+              "%s has no room for a lock: something is removed first",
+              r->store->location);
+    h->owes = true;
+    error_unref(e);
+    e = NULL;
   }
+  if (repo_is_full(e)) e = no_room(r, use, e);
+  if (e == NULL) e = guard(h);
   if (e != NULL) {
     repo_unref(r);
     mem_free(h);

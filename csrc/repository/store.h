@@ -67,6 +67,9 @@ typedef struct repo_store_way {
   /* May be NULL. Takes away what calls that never ended have left behind; when
      nobody else writes. */
   error *(*tidy)(repo_store *s, const repo_stop *stop);
+  /* May be NULL. Whatever is there is durable when it returns, whoever has
+     stored it: for what is found and will be relied on. */
+  error *(*settle)(repo_store *s, const repo_stop *stop);
   void (*close)(repo_store *s);
 } repo_store_way;
 

@@ -90,5 +90,9 @@ bool repo_tree_reader_next(repo_tree_reader *r, repo_node *node, error **e);
 /* The text of the node that was read last, as it stands in the tree. */
 void repo_tree_reader_raw(const repo_tree_reader *r, const char **json,
                           size_t *size);
+/* Where that one begins; and the next is one that began there, of the same
+   bytes, read well by any reader. */
+size_t repo_tree_reader_at(const repo_tree_reader *r);
+void repo_tree_reader_go(repo_tree_reader *r, size_t at);
 
 #endif

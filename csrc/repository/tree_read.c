@@ -501,3 +501,14 @@ void repo_tree_reader_raw(const repo_tree_reader *r, const char **json,
   *json = r->raw_begin;
   *size = (size_t)(r->scan.at - r->raw_begin);
 }
+
+size_t repo_tree_reader_at(const repo_tree_reader *r) {
+  return (size_t)(r->raw_begin - r->scan.begin);
+}
+
+void repo_tree_reader_go(repo_tree_reader *r, size_t at) {
+  r->scan = repo_scan_of(r->scan.begin, (size_t)(r->scan.end - r->scan.begin));
+  r->scan.at += at;
+  r->position = AT_FIRST;
+  buffer_clear(&r->last);
+}

@@ -78,8 +78,9 @@ error *repo_work_prune(repo_call *c) {
 /* What was forgotten stays so, also when the prune behind it fails. */
 static error *prune_too(repo_call *c, repo_hold *h,
                         const repo_prune_options *o) {
-  value *report;
-  error *e = repo_prune(h, o, &report);
+  value *report = NULL;
+  error *e = repo_hold_catch_up(h);
+  if (e == NULL) e = repo_prune(h, o, &report);
   if (e == NULL)
     return value_put(c->output, "prune", report) ? NULL : error_no_memory();
   c->details = c->output;
@@ -102,7 +103,7 @@ error *repo_work_forget(repo_call *c) {
   /* What a dry run would remove is there still, so nothing is known yet of
      what could be pruned then. */
   prunes = prunes && !o.dry_run;
-  e = repo_call_hold(c, o.dry_run ? REPO_READS : REPO_REMOVES, &h);
+  e = repo_call_hold(c, o.dry_run ? REPO_READS : REPO_MAKES_ROOM, &h);
   if (e == NULL) {
     e = repo_forget(h, &o, &c->output);
     if (e == NULL && prunes) e = prune_too(c, h, &and_prune);

@@ -169,12 +169,61 @@ static void full_from_the_beginning(deed d, long room) {
   is_right(&w, d, false);
 }
 
+static call_result ask(repo *r, const char *name, const char *options) {
+  value *o = json_options("%s", options);
+  saros_op *op = call_begin(r, name, o);
+  CHECK(gate_wait(op));
+  return call_end(op);
+}
+
+/* Not a byte is free, so there is no lock; but a version can go, and then there
+   is room for one. */
+static void room_is_made(void) {
+  where w = on_a_disk_with(0);
+  repo *r = where_open(&w);
+  call_result c = ask(r, "prune", "{'max_repack_size':1}");
+  CHECK(says_no_room(&c));
+  CHECK(strstr(c.message, "forget needs none") != NULL);
+  call_free(&c);
+  c = ask(r, "check", "{}");
+  CHECK(says_no_room(&c));
+  CHECK(strstr(c.message, "no_lock") != NULL);
+  call_free(&c);
+  c = ask(r, "forget", "{'keep_last':1,'group_by':[]}");
+  CHECK_INT(c.code, 0);
+  call_free(&c);
+  CHECK_INT(where_count(r, REPO_SNAPSHOTS, NULL), 1);
+  CHECK_INT(where_count(r, REPO_LOCKS, NULL), 0);
+  c = ask(r, "prune", "{'max_repack_size':1}");
+  CHECK_INT(c.code, 0);
+  call_free(&c);
+  resize("200m");
+  CHECK(care_is_whole(r));
+  repo_unref(r);
+
+  /* Somebody who was there before has the repository. */
+  w = on_a_disk_with(64);
+  r = where_open(&w);
+  repo_hold *h = NULL;
+  CHECK(repo_hold_take(r, REPO_ADDS, NULL, NULL, NULL, &h) == NULL);
+  SHELL("cat /dev/zero >'%s/filler' 2>/dev/null; true", w.location);
+  repo *other = where_open(&w);
+  c = ask(other, "forget", "{'keep_last':1,'group_by':[]}");
+  CHECK_INT(c.code, SAROS_E_LOCKED);
+  call_free(&c);
+  CHECK_INT(where_count(r, REPO_SNAPSHOTS, NULL), 3);
+  CHECK(repo_hold_end(h, NULL, NULL, NULL) == NULL);
+  repo_unref(other);
+  repo_unref(r);
+}
+
 TEST(a_full_disk) {
   if (geteuid() != 0 || !mount_small("200m"))
     SKIP("only root can mount a small disk");
   full_in_the_middle();
   full_from_the_beginning(BACKUP, 12);
   full_from_the_beginning(PRUNE, 0);
+  room_is_made();
   if (is_long()) full_from_the_beginning(BACKUP, 0);
   if (is_long()) full_from_the_beginning(PRUNE, 12);
   unmount();

@@ -96,6 +96,86 @@ TEST(bodies_are_asked_for) {
   told_free(&g.t, r);
 }
 
+/* A body that is asked for again, over a connection that is gone before it is
+   sent. */
+typedef struct late_giver {
+  giver g; /* first */
+  unsigned asked;
+} late_giver;
+
+static http_flow late_give(void *context, void *room, size_t most,
+                           size_t *size) {
+  late_giver *l = context;
+  if (++l->asked == 2) free(server_ask(&s, "GET", "/opened/late", ""));
+  return giver_give(context, room, most, size);
+}
+
+/* Two connections, to be used again. */
+static void warm(const char *token) {
+  char path[64];
+  told t[2];
+  http_request *r[2];
+  error *e = NULL;
+  memset(t, 0, sizeof t);
+  snprintf(path, sizeof path, "hold/%s", token);
+  for (int i = 0; i < 2; i++) {
+    http_ask ask = {.method = "GET",
+                    .url = at(path),
+                    .calls = &told_calls,
+                    .proxy = "",
+                    .context = &t[i]};
+    r[i] = http_start(&ask, &e);
+    if (r[i] == NULL) abort();
+  }
+  snprintf(path, sizeof path, "/held/%s/2", token);
+  free(server_ask(&s, "GET", path, ""));
+  snprintf(path, sizeof path, "/release/%s", token);
+  free(server_ask(&s, "GET", path, ""));
+  for (int i = 0; i < 2; i++) {
+    CHECK(await(r[i]) != NULL);
+    told_free(&t[i], r[i]);
+  }
+}
+
+/* Two connections are gone, one after the other: libcurl 7.88 takes a third,
+   and goes on behind what it was given for the second. */
+TEST(bodies_whose_connections_are_gone) {
+  static const http_calls calls = {.head = told_head,
+                                   .body = told_body,
+                                   .give = late_give,
+                                   .rewind = giver_rewind,
+                                   .done = told_done};
+  unsigned kept = http_keep();
+  late_giver l = {.asked = 0};
+  http_ask ask = {.method = "PUT",
+                  .gives = true,
+                  .give_size = 1000,
+                  .stall_ms = 5000,
+                  .calls = &calls,
+                  .context = &l};
+  told other;
+  warm("warm");
+  http_request *r = go(at("givesup/late"), &ask, &other);
+  if (l.g.t.end != HTTP_WHOLE) printf("%s\n", l.g.t.why);
+  CHECK_INT(l.g.t.end, HTTP_WHOLE);
+  CHECK_INT(l.g.t.dones, 1);
+  CHECK_TEXT(l.g.t.body.data, "PUT 1000 c90582fbbeb1275142915b85da61ade9");
+  CHECK_INT(http_answer_of(r)->sent, 1000);
+  told_free(&l.g.t, r);
+
+  /* What cannot be given again is cut: who asked may ask again. */
+  http_calls once = giver_calls;
+  once.rewind = NULL;
+  giver g = {0};
+  ask.calls = &once;
+  ask.context = &g;
+  warm("warmer");
+  r = go(at("givesup/later"), &ask, &other);
+  CHECK_INT(g.t.end, HTTP_CUT);
+  told_free(&g.t, r);
+  http_drop(kept);
+}
+
 TEST(answers_that_come_early) {
   told t;
   size_t large = (size_t)8 << 20;
@@ -331,6 +411,7 @@ int main(int argc, char **argv) {
   }
   RUN(bodies_are_sent);
   RUN(bodies_are_asked_for);
+  RUN(bodies_whose_connections_are_gone);
   RUN(answers_that_come_early);
   RUN(redirects_are_followed);
   RUN(redirects_that_are_not_followed);

@@ -10,6 +10,7 @@
 
 #include "backup_case.h"
 #include "hostile_case.h"
+#include "repository/mount_parts.h"
 
 static char seen_at[200]; /* the version's own src, below the mount */
 
@@ -123,6 +124,45 @@ static void check_names(const char *below, const char *wanted) {
   char *names = names_in(below);
   CHECK_TEXT(names, wanted);
   mem_free(names);
+}
+
+/* To find a name costs little, however many there are. */
+TEST(names_in_a_large_directory) {
+  enum { NAMES = 5000, ASKED = 200 };
+  NEED_FUSE;
+  begin_mount_place();
+  for (int i = 0; i < NAMES; i++) {
+    char name[40];
+    snprintf(name, sizeof name, "src/%d", i);
+    put_text(name, "");
+  }
+  repo *r = repo_made("r", 2);
+  saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
+  saros_op *op = mount_begun(r);
+  mount_steps = 0;
+  for (int i = 0; i < ASKED; i++) {
+    struct stat st;
+    char name[40];
+    snprintf(name, sizeof name, "%d", i * 7919 % NAMES);
+    CHECK(stat(seen(name), &st) == 0);
+    /* Between two, before the first and behind the last. */
+    snprintf(name, sizeof name, "%d%s", i * 7919 % NAMES, i % 2 ? "!" : "zz");
+    CHECK(stat(seen(name), &st) != 0 && errno == ENOENT);
+  }
+  struct stat st;
+  CHECK(stat(seen("!"), &st) != 0 && errno == ENOENT);
+  CHECK(stat(seen("zzz"), &st) != 0 && errno == ENOENT);
+  for (int i = 0; i < NAMES; i += 999) {
+    char name[40];
+    snprintf(name, sizeof name, "%d", i);
+    CHECK(stat(seen(name), &st) == 0);
+  }
+  /* Once through all of it, by several threads perhaps; then 64 and 7 each. */
+  CHECK(mount_steps < 5 * NAMES + (2 * ASKED + 10) * 75);
+  CHECK(mount_steps > NAMES);
+  unmounted(op);
+  repo_unref(r);
+  end_mount_place();
 }
 
 TEST(versions_are_where_one_looks_for_them) {
@@ -365,6 +405,54 @@ TEST(a_kill_leaves_nothing_mounted) {
   end_mount_place();
 }
 
+static _Atomic unsigned at_the_gate;
+
+/* Both have seen that nothing is mounted there. */
+static void both_have_looked(void) {
+  uint64_t until = repo_clock() + GATE_BOUND_MS;
+  at_the_gate++;
+  while (at_the_gate < 2 && repo_clock() < until) usleep(1000);
+}
+
+static long mounts_here(void) {
+  char line[1000];
+  long count = 0;
+  FILE *f = fopen("/proc/self/mounts", "r");
+  while (f != NULL && fgets(line, sizeof line, f) != NULL)
+    count += strstr(line, place.path) != NULL;
+  if (f != NULL) fclose(f);
+  return count;
+}
+
+TEST(two_at_one_place_at_once) {
+  NEED_FUSE;
+  begin_mount_place();
+  put_text("src/file", "x");
+  repo *r = repo_made("r", 2);
+  saros_op_unref(backed_up(r, "{\"paths\":[\"@/src\"]}", 0));
+  saros_op *op[2];
+  at_the_gate = 0;
+  mount_gate = both_have_looked;
+  for (int i = 0; i < 2; i++)
+    op[i] = call_begin(r, "mount", options_of("{\"at\":\"@/mnt\"}"));
+  /* One ends by itself, and the other goes on. */
+  uint64_t until = repo_clock() + GATE_BOUND_MS;
+  while (!saros_op_wait(op[0], 0) && !saros_op_wait(op[1], 0) &&
+         repo_clock() < until)
+    usleep(2000);
+  int loser = saros_op_wait(op[0], 0) ? 0 : 1;
+  CHECK_INT(saros_op_code(op[loser]), code_of_errno(EBUSY));
+  CHECK(comes(is_mounted, true));
+  CHECK_INT(mounts_here(), 1);
+  mount_gate = NULL;
+  saros_op_unref(op[loser]);
+  unmounted(op[1 - loser]);
+  CHECK_INT(mounts_here(), 0);
+  while (is_mounted()) CHECK(run_shell(NULL, "umount -f -l %s", at("mnt")));
+  repo_unref(r);
+  end_mount_place();
+}
+
 TEST(what_cannot_be_is_said) {
   begin_mount_place();
   repo *r = made_small();
@@ -444,6 +532,7 @@ int main(int argc, char **argv) {
   if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
     mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
   GATE_RUN(everything_is_as_it_was);
+  GATE_RUN(names_in_a_large_directory);
   GATE_RUN(versions_are_where_one_looks_for_them);
   GATE_RUN(many_read_at_once);
   GATE_RUN(nothing_of_it_stays_in_memory);
@@ -451,6 +540,7 @@ int main(int argc, char **argv) {
   GATE_RUN(somebody_else_may_unmount_it);
   GATE_RUN(it_may_be_cancelled_at_any_moment);
   GATE_RUN(a_kill_leaves_nothing_mounted);
+  GATE_RUN(two_at_one_place_at_once);
   GATE_RUN(what_cannot_be_is_said);
   GATE_RUN(more_paths_than_anybody_can_count);
   return check_end();

@@ -317,6 +317,25 @@ class Faults:
             c.reset()
         c.answer(200, str(c.number).encode())
 
+    def givesup(self, c, r):
+        """By token: of the first request the body is read and nothing said, of
+        the second not even that is read, and /opened/TOKEN answers when its
+        connection is gone; the third is echoed."""
+        turn = self.state.note(r.path[1], "")
+        if turn != 2:
+            c.read_body(r)
+        if turn > 2:
+            return self.echo(c, r)
+        c.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.file.close()
+        c.sock.close()
+        if turn == 2:
+            with self.state.lock:
+                self.state.open.add(r.path[1])
+                self.state.lock.notify_all()
+        raise Cut
+
     def dies(self, c, r):
         c.reset()
 
@@ -347,7 +366,7 @@ class Faults:
             text = "\n".join(self.state.seen.get(r.path[1], []))
         c.answer(200, text.encode("latin-1"))
 
-    NO_BODY = ("early",)
+    NO_BODY = ("early", "givesup")
 
     def serve(self, c, r):
         if r.target.startswith("http://"):

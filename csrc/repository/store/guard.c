@@ -92,6 +92,11 @@ static error *guarded_tidy(repo_store *s, const repo_stop *stop) {
   return inner(s)->way->tidy(inner(s), stop);
 }
 
+static error *guarded_settle(repo_store *s, const repo_stop *stop) {
+  if (inner(s)->way->settle == NULL) return NULL;
+  return inner(s)->way->settle(inner(s), stop);
+}
+
 static void guarded_close(repo_store *s) {
   mem_free(s);
 }
@@ -107,6 +112,7 @@ static const repo_store_way way = {.name = "guarded",
                                    .busy = guarded_busy,
                                    .may_remove = guarded_may_remove,
                                    .tidy = guarded_tidy,
+                                   .settle = guarded_settle,
                                    .close = guarded_close};
 
 repo_store *repo_store_guard(repo_store *store, repo_lock *l) {

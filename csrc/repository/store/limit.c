@@ -117,6 +117,11 @@ static error *limited_tidy(repo_store *s, const repo_stop *stop) {
   return inner(s)->way->tidy(inner(s), stop);
 }
 
+static error *limited_settle(repo_store *s, const repo_stop *stop) {
+  if (inner(s)->way->settle == NULL) return NULL;
+  return inner(s)->way->settle(inner(s), stop);
+}
+
 static void limited_close(repo_store *s) {
   repo_store_close(inner(s));
   pthread_mutex_destroy(&limited_of(s)->lock);
@@ -134,6 +139,7 @@ static const repo_store_way way = {.name = "limited",
                                    .busy = limited_busy,
                                    .may_remove = limited_may_remove,
                                    .tidy = limited_tidy,
+                                   .settle = limited_settle,
                                    .close = limited_close};
 
 repo_store *repo_store_limit(repo_store *store, uint64_t upload,

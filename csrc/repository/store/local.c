@@ -368,15 +368,6 @@ static bool must_stay_gone(repo_file kind) {
          kind == REPO_CONFIG;
 }
 
-static int sync_folder(int root, repo_file kind) {
-  const char *name = kind == REPO_CONFIG ? "." : repo_file_folder(kind);
-  int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT ? 0 : errno;
-  int number = fsync(fd) != 0 && errno != EINVAL ? errno : 0;
-  close(fd);
-  return number;
-}
-
 static error *local_remove(repo_store *s, repo_file kind, const repo_id *id,
                            const repo_stop *stop) {
   local *l = local_of(s);
@@ -390,7 +381,8 @@ static error *local_remove(repo_store *s, repo_file kind, const repo_id *id,
     return errno == ENOENT ? NULL
                            : repo_local_error(l, errno, "remove", kind, id);
   if (!l->durable || !must_stay_gone(kind)) return NULL;
-  int number = sync_folder(root, kind);
+  int number = repo_local_sync_folder(
+      root, kind == REPO_CONFIG ? "." : repo_file_folder(kind));
   return number == 0 ? NULL : repo_local_error(l, number, "remove", kind, id);
 }
 
@@ -433,6 +425,7 @@ static const repo_store_way way = {.name = "local",
                                    .size = local_size,
                                    .remove = local_remove,
                                    .busy = local_busy,
+                                   .settle = repo_local_settle,
                                    .close = local_close};
 
 /* It may be used when the process is elsewhere. */

@@ -19,13 +19,6 @@
 
 #ifdef SAROS_TEST
 _Atomic bool repo_local_plain;
-_Atomic int repo_local_fault;
-
-static int fault(void) {
-  return repo_local_fault != 0 ? atomic_exchange(&repo_local_fault, 0) : 0;
-}
-#else
-#define fault() 0
 #endif
 
 /* One file on its way. */
@@ -46,25 +39,6 @@ typedef struct saving {
 ** Folders
 ** ---------------------------------------------------------------- */
 
-static int sync_fd(bool durable, int fd) {
-  int number = fault();
-  if (number != 0 || !durable) return number;
-  /* Some file systems have nothing to sync a directory with. */
-  return fsync(fd) != 0 && errno != EINVAL ? errno : 0;
-}
-
-/* Below `parent`, and durable. One that somebody else just made is as good. */
-static int make_folder(bool durable, int parent, const char *name,
-                       mode_t mode) {
-  struct stat st;
-  if (mkdirat(parent, name, mode) != 0) return errno == EEXIST ? 0 : errno;
-  /* Others of the group must get in, whatever the umask; a set-group-id bit
-     that it has inherited stays. */
-  if ((mode & 070) != 0 && fstatat(parent, name, &st, 0) == 0)
-    fchmodat(parent, name, mode | (st.st_mode & 07000), 0);
-  return sync_fd(durable, parent);
-}
-
 /* Opens the folder of a file, and makes it when it is not there. 0 or errno. */
 static int open_folder(saving *s) {
   char path[REPO_LOCAL_PATH];
@@ -75,22 +49,11 @@ static int open_folder(saving *s) {
            slash != NULL ? (int)(slash - s->name) : 1,
            slash != NULL ? s->name : ".");
   s->folder = openat(s->root, path, flags);
-  if (s->folder >= 0 || errno != ENOENT) return s->folder >= 0 ? 0 : errno;
-  char *inner = strchr(path, '/'); /* data/01 */
-  int number = 0;
-  if (inner != NULL) {
-    int parent;
-    *inner = '\0';
-    number = make_folder(s->durable, s->root, path, s->folder_mode);
-    parent = number == 0 ? openat(s->root, path, flags) : -1;
-    if (number == 0 && parent < 0) number = errno;
-    if (number == 0)
-      number = make_folder(s->durable, parent, inner + 1, s->folder_mode);
-    if (parent >= 0) close(parent);
-    *inner = '/';
-  } else {
-    number = make_folder(s->durable, s->root, path, s->folder_mode);
-  }
+  if (s->folder >= 0)
+    return s->durable ? repo_local_be_sure(s->l, s->root, path) : 0;
+  if (errno != ENOENT) return errno;
+  int number =
+      repo_local_make_folder(s->durable, s->root, path, s->folder_mode);
   if (number != 0) return number;
   s->folder = openat(s->root, path, flags);
   return s->folder >= 0 ? 0 : errno;
@@ -166,7 +129,7 @@ static int write_pieces(int fd, const repo_piece *pieces, size_t count,
       continue;
     }
     if (repo_stopped(stop)) return ECANCELED;
-    int number = fault();
+    int number = repo_local_fails();
     ssize_t n =
         number != 0 ? -1 : writev(fd, list, fill(list, pieces, count, done));
     if (n < 0 && number == 0) number = errno;
@@ -268,8 +231,8 @@ static int find_there(saving *s, uint64_t size, bool *there) {
   if (fd < 0) return errno == ENOENT ? 0 : errno;
   int number = fstat(fd, &st) != 0 ? errno : 0;
   *there = number == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
-  if (*there) number = sync_fd(s->durable, fd);
-  if (*there && number == 0) number = sync_fd(s->durable, s->folder);
+  if (*there) number = repo_local_sync(s->durable, fd);
+  if (*there && number == 0) number = repo_local_sync(s->durable, s->folder);
   if (!*there) s->replace = true;
   close(fd);
   return number;
@@ -280,9 +243,9 @@ static int write_and_name(saving *s, const repo_piece *pieces, size_t count,
   int number = open_file(s);
   if (number == 0) number = write_pieces(s->fd, pieces, count, stop);
   if (number == 0) number = protect(s->fd, s->file_mode);
-  if (number == 0) number = sync_fd(s->durable, s->fd);
+  if (number == 0) number = repo_local_sync(s->durable, s->fd);
   if (number == 0) number = publish(s);
-  if (number == 0) number = sync_fd(s->durable, s->folder);
+  if (number == 0) number = repo_local_sync(s->durable, s->folder);
   return number;
 }
 
@@ -328,7 +291,11 @@ error *repo_local_save(repo_store *store, repo_file kind, const repo_id *id,
   if (e != NULL) return e;
   repo_local_name(kind, id, name);
   repo_local_modes(s.root, &s.file_mode, &s.folder_mode);
-  int number = save(&s, kind != REPO_CONFIG, pieces, count, stop);
+  /* A version relies on what others have named this moment. */
+  int number = 0;
+  if (s.durable && kind == REPO_SNAPSHOTS)
+    number = repo_local_sync_folder(s.root, repo_file_folder(REPO_INDEXES));
+  if (number == 0) number = save(&s, kind != REPO_CONFIG, pieces, count, stop);
   if (number == ECANCELED)
     return repo_error(SAROS_E_CANCELLED, "storing was cancelled");
   if (number != 0) return repo_local_error(l, number, "store", kind, id);
@@ -372,8 +339,11 @@ static int make_path(const local *l) {
     if (*at != '/' && *at != '\0') continue;
     char end = *at;
     *at = '\0';
-    if (mkdir(path, 0700) != 0 && errno != EEXIST && errno != EISDIR)
-      number = errno;
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST && errno != EISDIR) number = errno;
+    /* The last may have been made for us, just before. */
+    if (number == 0 && l->durable && (made || end == '\0'))
+      number = repo_local_sync_parent(path);
     *at = end;
     if (end == '\0') break;
   }
@@ -395,9 +365,9 @@ static int make_folders(const local *l, int root) {
   }
   if (number != 0) return number;
   int data = openat(root, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  number = data >= 0 ? sync_fd(l->durable, data) : errno;
+  number = data >= 0 ? repo_local_sync(l->durable, data) : errno;
   if (data >= 0) close(data);
-  return number != 0 ? number : sync_fd(l->durable, root);
+  return number != 0 ? number : repo_local_sync(l->durable, root);
 }
 
 error *repo_local_create(repo_store *store) {

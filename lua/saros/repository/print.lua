@@ -134,6 +134,10 @@ local function backed_up(r)
       :format(r.files_new, r.files_changed, r.files_unmodified,
         size(r.bytes_added), size(r.bytes_packed), r.duration),
   }
+  if r.packs_adopted > 0 then
+    lines[#lines + 1] = ("  %s that an earlier one had left %s used"):format(
+      some(r.packs_adopted, "pack"), r.packs_adopted == 1 and "is" or "are")
+  end
   if r.failed > 0 then
     lines[#lines + 1] = some(r.failed, "item")
       .. " could not be read, or not all of it:"
@@ -173,9 +177,16 @@ local function checked(r)
 end
 
 local function pruned(r)
-  return ("%s%s of %s removed, %d put together; %s freed, %s unused left")
+  local also = ""
+  if r.packs_unreferenced > 0 then
+    also = (", %d that nobody named"):format(r.packs_unreferenced)
+  end
+  if r.packs_missing > 0 then
+    also = also .. (", %d not needed and not there"):format(r.packs_missing)
+  end
+  return ("%s%s of %s removed, %d put together%s; %s freed, %s unused left")
     :format(r.dry_run and "would be: " or "", some(r.packs_removed, "pack"),
-      r.packs, r.packs_repacked, size(r.bytes_freed),
+      r.packs, r.packs_repacked, also, size(r.bytes_freed),
       size(r.bytes_unused_after))
 end
 
@@ -225,6 +236,10 @@ local function compared(r)
     :format(short(r.from), short(r.to), some(r.added.files, "file"),
       size(r.added.bytes), some(r.removed.files, "file"),
       size(r.removed.bytes), r.changed)
+  if r.metadata > 0 then
+    lines[#lines] = lines[#lines]
+      .. (", %d in their metadata alone"):format(r.metadata)
+  end
   add_errors(lines, r)
   return table.concat(lines, "\n")
 end
@@ -239,7 +254,9 @@ local function measured(r)
   part(r.plain_bytes, size)
   part(r.blob_bytes, function(n) return size(n) .. " as stored" end)
   part(r.packs, function(n) return some(n, "pack") end)
-  return table.concat(parts, ", ")
+  local lines = { table.concat(parts, ", ") }
+  add_errors(lines, r)
+  return table.concat(lines, "\n")
 end
 
 local function dumped(r)
@@ -258,21 +275,39 @@ local function copied(r)
   return table.concat(lines, "\n")
 end
 
--- Of versions, or of packs and the index.
-local function repaired(r)
-  if not r.versions then
-    return ("%s: %s, %d damaged, %d missing; %s saved, %d lost"):format(
-      r.changed and "repaired" or "nothing to repair", some(r.packs, "pack"),
-      r.packs_damaged, r.packs_missing, some(r.blobs_saved, "blob"),
-      r.blobs_lost)
+local function packs_repaired(r)
+  local parts = {}
+  local function part(n, text)
+    if n > 0 then parts[#parts + 1] = text:format(n) end
   end
-  local lines = { ("%s whole, %d damaged, %d unreadable"):format(
-    some(r.whole, "version"), #r.versions, #r.unreadable) }
+  part(r.packs_added, "%d that no index named")
+  part(r.packs_unreadable, "%d unreadable, which stay")
+  local also = #parts > 0 and ", " .. table.concat(parts, ", ") or ""
+  local unread = r.blobs_unread == 0 and "" or
+    (", %d not read this time, which stay: run it again"):format(r.blobs_unread)
+  return ("%s: %s, %d damaged, %d missing%s; %s saved, %d lost%s"):format(
+    not r.changed and "nothing to repair"
+      or r.dry_run and "would be repaired" or "repaired", some(r.packs, "pack"),
+    r.packs_damaged, r.packs_missing, also, some(r.blobs_saved, "blob"),
+    r.blobs_lost, unread)
+end
+
+local function versions_repaired(r)
+  local lines = { ("%s whole, %d damaged, %d unreadable%s"):format(
+    some(r.whole, "version"), #r.versions, #r.unreadable,
+    r.dry_run and " (a dry run)" or "") }
   add_lines(lines, r.versions, function(v)
     return ("  %s is %s now: %s lost"):format(short(v.version),
       v.id and short(v.id) or "nothing", some(v.lost_count, "item"))
   end)
+  add_lines(lines, r.unreadable, function(v)
+    return ("  %s cannot be read: %s"):format(short(v.version), safe(v.message))
+  end)
   return table.concat(lines, "\n")
+end
+
+local function repaired(r)
+  return r.versions and versions_repaired(r) or packs_repaired(r)
 end
 
 for kind, to_text in pairs {
