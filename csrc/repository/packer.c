@@ -175,7 +175,8 @@ static error *seal(packer *p, repo_tool *tool, const void *data, size_t size,
   blob->plain_length = 0;
   if (compresses(p, (repo_blob_type)blob->type, data, size)) {
     stored = room_for(size) - REPO_SEAL;
-    error *e = repo_zip_pack(tool->zip, p->o.level, data, size, plain, &stored);
+    error *e = (blob->type == REPO_DATA ? repo_zip_pack_data : repo_zip_pack)(
+        tool->zip, p->o.level, data, size, plain, &stored);
     if (e != NULL) return e;
     blob->plain_length = (uint32_t)size;
     if (stored >= size && blob->type == REPO_DATA) blob->plain_length = 0;
