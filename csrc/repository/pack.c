@@ -18,6 +18,7 @@ struct repo_pack {
   size_t size;
   size_t room;   /* that was asked for, behind `size` */
   size_t header; /* bytes of it, not sealed */
+  size_t plain;  /* bytes of blobs that are not compressed */
   repo_sha hash;
   size_t hashed; /* bytes of `data` that are in the hash */
   repo_blob *blobs;
@@ -44,11 +45,13 @@ void repo_pack_free(repo_pack *p) {
 }
 
 
+/* Half of its memory stays warm: what is given back has to be zeroed again.
+   With blobs that are only sealed that would be felt, so quickly it is full. */
 void repo_pack_clear(repo_pack *p) {
-  p->size = p->room = p->header = p->hashed = p->count = 0;
+  if (p->plain <= p->size / 2) repo_pages_let_go(&p->pages, p->target / 2);
+  p->size = p->room = p->header = p->plain = p->hashed = p->count = 0;
   p->ended = false;
   repo_sha_begin(&p->hash);
-  repo_pages_let_go(&p->pages);
 }
 
 
@@ -116,6 +119,7 @@ error *repo_pack_add(repo_pack *p, repo_blob *blob) {
   p->blobs[p->count++] = *blob;
   p->size += blob->length;
   p->header += entry_size(blob);
+  if (blob->plain_length == 0) p->plain += blob->length;
   p->room = 0;
   return NULL;
 }

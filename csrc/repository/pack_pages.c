@@ -54,9 +54,11 @@ bool repo_pages_grow(repo_pages *p, size_t size) {
 }
 
 /* Small ones cost too much to get again. */
-void repo_pages_let_go(repo_pages *p) {
-  if (p->data != NULL && repo_pages_are_large())
-    (void)madvise(p->data, p->size, MADV_DONTNEED);
+void repo_pages_let_go(repo_pages *p, size_t keep) {
+  if (p->data == NULL || keep >= p->size || !repo_pages_are_large()) return;
+  keep = whole_pages(keep);
+  if (keep < p->size)
+    (void)madvise(p->data + keep, p->size - keep, MADV_DONTNEED);
 }
 
 void repo_pages_free(repo_pages *p) {

@@ -23,8 +23,8 @@ typedef struct repo_pages {
 
 /* It may move. False: no memory; it is as it was. */
 bool repo_pages_grow(repo_pages *p, size_t size);
-/* What is in it may be gone: whatever is not needed is given back. */
-void repo_pages_let_go(repo_pages *p);
+/* What is behind the first so many bytes may be gone, and is given back. */
+void repo_pages_let_go(repo_pages *p, size_t keep);
 void repo_pages_free(repo_pages *p);
 bool repo_pages_are_large(void);
 

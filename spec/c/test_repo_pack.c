@@ -140,17 +140,18 @@ TEST(memory_is_let_go) {
   for (size_t i = size; i < p.size; i++) zeros += p.data[i] == 0;
   CHECK_INT(ones, size);
   CHECK_INT(zeros, p.size - size);
-  repo_pages_let_go(&p);
+  repo_pages_let_go(&p, size - 65536);
   zeros = 0;
   for (size_t i = 0; i < size; i++) zeros += p.data[i] == 0;
-  CHECK_INT(zeros, repo_pages_are_large() ? size : 0);
+  CHECK_INT(zeros, repo_pages_are_large() ? 65536 : 0);
+  CHECK_INT(p.data[size - 65537], 1);
   CHECK(!repo_pages_grow(&p, SIZE_MAX));
   mem_fail_at(1);
   CHECK(!repo_pages_grow(&p, 4 * size));
   mem_fail_at(0);
   p.data[p.size - 1] = 1; /* it is as it was */
   repo_pages_free(&p);
-  repo_pages_let_go(&p);
+  repo_pages_let_go(&p, 0);
   repo_pages_free(&p);
 }
 
