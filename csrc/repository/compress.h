@@ -24,6 +24,11 @@ bool repo_zip_is_hopeless(const void *data, size_t size);
 /* *size: the room (repo_zip_bound), then what was used. */
 error *repo_zip_pack(repo_zip *z, repo_level level, const void *data,
                      size_t data_size, void *out, size_t *size);
+/* The same of what files hold, one after the other. Small blobs of which little
+   can be saved, as it was with some before them, are compressed with less care:
+   what is lost is not a hundredth. */
+error *repo_zip_pack_data(repo_zip *z, repo_level level, const void *data,
+                          size_t data_size, void *out, size_t *size);
 /* Exactly `size` bytes come out: else SAROS_E_DAMAGED. */
 error *repo_zip_unpack(repo_zip *z, const void *data, size_t data_size,
                        void *out, size_t size);

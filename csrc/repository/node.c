@@ -15,6 +15,7 @@
 #include "repository/node_file.h"
 
 #define LIST_BYTES ((size_t)65536)  /* the kernel's limit of all names */
+#define LIST_FIRST ((size_t)256)    /* most have none, or few */
 #define VALUE_BYTES ((size_t)65536) /* and of one value */
 
 /* Where an attribute is in the text. */
@@ -202,7 +203,10 @@ static error *put_attribute(repo_node_maker *m, repo_at at, const char *name,
 
 static error *put_attributes(repo_node_maker *m, repo_at at, unsigned flags,
                              error **partial) {
-  ssize_t size = repo_file_list(at, m->names, LIST_BYTES);
+  /* The kernel takes memory for as many as it is asked for. */
+  ssize_t size = repo_file_list(at, m->names, LIST_FIRST);
+  if (size < 0 && errno == ERANGE)
+    size = repo_file_list(at, m->names, LIST_BYTES);
   if (size < 0) {
     bool denied = errno == EPERM || errno == EACCES;
     if (errno == EOPNOTSUPP || errno == ENODATA) return NULL;

@@ -14,10 +14,11 @@
 struct repo_pack {
   repo_blob_type type;
   size_t target;
-  uint8_t *data;
-  size_t size, capacity;
+  repo_pages pages;
+  size_t size;
   size_t room;   /* that was asked for, behind `size` */
   size_t header; /* bytes of it, not sealed */
+  size_t plain;  /* bytes of blobs that are not compressed */
   repo_sha hash;
   size_t hashed; /* bytes of `data` that are in the hash */
   repo_blob *blobs;
@@ -38,14 +39,17 @@ repo_pack *repo_pack_new(repo_blob_type type, size_t target) {
 
 void repo_pack_free(repo_pack *p) {
   if (p == NULL) return;
-  mem_free(p->data);
+  repo_pages_free(&p->pages);
   mem_free(p->blobs);
   mem_free(p);
 }
 
 
+/* Half of its memory stays warm: what is given back has to be zeroed again.
+   With blobs that are only sealed that would be felt, so quickly it is full. */
 void repo_pack_clear(repo_pack *p) {
-  p->size = p->room = p->header = p->hashed = p->count = 0;
+  if (p->plain <= p->size / 2) repo_pages_let_go(&p->pages, p->target / 2);
+  p->size = p->room = p->header = p->plain = p->hashed = p->count = 0;
   p->ended = false;
   repo_sha_begin(&p->hash);
 }
@@ -56,25 +60,21 @@ void repo_pack_clear(repo_pack *p) {
  */
 static bool reserve(repo_pack *p, size_t more) {
   if (more > SIZE_MAX / 2 - p->size) return false;
-  size_t wanted = p->size + more;
-  if (wanted <= p->capacity) return true;
+  size_t wanted = p->size + more, there = p->pages.size;
+  if (wanted <= there) return true;
   size_t first = p->target <= REPO_PACK_MOST ? p->target : REPO_PACK_MOST;
-  if (p->capacity == 0 && wanted < first + first / 8)
+  if (there == 0 && wanted < first + first / 8)
     wanted = first + first / 8;
-  else if (p->capacity > 0 && wanted < p->capacity + p->capacity / 4)
-    wanted = p->capacity + p->capacity / 4;
-  uint8_t *data = mem_grow(p->data, wanted);
-  if (data == NULL) return false;
-  p->data = data;
-  p->capacity = wanted;
-  return true;
+  else if (there > 0 && wanted < there + there / 4)
+    wanted = there + there / 4;
+  return repo_pages_grow(&p->pages, wanted);
 }
 
 
 void *repo_pack_room(repo_pack *p, size_t size) {
   if (p->ended || !reserve(p, size)) return NULL;
   p->room = size;
-  return p->data + p->size;
+  return p->pages.data + p->size;
 }
 
 
@@ -119,6 +119,7 @@ error *repo_pack_add(repo_pack *p, repo_blob *blob) {
   p->blobs[p->count++] = *blob;
   p->size += blob->length;
   p->header += entry_size(blob);
+  if (blob->plain_length == 0) p->plain += blob->length;
   p->room = 0;
   return NULL;
 }
@@ -131,7 +132,7 @@ void repo_pack_hash(repo_pack *p, const void *data, size_t size, repo_id *id) {
     /* No more of it than that much: the rest has other blobs to go with. */
     size_t part = p->size - p->hashed;
     if (part > size) part = size;
-    repo_sha_add_two(&s, data, size, &p->hash, p->data + p->hashed, part);
+    repo_sha_add_two(&s, data, size, &p->hash, p->pages.data + p->hashed, part);
     p->hashed += part;
   } else {
     repo_sha_add(&s, data, size);
@@ -157,7 +158,7 @@ const repo_blob *repo_pack_blobs(const repo_pack *p) {
 
 
 const uint8_t *repo_pack_data(const repo_pack *p) {
-  return p->data;
+  return p->pages.data;
 }
 
 
@@ -192,17 +193,17 @@ error *repo_pack_end(repo_pack *p, repo_sealer *s, const void **data,
     return repo_error(SAROS_E_UNEXPECTED,
                       "a pack ends once, and not without a blob");
   if (!reserve(p, sealed + 4)) return error_no_memory();
-  uint8_t *header = p->data + p->size;
+  uint8_t *header = p->pages.data + p->size;
   put_entries(p, header + REPO_IV);
   error *e = repo_seal(s, header + REPO_IV, p->header, header);
   if (e != NULL) return e;
   put_number(header + sealed, sealed);
   p->size += sealed + 4;
   p->ended = true;
-  repo_sha_add(&p->hash, p->data + p->hashed, p->size - p->hashed);
+  repo_sha_add(&p->hash, p->pages.data + p->hashed, p->size - p->hashed);
   p->hashed = p->size;
   repo_sha_end(&p->hash, id);
-  *data = p->data;
+  *data = p->pages.data;
   *size = p->size;
   return NULL;
 }

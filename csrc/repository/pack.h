@@ -47,7 +47,7 @@ size_t repo_pack_bytes(const repo_pack *p);
 /* Adds the header. All bytes, and the id. Nothing is added after it. */
 error *repo_pack_end(repo_pack *p, repo_sealer *s, const void **data,
                      size_t *size, repo_id *id);
-void repo_pack_clear(repo_pack *p); /* as new; keeps its memory */
+void repo_pack_clear(repo_pack *p); /* as new */
 
 /* How large a pack of these blobs is, to the byte. */
 uint64_t repo_pack_size(const repo_blob *blobs, size_t count);

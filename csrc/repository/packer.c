@@ -54,14 +54,22 @@ static unsigned open_most(const packer *p, repo_blob_type type) {
   return type == REPO_DATA ? p->o.open : 1;
 }
 
+/* With the lock held. They must not all be full at the same time, which is when
+   they take most memory: so every other one of the first is a short one. */
+static slot *begin_slot(packer *p, slot *s) {
+  bool is_first = s->type == REPO_DATA && p->opened < p->o.open;
+  s->is_short = is_first && p->opened++ % 2 == 1;
+  p->open[s->type]++;
+  return s;
+}
+
 /* With the lock held: an empty one. NULL: not now, or *no_memory. Those of the
    other type have to go when there are too many. */
 static slot *open_slot(packer *p, repo_blob_type type, bool *no_memory) {
   slot *s = p->spare[type];
   if (s != NULL) {
     p->spare[type] = s->next;
-    p->open[type]++;
-    return s;
+    return begin_slot(p, s);
   }
   slot *other = p->spare[!type];
   if (p->slots >= p->slots_most && other != NULL) {
@@ -74,8 +82,7 @@ static slot *open_slot(packer *p, repo_blob_type type, bool *no_memory) {
   *no_memory = s == NULL;
   if (s == NULL) return NULL;
   p->slots++;
-  p->open[type]++;
-  return s;
+  return begin_slot(p, s);
 }
 
 /* Until there is a pack for this thread alone. */
@@ -98,14 +105,26 @@ static error *take(packer *p, repo_blob_type type, slot **s) {
   return no_memory ? error_no_memory() : repo_packer_why(p);
 }
 
+static bool is_full(const packer *p, const slot *s) {
+  return repo_pack_is_full(s->pack) ||
+         (s->is_short && repo_pack_bytes(s->pack) >= p->o.pack_size / 2);
+}
+
+static void put_idle(packer *p, slot *s) {
+  slot **at = &p->idle[s->type];
+  size_t size = repo_pack_bytes(s->pack);
+  while (*at != NULL && repo_pack_bytes((*at)->pack) > size) at = &(*at)->next;
+  s->next = *at;
+  *at = s;
+}
+
 /* With the lock held. */
 static void give_locked(packer *p, slot *s) {
-  if (repo_pack_is_full(s->pack)) {
+  if (is_full(p, s)) {
     p->open[s->type]--;
     repo_packer_store_push(p, s);
   } else {
-    s->next = p->idle[s->type];
-    p->idle[s->type] = s;
+    put_idle(p, s);
   }
   if (p->waiting > 0) pthread_cond_broadcast(&p->moved);
 }
@@ -175,7 +194,8 @@ static error *seal(packer *p, repo_tool *tool, const void *data, size_t size,
   blob->plain_length = 0;
   if (compresses(p, (repo_blob_type)blob->type, data, size)) {
     stored = room_for(size) - REPO_SEAL;
-    error *e = repo_zip_pack(tool->zip, p->o.level, data, size, plain, &stored);
+    error *e = (blob->type == REPO_DATA ? repo_zip_pack_data : repo_zip_pack)(
+        tool->zip, p->o.level, data, size, plain, &stored);
     if (e != NULL) return e;
     blob->plain_length = (uint32_t)size;
     if (stored >= size && blob->type == REPO_DATA) blob->plain_length = 0;
@@ -189,6 +209,10 @@ static error *seal(packer *p, repo_tool *tool, const void *data, size_t size,
   return repo_seal(tool->sealer, from, stored, room);
 }
 
+#ifdef SAROS_TEST
+void (*repo_packer_test)(const slot *s);
+#endif
+
 /* With a pack of our own. */
 static error *add_data(packer *p, repo_tool *tool, const void *data,
                        size_t size, repo_id *id) {
@@ -196,6 +220,9 @@ static error *add_data(packer *p, repo_tool *tool, const void *data,
   bool mine = false;
   error *e = take(p, REPO_DATA, &s);
   if (s == NULL) return e;
+#ifdef SAROS_TEST
+  if (repo_packer_test != NULL) repo_packer_test(s);
+#endif
   repo_blob blob = {.type = REPO_DATA};
   repo_pack_hash(s->pack, data, size, id);
   blob.id = *id;

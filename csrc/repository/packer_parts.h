@@ -16,6 +16,7 @@ typedef struct slot {
   struct slot *next;
   repo_pack *pack;
   repo_blob_type type;
+  bool is_short; /* stored when it is half full */
 } slot;
 
 /* Blobs that are on their way into the index: a set. */
@@ -48,9 +49,10 @@ struct packer {
   pthread_mutex_t lock;
   pthread_cond_t moved; /* a pack is to be had, or it has failed */
   pthread_cond_t work;  /* for who stores: one is full, or it ends */
-  slot *idle[2];        /* open, the one that was used last first */
+  slot *idle[2];        /* open, the fullest first */
   unsigned open[2];
-  slot *spare[2]; /* empty */
+  unsigned opened; /* of data, as many as are open at once */
+  slot *spare[2];  /* empty */
   unsigned slots, slots_most;
   slot *full, *full_last; /* to be stored */
   unsigned waiting;       /* for a pack */
@@ -91,6 +93,8 @@ void repo_packer_slot_free(slot *s);
 /* After so long what is stored is named by an index file in any case. */
 #ifdef SAROS_TEST
 extern uint64_t repo_packer_index_ms;
+/* A thread has a pack for a blob of data. */
+extern void (*repo_packer_test)(const slot *s);
 #endif
 
 #endif

@@ -97,8 +97,8 @@ static void pack_all(void) {
   for (size_t i = 0; i < count; i++) {
     chunk *c = &chunks[i];
     if (!c->is_packed) continue;
-    must(repo_zip_pack(z, REPO_LEVEL_AUTO, c->data, c->size,
-                       c->stored + REPO_IV, &c->stored_size));
+    must(repo_zip_pack_data(z, REPO_LEVEL_AUTO, c->data, c->size,
+                            c->stored + REPO_IV, &c->stored_size));
     c->is_packed = c->stored_size < c->size;
   }
   stage("compress");

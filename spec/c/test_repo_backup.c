@@ -5,6 +5,7 @@
 ** not under valgrind: it asks restic; ASan runs it
 */
 #include "backup_case.h"
+#include "repository/packer_parts.h"
 
 /* What restic would have to add to a repository to have the same version. */
 static void expect_nothing_added(const char *repository,
@@ -538,6 +539,57 @@ TEST(stored_as_asked) {
   place_end();
 }
 
+/* Two threads have a pack each, before either goes on; later as it comes. */
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t moved;
+  int taken, shorts, over, others;
+} turns = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0};
+
+static void pack_taken(const slot *s) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += GATE_BOUND_MS / 1000;
+  pthread_mutex_lock(&turns.lock);
+  turns.taken++;
+  turns.shorts += s->is_short;
+  turns.over += s->is_short && repo_pack_bytes(s->pack) >= 2 << 20;
+  turns.others += !s->is_short && repo_pack_bytes(s->pack) >= 2 << 20;
+  pthread_cond_broadcast(&turns.moved);
+  while (turns.taken < 2 &&
+         pthread_cond_timedwait(&turns.moved, &turns.lock, &until) == 0)
+    ;
+  pthread_mutex_unlock(&turns.lock);
+}
+
+/* Of two packs that are begun at the same time one is stored when it is half
+   full: they are never both full, which is when they take most memory. */
+TEST(packs_take_turns) {
+  char name[40];
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  if (cores < 2) SKIP("one core has one pack at a time");
+  place_make();
+  for (int i = 0; i < 40; i++) {
+    snprintf(name, sizeof name, "src/much%02d", i);
+    put_random(name, 100 + (uint64_t)i, 500000);
+  }
+  repo *r = repo_made("r", 2);
+  repo_packer_test = pack_taken;
+  saros_op *op = backed_up(r,
+                           "{\"paths\":[\"@/src\"],\"pack_size\":\"4M\","
+                           "\"read_concurrency\":2}",
+                           0);
+  repo_packer_test = NULL;
+  saros_op_unref(op);
+  CHECK_INT(turns.taken, 40);
+  /* Each once, up to two megabytes. */
+  CHECK(turns.shorts > 0 && turns.shorts <= 5 * (cores / 2));
+  CHECK_INT(turns.over, 0);
+  CHECK(cores > 4 || turns.others > 0);
+  repo_unref(r);
+  place_end();
+}
+
 int main(int argc, char **argv) {
   store_engine();
   gate_begin(argc, argv);
@@ -556,5 +608,6 @@ int main(int argc, char **argv) {
   GATE_RUN(streams_that_fail);
   GATE_RUN(misused);
   GATE_RUN(stored_as_asked);
+  GATE_RUN(packs_take_turns);
   return check_end();
 }

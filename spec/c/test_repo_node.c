@@ -331,6 +331,33 @@ TEST(attributes_that_cannot_be_read) {
   end();
 }
 
+/* All are listed, however long the list is. */
+TEST(many_attributes) {
+  char path[100], name[200];
+  repo_node n;
+  repo_users *u = repo_users_new();
+  repo_node_maker *m = repo_node_maker_new(u);
+  CHECK(begin());
+  for (int more = 40; more < 50; more++) { /* all: from 251 to 260 bytes */
+    put_file("file");
+    snprintf(path, sizeof path, "%s/file", base);
+    for (int i = 0; i < 5; i++) {
+      snprintf(name, sizeof name, "user.%d%0*d", i, i == 4 ? more : 44, 0);
+      CHECK(setxattr(path, name, "v", 1, 0) == 0);
+      CHECK(look(m, (repo_at){dir, "file"}, &n) == NULL);
+      CHECK_INT(n.attribute_count, i + 1);
+      bool found = false;
+      for (size_t k = 0; k < n.attribute_count; k++)
+        found = found || strcmp(n.attributes[k].name, name) == 0;
+      CHECK(found);
+    }
+    CHECK(unlinkat(dir, "file", 0) == 0);
+  }
+  repo_node_maker_free(m);
+  repo_users_free(u);
+  end();
+}
+
 TEST(unchanged) {
   CHECK(begin());
   put_file("file");
@@ -429,6 +456,7 @@ int main(int argc, char **argv) {
   RUN(links_are_not_followed);
   RUN(without_rights);
   RUN(attributes_that_cannot_be_read);
+  RUN(many_attributes);
   RUN(unchanged);
   RUN(names_of_users);
   RUN(memory);

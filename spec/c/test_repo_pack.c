@@ -128,6 +128,34 @@ TEST(round_trips) {
 }
 
 
+/* What was stored holds no memory that is cheap to get again. */
+TEST(memory_is_let_go) {
+  repo_pages p = {0};
+  size_t size = (size_t)5 << 20;
+  CHECK(repo_pages_grow(&p, size) && p.size >= size);
+  memset(p.data, 1, size);
+  CHECK(repo_pages_grow(&p, 2 * size) && p.size >= 2 * size);
+  size_t ones = 0, zeros = 0;
+  for (size_t i = 0; i < size; i++) ones += p.data[i] == 1;
+  for (size_t i = size; i < p.size; i++) zeros += p.data[i] == 0;
+  CHECK_INT(ones, size);
+  CHECK_INT(zeros, p.size - size);
+  repo_pages_let_go(&p, size - 65536);
+  zeros = 0;
+  for (size_t i = 0; i < size; i++) zeros += p.data[i] == 0;
+  CHECK_INT(zeros, repo_pages_are_large() ? 65536 : 0);
+  CHECK_INT(p.data[size - 65537], 1);
+  CHECK(!repo_pages_grow(&p, SIZE_MAX));
+  mem_fail_at(1);
+  CHECK(!repo_pages_grow(&p, 4 * size));
+  mem_fail_at(0);
+  p.data[p.size - 1] = 1; /* it is as it was */
+  repo_pages_free(&p);
+  repo_pages_let_go(&p, 0);
+  repo_pages_free(&p);
+}
+
+
 /* The smallest pack of the format's vectors, byte by byte. */
 TEST(known_header) {
   static const uint8_t plain[] =
@@ -417,6 +445,7 @@ int main(int argc, char **argv) {
     return 1;
   }
   RUN(round_trips);
+  RUN(memory_is_let_go);
   RUN(known_header);
   RUN(full);
   RUN(large_blob);

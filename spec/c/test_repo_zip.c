@@ -1,5 +1,5 @@
 /*
-** zstd: levels, frames as others write them, bombs, and what is hopeless.
+** zstd: levels, habits, frames as others write them, bombs, what is hopeless.
 **
 ** not under valgrind: it packs hundreds of megabytes; ASan runs it
 ** not under thread: it has one thread; ASan runs it
@@ -196,6 +196,69 @@ TEST(frames_of_others) {
   repo_zip_free(z);
 }
 
+/* Words that hardly come twice. */
+static void fill_names(char *to, size_t size, uint32_t seed) {
+  for (size_t i = 0; i < size; i++) {
+    if (i % 6 == 0) seed = seed * 1664525u + 1013904223u;
+    uint32_t word = (seed >> 8) % 5000 * 2654435761u;
+    to[i] = i % 6 == 5 ? ' ' : (char)('a' + (word >> i % 6 * 5) % 26);
+  }
+}
+
+static size_t packed_next(repo_zip *z, repo_level level, const void *data,
+                          size_t size) {
+  size_t used = repo_zip_bound(size);
+  char *out = malloc(used), *back = malloc(size + 1);
+  CHECK_GOOD(repo_zip_pack_data(z, level, data, size, out, &used));
+  CHECK_GOOD(repo_zip_unpack(z, out, used, back, size));
+  CHECK(memcmp(back, data, size) == 0);
+  free(out);
+  free(back);
+  return used;
+}
+
+/* Of which little was saved again and again is compressed in another way, and
+   loses next to nothing. What gives much is as zstd has it, to the byte, also
+   in between. */
+TEST(habits) {
+  enum { FILE_SIZE = 12000 };
+  repo_zip *z = new_zip();
+  char *poor = malloc(FILE_SIZE), *rich = malloc(FILE_SIZE);
+  size_t usual = 0, ours = 0, same = 0;
+  fill_text(rich, FILE_SIZE);
+  size_t good = packed(z, REPO_LEVEL_AUTO, rich, FILE_SIZE);
+  for (uint32_t i = 0; i < 200; i++) {
+    fill_names(poor, FILE_SIZE, i);
+    size_t as_zstd = packed(z, REPO_LEVEL_AUTO, poor, FILE_SIZE);
+    size_t as_ours = packed_next(z, REPO_LEVEL_AUTO, poor, FILE_SIZE);
+    CHECK(as_zstd > FILE_SIZE / 2);
+    CHECK(i >= 8 || as_ours == as_zstd); /* that is no habit yet */
+    usual += as_zstd;
+    ours += as_ours;
+    same += as_ours == as_zstd;
+    if (i % 50 != 49) continue;
+    for (int j = 0; j < 3; j++)
+      CHECK_INT(packed_next(z, REPO_LEVEL_AUTO, rich, FILE_SIZE), good);
+    CHECK_INT(packed_next(z, REPO_LEVEL_AUTO, poor, FILE_SIZE), as_zstd);
+  }
+  CHECK(same < 60);
+  CHECK(ours < usual + usual / 50);
+  /* Other levels have none; nor has what is large. */
+  for (int i = 0; i < 20; i++) {
+    CHECK_INT(packed_next(z, REPO_LEVEL_BETTER, poor, FILE_SIZE),
+              packed(z, REPO_LEVEL_BETTER, poor, FILE_SIZE));
+    CHECK_INT(packed_next(z, REPO_LEVEL_AUTO, "", 0), 9);
+  }
+  char *noise = malloc(SIZE);
+  fill_base64(noise, SIZE);
+  CHECK_INT(packed_next(z, REPO_LEVEL_AUTO, noise, SIZE),
+            packed(z, REPO_LEVEL_AUTO, noise, SIZE));
+  free(noise);
+  free(poor);
+  free(rich);
+  repo_zip_free(z);
+}
+
 /* A gigabyte of zeros in 32 KiB, with and without its size in front. */
 TEST(bombs) {
   size_t size = (size_t)1 << 30, room = (size_t)1 << 20;
@@ -351,6 +414,7 @@ int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(levels);
   RUN(tables_of_our_own);
+  RUN(habits);
   RUN(frame_without_a_size);
   RUN(frames_of_others);
   RUN(bombs);
