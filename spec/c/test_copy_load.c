@@ -267,11 +267,15 @@ TEST(pause_and_resume) {
 
 /* What is written out pauses the operation first: here in the program itself
    the call is ours. */
-static saros_op *_Atomic pause_there;
+static _Atomic bool pausing;
+static saros_op *_Atomic pause_there; /* known a little after it has begun */
 
 int syncfs(int fd) {
-  saros_op *op = atomic_exchange(&pause_there, NULL);
-  if (op != NULL) CHECK(saros_op_pause(op));
+  if (atomic_exchange(&pausing, false)) {
+    while (atomic_load(&pause_there) == NULL) usleep(500);
+    CHECK(saros_op_pause(atomic_load(&pause_there)));
+    atomic_store(&pause_there, NULL);
+  }
   return (int)syscall(SYS_syncfs, fd);
 }
 
@@ -279,6 +283,7 @@ TEST(pause_before_it_appears) {
   const char *dir = own_place();
   make_many(in("own/from"), 4, 2, 1000);
   for (int round = 0; round < 2; round++) {
+    atomic_store(&pausing, true);
     saros_op *op = begin((copy_options){
         .from = in("own/from"), .to = in("own/to"), .durable = true});
     atomic_store(&pause_there, op);
