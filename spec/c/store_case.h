@@ -135,6 +135,19 @@ static inline long store_count(repo_store *s, repo_file kind) {
   return count;
 }
 
+static inline error *store_add_one(void *context, const repo_id *id,
+                                   uint64_t size) {
+  (void)id;
+  *(uint64_t *)context += size;
+  return NULL;
+}
+
+static inline int64_t store_bytes(repo_store *s, repo_file kind) {
+  uint64_t bytes = 0;
+  CHECK_INT(store_code(s->way->list(s, kind, store_add_one, &bytes, NULL)), 0);
+  return (int64_t)bytes;
+}
+
 
 /* ------------------------------------------------------------------
 ** A store that errs

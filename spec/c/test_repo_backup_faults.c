@@ -256,14 +256,15 @@ TEST(cancelled_loses_nothing) {
                            "\"read_concurrency\":1}",
                            SAROS_E_CANCELLED));
   at_hook(NULL, NULL, NULL);
-  long packs = store_count(r->store, REPO_PACKS);
-  CHECK(packs > 0);
+  int64_t stored = store_bytes(r->store, REPO_PACKS);
+  CHECK(stored > 0);
   CHECK_INT(store_count(r->store, REPO_INDEXES), 1);
   repo_unref(r);
   r = repo_open_at("r"); /* another process would see no more than this */
   CHECK_INT(store_code(repo_open(r, NULL)), 0);
   saros_op *op = backed_up(r, ALL, 0);
-  CHECK(number_in(op, "bytes_added") < 15500000 - packs * 3900000);
+  /* All but the packs' own headers. */
+  CHECK(number_in(op, "bytes_added") < 15500000 - stored + stored / 50);
   saros_op_unref(op);
   CHECK(restic_checks("r"));
   repo_unref(r);
