@@ -137,7 +137,7 @@ static error *emit(file *f, segment *s, size_t at, size_t size, hand *h) {
   error *e = number_chunk(f, &number);
   if (e != NULL) return e;
   f->size += size;
-  chunk *c = repo_crew_has_idle(h->b->crew) ? mem_alloc(sizeof *c) : NULL;
+  chunk *c = repo_crew_has_room(h->b->crew) ? mem_alloc(sizeof *c) : NULL;
   if (c == NULL) return store_chunk(f, s->data + at, size, number, h);
   *c = (chunk){.job.run = chunk_job,
                .f = f,

@@ -155,6 +155,11 @@ bool repo_crew_has_idle(const crew *c) {
   return atomic_load_explicit(&c->idle, memory_order_relaxed) > 0;
 }
 
+bool repo_crew_has_room(const crew *c) {
+  int waiting = -atomic_load_explicit(&c->idle, memory_order_relaxed);
+  return waiting + 1 < (int)c->ready;
+}
+
 bool repo_crew_help(crew *c, void *hand) {
   pthread_mutex_lock(&c->lock);
   crew_job *job = take(c, CREW_URGENT);

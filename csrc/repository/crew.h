@@ -31,6 +31,10 @@ crew *repo_crew_new(unsigned threads, const crew_way *way, void *context,
 void repo_crew_push(crew *c, crew_job *job, crew_rank rank);
 /* Whether a thread has nothing to do, so that a job would be begun at once. */
 bool repo_crew_has_idle(const crew *c);
+/* Whether each of the others has something to do, and one job more to begin
+   when it is done with it: whoever makes jobs is busy for long with one that it
+   does itself, and nobody should wait for the next one meanwhile. */
+bool repo_crew_has_room(const crew *c);
 /* Runs an urgent job, if there is one: instead of waiting for it. */
 bool repo_crew_help(crew *c, void *hand);
 /* Until there is no job, and none is running. */
