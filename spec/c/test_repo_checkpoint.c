@@ -11,6 +11,10 @@
 #define ALL \
   "{\"paths\":[\"@/src\"],\"pack_size\":\"4M\",\"read_concurrency\":1}"
 
+/* At least: the first of several is stored when it is half full, so that they
+   are not all full at once. */
+#define TWO_PACKS (2 * 2000000)
+
 /* Twenty megabytes, and one file behind them. */
 static void put_much(void) {
   char name[40];
@@ -94,7 +98,7 @@ TEST(what_is_stored_is_named_in_time) {
   put_much();
   repo_unref(repo_made("r", 2));
   kill_one(20, true);
-  completes(0, 20000000 - 2 * 3500000);
+  completes(0, 20000000 - TWO_PACKS);
   place_end();
 }
 
@@ -121,7 +125,7 @@ TEST(what_is_not_named_yet_is_found_by_a_repair) {
     }
     repo_unref(r);
     completes(repaired ? 0 : 20000000,
-              repaired ? 20000000 - 2 * 3500000 : 21000000);
+              repaired ? 20000000 - TWO_PACKS : 21000000);
     place_end();
   }
 }
