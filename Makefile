@@ -75,14 +75,15 @@ MAKEFLAGS += --no-print-directory
 # ---------------------------------------------------------------------
 
 # The floors that know nothing of Lua, and the one that does.
-FLOORS = base op vss vss/provider wsb vds bits
-C_SOURCES := csrc/api.c $(sort $(wildcard $(FLOORS:%=csrc/%/*.c)))
+FLOORS = base op vss vss/provider wsb vds
+C_SOURCES := csrc/api.c csrc/bits/status.c \
+  $(sort $(wildcard $(FLOORS:%=csrc/%/*.c)))
 LUA_C_SOURCES := $(sort $(wildcard csrc/lua/*.c))
 LUA_FILES := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
-C_TESTS = $(filter-out $(if $(REPO),,spec/c/test_repo_%), \
-  $(sort $(wildcard spec/c/test_*.c)))
-FUZZERS = $(filter-out $(if $(REPO),,spec/fuzz/fuzz_repo_%), \
-  $(sort $(wildcard spec/fuzz/fuzz_*.c)))
+C_TESTS = $(filter-out $(if $(REPO),,spec/c/test_repo_%) \
+  $(if $(BITS),,spec/c/test_bits_%), $(sort $(wildcard spec/c/test_*.c)))
+FUZZERS = $(filter-out $(if $(REPO),,spec/fuzz/fuzz_repo_%) \
+  $(if $(BITS),,spec/fuzz/fuzz_bits_%), $(sort $(wildcard spec/fuzz/fuzz_*.c)))
 C_EXAMPLES := $(sort $(wildcard examples/*.c))
 C_FORMATTED = $(sort $(shell find csrc spec examples -name '*.[ch]'))
 
@@ -113,11 +114,25 @@ REPO_LUA_SOURCES := $(sort $(wildcard csrc/lua/repository/*.c))
 REPO_LUA := $(call object,$(REPO_LUA_SOURCES))
 BASE_OBJECTS := $(call object,$(sort $(wildcard csrc/base/*.c)))
 
+# So are transfers: with a libcurl thread of their own, and SQLite. What answers
+# for an operation (status.c) is in the core.
+BITS_LIBS = -lcrypto -lcurl -lsqlite3
+BITS := $(shell printf '\043include <openssl/evp.h>\n\043include <sqlite3.h>\n\043include <curl/curl.h>\n' | \
+  $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+BITS_OWN_SOURCES := $(filter-out csrc/bits/status.c,$(sort $(wildcard \
+  csrc/bits/*.c)))
+HTTP_SOURCES := $(sort $(wildcard csrc/http/*.c))
+BITS_OWN := $(call object,$(BITS_OWN_SOURCES))
+BITS_OBJECTS := $(BITS_OWN) $(call object,$(HTTP_SOURCES))
+BITS_LUA_SOURCES := $(sort $(wildcard csrc/lua/bits/*.c))
+BITS_LUA := $(call object,$(BITS_LUA_SOURCES))
+
 MODULE = $(BUILD)/saros/core.so
 REPO_MODULE = $(if $(REPO),$(if $(REPO_LUA_SOURCES),$(BUILD)/saros/repository/core.so))
 SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
 SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
 CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
+BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -125,7 +140,10 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CLIENTS) $(REPO_MODULE)
+module: $(MODULE) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE)
+	$(if $(BITS),,@echo "  LEFT OUT: saros.bits, there is no OpenSSL, curl or \
+	SQLite to build with here (Debian: libssl-dev, libcurl4-openssl-dev, \
+	libsqlite3-dev)")
 	$(if $(REPO),,@echo "  LEFT OUT: saros.repository, there is no \
 	OpenSSL, zstd or curl to build with here (Debian: libssl-dev, libzstd-dev, \
 	libcurl4-openssl-dev)")
@@ -154,7 +172,8 @@ note = mkdir -p $(BUILD); printf '%s\n' '$(subst ','\'',$(1))' | \
 $(BUILD)/flags: FORCE
 	@$(call note,$(CC) $(FLAGS) $(MODULE_LD) $(LUA_INCDIR),flags)
 $(BUILD)/sources: FORCE
-	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES),sources)
+	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES) $(BITS_OWN_SOURCES) \
+	  $(BITS_LUA_SOURCES),sources)
 
 # -MMD -MP: the compiler writes down which headers an object depends on.
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
@@ -217,6 +236,15 @@ $(BUILD)/saros/repository/core.so: $(REPO_OBJECTS) $(REPO_LUA) $(BASE_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) $(REPO_LIBS)
 
+$(BITS_OWN) $(BITS_LUA): private STATIC =
+$(BITS_LUA): private ROOM = -isystem $(LUA_INCDIR)
+
+$(BUILD)/saros/bits/core.so: $(BITS_OBJECTS) $(BITS_LUA) $(BASE_OBJECTS) \
+    $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) $(BITS_LIBS)
+
 # One relocatable object in which only saros_* is global: a host's own `json_`
 # or `buffer_` cannot collide with ours, and no part of it can be left out (the
 # ELF note of op/only.c finds its claim by a distance inside this object).
@@ -269,6 +297,22 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
+
+# And about transfers.
+$(BUILD)/obj/spec/c/test_bits_%.o: private STATIC =
+$(BUILD)/spec/test_bits_%: $(BUILD)/obj/spec/c/test_bits_%.o $(C_OBJECTS) \
+    $(BITS_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(BITS_LIBS)
+$(BUILD)/obj/spec/fuzz/fuzz_bits_%.o: private STATIC =
+$(BUILD)/spec/fuzz_bits_%: $(BUILD)/obj/spec/fuzz/fuzz_bits_%.o $(C_OBJECTS) \
+    $(BITS_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
+	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(BITS_LIBS)
 
 # A fuzz target as a plain program.
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
@@ -349,7 +393,7 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # ---------------------------------------------------------------------
 
 check: check-symbols check-needed $(if $(SQLITE),check-sqlite) \
-  $(if $(REPO_MODULE),check-repository)  ## the exports and needs of what was built
+  $(if $(REPO_MODULE),check-repository) $(if $(BITS_MODULE),check-bits)  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -408,6 +452,20 @@ check-repository: $(REPO_MODULE)
 	readelf -d $(REPO_MODULE) | grep -q NODELETE || \
 	  { echo "$(REPO_MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "saros.repository: only luaopen_…; libc, libcrypto, libzstd, libcurl"
+
+# And of transfers.
+check-bits: $(BITS_MODULE)
+	@names=$$(nm -D --defined-only $(BITS_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_bits_core || \
+	  { echo "$(BITS_MODULE) exports: $$names" >&2; exit 1; }
+	@needed=$$(readelf -d $(BITS_MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
+	others=$$(echo "$$needed" | grep -vxE \
+	  'libc\.so\.6|ld-linux.*|lib(crypto|sqlite3|curl)\.so\.[0-9]+' || :); \
+	test -z "$$others" || \
+	  { echo "$(BITS_MODULE) needs: $$others" >&2; exit 1; }; \
+	readelf -d $(BITS_MODULE) | grep -q NODELETE || \
+	  { echo "$(BITS_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.bits: only luaopen_…; libc, libcrypto, libsqlite3, libcurl"
 
 
 # ---------------------------------------------------------------------
@@ -518,8 +576,11 @@ analyse:  ## cppcheck and clang-tidy
 	@$(if $(REPO),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(REPO_SOURCES) $(REPO_LUA_SOURCES))
 	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES)) -- $(ANALYSED)
+	@$(if $(BITS),$(CPPCHECK) --suppress=returnDanglingLifetime \
+	  $(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES))
 	@$(if $(SQLITE)$(REPO),$(TIDY) $(call part, \
 	  $(if $(SQLITE),$(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES)) \
+	  $(if $(BITS),$(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES)) \
 	  $(if $(REPO),$(REPO_SOURCES) $(REPO_LUA_SOURCES))) -- \
 	  $(filter-out $(STATIC),$(ANALYSED)))
 	@echo "analyse: $(if $(filter 1/1,$(PART)),clean,part $(PART) is clean)"
@@ -568,6 +629,8 @@ install-lua: module
 	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(REPO_MODULE),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/$(notdir $(f)) &&) :
+	$(Q)$(foreach f,$(BITS_MODULE),$(INSTALL) -D -m 755 $(f) \
+	  $(DESTDIR)$(LIBDIR)/saros/bits/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
 	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
 
@@ -578,6 +641,7 @@ uninstall:  ## take away exactly what `make install` put there
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/bits/core.so \
 	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
 	@for d in $(DESTDIR)$(LIBDIR)/saros $(DESTDIR)$(LUADIR)/saros; do \
 	  test ! -d $$d || find $$d -depth -type d -empty -delete; done
@@ -590,7 +654,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository check-bits test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

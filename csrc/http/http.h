@@ -107,6 +107,8 @@ typedef struct http_calls {
   void (*done)(void *context, const http_answer *a);
 } http_calls;
 
+typedef struct http_lane http_lane;
+
 /* Zero what is not needed. Texts are copied, pieces are not: they stay until
    it is done. */
 typedef struct http_ask {
@@ -118,23 +120,38 @@ typedef struct http_ask {
   size_t piece_count;
   bool gives;
   uint64_t give_size;
-  bool ranged;          /* from … last, which may be HTTP_UNKNOWN */
-  uint64_t from, last;  /* a 200 may answer all the same: all of it */
-  uint64_t most;        /* of the answer's body; 0: any */
-  unsigned redirects;   /* followed at most; 0: a redirect is an answer */
-  unsigned connect_ms;  /* 0: 30 s */
-  unsigned stall_ms;    /* 0: 60 s; in which at least … */
-  uint64_t stall_bytes; /* 0: one byte must come or go */
-  unsigned per_host;    /* at once, counting all to it; 0: 8 */
-  uint64_t down, up;    /* bytes a second; 0: any */
-  const char *cacert;   /* a file, instead of the system's */
-  const char *proxy;    /* NULL: as the environment says; "": none */
-  bool once;            /* must not be sent twice, whatever happened */
+  bool ranged;             /* from … last, which may be HTTP_UNKNOWN */
+  uint64_t from, last;     /* a 200 may answer all the same: all of it */
+  uint64_t most;           /* of the answer's body; 0: any */
+  unsigned redirects;      /* followed at most; 0: a redirect is an answer */
+  unsigned connect_ms;     /* 0: 30 s */
+  unsigned stall_ms;       /* 0: 60 s; in which at least … */
+  uint64_t stall_bytes;    /* 0: one byte must come or go */
+  unsigned per_host;       /* at once, counting all to it; 0: 8 */
+  uint64_t down, up;       /* bytes a second; 0: any */
+  const char *cacert;      /* a file, instead of the system's */
+  const char *proxy;       /* NULL: as the environment says; "": none */
+  const char *proxy_login; /* "user:password" for it, or NULL */
+  http_lane *lane;         /* NULL: the thread that all share */
+  size_t room;             /* to receive into; 0: as usual (128 KiB) */
+  bool once;               /* must not be sent twice, whatever happened */
   const http_calls *calls;
   void *context;
 } http_ask;
 
 typedef struct http_request http_request;
+
+/* A thread of its own, with connections of its own: whose callbacks may wait
+   for a disk (what somebody else does meanwhile is not held up; the time that
+   a callback took counts as no stall). It lives until it is dropped, and until
+   what was begun on it is over. NULL: *e. In a forked child it is inert. */
+http_lane *http_lane_new(const char *name, error **e);
+void http_lane_drop(http_lane *lane);
+/* Calls on the lane's thread, soon, in the order asked; also from a callback
+   (then: behind it). False: it is inherited, nothing will be called. */
+bool http_lane_call(http_lane *lane, void (*call)(void *context),
+                    void *context);
+bool http_lane_is_here(const http_lane *lane); /* this is its thread */
 
 /* Any thread. The caller's reference; NULL sets *e (SAROS_E_INVALIDARG when
    such a request cannot be made). `done` may have been called already. */
