@@ -86,6 +86,26 @@ saros_op *bits_manager_event(bits_manager *m, uint64_t after, uint32_t *why);
 ** Jobs. `error *` NULL: it is done. Codes are the facade's.
 ** ---------------------------------------------------------------- */
 
+/* Properties by name, as create and set take them and status shows them
+** (without what is secret); what is not given is as usual. Times are seconds,
+** whole or not.
+**   name, description, method, cacert       texts
+**   type "download" | "upload"; priority "foreground" | "high" | "normal" |
+**     "low"; durability "file" | "group" | "none"; on_change "restart" |
+**     "error"
+**   retry_delay, no_progress_timeout, max_time, connect_timeout, stall_timeout
+**   overwrite, length_required, dynamic     booleans
+**   limit_download, limit_upload, max_size, part_size, redirects,
+**     connections_per_host, notify_flags    whole numbers
+**   headers { { name =, value = | reference =, secret = }, … }; a reference is
+**     "env:NAME" or "file:/path", read whenever the queue is opened
+**   credentials { user =, password = | reference = } or { token = | reference =
+**     }; proxy: a URL, or "" for none; proxy_credentials { user =, password = |
+**     reference = }; s3 { access_key =, secret_key =, session_token =,
+**     region =, reference = } (of "file:": KEY and SECRET on two lines)
+**   notify_command { "program", "argument", … }
+**   group: the GUID of a QMgr group, of create alone; kept: any map, stored and
+**     shown as it is, for whoever stands on top of this */
 bits_job *bits_job_ref(bits_job *j);
 void bits_job_unref(bits_job *j);
 /* Waits until it is in the queue. */
