@@ -16,20 +16,20 @@ static void check_example(const char *method, const char *path,
                           const char *signature) {
   uint8_t key[32];
   buffer b = BUFFER_EMPTY;
-  CHECK(repo_s3_signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-                            "20130524", "us-east-1", "s3", key));
-  s3_signature sign = {.method = method,
-                       .path = path,
-                       .query = query,
-                       .fields = fields,
-                       .field_count = count,
-                       .payload = payload,
-                       .date = "20130524T000000Z",
-                       .region = "us-east-1",
-                       .service = "s3",
-                       .access_key = "AKIAIOSFODNN7EXAMPLE",
-                       .signing = key};
-  CHECK(repo_s3_sign(&sign, &b));
+  CHECK(http_sign_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524",
+                      "us-east-1", "s3", key));
+  http_signature sign = {.method = method,
+                         .path = path,
+                         .query = query,
+                         .fields = fields,
+                         .field_count = count,
+                         .payload = payload,
+                         .date = "20130524T000000Z",
+                         .region = "us-east-1",
+                         .service = "s3",
+                         .access_key = "AKIAIOSFODNN7EXAMPLE",
+                         .signing = key};
+  CHECK(http_sign(&sign, &b));
   const char *found = b.data != NULL ? strstr(b.data, "Signature=") : NULL;
   CHECK_TEXT(found != NULL ? found + 10 : NULL, signature);
   CHECK(strncmp(b.data,
@@ -44,10 +44,10 @@ static void check_example(const char *method, const char *path,
 TEST(published_signatures) {
   http_field range[] = {{"host", HOST, false},
                         {"range", "bytes=0-9", false},
-                        {"x-amz-content-sha256", repo_s3_empty, false},
+                        {"x-amz-content-sha256", http_sign_empty, false},
                         {"x-amz-date", "20130524T000000Z", false}};
   check_example(
-      "GET", "/test.txt", "", range, 4, repo_s3_empty,
+      "GET", "/test.txt", "", range, 4, http_sign_empty,
       "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
   static const char hash[] =
       "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
@@ -60,29 +60,29 @@ TEST(published_signatures) {
       "PUT", "/test%24file.text", "", put, 5, hash,
       "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
   http_field plain[] = {{"host", HOST, false},
-                        {"x-amz-content-sha256", repo_s3_empty, false},
+                        {"x-amz-content-sha256", http_sign_empty, false},
                         {"x-amz-date", "20130524T000000Z", false}};
   check_example(
-      "GET", "/", "lifecycle=", plain, 3, repo_s3_empty,
+      "GET", "/", "lifecycle=", plain, 3, http_sign_empty,
       "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543");
   check_example(
-      "GET", "/", "max-keys=2&prefix=J", plain, 3, repo_s3_empty,
+      "GET", "/", "max-keys=2&prefix=J", plain, 3, http_sign_empty,
       "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
   uint8_t key[32];
-  char hex[REPO_S3_HEX];
-  CHECK(repo_s3_signing_key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-                            "20150830", "us-east-1", "iam", key));
-  repo_s3_hex(hex, key, 32);
+  char hex[HTTP_SIGN_HEX];
+  CHECK(http_sign_key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "20150830",
+                      "us-east-1", "iam", key));
+  http_sign_hex(hex, key, 32);
   CHECK_TEXT(
       hex, "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
 }
 
 TEST(what_is_escaped) {
   buffer b = BUFFER_EMPTY;
-  repo_s3_escape(&b, "aZ09-._~/ +=%\xC3\xA9*", true);
+  http_sign_escape(&b, "aZ09-._~/ +=%\xC3\xA9*", true);
   CHECK_TEXT(b.data, "aZ09-._~/%20%2B%3D%25%C3%A9%2A");
   buffer_clear(&b);
-  repo_s3_escape(&b, "a/b", false);
+  http_sign_escape(&b, "a/b", false);
   CHECK_TEXT(b.data, "a%2Fb");
   buffer_free(&b);
 }

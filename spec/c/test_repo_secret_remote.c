@@ -203,7 +203,7 @@ TEST(a_key_for_s3) {
   struct tm tm;
   gmtime_r(&now, &tm);
   strftime(day, sizeof day, "%Y%m%d", &tm);
-  CHECK(repo_s3_signing_key(text, day, "us-east-1", "s3", key));
+  CHECK(http_sign_key(text, day, "us-east-1", "s3", key));
   memory_want(&l, "signing key", key, 32);
   CHECK_INT(seen_at(&l, &a, false), 0);
   CHECK(seen_at(&l, &a, true) >= 1);

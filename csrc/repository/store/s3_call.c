@@ -54,7 +54,7 @@ static bool signing_key(s3 *s, const char *date) {
   memcpy(k->day, date, 8);
   k->day[8] = '\0';
   memcpy(k->region, s->region, sizeof k->region);
-  if (repo_s3_signing_key(k->secret_key, k->day, k->region, "s3", k->signing))
+  if (http_sign_key(k->secret_key, k->day, k->region, "s3", k->signing))
     return true;
   k->day[0] = '\0';
   return false;
@@ -63,7 +63,7 @@ static bool signing_key(s3 *s, const char *date) {
 /* With the lock. */
 static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
   const char *query = c->query != NULL ? c->query : "";
-  const char *payload = c->payload != NULL ? c->payload : repo_s3_empty;
+  const char *payload = c->payload != NULL ? c->payload : http_sign_empty;
   if (s->in_host) buffer_format(&l->host, "%s.", s->bucket);
   if (s->has_moved)
     buffer_format(&l->host, "s3.%s.amazonaws.com", s->region);
@@ -71,10 +71,10 @@ static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
     buffer_text(&l->host, s->endpoint);
   buffer_byte(&l->path, '/');
   if (!s->in_host) {
-    repo_s3_escape(&l->path, s->bucket, false);
+    http_sign_escape(&l->path, s->bucket, false);
     buffer_byte(&l->path, '/');
   }
-  if (c->key != NULL) repo_s3_escape(&l->path, c->key, true);
+  if (c->key != NULL) http_sign_escape(&l->path, c->key, true);
   if (l->host.failed || l->path.failed) return false;
   buffer_format(&l->url, "%s://%s%s%s%s", s->scheme, l->host.data, l->path.data,
                 query[0] != '\0' ? "?" : "", query);
@@ -94,18 +94,18 @@ static bool write_letter(s3 *s, const s3_call *c, s3_letter *l) {
   if (s->secret->token[0] != '\0')
     put(l, "x-amz-security-token", s->secret->token);
   if (!signing_key(s, l->date)) return false;
-  s3_signature sign = {.method = c->method,
-                       .path = l->path.data,
-                       .query = query,
-                       .fields = l->fields,
-                       .field_count = l->count,
-                       .payload = payload,
-                       .date = l->date,
-                       .region = s->region,
-                       .service = "s3",
-                       .access_key = s->secret->access_key,
-                       .signing = s->secret->signing};
-  if (!repo_s3_sign(&sign, &l->authorization) || l->url.failed) return false;
+  http_signature sign = {.method = c->method,
+                         .path = l->path.data,
+                         .query = query,
+                         .fields = l->fields,
+                         .field_count = l->count,
+                         .payload = payload,
+                         .date = l->date,
+                         .region = s->region,
+                         .service = "s3",
+                         .access_key = s->secret->access_key,
+                         .signing = s->secret->signing};
+  if (!http_sign(&sign, &l->authorization) || l->url.failed) return false;
   put(l, "authorization", l->authorization.data);
   return true;
 }

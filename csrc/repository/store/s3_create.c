@@ -19,7 +19,7 @@ static error *bucket_is_there(s3 *s, bool *there) {
 
 static error *put_bucket(s3 *s, bool with_region, s3_call *c) {
   buffer b = BUFFER_EMPTY;
-  char payload[REPO_S3_HEX];
+  char payload[HTTP_SIGN_HEX];
   if (with_region)
     buffer_format(&b,
                   "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/"

@@ -145,7 +145,7 @@ static error *prepare(s3_put *p, repo_file kind, const repo_id *id) {
   }
   p->has_md5 = repo_s3_md5(p->c.pieces, p->c.piece_count, md5);
   if (!p->has_md5) return NULL;
-  repo_s3_hex(p->md5_hex, md5, sizeof md5);
+  http_sign_hex(p->md5_hex, md5, sizeof md5);
   text_base64(&p->md5, md5, sizeof md5);
   if (p->md5.failed) return error_no_memory();
   p->c.content_md5 = p->md5.data;

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/xml.h"
 #include "repository/store/s3_parts.h"
-#include "repository/store/s3_xml.h"
 
 #define OF_STATUS 0 /* 0x80190000 + the status */
 
@@ -71,36 +71,6 @@ static const struct {
     {"NotImplemented", S3_UNSUPPORTED, OF_STATUS, 0, NULL},
 };
 
-/* The document of an error: <Error><Code>…, and nothing in it matters else. */
-static void read_document(const char *body, size_t size, s3_trouble *t) {
-  repo_xml x;
-  repo_xml_event event;
-  bool is_error = false;
-  repo_xml_begin(&x, body, size);
-  while ((event = repo_xml_next(&x)) != REPO_XML_END && event != REPO_XML_BAD) {
-    if (event == REPO_XML_OPEN) {
-      if (x.depth == 1) is_error = repo_xml_is(&x, "Error");
-      continue;
-    }
-    if (!is_error || x.depth != 1) continue; /* it is closed already */
-    const char *text = repo_xml_text(&x);
-    if (repo_xml_is(&x, "Code") && strlen(text) < sizeof t->name &&
-        strspn(text,
-               "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-               "0123456789._") == strlen(text))
-      snprintf(t->name, sizeof t->name, "%s", text);
-    else if (repo_xml_is(&x, "Message")) {
-      buffer b = BUFFER_EMPTY;
-      text_escape(&b, text, strnlen(text, 200));
-      snprintf(t->message, sizeof t->message, "%.250s",
-               b.data != NULL && !b.failed ? b.data : "");
-      buffer_free(&b);
-    } else if (repo_xml_is(&x, "Region"))
-      snprintf(t->region, sizeof t->region, "%.63s", text);
-  }
-  repo_xml_end(&x);
-}
-
 static s3_fate fate_of(unsigned status) {
   switch (status) {
     case 404: return S3_ABSENT;
@@ -149,7 +119,11 @@ void repo_s3_judge(const http_answer *a, const char *body, size_t size,
   t->fate = fate_of(a->status);
   t->number = number_of(a->status);
   t->advice = advice_of(a->status);
-  if (size > 0) read_document(body, size, t);
+  http_problem problem;
+  http_problem_read(&problem, body, size);
+  snprintf(t->name, sizeof t->name, "%s", problem.name);
+  snprintf(t->message, sizeof t->message, "%s", problem.message);
+  snprintf(t->region, sizeof t->region, "%s", problem.region);
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (strcmp(names[i].name, t->name) == 0) {
       t->fate = names[i].fate;

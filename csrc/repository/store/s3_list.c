@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/xml.h"
 #include "repository/store/s3_parts.h"
-#include "repository/store/s3_xml.h"
 
 #define PAGE_MOST ((size_t)16 << 20)
 
@@ -127,27 +127,27 @@ static bool read_size(const char *text, uint64_t *size) {
 typedef enum reading { READ_WHOLE, READ_BAD, READ_NO_MEMORY } reading;
 
 /* An element of the page, or of an entry, has ended. */
-static reading take(page *p, const repo_xml *x, bool in_entry, const s3 *s,
+static reading take(page *p, const http_xml *x, bool in_entry, const s3 *s,
                     repo_file kind) {
-  const char *text = repo_xml_text(x);
+  const char *text = http_xml_text(x);
   if (in_entry) {
-    if (repo_xml_is(x, "Key")) {
+    if (http_xml_is(x, "Key")) {
       buffer_clear(&p->key);
       buffer_put(&p->key, text, x->text.size);
       if (p->key.failed) return READ_NO_MEMORY;
-    } else if (repo_xml_is(x, "Size")) {
+    } else if (http_xml_is(x, "Size")) {
       p->has_size = read_size(text, &p->size);
       if (!p->has_size) return READ_BAD;
     }
-  } else if (repo_xml_is(x, "Contents")) {
+  } else if (http_xml_is(x, "Contents")) {
     bool kept = keep(p, s, kind);
     buffer_clear(&p->key);
     p->has_size = false;
     if (!kept) return READ_NO_MEMORY;
-  } else if (repo_xml_is(x, "IsTruncated")) {
+  } else if (http_xml_is(x, "IsTruncated")) {
     p->truncated = strcmp(text, "true") == 0;
     if (!p->truncated && strcmp(text, "false") != 0) return READ_BAD;
-  } else if (repo_xml_is(x, "NextContinuationToken")) {
+  } else if (http_xml_is(x, "NextContinuationToken")) {
     if (!set(&p->next, text)) return READ_NO_MEMORY;
   }
   return READ_WHOLE;
@@ -155,24 +155,24 @@ static reading take(page *p, const repo_xml *x, bool in_entry, const s3 *s,
 
 static reading read_page(page *p, const s3 *s, repo_file kind, const char *text,
                          size_t size, bool escaped) {
-  repo_xml x;
+  http_xml x;
   reading r = READ_WHOLE;
   bool right = false, in_entry = false;
   p->escaped = escaped;
-  repo_xml_begin(&x, text, size);
+  http_xml_begin(&x, text, size);
   while (r == READ_WHOLE) {
-    repo_xml_event event = repo_xml_next(&x);
-    if (event == REPO_XML_END) break;
-    if (event == REPO_XML_BAD) {
+    http_xml_event event = http_xml_next(&x);
+    if (event == HTTP_XML_END) break;
+    if (event == HTTP_XML_BAD) {
       r = READ_BAD;
-    } else if (event == REPO_XML_OPEN) {
-      if (x.depth == 1) right = repo_xml_is(&x, "ListBucketResult");
-      if (x.depth == 2) in_entry = repo_xml_is(&x, "Contents");
+    } else if (event == HTTP_XML_OPEN) {
+      if (x.depth == 1) right = http_xml_is(&x, "ListBucketResult");
+      if (x.depth == 2) in_entry = http_xml_is(&x, "Contents");
     } else if (x.depth == 1 || (x.depth == 2 && in_entry)) {
       r = take(p, &x, x.depth == 2, s, kind);
     }
   }
-  repo_xml_end(&x);
+  http_xml_end(&x);
   if (r == READ_WHOLE && (!right || (p->truncated && p->next == NULL)))
     r = READ_BAD;
   return r;
@@ -180,15 +180,15 @@ static reading read_page(page *p, const s3 *s, repo_file kind, const char *text,
 
 /* Whether the server says that it has escaped the keys. It says so anywhere. */
 static bool is_escaped(const char *text, size_t size) {
-  repo_xml x;
-  repo_xml_event event;
+  http_xml x;
+  http_xml_event event;
   bool escaped = false;
-  repo_xml_begin(&x, text, size);
-  while ((event = repo_xml_next(&x)) != REPO_XML_END && event != REPO_XML_BAD)
-    if (event == REPO_XML_CLOSE && x.depth == 1 &&
-        repo_xml_is(&x, "EncodingType"))
-      escaped = strcmp(repo_xml_text(&x), "url") == 0;
-  repo_xml_end(&x);
+  http_xml_begin(&x, text, size);
+  while ((event = http_xml_next(&x)) != HTTP_XML_END && event != HTTP_XML_BAD)
+    if (event == HTTP_XML_CLOSE && x.depth == 1 &&
+        http_xml_is(&x, "EncodingType"))
+      escaped = strcmp(http_xml_text(&x), "url") == 0;
+  http_xml_end(&x);
   return escaped;
 }
 
@@ -201,11 +201,11 @@ static error *fetch(s3 *s, repo_file kind, const char *token, buffer *b,
   buffer query = BUFFER_EMPTY;
   if (token != NULL) {
     buffer_text(&query, "continuation-token=");
-    repo_s3_escape(&query, token, false);
+    http_sign_escape(&query, token, false);
     buffer_byte(&query, '&');
   }
   buffer_text(&query, "encoding-type=url&list-type=2&prefix=");
-  repo_s3_escape(&query, s->prefix, false);
+  http_sign_escape(&query, s->prefix, false);
   if (s->prefix[0] != '\0') buffer_text(&query, "%2F");
   buffer_format(&query, "%s%%2F", repo_file_folder(kind));
   char doing[64];

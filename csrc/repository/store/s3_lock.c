@@ -58,7 +58,7 @@ void repo_s3_lock_note(s3_call *c, const http_answer *a) {
 }
 
 error *repo_s3_lock_put(s3 *s, const s3_call *of) {
-  char until[21], payload[REPO_S3_HEX];
+  char until[21], payload[HTTP_SIGN_HEX];
   uint8_t md5[16];
   buffer document = BUFFER_EMPTY, md5_text = BUFFER_EMPTY;
   repo_s3_lock_until(s, until);

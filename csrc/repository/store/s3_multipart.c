@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/xml.h"
 #include "repository/store/s3_parts.h"
-#include "repository/store/s3_xml.h"
 
 #define LEAST ((uint64_t)5 << 20) /* of a part, as S3 wants it */
 #define PART ((uint64_t)16 << 20)
@@ -56,24 +56,24 @@ static error *damaged(const upload *u, const char *what) {
    NULL. `called` gets the root's name. */
 static char *child(const buffer *answer, const char *root, const char *name,
                    char called[64]) {
-  repo_xml x;
-  repo_xml_event event;
+  http_xml x;
+  http_xml_event event;
   bool right = false;
   char *text = NULL;
   called[0] = '\0';
-  repo_xml_begin(&x, answer->data != NULL ? answer->data : "", answer->size);
-  while ((event = repo_xml_next(&x)) != REPO_XML_END && event != REPO_XML_BAD) {
-    if (event == REPO_XML_OPEN && x.depth == 1) {
-      right = repo_xml_is(&x, root);
+  http_xml_begin(&x, answer->data != NULL ? answer->data : "", answer->size);
+  while ((event = http_xml_next(&x)) != HTTP_XML_END && event != HTTP_XML_BAD) {
+    if (event == HTTP_XML_OPEN && x.depth == 1) {
+      right = http_xml_is(&x, root);
       snprintf(called, 64, "%.*s", (int)(x.name.size < 60 ? x.name.size : 60),
                x.name.text);
     }
-    if (event == REPO_XML_CLOSE && x.depth == 1 && right && text == NULL &&
-        repo_xml_is(&x, name))
-      text = mem_text(repo_xml_text(&x));
+    if (event == HTTP_XML_CLOSE && x.depth == 1 && right && text == NULL &&
+        http_xml_is(&x, name))
+      text = mem_text(http_xml_text(&x));
   }
-  repo_xml_end(&x);
-  if (event == REPO_XML_END) return text;
+  http_xml_end(&x);
+  if (event == HTTP_XML_END) return text;
   mem_free(text);
   return NULL;
 }
@@ -123,19 +123,19 @@ static leftover *read_leftovers(const buffer *answer) {
   leftover *all = NULL;
   char *key = NULL, *id = NULL;
   bool in_upload = false, good = true;
-  repo_xml x;
-  repo_xml_event event;
-  repo_xml_begin(&x, answer->data != NULL ? answer->data : "", answer->size);
-  while (good && (event = repo_xml_next(&x)) != REPO_XML_END &&
-         event != REPO_XML_BAD) {
-    if (event == REPO_XML_OPEN && x.depth == 2)
-      in_upload = repo_xml_is(&x, "Upload");
-    if (event != REPO_XML_CLOSE) continue;
-    if (x.depth == 2 && in_upload && repo_xml_is(&x, "Key"))
-      good = set_text(&key, repo_xml_text(&x));
-    if (x.depth == 2 && in_upload && repo_xml_is(&x, "UploadId"))
-      good = set_text(&id, repo_xml_text(&x));
-    if (x.depth != 1 || !repo_xml_is(&x, "Upload") || key == NULL || id == NULL)
+  http_xml x;
+  http_xml_event event;
+  http_xml_begin(&x, answer->data != NULL ? answer->data : "", answer->size);
+  while (good && (event = http_xml_next(&x)) != HTTP_XML_END &&
+         event != HTTP_XML_BAD) {
+    if (event == HTTP_XML_OPEN && x.depth == 2)
+      in_upload = http_xml_is(&x, "Upload");
+    if (event != HTTP_XML_CLOSE) continue;
+    if (x.depth == 2 && in_upload && http_xml_is(&x, "Key"))
+      good = set_text(&key, http_xml_text(&x));
+    if (x.depth == 2 && in_upload && http_xml_is(&x, "UploadId"))
+      good = set_text(&id, http_xml_text(&x));
+    if (x.depth != 1 || !http_xml_is(&x, "Upload") || key == NULL || id == NULL)
       continue;
     leftover *l = mem_alloc(sizeof *l);
     good = l != NULL;
@@ -144,7 +144,7 @@ static leftover *read_leftovers(const buffer *answer) {
     all = l;
     key = id = NULL;
   }
-  repo_xml_end(&x);
+  http_xml_end(&x);
   mem_free(key);
   mem_free(id);
   return all;
@@ -157,7 +157,7 @@ static void sweep(s3 *s, const char *prefix, const char *but,
   for (bool any = true; any;) {
     buffer query = BUFFER_EMPTY, answer = BUFFER_EMPTY;
     buffer_text(&query, "prefix=");
-    repo_s3_escape(&query, prefix, false);
+    http_sign_escape(&query, prefix, false);
     buffer_text(&query, "&uploads=");
     s3_call c = {.doing = "list incomplete uploads",
                  .method = "GET",
@@ -176,7 +176,7 @@ static void sweep(s3 *s, const char *prefix, const char *but,
       all = l->next;
       bool gone = false;
       buffer id = BUFFER_EMPTY;
-      repo_s3_escape(&id, l->id, false);
+      http_sign_escape(&id, l->id, false);
       if (!id.failed && (but == NULL || strcmp(id.data, but) != 0) &&
           strncmp(l->key, prefix, strlen(prefix)) == 0)
         error_unref(
@@ -235,7 +235,7 @@ static error *begin(upload *u) {
     if (text == NULL || text[0] == '\0' || strlen(text) > 2000)
       e = damaged(u, "the server begins an upload, and does not say which");
     else
-      repo_s3_escape(&id, text, false);
+      http_sign_escape(&id, text, false);
     mem_free(text);
   }
   buffer_free(&answer);
@@ -314,12 +314,12 @@ static error *send_part(upload *u, s3_call *c, const char *md5_hex) {
 
 static error *next_part(upload *u, repo_piece *part) {
   uint8_t md5[16];
-  char payload[REPO_S3_HEX], md5_hex[33];
+  char payload[HTTP_SIGN_HEX], md5_hex[33];
   buffer query = BUFFER_EMPTY, md5_text = BUFFER_EMPTY;
   size_t count = slice(u, u->s->part_size, part);
   if (!repo_s3_sha256(part, count, payload) || !repo_s3_md5(part, count, md5))
     return repo_error(SAROS_E_FAIL, "OpenSSL has no SHA-256 or MD5 here");
-  repo_s3_hex(md5_hex, md5, sizeof md5);
+  http_sign_hex(md5_hex, md5, sizeof md5);
   text_base64(&md5_text, md5, sizeof md5);
   buffer_put(&u->md5s, md5, sizeof md5);
   u->parts++;
@@ -384,7 +384,7 @@ static bool is_other(const upload *u, const s3_call *head) {
   repo_piece all = {u->md5s.data, u->md5s.size};
   if (head->etag_is_no_md5 || size != 32 || etag[32] != '-') return false;
   if (!repo_s3_md5(&all, 1, md5)) return false;
-  repo_s3_hex(hex, md5, sizeof md5);
+  http_sign_hex(hex, md5, sizeof md5);
   int n = snprintf(expected, sizeof expected, "%s-%u", hex, u->parts);
   return strncmp(etag, expected, (size_t)n) != 0;
 }
@@ -411,7 +411,7 @@ static error *verify(upload *u, bool *there) {
 /* Servers answer 200 before they know how it ends. */
 static error *end(upload *u) {
   buffer query = BUFFER_EMPTY, answer = BUFFER_EMPTY;
-  char payload[REPO_S3_HEX], called[64] = "";
+  char payload[HTTP_SIGN_HEX], called[64] = "";
   repo_piece document = {u->tags.data, u->tags.size};
   bool there = false;
   buffer_format(&query, "uploadId=%s", u->id);

@@ -1,8 +1,8 @@
 /*
 ** A bucket as a store: what its files share. s3_open.c reads the location,
-** s3_sign.c signs, s3_call.c makes one call and makes it again, s3_judge.c says
-** what an answer means, s3_file.c and s3_list.c are what a store can do,
-** s3_create.c makes the bucket, s3_xml.h reads answers.
+** s3_call.c makes one call and makes it again, s3_judge.c says what an answer
+** means, s3_file.c and s3_list.c are what a store can do, s3_create.c makes the
+** bucket, s3_hash.c digests what is sent.
 **
 ** The lock is a leaf: nothing is called with it but OpenSSL.
 */
@@ -11,11 +11,11 @@
 
 #include <time.h>
 
+#include "http/sign.h"
 #include "repository/crypto.h"
 #include "repository/store/remote.h"
 
 #define REPO_S3_REGION 64
-#define REPO_S3_HEX 65
 
 /* In secret memory. */
 typedef struct s3_secret {
@@ -47,36 +47,13 @@ typedef struct s3 {
 } s3;
 
 /* ------------------------------------------------------------------
-** Signing
+** Digests of what is sent
 ** ---------------------------------------------------------------- */
 
-typedef struct s3_signature {
-  const char *method;
-  const char *path;  /* escaped, as it is sent */
-  const char *query; /* "a=b&c=", sorted and escaped; "" for none */
-  /* Every field that is signed, lower case and sorted, "host" among them. */
-  const http_field *fields;
-  size_t field_count;
-  const char *payload; /* SHA-256 of the body, in hex */
-  const char *date;    /* "20130524T000000Z" */
-  const char *region, *service;
-  const char *access_key;
-  const uint8_t *signing; /* 32 bytes: repo_s3_signing_key */
-} s3_signature;
-
-bool repo_s3_signing_key(const char *secret, const char *day,
-                         const char *region, const char *service,
-                         uint8_t key[32]);
-/* Appends the value of Authorization. False: no memory, or no OpenSSL. */
-bool repo_s3_sign(const s3_signature *s, buffer *b);
-/* What has to be escaped is; slashes only when they are not `kept`. */
-void repo_s3_escape(buffer *b, const char *text, bool slashes_kept);
-void repo_s3_hex(char *text, const uint8_t *bytes, size_t size);
 bool repo_s3_sha256(const repo_piece *pieces, size_t count,
-                    char hex[REPO_S3_HEX]);
+                    char hex[HTTP_SIGN_HEX]);
 /* False where there is no MD5. */
 bool repo_s3_md5(const repo_piece *pieces, size_t count, uint8_t md5[16]);
-extern const char repo_s3_empty[]; /* SHA-256 of nothing */
 
 /* ------------------------------------------------------------------
 ** Judging
@@ -156,7 +133,7 @@ typedef struct s3_call {
 typedef struct s3_put {
   s3_call c;
   uint64_t size;
-  char payload[REPO_S3_HEX], md5_hex[33];
+  char payload[HTTP_SIGN_HEX], md5_hex[33];
   bool has_md5;
   buffer md5;
 } s3_put;

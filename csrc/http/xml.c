@@ -1,27 +1,27 @@
 /*
 ** The XML of S3's answers.
 */
-#include "repository/store/s3_xml.h"
+#include "http/xml.h"
 
 #include <string.h>
 
-void repo_xml_begin(repo_xml *x, const char *data, size_t size) {
+void http_xml_begin(http_xml *x, const char *data, size_t size) {
   memset(x, 0, sizeof *x);
   x->data = data;
   x->size = size;
   if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) x->at = 3;
 }
 
-void repo_xml_end(repo_xml *x) {
+void http_xml_end(http_xml *x) {
   buffer_free(&x->text);
 }
 
-bool repo_xml_is(const repo_xml *x, const char *name) {
+bool http_xml_is(const http_xml *x, const char *name) {
   return strlen(name) == x->name.size &&
          memcmp(name, x->name.text, x->name.size) == 0;
 }
 
-const char *repo_xml_text(const repo_xml *x) {
+const char *http_xml_text(const http_xml *x) {
   return x->text.size > 0 ? x->text.data : "";
 }
 
@@ -29,7 +29,7 @@ const char *repo_xml_text(const repo_xml *x) {
 ** Characters
 ** ---------------------------------------------------------------- */
 
-static bool more(const repo_xml *x) {
+static bool more(const http_xml *x) {
   return x->at < x->size;
 }
 
@@ -37,11 +37,11 @@ static bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static void skip_space(repo_xml *x) {
+static void skip_space(http_xml *x) {
   while (more(x) && is_space(x->data[x->at])) x->at++;
 }
 
-static bool take(repo_xml *x, const char *text) {
+static bool take(http_xml *x, const char *text) {
   size_t size = strlen(text);
   if (x->size - x->at < size || memcmp(x->data + x->at, text, size) != 0)
     return false;
@@ -50,7 +50,7 @@ static bool take(repo_xml *x, const char *text) {
 }
 
 /* Skips until behind it. */
-static bool skip_to(repo_xml *x, const char *text) {
+static bool skip_to(http_xml *x, const char *text) {
   const char *found =
       memmem(x->data + x->at, x->size - x->at, text, strlen(text));
   if (found == NULL) return false;
@@ -64,7 +64,7 @@ static bool is_name(char c, bool first) {
   return !first && ((c >= '0' && c <= '9') || c == '-' || c == '.');
 }
 
-static bool read_name(repo_xml *x, repo_xml_name *n) {
+static bool read_name(http_xml *x, http_xml_name *n) {
   n->text = x->data + x->at;
   n->size = 0;
   while (more(x) && is_name(x->data[x->at], n->size == 0)) {
@@ -91,7 +91,7 @@ static int digit(char c) {
   return 99;
 }
 
-static bool read_number(repo_xml *x) {
+static bool read_number(http_xml *x) {
   int base = take(x, "x") ? 16 : 10;
   uint32_t c = 0;
   size_t from = x->at;
@@ -103,7 +103,7 @@ static bool read_number(repo_xml *x) {
 }
 
 /* Behind its ampersand. */
-static bool read_entity(repo_xml *x) {
+static bool read_entity(http_xml *x) {
   static const struct {
     const char *name;
     char c;
@@ -122,7 +122,7 @@ static bool read_entity(repo_xml *x) {
 }
 
 /* Up to the next tag. Outside of the root there is only white space. */
-static bool read_text(repo_xml *x) {
+static bool read_text(http_xml *x) {
   while (more(x) && x->data[x->at] != '<') {
     char c = x->data[x->at++];
     if (x->depth == 0) {
@@ -133,7 +133,7 @@ static bool read_text(repo_xml *x) {
       if ((unsigned char)c < 0x20 && !is_space(c)) return false;
       buffer_byte(&x->text, c);
     }
-    if (x->text.failed || x->text.size > REPO_XML_TEXT) return false;
+    if (x->text.failed || x->text.size > HTTP_XML_TEXT) return false;
   }
   return true;
 }
@@ -142,8 +142,8 @@ static bool read_text(repo_xml *x) {
 ** Tags
 ** ---------------------------------------------------------------- */
 
-static bool skip_attributes(repo_xml *x) {
-  repo_xml_name n;
+static bool skip_attributes(http_xml *x) {
+  http_xml_name n;
   for (;;) {
     size_t before = x->at;
     skip_space(x);
@@ -163,8 +163,8 @@ static bool skip_attributes(repo_xml *x) {
   }
 }
 
-static bool open_tag(repo_xml *x) {
-  if (x->depth == REPO_XML_DEPTH || (x->depth == 0 && x->had_root) ||
+static bool open_tag(http_xml *x) {
+  if (x->depth == HTTP_XML_DEPTH || (x->depth == 0 && x->had_root) ||
       !read_name(x, &x->name) || !skip_attributes(x))
     return false;
   x->closes = take(x, "/");
@@ -175,10 +175,10 @@ static bool open_tag(repo_xml *x) {
   return true;
 }
 
-static bool close_tag(repo_xml *x) {
+static bool close_tag(http_xml *x) {
   if (x->depth == 0 || !read_name(x, &x->name)) return false;
   skip_space(x);
-  const repo_xml_name *open = &x->open[x->depth - 1];
+  const http_xml_name *open = &x->open[x->depth - 1];
   if (!take(x, ">") || open->size != x->name.size ||
       memcmp(open->text, x->name.text, open->size) != 0)
     return false;
@@ -187,7 +187,7 @@ static bool close_tag(repo_xml *x) {
 }
 
 /* Comments, and what begins a document. False: neither. */
-static bool skip_other(repo_xml *x, bool *skipped) {
+static bool skip_other(http_xml *x, bool *skipped) {
   *skipped = true;
   if (take(x, "!--")) return skip_to(x, "-->");
   if (take(x, "?")) return x->depth == 0 && skip_to(x, "?>");
@@ -195,21 +195,21 @@ static bool skip_other(repo_xml *x, bool *skipped) {
   return true;
 }
 
-static repo_xml_event bad(repo_xml *x) {
+static http_xml_event bad(http_xml *x) {
   x->bad = true;
   x->name.size = 0;
   buffer_clear(&x->text);
-  return REPO_XML_BAD;
+  return HTTP_XML_BAD;
 }
 
-repo_xml_event repo_xml_next(repo_xml *x) {
+http_xml_event http_xml_next(http_xml *x) {
   bool skipped;
-  if (x->bad) return REPO_XML_BAD;
+  if (x->bad) return HTTP_XML_BAD;
   buffer_clear(&x->text);
   if (x->closes) {
     x->closes = false;
     x->name = x->open[--x->depth];
-    return REPO_XML_CLOSE;
+    return HTTP_XML_CLOSE;
   }
   do {
     if (!read_text(x)) return bad(x);
@@ -219,8 +219,8 @@ repo_xml_event repo_xml_next(repo_xml *x) {
   } while (skipped);
   if (!more(x))
     return x->depth == 0 && x->had_root && x->data[x->size - 1] != '<'
-               ? REPO_XML_END
+               ? HTTP_XML_END
                : bad(x);
-  if (take(x, "/")) return close_tag(x) ? REPO_XML_CLOSE : bad(x);
-  return open_tag(x) ? REPO_XML_OPEN : bad(x);
+  if (take(x, "/")) return close_tag(x) ? HTTP_XML_CLOSE : bad(x);
+  return open_tag(x) ? HTTP_XML_OPEN : bad(x);
 }
