@@ -237,7 +237,7 @@ static bool make_lines(http_request *r) {
   return true;
 }
 
-static bool failed; /* of the I/O thread: an option was refused */
+static _Thread_local bool failed; /* an option was refused */
 #define SET(option, value)                                             \
   do {                                                                 \
     if (curl_easy_setopt(e, option, value) != CURLE_OK) failed = true; \
@@ -273,13 +273,21 @@ static void set_calls(http_request *r) {
   SET(CURLOPT_WRITEFUNCTION, on_body);
   SET(CURLOPT_WRITEDATA, r);
   SET(CURLOPT_OPENSOCKETFUNCTION, http_socket_open);
+  SET(CURLOPT_OPENSOCKETDATA, r->loop);
   SET(CURLOPT_CLOSESOCKETFUNCTION, http_socket_close);
+  SET(CURLOPT_CLOSESOCKETDATA, r->loop);
   SET(CURLOPT_HTTPHEADER, r->lines);
 }
 
+#define ROOM_LEAST ((size_t)1 << 10) /* libcurl's own bounds */
+#define ROOM_MOST ((size_t)512 << 10)
+
 /* libcurl obeys a limit in bursts of its buffer. */
-static long buffer_for(uint64_t down) {
-  if (down == 0) return 128L << 10;
+static long buffer_for(uint64_t down, size_t room) {
+  if (down == 0 && room == 0) return 128L << 10;
+  if (down == 0)
+    return (long)(room < ROOM_LEAST ? ROOM_LEAST
+                                    : (room > ROOM_MOST ? ROOM_MOST : room));
   uint64_t size = down / 400;
   return size < 1024 ? 1024L : size > 65536 ? 65536L : (long)size;
 }
@@ -310,13 +318,14 @@ static void set_manners(http_request *r) {
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_CONNECTTIMEOUT_MS, (long)r->ask.connect_ms);
   SET(CURLOPT_TCP_KEEPALIVE, 1L);
-  SET(CURLOPT_BUFFERSIZE, buffer_for(r->ask.down));
+  SET(CURLOPT_BUFFERSIZE, buffer_for(r->ask.down, r->ask.room));
 #if LIBCURL_VERSION_NUM >= 0x075700
   /* Else to cancel would wait until a name is looked up. */
   curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 #endif
   if (r->cacert_text != NULL) SET(CURLOPT_CAINFO, r->cacert_text);
   if (r->proxy_text != NULL) SET(CURLOPT_PROXY, r->proxy_text);
+  if (r->login_text != NULL) SET(CURLOPT_PROXYUSERPWD, r->login_text);
   /* A connection that was used before may be dead, and then libcurl, too,
      sends it again. */
   if (r->fresh || r->ask.once) SET(CURLOPT_FRESH_CONNECT, 1L);

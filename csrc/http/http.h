@@ -2,7 +2,8 @@
 ** http: requests, many at a time, on one thread of their own. It appears with
 ** the first that needs it and leaves when nothing is left; libcurl carries the
 ** bytes, but what an answer is worth is judged here. By file: http.c is the
-** door (any thread), loop.c the thread, gate.c how many go to one host at
+** door (any thread), thread.c the threads and forks, lane.c those that somebody
+** has for himself, loop.c what a thread does, gate.c how many go to one host at
 ** once, carry.c the libcurl part of one request, head.c reads an answer's
 ** header and holds it against what was asked, redirect.c says where to go
 ** next, verdict.c what came of it, wipe.c what is left in libcurl's memory.
@@ -16,9 +17,10 @@
 ** somebody else's, who counts too. In a forked child all that was begun before
 ** is inert, and what is begun there has a thread of its own.
 **
-** Locks: the turn (the thread's, while it does anything), then the door's.
-** Neither is held by who asks; the turn is, when a callback is called: one that
-** waits for a thread that forks waits for itself.
+** Locks: the register's of threads, then turns (each thread's, while it does
+** anything), then the door's. None is held by who asks; the turn is, when a
+** callback is called: one that waits for a thread that forks waits for itself
+** (for two seconds, if it is a lane's that waits for a disk).
 */
 #ifndef SAROS_HTTP_H
 #define SAROS_HTTP_H
@@ -148,7 +150,8 @@ typedef struct http_request http_request;
 http_lane *http_lane_new(const char *name, error **e);
 void http_lane_drop(http_lane *lane);
 /* Calls on the lane's thread, soon, in the order asked; also from a callback
-   (then: behind it). False: it is inherited, nothing will be called. */
+   (then: behind it). False, and nothing is called: it is inherited, or there is
+   no memory. */
 bool http_lane_call(http_lane *lane, void (*call)(void *context),
                     void *context);
 bool http_lane_is_here(const http_lane *lane); /* this is its thread */

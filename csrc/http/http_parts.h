@@ -96,7 +96,7 @@ struct http_request {
   pthread_cond_t ended;
   /* Constant. */
   http_ask ask; /* texts of it are copies */
-  char *method_text, *url_text, *cacert_text, *proxy_text;
+  char *method_text, *url_text, *cacert_text, *proxy_text, *login_text;
   http_field *fields;
   size_t field_room;
   uint64_t body_size;
@@ -166,12 +166,33 @@ void http_gate_let_go(http_origin **all, http_origin *o);
 ** loop.c and http.c
 ** ---------------------------------------------------------------- */
 
-#define HTTP_SPARE 32 /* easy handles that wait to be used again */
+#define HTTP_SPARE 32    /* easy handles that wait to be used again */
+#define HTTP_SOCKETS 512 /* one more is inherited by a child: a descriptor */
 
+/* What is to be called on the thread. */
+typedef struct http_errand {
+  struct http_errand *next;
+  void (*call)(void *context);
+  void *context;
+} http_errand;
+
+/* A thread and what is on it: the one that all share, or a lane. */
 struct http_loop {
   CURLM *multi;
   CURLSH *share;
+  bool is_lane;        /* constant */
+  unsigned generation; /* constant */
+  char name[16];       /* constant */
+  /* Its thread's, while it does anything. */
+  pthread_mutex_t turn;
+  int sockets[HTTP_SOCKETS];
+  unsigned socket_count;
+  /* Under the register's lock. */
+  http_loop *next;
+  bool stopped; /* by a fork that goes on: its turn is taken */
   /* Under the door's lock. */
+  http_errand *errands, **errands_end;
+  bool kept; /* a lane that was not dropped */
   http_request *box, **box_end;
   bool woken;
   unsigned requests; /* that are not over */
@@ -183,24 +204,40 @@ struct http_loop {
   uint64_t look_at; /* when the next window ends */
 };
 
-http_loop *http_loop_new(void); /* NULL: no memory, no descriptors */
+http_loop *http_loop_new(const char *name); /* NULL: memory, descriptors */
 void http_loop_free(http_loop *l);
 /* One turn: all that can be done now. The milliseconds to wait at most, or -1:
    nobody needs it any more. */
 int http_loop_turn(http_loop *l);
+
+/* thread.c -- one at the place of *slot, unless there is one already. */
+error *http_thread_begin(http_loop **slot, const char *name, bool is_lane);
+bool http_prepare(void); /* false: libcurl cannot be initialised */
+bool http_lane_is_inherited(const http_lane *lane);
+/* The door's lock, and under it: the loop that all share, and who keeps it. */
+extern pthread_mutex_t http_lock;
+extern http_loop *http_shared;
+extern unsigned http_keepers;
+extern _Atomic unsigned http_generation;
+extern _Thread_local http_loop *http_here; /* NULL: not one of its threads */
+/* With the lock. */
+void http_door_wake(http_loop *l);
 
 /* The next that somebody wishes something of, with a reference, or NULL. */
 http_request *http_door_take(http_loop *l, http_wish *wish);
 /* True: nobody needs the loop, and nobody can from now on. *more: there is
    something to take. */
 bool http_door_leave(http_loop *l, bool *more);
+/* The next that is to be called, or NULL; to be freed. */
+http_errand *http_door_errand(http_loop *l);
 /* `done` has returned: the loop's reference goes. */
 void http_door_over(http_request *r);
 
 /* wipe.c: initialises libcurl. */
 bool http_wipe_begin(void);
 
-/* Our sockets, which a forked child closes. In a turn. */
+/* Our sockets, which a forked child closes. In a turn; `context` is the
+   loop. */
 curl_socket_t http_socket_open(void *context, curlsocktype purpose,
                                struct curl_sockaddr *address);
 int http_socket_close(void *context, curl_socket_t s);

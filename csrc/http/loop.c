@@ -2,12 +2,17 @@
 ** What the I/O thread does: takes what is wished from the door, lets libcurl
 ** work, and looks for what has stalled.
 */
+#include <stdio.h>
+
 #include "http/http_parts.h"
 
-http_loop *http_loop_new(void) {
+http_loop *http_loop_new(const char *name) {
   http_loop *l = mem_zero(sizeof *l);
   if (l == NULL) return NULL;
+  pthread_mutex_init(&l->turn, NULL);
+  snprintf(l->name, sizeof l->name, "%s", name);
   l->box_end = &l->box;
+  l->errands_end = &l->errands;
   l->look_at = HTTP_UNKNOWN;
   l->multi = curl_multi_init();
   l->share = curl_share_init();
@@ -29,6 +34,7 @@ void http_loop_free(http_loop *l) {
   while (l->spares > 0) curl_easy_cleanup(l->spare[--l->spares]);
   if (l->multi != NULL) curl_multi_cleanup(l->multi);
   if (l->share != NULL) curl_share_cleanup(l->share);
+  pthread_mutex_destroy(&l->turn);
   mem_free(l);
 }
 
@@ -226,12 +232,30 @@ static void look_for_stalls(http_loop *l) {
   }
 }
 
+#define LONG_MS 100 /* for a turn: a callback waited for a disk */
+
+/* Nobody could have sent anything meanwhile that we had taken. */
+static void forgive(http_loop *l, uint64_t ms) {
+  for (http_request *r = l->running; r != NULL; r = r->next) r->since += ms;
+}
+
+static void do_errands(http_loop *l) {
+  for (http_errand *d; (d = http_door_errand(l)) != NULL;) {
+    d->call(d->context);
+    mem_free(d);
+  }
+}
+
 int http_loop_turn(http_loop *l) {
   int running;
   bool more;
+  uint64_t begun = http_clock();
   take_wishes(l);
+  do_errands(l);
   curl_multi_perform(l->multi, &running);
   take_ended(l);
+  uint64_t took = http_clock() - begun;
+  if (took >= LONG_MS) forgive(l, took);
   look_for_stalls(l);
   if (http_door_leave(l, &more)) return -1;
   if (more) return 0;

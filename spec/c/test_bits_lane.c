@@ -1,0 +1,261 @@
+/*
+** http: lanes. A thread of its own that may wait for a disk: what is called on
+** it, what is transferred on it, and what becomes of both while it waits.
+**
+** not under valgrind: it has a server that waits; ASan runs it
+*/
+#include <dirent.h>
+
+#include "http_case.h"
+
+static http_lane *lane_new(void) {
+  error *e = NULL;
+  http_lane *l = http_lane_new("test-lane", &e);
+  CHECK(l != NULL && e == NULL);
+  return l;
+}
+
+static http_request *begin(const char *path, http_ask ask, void *context) {
+  error *e = NULL;
+  ask.url = at(path);
+  ask.proxy = "";
+  if (ask.method == NULL) ask.method = "GET";
+  if (ask.calls == NULL) ask.calls = &told_calls;
+  ask.context = context;
+  http_request *r = http_start(&ask, &e);
+  if (r == NULL) printf("%s\n", e->message);
+  return r;
+}
+
+/* ------------------------------------------------------------------
+** Errands
+** ---------------------------------------------------------------- */
+
+typedef struct errand {
+  http_lane *lane;
+  _Atomic unsigned calls, again;
+  bool was_here, in_order;
+  unsigned expected;
+} errand;
+
+static void note_again(void *context) {
+  errand *d = context;
+  atomic_fetch_add(&d->again, 1);
+}
+
+static void note(void *context) {
+  errand *d = context;
+  d->was_here = http_lane_is_here(d->lane);
+  if (atomic_fetch_add(&d->calls, 1) == 0)
+    CHECK(http_lane_call(d->lane, note_again, d));
+}
+
+static void until(_Atomic unsigned *count, unsigned wanted) {
+  for (int i = 0; i < 20000 && atomic_load(count) < wanted; i++) usleep(500);
+  CHECK_INT(atomic_load(count), wanted);
+}
+
+TEST(what_is_called_on_it) {
+  errand d = {.lane = lane_new()};
+  CHECK(!http_lane_is_here(d.lane));
+  for (int i = 0; i < 100; i++) CHECK(http_lane_call(d.lane, note, &d));
+  until(&d.calls, 100);
+  until(&d.again, 1);
+  CHECK(d.was_here);
+  http_lane_drop(d.lane);
+  http_settle();
+}
+
+/* What was asked before it is dropped is called all the same. */
+TEST(dropped_with_errands) {
+  errand d = {.lane = lane_new()};
+  for (int i = 0; i < 50; i++) http_lane_call(d.lane, note_again, &d);
+  http_lane_drop(d.lane);
+  http_settle();
+  CHECK_INT(atomic_load(&d.again), 50);
+}
+
+/* ------------------------------------------------------------------
+** Requests, and a disk that does not move
+** ---------------------------------------------------------------- */
+
+typedef struct stuck {
+  told t;
+  pthread_mutex_t lock;
+  pthread_cond_t moved;
+  bool inside, open;
+} stuck;
+
+static http_flow wait_in_body(void *context, const void *data, size_t size) {
+  stuck *k = context;
+  pthread_mutex_lock(&k->lock);
+  k->inside = true;
+  pthread_cond_broadcast(&k->moved);
+  while (!k->open) pthread_cond_wait(&k->moved, &k->lock);
+  pthread_mutex_unlock(&k->lock);
+  return told_body(&k->t, data, size);
+}
+
+static const http_calls stuck_calls = {
+    .head = told_head, .body = wait_in_body, .done = told_done};
+
+static void stuck_begin(stuck *k) {
+  memset(k, 0, sizeof *k);
+  pthread_mutex_init(&k->lock, NULL);
+  pthread_cond_init(&k->moved, NULL);
+}
+
+static void stuck_await(stuck *k) {
+  pthread_mutex_lock(&k->lock);
+  while (!k->inside) pthread_cond_wait(&k->moved, &k->lock);
+  pthread_mutex_unlock(&k->lock);
+}
+
+static void stuck_open(stuck *k) {
+  pthread_mutex_lock(&k->lock);
+  k->open = true;
+  pthread_cond_broadcast(&k->moved);
+  pthread_mutex_unlock(&k->lock);
+}
+
+/* Others go on meanwhile, and the time counts as no stall. */
+TEST(a_callback_that_waits) {
+  http_lane *lane = lane_new();
+  stuck k;
+  told other = {0}, beside = {0};
+  stuck_begin(&k);
+  http_request *r = begin(
+      "ok/1000",
+      (http_ask){.calls = &stuck_calls, .lane = lane, .stall_ms = 150}, &k);
+  stuck_await(&k);
+  http_request *b =
+      begin("ok/10", (http_ask){.lane = lane, .stall_ms = 150}, &beside);
+  http_request *o = begin("ok/5000", (http_ask){0}, &other);
+  CHECK(await(o) != NULL); /* on the shared thread, while the lane waits */
+  CHECK_INT(other.end, HTTP_WHOLE);
+  usleep(400000); /* longer than a stall would be */
+  CHECK(!http_wait(r, 0));
+  stuck_open(&k);
+  CHECK(await(r) != NULL);
+  CHECK_INT(k.t.end, HTTP_WHOLE);
+  CHECK_INT(k.t.body.size, 1000);
+  CHECK(await(b) != NULL);
+  CHECK_INT(beside.end, HTTP_WHOLE);
+  told_free(&k.t, r);
+  told_free(&other, o);
+  told_free(&beside, b);
+  http_lane_drop(lane);
+  http_settle();
+}
+
+/* It lives until what was begun on it is over. */
+TEST(dropped_while_it_transfers) {
+  http_lane *lane = lane_new();
+  stuck k;
+  stuck_begin(&k);
+  http_request *r =
+      begin("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
+  stuck_await(&k);
+  http_lane_drop(lane);
+  stuck_open(&k);
+  CHECK(await(r) != NULL);
+  CHECK_INT(k.t.end, HTTP_WHOLE);
+  told_free(&k.t, r);
+  http_settle();
+}
+
+TEST(many_lanes_at_once) {
+  enum { N = 8 };
+  http_lane *lanes[N];
+  static told t[N];
+  http_request *r[N];
+  memset(t, 0, sizeof t);
+  for (int i = 0; i < N; i++) {
+    lanes[i] = lane_new();
+    r[i] = begin("ok/100000",
+                 (http_ask){.lane = lanes[i], .room = (size_t)1 << (8 + 2 * i)},
+                 &t[i]);
+  }
+  CHECK_INT(http_threads(), N);
+  for (int i = 0; i < N; i++) {
+    CHECK(await(r[i]) != NULL);
+    CHECK_INT(t[i].end, HTTP_WHOLE);
+    CHECK_INT(t[i].body.size, 100000);
+    told_free(&t[i], r[i]);
+    http_lane_drop(lanes[i]);
+  }
+  http_settle();
+}
+
+/* ------------------------------------------------------------------
+** Fork
+** ---------------------------------------------------------------- */
+
+static unsigned open_sockets(void) {
+  unsigned n = 0;
+  char path[300], target[300];
+  DIR *d = opendir("/proc/self/fd");
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+    snprintf(path, sizeof path, "/proc/self/fd/%s", e->d_name);
+    ssize_t size = readlink(path, target, sizeof target - 1);
+    if (size > 0 && strncmp(target, "socket:", 7) == 0) n++;
+  }
+  if (d != NULL) closedir(d);
+  return n;
+}
+
+/* A host that forks while a lane waits for its disk is not held up for as long,
+   and its child has nothing of it. */
+TEST(fork_while_it_waits) {
+  http_lane *lane = lane_new();
+  stuck k;
+  errand d = {.lane = lane};
+  stuck_begin(&k);
+  http_request *r =
+      begin("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
+  stuck_await(&k);
+  fflush(stdout);
+  unsigned before = open_sockets();
+  pid_t child = fork();
+  if (child == 0) {
+    error *e = NULL;
+    bool inert = !http_lane_call(lane, note_again, &d) &&
+                 http_start(&(http_ask){.method = "GET",
+                                        .url = at("ok/1"),
+                                        .calls = &told_calls,
+                                        .lane = lane},
+                            &e) == NULL &&
+                 e->code == SAROS_E_FORKED && !http_wait(r, 0);
+    http_lane_drop(lane);
+    bool fewer = open_sockets() < before;
+    _exit(inert && fewer ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK_INT(status, 0);
+  stuck_open(&k);
+  CHECK(await(r) != NULL);
+  CHECK_INT(k.t.end, HTTP_WHOLE);
+  told_free(&k.t, r);
+  http_lane_drop(lane);
+  http_settle();
+}
+
+int main(int argc, char **argv) {
+  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
+  check_begin(argc, argv);
+  if (!server_start(&s, command)) {
+    printf("SKIPPED all: there is no python3 here to serve with\n");
+    printf("0 passed, 0 failed, 1 skipped\n");
+    return 0;
+  }
+  RUN(what_is_called_on_it);
+  RUN(dropped_with_errands);
+  RUN(a_callback_that_waits);
+  RUN(dropped_while_it_transfers);
+  RUN(many_lanes_at_once);
+  RUN(fork_while_it_waits);
+  server_stop(&s);
+  http_settle();
+  return check_end();
+}
