@@ -9,8 +9,9 @@
 **   keeper      the thread that commits, syncs, verifies and watches the time
 **
 ** Two threads a manager: the I/O thread (a lane of csrc/http), on which tries
-** live and the mover decides, and the keeper, on which all that may take long
-** is done. Scripts call from anywhere.
+** live and the mover decides, and the keeper, which commits; it has a hand, a
+** thread for what may take long beside that (digests, syncs, names). Scripts
+** call from anywhere.
 **
 ** Locks: the manager's, and below it the engine's. It is never held while a
 ** disk or a server is waited for. A try holds it only to say what it has

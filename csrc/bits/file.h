@@ -56,8 +56,7 @@ typedef struct bits_extra {
 
 /* Bits of bits_file.marks; under the manager's lock. */
 #define BITS_FILE_DIRTY 0x01u    /* its row has to be written */
-#define BITS_FILE_VERIFIED 0x02u /* by a digest, or by a length that was kept \
-                                  */
+#define BITS_FILE_VERIFIED 0x02u /* by a digest, or a length that was kept */
 #define BITS_FILE_UNPROVEN 0x04u /* neither length nor digest: as it came */
 #define BITS_FILE_APPEARED 0x08u /* has its name */
 #define BITS_FILE_NO_RANGE 0x10u /* ranges are not to be asked for again */

@@ -30,7 +30,8 @@ typedef struct bits_failure { /* what is told of an error */
 #define BITS_JOB_GROUP 0x04u   /* of a QMgr group: files appear at once */
 #define BITS_JOB_RESUMED 0x08u /* since it was made, once */
 #define BITS_JOB_NOTIFY 0x10u  /* its command line is still to be run */
-#define BITS_JOB_BUSY 0x20u /* the keeper finishes, completes or cancels it */
+#define BITS_JOB_BUSY 0x20u    /* somebody has its files: bits_job_seize */
+#define BITS_JOB_DURABLE 0x40u /* all its files are on the disk; stored */
 
 struct bits_job {
   _Atomic unsigned refs;     /* the manager's list has one while it is there */
@@ -70,7 +71,9 @@ struct bits_job {
 ** ---------------------------------------------------------------- */
 
 typedef struct bits_mover bits_mover;   /* mover.c's */
-typedef struct bits_waiter bits_waiter; /* keeper.c's */
+typedef struct bits_keeper bits_keeper; /* keeper.h's */
+typedef struct bits_events bits_events; /* events.c's */
+typedef struct bits_device bits_device; /* manager_devices.c's */
 
 struct bits_manager {
   _Atomic unsigned refs;
@@ -78,33 +81,65 @@ struct bits_manager {
   char *path;          /* constant */
   http_lane *lane;     /* constant */
   pthread_mutex_t lock;
+  saros_device *hold;  /* constant: of the queue's directory */
+  uint64_t opened_at;  /* constant: of the machine's clock */
+  uint64_t clock_base; /* constant: ms that the queue had been open before */
+  pthread_cond_t done; /* something has come to its end: a commit, a seizure, a
+                          job's last try */
   /* Under the lock. */
-  bool owner, closing, closed;
+  bool owner, observes, closing, closed;
+  char *owned_by; /* who the owner is, for a person; NULL: we are */
   bits_job *first, *last;
   bits_job **by_guid;
   size_t buckets, job_count;
   int64_t next_id;
   bits_job *dirty_jobs;
   bits_file *dirty_files;
+  uint64_t changes; /* counted: the last one that was told */
+  value *settings;  /* limits of the queue, as kept */
+  bool settings_dirty;
+  error *broken; /* the queue cannot be written: nothing is begun */
   bits_mover *mover;
-  uint64_t look_at;    /* when the mover wants to look again; UINT64_MAX */
-  uint64_t clock_base; /* ms that the queue had been open before */
-  value *settings;     /* limits of the queue, as kept */
-  /* The keeper. */
-  pthread_t keeper;
-  pthread_cond_t work;         /* for it */
-  pthread_cond_t done;         /* for who waits */
-  bool asked;                  /* it shall not wait for its tick */
-  uint64_t changes, committed; /* counted; what is told is change n */
-  bits_waiter *waiters;
-  bits_queue *queue; /* the keeper's alone */
-  error *broken;     /* the queue cannot be written: nothing is begun */
-  bits_file *fetched, **fetched_end; /* to be finished (through next_dirty) */
+  uint64_t look_at; /* of bits_now: when the mover wants to look again */
+  bits_keeper *keeper;
+  bits_events *events;
+  bits_device *devices;
 };
+
+/* manager_jobs.c ------------------------------------------------------ */
 
 /* With the lock: it has changed, its row will be written. */
 void bits_job_touch(bits_job *j);
 void bits_file_touch(bits_file *f);
+/* With the lock: into the list of all (with a reference) and out of it. False:
+   no memory, or its guid is there already. */
+bool bits_manager_enter(bits_manager *m, bits_job *j);
+void bits_manager_leave(bits_manager *m, bits_job *j);
+/* With the lock: NULL when this process may change jobs; else that it is
+   closed, the parent's, or owned by whom. */
+error *bits_manager_may_write(bits_manager *m);
+/* With the lock, which it lets go meanwhile: waits until nobody else works with
+   the job's files; then it is BITS_JOB_BUSY, until it is let go. */
+void bits_job_seize(bits_job *j);
+void bits_job_let_go(bits_job *j);
+
+/* manager_devices.c --------------------------------------------------- */
+
+/* What is on the file system of `fd` is written to from now on: no freeze
+   shall hold it. One registration a file system, however many ask. `path` is
+   for a person. NULL is fine to be left. */
+bits_device *bits_device_enter(bits_manager *m, int fd, const char *path);
+void bits_device_leave(bits_manager *m, bits_device *d);
+
+/* job.c, for who loads ------------------------------------------------ */
+
+/* One reference; with what is usual, in no list. `id` is the row's. NULL: no
+   memory. */
+bits_job *bits_job_new(bits_manager *m, const char *guid, int64_t id,
+                       bits_type type);
+/* One more file, with the next number, behind the others; copies. Without a
+   check or a touch. NULL: no memory. */
+bits_file *bits_job_append(bits_job *j, const char *url, const char *path);
 
 /* keeper.c ---------------------------------------------------------- */
 
@@ -115,8 +150,22 @@ void bits_keeper_stop(bits_manager *m); /* behind all work; joins */
 error *bits_keeper_flush(bits_manager *m, bool full);
 /* With the lock: something is there for it now. */
 void bits_keeper_wake(bits_manager *m);
-/* With the lock: this file's bytes are here. */
+/* With the lock: bits_mover_wake shall be called at that time of bits_now.
+   (Sets look_at.) */
+void bits_keeper_look(bits_manager *m, uint64_t at);
+/* With the lock: this file's bytes are here. It is FETCHED; it will be
+   verified, and named where its job's files appear at once; then it is DONE
+   and bits_job_file_done is called, or it WAITS again, and bits_job_fails if
+   that is why. Any kind of job. */
 void bits_keeper_finish(bits_manager *m, bits_file *f);
+/* Calls `work` where it may take long, without the lock; then, unless it is
+   NULL, `then` on the lane. Any thread, with the lock or without. False: no
+   memory. What was asked is done before a manager is closed. */
+bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
+                      void (*then)(void *context), void *context);
+/* With the lock: what is left at a server and shall be taken away there (JSON;
+   see bits_s3_abort); kept until that is done. False: no memory. */
+bool bits_keeper_orphan(bits_manager *m, const char *what);
 /* ms of the queue's own clock: monotonic while it is open, going on where it
    stopped when it is opened again. */
 uint64_t bits_now(const bits_manager *m);
@@ -159,6 +208,13 @@ char *bits_properties_write(const bits_job *j);
 /* The JSON of what a file knows and has extra; false: no memory. */
 bool bits_file_write(const bits_file *f, char **known, char **extra);
 error *bits_file_read(bits_file *f, const queue_file *row);
+
+/* s3.c ------------------------------------------------------------------ */
+
+/* Takes away what an orphan's row says, on the lane; then calls back there:
+   NULL: it is gone (or there is nothing to be done about it ever). */
+void bits_s3_abort(bits_manager *m, const char *what,
+                   void (*done)(void *context, error *e), void *context);
 
 /* events.c ------------------------------------------------------------ */
 
