@@ -59,20 +59,25 @@ int http_socket_close(void *context, curl_socket_t s) {
 }
 
 /* A lane whose disk does not move would hold up whoever forks for as long:
-   after so many seconds the child does without it. It is inert there anyway. */
-#define FORK_WAITS 2
+   after so long the child does without it. It is inert there anyway. */
+#define FORK_WAITS_MS 2000
+
+static bool stop(http_loop *l, uint64_t until) {
+  while (pthread_mutex_trylock(&l->turn) != 0) {
+    if (http_clock() >= until) return false;
+    usleep(50);
+  }
+  return true;
+}
 
 /* Threads are between two turns, so that neither libcurl nor OpenSSL is in the
    middle of anything in the child. */
 static void before_fork(void) {
-  struct timespec until;
   atomic_fetch_add(&forks, 1);
   pthread_mutex_lock(&registered);
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += FORK_WAITS;
+  uint64_t until = http_clock() + FORK_WAITS_MS;
   for (http_loop *l = loops; l != NULL; l = l->next)
-    l->stopped = l != http_here && pthread_mutex_clocklock(
-                                       &l->turn, CLOCK_MONOTONIC, &until) == 0;
+    l->stopped = l != http_here && stop(l, until);
   pthread_mutex_lock(&http_lock);
   atomic_fetch_sub(&forks, 1);
 }
