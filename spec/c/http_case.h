@@ -37,6 +37,7 @@ typedef struct server {
   pid_t pid;
   int input; /* it serves until this is closed */
   int port;
+  int more[8]; /* others that it said in the same line, or 0 */
 } server;
 
 /* False when there is no python3 here. `argv` ends with NULL. */
@@ -56,8 +57,11 @@ static inline bool server_start(server *s, const char *const *argv) {
   close(out[1]);
   s->input = in[1];
   FILE *f = fdopen(out[0], "r");
-  if (f == NULL || fscanf(f, "%d", &s->port) != 1) s->port = 0;
+  char line[256] = "", *end = line;
+  if (f == NULL || fgets(line, sizeof line, f) == NULL) line[0] = '\0';
   if (f != NULL) fclose(f);
+  s->port = (int)strtol(line, &end, 10);
+  for (int i = 0; i < 8; i++) s->more[i] = (int)strtol(end, &end, 10);
   return s->port > 0;
 }
 
