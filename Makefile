@@ -25,6 +25,8 @@ INSTALL = install
 FUZZ_SECONDS = 60
 # Suites at a time: they wait more than they compute.
 JOBS = 3
+# PART=2/3: of what takes long (valgrind, analyse), the second third.
+PART = 1/1
 
 # The first that has lua.h; looked up once.
 LUA_INCDIR := $(firstword $(patsubst %/lua.h,%,$(wildcard \
@@ -520,10 +522,10 @@ VALGRIND = LD_PRELOAD=$(abspath $(BUILD))/spec/heirs.so \
   valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
   --suppressions=spec/valgrind.supp
-valgrind:  ## C suites and some Lua ones under valgrind, quick (SAROS_QUICK=1)
+valgrind:  ## C suites and some Lua ones under valgrind, quick; PART=1/2: half
 	@spec/deps build test valgrind
 	@$(MAKE) all extras test-build $(BUILD)/spec/heirs.so
-	@SAROS_QUICK=1 SAROS_SANITIZER=valgrind $(RUN) -b $(BUILD) \
+	@PART=$(PART) SAROS_QUICK=1 SAROS_SANITIZER=valgrind $(RUN) -b $(BUILD) \
 	  -p $(BUILD)/test -t 2 -w '$(VALGRIND)' c $(VALGRIND_LUA)
 
 # Every target for FUZZ_SECONDS. What it learns goes to $(BUILD)/fuzz/corpus;
@@ -563,9 +565,7 @@ CPPCHECK = cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Icsrc \
   --enable=warning,performance,portability -D_GNU_SOURCE
 # (An error that a function returns by a pointer to it is taken for a pointer to
 # what it was given.)
-# PART=2/3: of the files, the second third. To look at them all takes longer
-# than all of the suites.
-PART = 1/1
+# To look at all files takes longer than all of the suites: see PART.
 part = $(shell printf '%s\n' $(1) | \
   awk -v p=$(PART) '{split(p, of, "/")} NR % of[2] == of[1] % of[2]')
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
