@@ -51,7 +51,9 @@ struct bits_job {
   uint32_t file_count, file_room;
   uint32_t files_done; /* and have their bytes */
   uint32_t next_file;  /* none before it waits */
-  unsigned running;    /* tries */
+  uint32_t *names;     /* files by their local names, or NULL (job_files.c) */
+  uint32_t name_room;
+  unsigned running; /* tries */
   /* Time: of the queue's own clock (ms that it was open, and the machine up);
      wall clocks are only for show. */
   uint64_t retry_delay_ms, no_progress_ms, max_time_ms, inactive_ms;
@@ -195,8 +197,28 @@ void bits_job_move(bits_job *j, bits_state to);
 void bits_job_fails(bits_job *j, bits_file *f, const bits_result *r);
 /* Its file is done (all marks are set); the last one: TRANSFERRED. */
 void bits_job_file_done(bits_job *j, bits_file *f);
-/* No try of it runs any more. */
+/* No try of it runs any more, nor is one begun now. */
 void bits_job_idle(bits_job *j);
+/* Looks at its clocks: a retry that is due (TRANSIENT_ERROR: QUEUED), times
+   that are up. Whoever watches the time calls it; when again: ms of bits_now,
+   UINT64_MAX never. */
+uint64_t bits_job_tick(bits_job *j);
+
+/* job*.c -------------------------------------------------------------- */
+
+/* With the lock, in the list, all its rows read: it goes on where it may. What
+   was under way is queued again, what was being cancelled is cancelled to its
+   end, fetched files are given to the keeper (bits_keeper_finish); of what the
+   machine may have lost when it was booted only what is durable counts. Of an
+   observer's jobs nothing goes on. */
+void bits_job_loaded(bits_job *j);
+/* With the lock: the manager closes; who waits for its run is told so. */
+void bits_job_closed(bits_job *j);
+/* With the lock: how far it is, for who watches its run; now and then while
+   something of it is transferred. */
+void bits_job_tell(bits_job *j);
+/* With the lock: a text for each. */
+const char *bits_state_name(bits_state state);
 
 /* properties.c ------------------------------------------------------- */
 
