@@ -112,7 +112,8 @@ REPO := $(shell printf '\043include <openssl/evp.h>\n\043include <zstd.h>\n\043i
 REPO_SOURCES := $(sort $(wildcard csrc/repository/*.c csrc/repository/*/*.c \
   csrc/http/*.c))
 REPO_OBJECTS := $(call object,$(REPO_SOURCES))
-REPO_LUA_SOURCES := $(sort $(wildcard csrc/lua/repository/*.c))
+REPO_LUA_SOURCES := $(sort $(wildcard csrc/lua/repository/*.c \
+  csrc/lua/value/*.c))
 REPO_LUA := $(call object,$(REPO_LUA_SOURCES))
 BASE_OBJECTS := $(call object,$(sort $(wildcard csrc/base/*.c)))
 

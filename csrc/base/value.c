@@ -121,7 +121,9 @@ static value **slot(const value *v, uint32_t index) {
 }
 
 
-static void free_one(value *v) {
+static void free_one(value *v, bool wipe) {
+  if (v->type == VALUE_STRING && wipe)
+    explicit_bzero(v->as.string.data, v->as.string.size);
   if (v->type == VALUE_STRING) mem_free(v->as.string.data);
   if (v->type == VALUE_LIST) mem_free(v->as.items);
   if (v->type == VALUE_MAP) mem_free(v->as.fields);
@@ -132,7 +134,7 @@ static void free_one(value *v) {
 /* Goes down into the last item of each container, and while it is down there
    keeps the way back in the slot that the item came from: freeing needs
    neither stack nor memory. */
-void value_free(value *v) {
+static void let_go(value *v, bool wipe) {
   value *parent = NULL;
   while (v != NULL) {
     if (has_items(v) && v->count > 0) {
@@ -143,13 +145,23 @@ void value_free(value *v) {
       v = item;
       continue;
     }
-    free_one(v);
+    free_one(v, wipe);
     v = parent;
     if (v == NULL) return;
     v->count--;
     parent = *slot(v, v->count);
     if (v->type == VALUE_MAP) mem_free(v->as.fields[v->count].name);
   }
+}
+
+
+void value_free(value *v) {
+  let_go(v, false);
+}
+
+
+void value_wipe(value *v) {
+  let_go(v, true);
 }
 
 

@@ -75,6 +75,8 @@ bool value_boolean(const value *v, bool fallback);
 const char *value_chars(const value *v, const char *fallback);
 
 void value_free(value *v);
+/* The same, and nothing of its strings stays in memory that was freed. */
+void value_wipe(value *v);
 /* A copy, or NULL when memory ran out (or it is too deep). */
 value *value_copy(const value *v);
 /* Same type and content; maps regardless of order. 0.0 and -0.0 differ, as

@@ -126,7 +126,7 @@ static uint32_t carry_out(repo_call *c) {
 /* An operation that has a name is kept, in case that somebody asks for it; the
    repository and its key shall not be kept with it. */
 static void let_go(repo_call *c) {
-  repo_value_wipe(c->options);
+  value_wipe(c->options);
   repo_streams_free(c->streams, c->stream_count);
   value_free(c->output);
   value_free(c->details);
@@ -177,7 +177,7 @@ static saros_op *begin(repo *r, repo *other, const repo_work *work,
                        size_t stream_count, const char *name, uint32_t *why) {
   repo_call *c = mem_zero(sizeof *c);
   if (c == NULL) {
-    repo_value_wipe(options);
+    value_wipe(options);
     repo_streams_free(streams, stream_count);
     *why = SAROS_E_OUTOFMEMORY;
     return NULL;

@@ -116,7 +116,7 @@ static error *read_options(repo *r, const value *options) {
   r->store = repo_store_open(r->location, r->options, &e);
   /* There may be passwords in them; the store has what it needs. */
   repo_wipe(r->location, strlen(r->location));
-  repo_value_wipe(r->options);
+  value_wipe(r->options);
   r->options = NULL;
   return e;
 }
@@ -156,8 +156,8 @@ void repo_unref(repo *r) {
   repo_config_clear(&r->config);
   if (r->key != NULL) repo_secret_free(r->key, sizeof *r->key);
   repo_store_close(r->store);
-  repo_value_wipe(r->options);
-  repo_value_wipe(r->password_value);
+  value_wipe(r->options);
+  value_wipe(r->password_value);
   mem_free(r->files);
   mem_free(r->outdated);
   if (r->location != NULL) repo_wipe(r->location, strlen(r->location));
@@ -228,7 +228,7 @@ void repo_set_key(repo *r, const repo_id *id) {
 
 static error *get_password(repo *r, repo_password *p, const repo_stop *stop) {
   error *e = repo_password_value(p, r->password_value, stop);
-  repo_value_wipe(r->password_value);
+  value_wipe(r->password_value);
   r->password_value = NULL;
   return e;
 }

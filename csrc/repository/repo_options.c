@@ -7,21 +7,6 @@
 
 #include "repository/repo_parts.h"
 
-/* Not deeper than options can be. */
-static void wipe_texts(value *v) {
-  if (v->type == VALUE_STRING) repo_wipe(v->as.string.data, v->as.string.size);
-  for (uint32_t i = 0; v->type == VALUE_LIST && i < v->count; i++)
-    wipe_texts(v->as.items[i]);
-  for (uint32_t i = 0; v->type == VALUE_MAP && i < v->count; i++)
-    wipe_texts(v->as.fields[i].item);
-}
-
-void repo_value_wipe(value *v) {
-  if (v == NULL) return;
-  wipe_texts(v);
-  value_free(v);
-}
-
 const char *repo_option(const value *options, const char *name,
                         const char *variable) {
   const char *text = value_chars(value_get(options, name), NULL);
@@ -71,7 +56,7 @@ value *repo_store_options(const value *options, error **e) {
   value *map = value_map();
   *e = NULL;
   if (map != NULL && fill(map, options)) return map;
-  repo_value_wipe(map);
+  value_wipe(map);
   *e = error_no_memory();
   return NULL;
 }

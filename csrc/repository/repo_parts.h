@@ -49,8 +49,6 @@ struct repo {
 /* A hold has no need of its index any more. */
 void repo_index_end(repo_hold *h);
 
-/* Wipes all texts in it, and frees it. */
-void repo_value_wipe(value *v);
 /* A text of the options, or of the environment; NULL: neither. */
 const char *repo_option(const value *options, const char *name,
                         const char *variable);

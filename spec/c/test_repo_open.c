@@ -180,13 +180,13 @@ TEST(keys_of_amazon) {
   CHECK_TEXT(value_chars(value_get(got, "secret_key"), NULL),
              "secret of the environment");
   CHECK_TEXT(value_chars(value_get(got, "region"), NULL), "eu-1");
-  repo_value_wipe(got);
+  value_wipe(got);
   value *own = value_map();
   value_put(own, "access_key", value_text("mine"));
   got = repo_store_options(own, &e);
   CHECK_TEXT(value_chars(value_get(got, "access_key"), NULL), "mine");
   CHECK(value_get(got, "secret_key") == NULL);
-  repo_value_wipe(got);
+  value_wipe(got);
   value_free(own);
   unsetenv("AWS_ACCESS_KEY_ID");
   unsetenv("AWS_SECRET_ACCESS_KEY");

@@ -197,7 +197,7 @@ static void act_create(void) {
   repo_lock_time.settle = 1;
   repo_cost_test = &store_cheap;
   theirs = repo_new(o, &e);
-  repo_value_wipe(o);
+  value_wipe(o);
   CHECK(theirs != NULL);
   CHECK_GOOD(repo_create(theirs, NULL));
 }

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define SAROS_DEFINE
-#include "lua/repository/options.h"
 #include "lua/repository/pipe.h"
+#include "lua/value/take.h"
 #include "repository/call.h"
 #include "repository/repo_parts.h"
 
@@ -113,7 +113,7 @@ static int call_method(lua_State *L) {
   value *options = options_take(L, 3);
   repo_stream *streams = count > 0 ? mem_alloc(count * sizeof *streams) : NULL;
   if (count > 0 && (streams == NULL || !take_streams(L, 5, streams, count))) {
-    repo_value_wipe(options);
+    value_wipe(options);
     repo_streams_free(streams, streams != NULL ? count : 0);
     return luaL_error(L,
                       "a stream cannot be read or written: a process needs "
@@ -180,7 +180,7 @@ static int new_function(lua_State *L) {
   luaL_setmetatable(L, REPOSITORY);
   value *options = options_take(L, 1);
   b->r = repo_new(options, &e);
-  repo_value_wipe(options);
+  value_wipe(options);
   if (b->r != NULL) return 1;
   lua_pushnil(L);
   lua_pushinteger(L, (lua_Integer)e->code);

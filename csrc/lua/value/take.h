@@ -1,8 +1,8 @@
 /*
 ** Tables of options as values of the ground floor.
 */
-#ifndef SAROS_LUA_REPOSITORY_OPTIONS_H
-#define SAROS_LUA_REPOSITORY_OPTIONS_H
+#ifndef SAROS_LUA_VALUE_TAKE_H
+#define SAROS_LUA_VALUE_TAKE_H
 
 #include <lua.h>
 

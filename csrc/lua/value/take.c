@@ -2,7 +2,7 @@
 ** From Lua: strings, numbers, booleans, lists and maps of them. Tables are read
 ** raw, and nothing is raised while a value is half made.
 */
-#include "lua/repository/options.h"
+#include "lua/value/take.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "repository/repo_parts.h"
 
 #define DEPTH 16
 #define ITEMS 1000000u
@@ -38,7 +37,7 @@ static value *take_list(taking *t, int index, unsigned depth) {
     bool good = value_add(list, take(t, lua_gettop(t->L), depth + 1));
     lua_pop(t->L, 1);
     if (good) continue;
-    repo_value_wipe(list); /* there may be a password in it */
+    value_wipe(list); /* there may be a password in it */
     return NULL;
   }
   return list;
@@ -60,7 +59,7 @@ static value *take_map(taking *t, int index, unsigned depth) {
     lua_pop(t->L, 1);
     if (good) continue;
     lua_pop(t->L, 1);
-    repo_value_wipe(map);
+    value_wipe(map);
     return NULL;
   }
   return map;
