@@ -33,6 +33,24 @@ typedef struct bits_failure { /* what is told of an error */
 #define BITS_JOB_BUSY 0x20u    /* somebody has its files: bits_job_seize */
 #define BITS_JOB_DURABLE 0x40u /* all its files are on the disk; stored */
 
+/* What the mover keeps of a job: zero while it does not know it (it has a
+   reference while it does). Nobody else's. */
+typedef struct bits_turn {
+  bits_job *next, *previous, *next_check;
+  struct turn_list *list;    /* in which it stands; NULL: in none */
+  struct mover_later *later; /* files that wait, the first of them first */
+  bits_result *bad;          /* what failed last, until it is told */
+  uint32_t later_count, later_room;
+  uint32_t bad_file;
+  uint32_t scan;     /* when it was last seen in the manager's list */
+  uint32_t to_check; /* is in that list */
+  uint64_t due;      /* nothing can be begun before */
+  uint64_t slice_at, slice_bytes;
+  int64_t tokens; /* bytes that it may carry now, where it has a limit */
+  uint8_t level;
+  bool known, stopping, transient, offline;
+} bits_turn;
+
 struct bits_job {
   _Atomic unsigned refs;     /* the manager's list has one while it is there */
   bits_manager *m;           /* a reference */
@@ -66,6 +84,7 @@ struct bits_job {
   uint64_t down, up; /* limits; 0: none */
   saros_op *run;     /* the present one, or the last; or NULL */
   char *group;       /* GUID of its QMgr group, or NULL; constant */
+  bits_turn turn;    /* the mover's */
 };
 
 /* ------------------------------------------------------------------
@@ -193,7 +212,11 @@ error *bits_mover_settings(bits_manager *m, const value *settings);
 /* The only place that writes job->state. Tells the run, the events, the row. */
 void bits_job_move(bits_job *j, bits_state to);
 /* A file's try has ended badly: TRANSIENT_ERROR or ERROR, as the result, the
-   retry table and the times say. */
+   retry table and the times say. The mover calls it at once for what will not
+   pass; for what may (AGAIN, OFFLINE) when none of the job's files can go on,
+   with the last of their results, and sets retry_at behind it to when the first
+   can (see retry.c). tries, retries and progress_at are counted by the
+   mover. */
 void bits_job_fails(bits_job *j, bits_file *f, const bits_result *r);
 /* Its file is done (all marks are set); the last one: TRANSFERRED. */
 void bits_job_file_done(bits_job *j, bits_file *f);
