@@ -164,4 +164,29 @@ describe("on_done", function()
     end)
     assert.is_true(called)
   end)
+
+  it("in the background (core.attend) is waited for by nobody", function()
+    local g, op = gate()
+    local called
+    task(function() -- it ends, although the other has not
+      helper.core.attend(op, function(r) called = r end)
+    end)
+    assert.is_false(saros.step()) -- nothing is due, and nothing to wait for
+    g:finish(0)
+    helper.settle()
+    assert.is_true(called)
+  end)
+
+  it("in the background spawns what is waited for", function()
+    local g, op = gate()
+    local called
+    helper.core.attend(op, function()
+      saros.spawn(function()
+        saros.sleep(0):wait()
+        called = true
+      end)
+    end)
+    g:finish(0)
+    while not called do saros.step() end
+  end)
 end)

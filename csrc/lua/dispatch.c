@@ -415,7 +415,7 @@ static int await_ready(lua_State *L, state *s, double max_seconds) {
     until = engine_clock() +
             (uint64_t)((max_seconds < 9e9 ? max_seconds : 9e9) * 1e9);
   while (s->first == NULL && !s->log_due && s->events_due == 0 &&
-         (max_seconds > 0 || s->task_count > 0)) {
+         (max_seconds > 0 || s->task_count > s->background)) {
     int64_t rest = rest_of(until);
     if (rest == 0) break;
     int r = let_hooks_run(L); /* of a signal that came just now */

@@ -150,7 +150,7 @@ static int call_done(lua_State *L) {
   return 0;
 }
 
-static int on_done(lua_State *L) {
+static int begin_after(lua_State *L, bool background) {
   saros_op *op = handle_op(L, 1);
   state *s = state_here(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -168,11 +168,21 @@ static int on_done(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
   task *t = task_push(L, s, 3, NULL);
+  if (background) task_background(s, t);
   if (!task_start_after(t, op)) {
     task_ready(s, t);
     if (s->depth == 0) port_poke(s->port);
   }
   return 1;
+}
+
+static int on_done(lua_State *L) {
+  return begin_after(L, false);
+}
+
+/* attend(op, f): like on_done, in the background. */
+int attend_function(lua_State *L) {
+  return begin_after(L, true);
 }
 
 static int do_pause(lua_State *L) {

@@ -17,6 +17,7 @@ saros_op *handle_op(lua_State *L, int index);  /* raises when closed */
 handle *handle_push(lua_State *L, state *s, bool of_task);
 /* Pushes a handle of an operation, taking a reference. */
 void handle_push_op(lua_State *L, state *s, saros_op *op);
+int attend_function(lua_State *L);
 extern const luaL_Reg handle_methods[];
 extern const luaL_Reg handle_meta[];
 saros_op *handle_test(lua_State *L, int index); /* without upvalues; NULL */

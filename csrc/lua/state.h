@@ -49,6 +49,7 @@ struct state {
   task *first, **last; /* ready to be resumed */
   saros_op *tasks;     /* all that have not ended */
   unsigned task_count;
+  unsigned background;   /* of them: nobody waits for their end */
   lua_Integer free_slot; /* in KEEP_THREADS: head of the free slots */
   lua_Integer slots;
   unsigned budget;

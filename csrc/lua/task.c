@@ -90,9 +90,23 @@ void task_note_complaint(task *t, const char *text) {
   if (x != NULL) x->complaint = mem_text(text);
 }
 
+static void group_leave(task *t) {
+  group **g = task_group(t);
+  if (*g == NULL) return;
+  (*g)->live--;
+  group_unref(*g);
+  *g = NULL;
+}
+
+void task_background(state *s, task *t) {
+  group_leave(t);
+  task_flag(t, TASK_BACKGROUND);
+  s->background++;
+}
+
 /* Takes it out of its group, and the extra away. */
 static void extra_drop(task *t) {
-  group *g = *task_group(t);
+  group_leave(t);
   if (task_is(t, TASK_EXTRA)) {
     if (t->extra->on_mover != NULL) t->extra->on_mover->waiter = NULL;
     mem_free(t->extra->complaint);
@@ -100,9 +114,6 @@ static void extra_drop(task *t) {
     task_unflag(t, TASK_EXTRA);
   }
   t->group = NULL;
-  if (g == NULL) return;
-  g->live--;
-  group_unref(g);
 }
 
 
@@ -154,6 +165,7 @@ static void link_out(state *s, saros_op *op) {
 static void leave(lua_State *L, state *s, task *t) {
   slot_give(L, s, t->slot);
   link_out(s, task_op(t));
+  if (task_is(t, TASK_BACKGROUND)) s->background--;
   task_flag(t, TASK_ENDED);
   t->co = NULL;
 }

@@ -25,6 +25,7 @@
 #define TASK_NO_CYCLE 0x100u /* what this mark's walk found */
 #define TASK_TIMED 0x200u    /* its timer is set */
 #define TASK_EXTRA 0x400u    /* it has an extra, which has the group then */
+#define TASK_BACKGROUND 0x800u
 
 /* Tasks that saros.run waits for together. */
 typedef struct group {
@@ -137,6 +138,9 @@ uint32_t task_cancel_op(state *s, saros_op *op);
 void task_raise_cancel(lua_State *L, task *t);
 /* The node of a task was taken out of the port. */
 void task_node_taken(state *s, task *t, int type);
+/* Nobody's child: no run waits for its end, and no step() that has no limit.
+   What it spawns is nobody's child, too, and waited for as usual. */
+void task_background(state *s, task *t);
 /* A task that starts when an operation is over. */
 bool task_start_after(task *t, saros_op *op);
 

@@ -16,7 +16,7 @@
 --- when saros was built.
 
 local floor = require "saros.core"
-local arguments = require "saros.repository.arguments"
+local arguments = require "saros.arguments"
 local calls = require "saros.repository.calls"
 local core = require "saros.repository.core"
 local print_out = require "saros.repository.print"

@@ -1,7 +1,7 @@
 -- What keeps a repository in order: checked, mended, and not larger than it has
 -- to be.
 
-local arguments = require "saros.repository.arguments"
+local arguments = require "saros.arguments"
 local calls = require "saros.repository.calls"
 local core = require "saros.repository.core"
 

@@ -5,42 +5,15 @@
 -- that could move its cursor.
 
 local core = require "saros.core"
+local shown = require "saros.text"
+
+local safe, size, some, clock = shown.safe, shown.size, shown.some, shown.clock
 
 local print_out = {}
 
 -- ------------------------------------------------------------------
 -- Texts and figures
 -- ------------------------------------------------------------------
-
-local function safe(text)
-  text = tostring(text):gsub("[%c]", function(c)
-    return ("\\x%02x"):format(c:byte())
-  end)
-  return (text:gsub("\xC2([\x80-\x9F])", function(c)
-    return ("\\x%02x"):format(c:byte())
-  end))
-end
-
-local function size(bytes)
-  local units, at = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" }, 1
-  if bytes < 1024 then return ("%d B"):format(bytes) end
-  while bytes >= 1024 and at < #units do bytes, at = bytes / 1024, at + 1 end
-  return ("%.1f %s"):format(bytes, units[at])
-end
-
-local plurals = { directory = "directories", entry = "entries" }
-
-local function some(n, word)
-  return ("%d %s"):format(n, n == 1 and word or plurals[word] or word .. "s")
-end
-
--- "2026-11-21T21:42:08.999388971Z", as a person reads it.
-local function clock(time)
-  local day, hour, zone = tostring(time):match
-    "^(%d+%-%d+%-%d+)T(%d+:%d+:%d+)[%d.]*(.*)$"
-  if not day then return safe(time) end
-  return ("%s %s %s"):format(day, hour, zone == "Z" and "UTC" or safe(zone))
-end
 
 local function short(id) return safe(tostring(id):sub(1, 8)) end
 

@@ -1,7 +1,7 @@
 -- What a repository gives back: restored, listed, compared, written elsewhere,
 -- or looked at as directories.
 
-local arguments = require "saros.repository.arguments"
+local arguments = require "saros.arguments"
 local calls = require "saros.repository.calls"
 local core = require "saros.repository.core"
 

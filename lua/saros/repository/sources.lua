@@ -2,7 +2,7 @@
 -- What a backup reads, as a script says it: paths, shadows, sets of shadows,
 -- streams. C is given paths with their origins, and numbers of streams.
 
-local arguments = require "saros.repository.arguments"
+local arguments = require "saros.arguments"
 
 local WHAT = "repo:backup: a source"
 

@@ -1,6 +1,6 @@
 -- What a repository is given: backups, and versions of another one.
 
-local arguments = require "saros.repository.arguments"
+local arguments = require "saros.arguments"
 local calls = require "saros.repository.calls"
 local core = require "saros.repository.core"
 local sources = require "saros.repository.sources"

@@ -1,5 +1,5 @@
 ---@private
--- What a script gives to a repository's functions: checked before anything is
+-- What a script gives to functions that take options: checked before anything is
 -- begun, with messages that say what there is to be given.
 
 local arguments = {}
