@@ -69,18 +69,24 @@ struct bits_file {
   uint8_t marks;      /* the manager's lock */
   uint8_t bad_ranges; /* wrong answers to a range so far; the try's */
   uint8_t restarts;   /* for a wrong digest; the try's */
+  uint8_t wrongs;     /* in a row, what a server says cannot be; the try's */
   char *url;          /* constant while a try is at work */
   char *path;         /* absolute; constant likewise */
   bits_extra *extra;  /* NULL: nothing of it */
   bits_known *known;  /* NULL: nothing. Changed under the manager's lock, by the
                          try that is at work, else by whoever has the lock */
   _Atomic uint64_t have; /* bytes that are here, or were sent */
-  uint64_t size;         /* of all of it, or BITS_UNKNOWN; manager's lock */
+  uint64_t best; /* the most that was ever here, since this process began */
+  uint64_t size; /* of all of it, or BITS_UNKNOWN; manager's lock */
   bits_file *next_dirty; /* manager's lock */
 };
 
-void bits_known_free(bits_known *k); /* NULL is fine */
+void bits_known_free(bits_known *k);              /* NULL is fine */
+bits_known *bits_known_copy(const bits_known *k); /* NULL: no memory */
 void bits_extra_free(bits_extra *x);
+/* What the local file will be long: of all ranges, if there are some. As far
+   as that is known: else BITS_UNKNOWN. */
+uint64_t bits_file_length(const bits_file *f);
 /* ".<name>.<first eight of the job's id>-<number>.part" beside `path`, cut to
    what a name may be long. Allocated; NULL: no memory. */
 char *bits_part_name(const bits_file *f);

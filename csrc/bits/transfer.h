@@ -81,6 +81,8 @@ struct bits_try {
 ** written with the next commit. On the I/O thread.
 ** ---------------------------------------------------------------- */
 
+/* Those bits of `marks` that a try may look at: it has no lock. */
+uint8_t bits_file_marks(bits_file *f);
 /* Replaces what is known (taken over; NULL: nothing). */
 void bits_file_know(bits_file *f, bits_known *k);
 void bits_file_mark(bits_file *f, uint8_t set, uint8_t clear);
@@ -97,15 +99,22 @@ void bits_file_commit(bits_file *f, bits_committed call, void *context);
 ** keeper's: verify, sync, name, sync the directory.
 ** ---------------------------------------------------------------- */
 
-/* Holds the digests that are known against the bytes. BITS_END_WHOLE (and
-   *verified), AT_ONCE (one restart: the part is gone, the file knows nothing
-   any more), FAILED. */
+/* Both: BITS_END_WHOLE; AT_ONCE: another try (the part is gone or another,
+   a digest differs: the file knows nothing any more; or the machine was booted
+   since, and not all was on the disk); FAILED. They take the manager's lock.
+
+   Holds the digests that are known against the bytes; `verified` when there
+   were some. */
 void bits_finish_verify(bits_file *f, const bits_terms *terms, bits_result *r);
-/* Gives files their names: `count` of them together as `durability` says.
-   Each has a result of its own in r. */
+/* Gives files their names: `count` of them together as `durability` says, what
+   is not durable yet first made so. Each has a result of its own in r. One that
+   has its name already is fine. */
 void bits_finish_name(bits_file *const *files, const bits_terms *terms,
                       size_t count, bits_result *r);
 /* Takes the part away. false: it could not be (errno). */
 bool bits_finish_drop(const bits_file *f);
+/* Before a try of what a process left that died: it had its name already, and
+   only its row does not know. Takes the manager's lock. */
+bool bits_finish_appeared(bits_file *f);
 
 #endif
