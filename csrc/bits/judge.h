@@ -7,6 +7,8 @@
 #ifndef SAROS_BITS_JUDGE_H
 #define SAROS_BITS_JUDGE_H
 
+#include <stdarg.h>
+
 #include "bits/transfer.h"
 
 /* What was asked for. */
@@ -28,7 +30,8 @@ typedef enum judge_verdict {
 } judge_verdict;
 
 /* The header of an answer to a GET. A failure fills *r (but `why` is made with
-   the URL shown). `now` is 0 or the time, for Last-Modified. */
+   the URL shown). Also of one that http found wrong (HTTP_WRONG): where a part
+   was asked for and a 206 names another, or none, that is JUDGE_RESTART. */
 judge_verdict judge_answer(const judge_asked *asked, const bits_terms *terms,
                            const bits_file *f, const http_answer *a,
                            bits_result *r);
@@ -41,11 +44,22 @@ bool judge_can_resume(const bits_known *k);
 const char *judge_if_range(const bits_known *k);
 
 /* A request that is over, and not well: every http_end and every status.
-   Fills *r: AGAIN, OFFLINE or FAILED. `tries`: how often the same has
-   happened in a row, for what is borne three times. */
+   Fills *r: AGAIN, OFFLINE or FAILED (STOPPED, when it was us). `tries`: how
+   often the same has happened in a row before, for what is borne three times.
+ */
 void judge_failure(const http_answer *a, unsigned tries, bits_result *r);
 /* The same of an errno of a local file: FAILED, context local. */
 void judge_local(int number, const char *what, const char *path,
                  bits_result *r);
+/* The sentence alone: whose URL (a->url), and what. */
+void judge_say(bits_result *r, const http_answer *a, const char *format,
+               va_list args) __attribute__((format(printf, 3, 0)));
+/* Whether this machine has any network but itself: who is OFFLINE waits for
+   it. */
+bool judge_has_network(void);
+
+#ifdef SAROS_TEST
+void judge_pretend(int network); /* 1: there is one, 2: there is none, 0 */
+#endif
 
 #endif
