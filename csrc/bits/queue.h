@@ -23,6 +23,8 @@ typedef struct queue_job {
   int64_t id;       /* ascending: order of creation; kept for ever */
   const char *guid; /* 36 characters, lower case */
   int state, type, priority;
+  bool torn; /* the queue was damaged: files of it may be missing, so that it
+                must not pass for whole until a person has looked */
   const char *properties; /* JSON: all that few look at (properties.c) */
 } queue_job;
 
