@@ -223,7 +223,8 @@ static bool make_lines(http_request *r) {
   }
   if (!encoding && !add_line(r, "Accept-Encoding", "identity")) return false;
   /* To be told that a small body may come takes longer than to send it. */
-  if (r->has_body && r->body_size < EXPECT_LEAST && !add_raw(r, "Expect:"))
+  if (r->has_body && (r->body_size < EXPECT_LEAST || r->ask.plainly) &&
+      !add_raw(r, "Expect:"))
     return false;
   if (r->ask.ranged) {
     buffer b = BUFFER_EMPTY;

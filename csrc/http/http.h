@@ -137,6 +137,7 @@ typedef struct http_ask {
   http_lane *lane;         /* NULL: the thread that all share */
   size_t room;             /* to receive into; 0: as usual (128 KiB) */
   bool once;               /* must not be sent twice, whatever happened */
+  bool plainly;            /* a large body goes without Expect: 100-continue */
   const http_calls *calls;
   void *context;
 } http_ask;
