@@ -185,8 +185,10 @@ void bits_keeper_finish(bits_manager *m, bits_file *f);
 bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
                       void (*then)(void *context), void *context);
 /* With the lock: what is left at a server and shall be taken away there (JSON;
-   see bits_s3_abort); kept until that is done. False: no memory. */
-bool bits_keeper_orphan(bits_manager *m, const char *what);
+   see bits_s3_abort); kept until that is done. `terms`: those of its job, whose
+   keys may be nowhere else (a reference is taken); NULL: lost, as of a row.
+   False: no memory. */
+bool bits_keeper_orphan(bits_manager *m, const char *what, bits_terms *terms);
 /* ms of the queue's own clock: monotonic while it is open, going on where it
    stopped when it is opened again. */
 uint64_t bits_now(const bits_manager *m);
@@ -257,8 +259,10 @@ error *bits_file_read(bits_file *f, const queue_file *row);
 /* s3.c ------------------------------------------------------------------ */
 
 /* Takes away what an orphan's row says, on the lane; then calls back there:
-   NULL: it is gone (or there is nothing to be done about it ever). */
-void bits_s3_abort(bits_manager *m, const char *what,
+   NULL: it is gone (or there is nothing to be done about it ever). `terms`:
+   with the keys, or NULL: they are read from where the row says. What an upload
+   remembers (bits_extra.upload) is such a row. */
+void bits_s3_abort(http_lane *lane, const char *what, bits_terms *terms,
                    void (*done)(void *context, error *e), void *context);
 
 /* events.c ------------------------------------------------------------ */

@@ -48,6 +48,7 @@ static void free_all(bits_terms *t) {
   wipe_text(&t->s3_secret);
   wipe_text(&t->s3_token);
   mem_free(t->s3_region);
+  mem_free(t->s3_reference);
   http_wipe(t, sizeof *t);
   mem_free(t);
 }
@@ -92,10 +93,12 @@ bits_terms *bits_terms_copy(const bits_terms *t) {
   c->most = t->most;
   c->part_size = t->part_size;
   c->per_host = t->per_host;
-  char *const from[] = {t->method, t->cacert,    t->proxy,    t->proxy_login,
-                        t->s3_key, t->s3_secret, t->s3_token, t->s3_region};
-  char **const to[] = {&c->method, &c->cacert,    &c->proxy,    &c->proxy_login,
-                       &c->s3_key, &c->s3_secret, &c->s3_token, &c->s3_region};
+  char *const from[] = {t->method,      t->cacert,    t->proxy,
+                        t->proxy_login, t->s3_key,    t->s3_secret,
+                        t->s3_token,    t->s3_region, t->s3_reference};
+  char **const to[] = {&c->method,      &c->cacert,    &c->proxy,
+                       &c->proxy_login, &c->s3_key,    &c->s3_secret,
+                       &c->s3_token,    &c->s3_region, &c->s3_reference};
   bool good = copy_headers(c, t);
   for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
     *to[i] = mem_text(from[i]);

@@ -37,6 +37,8 @@ typedef struct bits_terms {
   /* S3 (the location of an upload, or of what is fetched): NULL: not signed.
      Secret, wiped when freed. */
   char *s3_key, *s3_secret, *s3_token, *s3_region;
+  char *s3_reference; /* where the keys were read from: "env:NAME",
+                         "file:/path", or NULL: they are here alone */
   bits_durability durability;
   bool overwrite;       /* false: who has the name already keeps it */
   bool length_required; /* a body without an end that is marked is refused */

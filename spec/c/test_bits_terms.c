@@ -24,8 +24,9 @@ TEST(what_is_usual) {
 
 static bits_terms *full(void) {
   bits_terms *t = bits_terms_new();
-  char **texts[] = {&t->method, &t->cacert,    &t->proxy,    &t->proxy_login,
-                    &t->s3_key, &t->s3_secret, &t->s3_token, &t->s3_region};
+  char **texts[] = {&t->method,      &t->cacert,    &t->proxy,
+                    &t->proxy_login, &t->s3_key,    &t->s3_secret,
+                    &t->s3_token,    &t->s3_region, &t->s3_reference};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     char text[] = "a text of its own";
     text[0] = (char)('a' + i);
@@ -59,6 +60,7 @@ static void check_full(const bits_terms *t) {
   CHECK_TEXT(t->s3_secret, "f text of its own");
   CHECK_TEXT(t->s3_token, "g text of its own");
   CHECK_TEXT(t->s3_region, "h text of its own");
+  CHECK_TEXT(t->s3_reference, "i text of its own");
   CHECK_INT(t->header_count, 2);
   CHECK_TEXT(t->headers[0].name, "Authorization");
   CHECK_TEXT(t->headers[0].value, "Basic x");
