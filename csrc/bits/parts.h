@@ -32,6 +32,7 @@ typedef struct bits_failure { /* what is told of an error */
 #define BITS_JOB_NOTIFY 0x10u  /* its command line is still to be run */
 #define BITS_JOB_BUSY 0x20u    /* somebody has its files: bits_job_seize */
 #define BITS_JOB_DURABLE 0x40u /* all its files are on the disk; stored */
+#define BITS_JOB_ENDING 0x80u  /* it is being completed */
 
 /* What the mover keeps of a job: zero while it does not know it (it has a
    reference while it does). Nobody else's. */

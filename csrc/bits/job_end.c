@@ -1,0 +1,313 @@
+/*
+** How a job ends: completed (its files get their names) or cancelled (what is
+** here of them goes). Both first wait until no try is at work and nobody else
+** has the files, and answer when it is written down.
+**
+** A cancelled job is written down as that before anything is deleted, and its
+** rows go behind that: whoever dies in between leaves a job that is cancelled
+** to its end when the queue is opened again. A completed one goes when all its
+** files have their names: whoever dies before completes it once more.
+*/
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bits/job_parts.h"
+
+#define NAMED_AT_ONCE 256
+
+/* With the lock: a try is at work, or the keeper will be. */
+static bool is_at_work(const bits_job *j) {
+  if (j->running > 0) return true;
+  for (uint32_t i = 0; i < j->file_count; i++)
+    if (j->files[i]->state == BITS_FILE_FETCHED) return true;
+  return false;
+}
+
+void bits_job_hold_files(bits_job *j) {
+  bits_manager *m = j->m;
+  bits_job_seize(j);
+  while (is_at_work(j) && !m->closing) {
+    bits_job_let_go(j);
+    pthread_cond_wait(&m->done, &m->lock);
+    bits_job_seize(j);
+  }
+}
+
+/* ------------------------------------------------------------------
+** Completed
+** ---------------------------------------------------------------- */
+
+typedef struct naming {
+  bits_job *j;
+  bits_terms *terms;
+  bits_file *files[NAMED_AT_ONCE];
+  bits_result results[NAMED_AT_ONCE];
+  size_t count;
+  uint32_t next;       /* the file to be looked at next */
+  bool failed;         /* one at least */
+  bits_result failure; /* of the first */
+  const bits_file *whose;
+} naming;
+
+/* With the lock. */
+static bool choose(naming *n) {
+  const bits_job *j = n->j;
+  for (n->count = 0; n->next < j->file_count && n->count < NAMED_AT_ONCE;
+       n->next++) {
+    bits_file *f = j->files[n->next];
+    if (f->state == BITS_FILE_DONE && (f->marks & BITS_FILE_APPEARED) == 0)
+      n->files[n->count++] = f;
+  }
+  return n->count > 0;
+}
+
+/* With the lock. */
+static void take_results(naming *n) {
+  for (size_t i = 0; i < n->count; i++) {
+    bits_file *f = n->files[i];
+    if (n->results[i].end == BITS_END_WHOLE) {
+      f->marks |= BITS_FILE_APPEARED;
+      bits_file_touch(f);
+    } else if (!n->failed) {
+      n->failed = true;
+      n->failure = n->results[i];
+      n->whose = f;
+    }
+  }
+}
+
+/* With the lock, which is let go meanwhile. What cannot be named keeps none of
+   the others from it. */
+static void name_all(naming *n) {
+  while (choose(n)) {
+    bits_job_unlock(n->j);
+    bits_finish_name(n->files, n->terms, n->count, n->results);
+    bits_job_lock(n->j);
+    take_results(n);
+  }
+}
+
+static error *naming_error(const naming *n) {
+  uint32_t code = n->failure.code != 0 ? n->failure.code : SAROS_E_FAIL;
+  buffer b = BUFFER_EMPTY;
+  text_escape(&b, n->whose->path, strlen(n->whose->path));
+  error *e =
+      error_at(bits_fail(code,
+                         "%s cannot get its name: %s; mend that, and complete "
+                         "again: the others have theirs",
+                         b.failed ? "" : b.data, n->failure.why),
+               n->whose->path);
+  buffer_free(&b);
+  return e;
+}
+
+/* The lock is not held, the files are. */
+static bool drop_parts(bits_job *j, bool all) {
+  bool good = true;
+  if (j->type != BITS_DOWNLOAD) return good;
+  for (uint32_t i = 0; i < j->file_count; i++) {
+    const bits_file *f = j->files[i];
+    if ((f->marks & BITS_FILE_APPEARED) != 0) continue;
+    if (!all && f->state == BITS_FILE_DONE) continue;
+    if (!bits_finish_drop(f) && errno != ENOENT && errno != ENOTDIR)
+      good = false;
+  }
+  return good;
+}
+
+/* With the lock. */
+static error *may_complete(bits_job *j) {
+  error *e = bits_job_may_change(j);
+  if (e != NULL || j->type == BITS_DOWNLOAD || j->state == BITS_TRANSFERRED)
+    return e;
+  return bits_fail(BG_E_INVALID_STATE,
+                   "the upload '%s' is %s: it can be completed when it is "
+                   "transferred",
+                   bits_job_name(j), bits_state_name(j->state));
+}
+
+/* With the lock, which is let go meanwhile. */
+static error *begin_completing(bits_job *j) {
+  error *e = may_complete(j);
+  if (e != NULL) return e;
+  j->marks |= BITS_JOB_ENDING; /* nobody else moves it from here on */
+  if (state_is_active(j->state)) bits_job_move(j, BITS_SUSPENDED);
+  bits_job_hold_files(j);
+  return NULL;
+}
+
+/* With the lock, and the files. */
+static void completed(bits_job *j, const naming *n, error **e) {
+  if (n->failed) {
+    *e = naming_error(n);
+    bits_job_touch(j);
+    return;
+  }
+  if (state_is_final(j->state)) { /* its run was cancelled */
+    *e = bits_fail(BG_E_INVALID_STATE, "the job '%s' was cancelled meanwhile",
+                   bits_job_name(j));
+    return;
+  }
+  bits_job_move(j, BITS_ACKNOWLEDGED);
+  j->marks |= BITS_JOB_GONE;
+  bits_job_touch(j);
+}
+
+static error *complete(bits_job *j, naming *n, uint32_t *code) {
+  *n = (naming){.j = j};
+  if (!bits_job_lock(j))
+    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
+  error *e = begin_completing(j);
+  if (e != NULL) {
+    bits_job_unlock(j);
+    return e;
+  }
+  n->terms = bits_terms_ref(j->terms);
+  bits_job_unlock(j);
+  /* What is known of the parts is on the disk before they are parts no more. */
+  e = bits_keeper_flush(j->m, true);
+  bool dropped = true;
+  bits_job_lock(j);
+  if (e == NULL) {
+    if (j->type == BITS_DOWNLOAD) name_all(n);
+    bool partial = j->files_done < j->file_count;
+    if (partial && !n->failed) {
+      bits_job_unlock(j);
+      dropped = drop_parts(j, false);
+      bits_job_lock(j);
+    }
+    *code = partial    ? BG_S_PARTIAL_COMPLETE
+            : !dropped ? BG_S_UNABLE_TO_DELETE_FILES
+                       : SAROS_S_OK;
+    completed(j, n, &e);
+  }
+  j->marks &= (uint8_t)~BITS_JOB_ENDING;
+  bits_job_let_go(j);
+  bits_job_unlock(j);
+  bits_terms_unref(n->terms);
+  error *unwritten = bits_keeper_flush(j->m, true);
+  if (e == NULL) return unwritten;
+  error_unref(unwritten);
+  return e;
+}
+
+error *bits_job_complete(bits_job *j, uint32_t *code) {
+  naming *n = mem_alloc(sizeof *n);
+  if (n == NULL) return error_no_memory();
+  error *e = complete(j, n, code);
+  mem_free(n);
+  return e;
+}
+
+/* ------------------------------------------------------------------
+** Cancelled
+** ---------------------------------------------------------------- */
+
+/* A file that has its name already, of a job whose files should have had none
+   until all were there: it goes, if it is the one that was ours. */
+static bool drop_appeared(const bits_job *j, const bits_file *f) {
+  if ((f->marks & BITS_FILE_APPEARED) == 0 || j->type != BITS_DOWNLOAD ||
+      (j->marks & BITS_JOB_GROUP) != 0)
+    return true;
+  struct stat s;
+  if (lstat(f->path, &s) != 0) return errno == ENOENT || errno == ENOTDIR;
+  const bits_known *k = f->known;
+  if (k == NULL || (uint64_t)s.st_dev != k->device ||
+      (uint64_t)s.st_ino != k->inode)
+    return false;
+  return unlink(f->path) == 0 || errno == ENOENT;
+}
+
+static bool delete_files(bits_job *j) {
+  bool good = drop_parts(j, true);
+  for (uint32_t i = 0; i < j->file_count; i++)
+    good = drop_appeared(j, j->files[i]) && good;
+  return good;
+}
+
+/* With the lock: what an upload has left at its server. */
+static void leave_orphans(bits_job *j) {
+  for (uint32_t i = 0; i < j->file_count; i++) {
+    const bits_extra *x = j->files[i]->extra;
+    if (j->files[i]->state != BITS_FILE_DONE && x != NULL && x->upload != NULL)
+      bits_keeper_orphan(j->m, x->upload);
+  }
+}
+
+/* It is CANCELLED; the rest of that. */
+static error *cancel_rest(bits_job *j, uint32_t *code) {
+  bits_job_lock(j);
+  saros_op *run = j->run != NULL ? saros_op_ref(j->run) : NULL;
+  bool deletes = j->state == BITS_CANCELLED;
+  bits_job_unlock(j);
+  if (run != NULL) saros_op_cancel(run);
+  error *e = bits_keeper_flush(j->m, true);
+  bits_job_lock(j);
+  bits_job_hold_files(j);
+  bits_job_unlock(j);
+  bool good = e != NULL || !deletes || delete_files(j);
+  *code = good ? SAROS_S_OK : BG_S_UNABLE_TO_DELETE_FILES;
+  bits_job_lock(j);
+  if (e == NULL) {
+    if (deletes) leave_orphans(j);
+    j->marks |= BITS_JOB_GONE;
+    bits_job_touch(j);
+  }
+  bits_job_let_go(j);
+  bits_job_unlock(j);
+  if (e == NULL) e = bits_keeper_flush(j->m, true);
+  if (run != NULL) {
+    bits_run_cancelled(run);
+    saros_op_unref(run);
+  }
+  return e;
+}
+
+error *bits_job_cancel(bits_job *j, uint32_t *code) {
+  if (!bits_job_lock(j))
+    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
+  error *e = bits_job_may_change(j);
+  if (e == NULL) bits_job_move(j, BITS_CANCELLED);
+  bits_job_unlock(j);
+  return e != NULL ? e : cancel_rest(j, code);
+}
+
+/* ------------------------------------------------------------------
+** Cancelled by who cannot wait
+** ---------------------------------------------------------------- */
+
+static uint32_t rest_run(saros_op *op, void *self) {
+  uint32_t code = SAROS_S_OK;
+  (void)op;
+  error *e = cancel_rest(self, &code);
+  if (e == NULL) return code;
+  log_write(LOG_WARNING, "bits", "%s is cancelled, but its files stay: %s",
+            bits_job_id(self), e->message);
+  code = e->code;
+  error_unref(e);
+  return code;
+}
+
+static void rest_release(void *self) {
+  bits_job_unref(self);
+}
+
+static const saros_kind rest_kind = {.size = sizeof(saros_kind),
+                                     .name = "bits.cancel",
+                                     .facade = SAROS_FACADE_BITS,
+                                     .flags = SAROS_RUN_LANE,
+                                     .run = rest_run,
+                                     .release = rest_release};
+
+void bits_job_cancel_begin(bits_job *j) {
+  bits_job_move(j, BITS_CANCELLED);
+  saros_op *op = saros_op_new(&rest_kind, bits_job_ref(j), NULL);
+  if (op == NULL) bits_job_unref(j);
+  if (op == NULL || saros_op_start(op) != 0)
+    log_write(LOG_WARNING, "bits",
+              "%s is cancelled; its files go when the queue is opened again",
+              j->guid);
+  if (op != NULL) saros_op_unref(op);
+}

@@ -1,0 +1,402 @@
+/*
+** The files of a job: added (cheaply: ten thousand in a moment), and given
+** another address.
+*/
+#include <string.h>
+
+#include "bits/address.h"
+#include "bits/job_parts.h"
+
+/* Its local name is in the same block of memory: there may be twenty thousand
+   of them. */
+static bits_file *file_new(bits_job *j, const char *url, const char *path) {
+  size_t size = strlen(path) + 1;
+  bits_file *f = mem_zero(sizeof *f + size);
+  if (f == NULL) return NULL;
+  f->path = (char *)(f + 1);
+  memcpy(f->path, path, size);
+  f->job = j;
+  f->state = BITS_FILE_WAITS;
+  f->size = BITS_UNKNOWN;
+  atomic_init(&f->have, 0);
+  f->url = mem_text(url);
+  if (f->url != NULL) return f;
+  mem_free(f);
+  return NULL;
+}
+
+void bits_file_free(bits_file *f) {
+  bits_known_free(f->known);
+  bits_extra_free(f->extra);
+  mem_free(f->url);
+  mem_free(f);
+}
+
+static bool make_room(bits_job *j) {
+  if (j->file_count < j->file_room) return true;
+  uint32_t room = j->file_room == 0 ? 4 : j->file_room * 2;
+  bits_file **files = mem_grow(j->files, room * sizeof *files);
+  if (files == NULL) return false;
+  j->files = files;
+  j->file_room = room;
+  return true;
+}
+
+static void append(bits_job *j, bits_file *f) {
+  f->number = j->file_count;
+  j->files[j->file_count++] = f;
+}
+
+bits_file *bits_job_append(bits_job *j, const char *url, const char *path) {
+  bits_file *f = file_new(j, url, path);
+  if (f == NULL) return NULL;
+  if (!make_room(j)) {
+    bits_file_free(f);
+    return NULL;
+  }
+  append(j, f);
+  return f;
+}
+
+/* ------------------------------------------------------------------
+** Names: a table of numbers (one more than the file's), found by hash
+** ---------------------------------------------------------------- */
+
+static uint32_t hash_of(const char *path) {
+  uint32_t h = 2166136261u;
+  for (; *path != '\0'; path++) h = (h ^ (unsigned char)*path) * 16777619u;
+  return h ^ h >> 15;
+}
+
+/* Where this name is, or would be. */
+static uint32_t *name_slot(const bits_job *j, const char *path) {
+  uint32_t at = hash_of(path) & (j->name_room - 1);
+  while (j->names[at] != 0 &&
+         strcmp(j->files[j->names[at] - 1]->path, path) != 0)
+    at = (at + 1) & (j->name_room - 1);
+  return &j->names[at];
+}
+
+/* Room for one more, less than half full. */
+static bool make_names(bits_job *j) {
+  if (j->names != NULL && j->file_count < j->name_room / 2) return true;
+  uint32_t room = 16;
+  while (room / 2 <= j->file_count) room *= 2;
+  if (room <= j->name_room) room = j->name_room;
+  uint32_t *names = mem_zero(room * sizeof *names);
+  if (names == NULL) return false;
+  mem_free(j->names);
+  j->names = names;
+  j->name_room = room;
+  for (uint32_t i = 0; i < j->file_count; i++)
+    *name_slot(j, j->files[i]->path) = i + 1;
+  return true;
+}
+
+/* ------------------------------------------------------------------
+** Ranges and digests
+** ---------------------------------------------------------------- */
+
+static bool read_number(const value *v, uint64_t *n) {
+  if (v == NULL) return false;
+  if (v->type == VALUE_REAL && v->as.real >= 0 && v->as.real < 9e15 &&
+      v->as.real == (double)(int64_t)v->as.real) {
+    *n = (uint64_t)v->as.real;
+    return true;
+  }
+  if (v->type != VALUE_INT || v->as.integer < 0) return false;
+  *n = (uint64_t)v->as.integer;
+  return true;
+}
+
+static error *read_range(const value *v, bits_range *r) {
+  const value *length = value_get(v, "length");
+  r->length = BITS_UNKNOWN;
+  if (v->type != VALUE_MAP ||
+      !read_number(value_get(v, "offset"), &r->offset) ||
+      (length != NULL && !read_number(length, &r->length)))
+    return bits_fail(SAROS_E_INVALIDARG,
+                     "a range has an offset and a length, whole numbers of "
+                     "bytes; without a length it goes to the end");
+  if (r->length == 0)
+    return bits_fail(BG_E_INVALID_RANGE, "a range of no bytes is none");
+  if (r->length != BITS_UNKNOWN && r->length > INT64_MAX - r->offset)
+    return bits_fail(BG_E_INVALID_RANGE, "no file is as long as that range");
+  return NULL;
+}
+
+static int compare_ranges(const void *a, const void *b) {
+  const bits_range *x = a, *y = b;
+  return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static error *check_apart(bits_range *ranges, uint32_t count) {
+  qsort(ranges, count, sizeof *ranges, compare_ranges);
+  for (uint32_t i = 1; i < count; i++) {
+    const bits_range *r = &ranges[i - 1];
+    if (r->length == BITS_UNKNOWN || r->offset + r->length > ranges[i].offset)
+      return bits_fail(
+          BG_E_OVERLAPPING_RANGES, "the ranges from %llu and from %llu overlap",
+          (unsigned long long)r->offset, (unsigned long long)ranges[i].offset);
+  }
+  return NULL;
+}
+
+static error *read_ranges(const bits_job *j, const value *v, bits_extra *x) {
+  if (v->type != VALUE_LIST || v->count == 0)
+    return bits_fail(SAROS_E_INVALIDARG, "ranges is a list of ranges");
+  uint64_t most = bits_job_limit(j->m, "ranges", BITS_RANGES_MOST);
+  if (v->count > most)
+    return bits_fail(BG_E_TOO_MANY_RANGES_IN_FILE,
+                     "a file may have %llu ranges, not %u",
+                     (unsigned long long)most, v->count);
+  if (j->type != BITS_DOWNLOAD)
+    return bits_fail(SAROS_E_NOTIMPL, "only downloads may have ranges");
+  if (j->terms->dynamic)
+    return bits_fail(SAROS_E_INVALIDARG,
+                     "a file of a dynamic job cannot have ranges");
+  x->ranges = mem_zero(v->count * sizeof *x->ranges);
+  if (x->ranges == NULL) return error_no_memory();
+  x->range_count = v->count;
+  error *e = NULL;
+  for (uint32_t i = 0; e == NULL && i < v->count; i++)
+    e = read_range(v->as.items[i], &x->ranges[i]);
+  return e != NULL ? e : check_apart(x->ranges, x->range_count);
+}
+
+static error *read_sha256(const value *v, bits_extra *x) {
+  const char *text = value_chars(v, "");
+  size_t size = strlen(text);
+  if (size != 64 || strspn(text, "0123456789abcdefABCDEF") != 64)
+    return bits_fail(SAROS_E_INVALIDARG,
+                     "sha256 is a digest of 64 hexadecimal digits");
+  x->sha256 = mem_bytes(text, size);
+  if (x->sha256 == NULL) return error_no_memory();
+  for (char *c = x->sha256; *c != '\0'; c++)
+    if (*c >= 'A' && *c <= 'F') *c = (char)(*c - 'A' + 'a');
+  return NULL;
+}
+
+static error *read_extra(const bits_job *j, const value *options,
+                         bits_file *f) {
+  const value *sha256 = value_get(options, "sha256");
+  const value *ranges = value_get(options, "ranges");
+  if (sha256 == NULL && ranges == NULL) return NULL;
+  f->extra = mem_zero(sizeof *f->extra);
+  if (f->extra == NULL) return error_no_memory();
+  error *e = sha256 != NULL ? read_sha256(sha256, f->extra) : NULL;
+  if (e == NULL && ranges != NULL) e = read_ranges(j, ranges, f->extra);
+  return e;
+}
+
+/* ------------------------------------------------------------------
+** Added
+** ---------------------------------------------------------------- */
+
+static error *known_names(const value *options) {
+  static const char *const names[] = {"url", "path", "sha256", "ranges"};
+  if (options == NULL || options->type != VALUE_MAP)
+    return bits_fail(SAROS_E_INVALIDARG, "a file has a url and a path");
+  for (uint32_t i = 0; i < options->count; i++) {
+    const value_field *field = &options->as.fields[i];
+    bool known = false;
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+      known = known || strcmp(field->name, names[k]) == 0;
+    if (!known)
+      return bits_fail(SAROS_E_INVALIDARG,
+                       "a file has url, path, sha256 and ranges, but no '%s'",
+                       field->name);
+  }
+  return NULL;
+}
+
+/* A text without NULs, or NULL. */
+static const char *text_of(const value *options, const char *name) {
+  const value *v = value_get(options, name);
+  const char *text = value_chars(v, NULL);
+  return text != NULL && strlen(text) == v->as.string.size ? text : NULL;
+}
+
+static error *check_texts(const char *url, const char *path) {
+  if (url == NULL)
+    return bits_fail(SAROS_E_INVALIDARG, "a file has a url, a text");
+  if (path == NULL)
+    return bits_fail(SAROS_E_INVALIDARG, "a file has a path, a text");
+  error *e = bits_address_check(url);
+  return e != NULL ? e : bits_address_check_path(path);
+}
+
+/* With the lock. */
+static error *may_have_more(const bits_job *j) {
+  uint64_t most = bits_job_limit(j->m, "files", BITS_FILES_MOST);
+  if (most > BITS_FILES_MOST) most = BITS_FILES_MOST;
+  if (j->type == BITS_DOWNLOAD && j->file_count >= most)
+    return bits_fail(BG_E_TOO_MANY_FILES_IN_JOB,
+                     "the job '%s' has %u files, as many as it may",
+                     bits_job_name(j), j->file_count);
+  if (j->type != BITS_DOWNLOAD && j->file_count >= 1)
+    return bits_fail(BG_E_TOO_MANY_FILES,
+                     "an upload has one file: make another job");
+  return NULL;
+}
+
+/* With the lock. Of what is whole already the state changes: there is something
+   to do again, once somebody says so. */
+static error *add(bits_job *j, bits_file *f) {
+  if (!make_names(j) || !make_room(j)) return error_no_memory();
+  uint32_t *slot = name_slot(j, f->path);
+  if (*slot != 0) {
+    buffer b = BUFFER_EMPTY;
+    text_escape(&b, f->path, strlen(f->path));
+    error *e = bits_fail(SAROS_E_INVALIDARG,
+                         "the job has a file with the path %s already",
+                         b.failed ? "" : b.data);
+    buffer_free(&b);
+    return e;
+  }
+  append(j, f);
+  *slot = f->number + 1;
+  bits_file_touch(f);
+  if (j->state == BITS_TRANSFERRED) bits_job_move(j, BITS_SUSPENDED);
+  j->touched_at = bits_now(j->m);
+  if (state_is_active(j->state)) bits_mover_wake(j->m);
+  return NULL;
+}
+
+static error *add_checked(bits_job *j, const value *options, bits_file *f) {
+  if (!bits_job_lock(j))
+    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
+  error *e = bits_job_may_change(j);
+  if (e == NULL) e = may_have_more(j);
+  if (e == NULL) e = read_extra(j, options, f);
+  if (e == NULL) e = add(j, f);
+  bits_job_unlock(j);
+  return e;
+}
+
+error *bits_job_add_file(bits_job *j, const value *options) {
+  error *e = known_names(options);
+  if (e != NULL) return e;
+  const char *url = text_of(options, "url"), *path = text_of(options, "path");
+  e = check_texts(url, path);
+  if (e != NULL) return e;
+  char *clean = path_clean(path);
+  bits_file *f = clean != NULL ? file_new(j, url, clean) : NULL;
+  mem_free(clean);
+  if (f == NULL) return error_no_memory();
+  e = add_checked(j, options, f);
+  if (e != NULL) bits_file_free(f);
+  return e;
+}
+
+/* ------------------------------------------------------------------
+** Another address
+** ---------------------------------------------------------------- */
+
+/* With the lock. What is here of the file stays: the server's validators say
+   whether it is the same. */
+static void take_url(bits_file *f, char *url) {
+  mem_free(f->url);
+  f->url = url;
+  f->marks &= (uint8_t) ~(BITS_FILE_NO_RANGE | BITS_FILE_BARE);
+  f->bad_ranges = 0;
+  bits_file_touch(f);
+}
+
+/* With the lock. */
+static error *set_one(bits_job *j, uint64_t number, const char *url) {
+  error *e = bits_address_check(url);
+  if (e != NULL) return e;
+  if (number >= j->file_count)
+    return bits_fail(BG_E_FILE_NOT_FOUND,
+                     "the job '%s' has no file of the number %llu",
+                     bits_job_name(j), (unsigned long long)number);
+  char *copy = mem_text(url);
+  if (copy == NULL) return error_no_memory();
+  take_url(j->files[number], copy);
+  return NULL;
+}
+
+/* All or none: `urls` has what each file shall have. */
+static error *replace_each(bits_job *j, const char *from, const char *to,
+                           char **urls, uint32_t *found) {
+  error *e = NULL;
+  for (uint32_t i = 0; e == NULL && i < j->file_count; i++) {
+    bool no_memory = false;
+    urls[i] = bits_address_replace(j->files[i]->url, from, to, &no_memory);
+    if (no_memory) e = error_no_memory();
+    if (urls[i] == NULL) continue;
+    e = bits_address_check(urls[i]);
+    (*found)++;
+  }
+  if (e == NULL && *found == 0)
+    e = bits_fail(BG_E_FILE_NOT_FOUND,
+                  "no file of the job '%s' has a url that begins so",
+                  bits_job_name(j));
+  return e;
+}
+
+/* With the lock. */
+static error *set_prefix(bits_job *j, const char *from, const char *to) {
+  char **urls = mem_zero((j->file_count + 1) * sizeof *urls);
+  if (urls == NULL) return error_no_memory();
+  uint32_t found = 0;
+  error *e = replace_each(j, from, to, urls, &found);
+  for (uint32_t i = 0; i < j->file_count; i++) {
+    if (urls[i] == NULL) continue;
+    if (e == NULL)
+      take_url(j->files[i], urls[i]);
+    else
+      mem_free(urls[i]);
+  }
+  mem_free(urls);
+  return e;
+}
+
+static error *may_set_url(bits_job *j) {
+  error *e = bits_job_may_change(j);
+  if (e != NULL) return e;
+  if (j->state == BITS_SUSPENDED || j->state == BITS_ERROR ||
+      j->state == BITS_TRANSIENT_ERROR)
+    return NULL;
+  return bits_fail(BG_E_INVALID_STATE,
+                   "the job '%s' is %s: suspend it, then its files can be "
+                   "given another url",
+                   bits_job_name(j), bits_state_name(j->state));
+}
+
+/* With the lock, which is let go meanwhile: nothing reads a url now. */
+static error *hold_for_url(bits_job *j) {
+  error *e = may_set_url(j);
+  while (e == NULL && (j->running > 0 || (j->marks & BITS_JOB_BUSY) != 0)) {
+    pthread_cond_wait(&j->m->done, &j->m->lock);
+    e = may_set_url(j);
+  }
+  return e;
+}
+
+static error *set_url(bits_job *j, const value *options) {
+  const char *url = text_of(options, "url");
+  const char *from = text_of(options, "from"), *to = text_of(options, "to");
+  uint64_t number = 0;
+  if (url != NULL && read_number(value_get(options, "number"), &number))
+    return set_one(j, number, url);
+  if (from != NULL && from[0] != '\0' && to != NULL)
+    return set_prefix(j, from, to);
+  return bits_fail(SAROS_E_INVALIDARG,
+                   "give a number and a url, or from and to, two prefixes");
+}
+
+error *bits_job_set_url(bits_job *j, const value *options) {
+  if (!bits_job_lock(j))
+    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
+  error *e = hold_for_url(j);
+  if (e == NULL) e = set_url(j, options);
+  if (e == NULL) {
+    j->touched_at = bits_now(j->m);
+    bits_job_touch(j);
+    bits_event(j, "modified", -1);
+  }
+  bits_job_unlock(j);
+  return e != NULL ? e : bits_keeper_flush(j->m, false);
+}
