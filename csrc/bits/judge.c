@@ -336,7 +336,7 @@ judge_verdict judge_answer(const judge_asked *asked, const bits_terms *terms,
   if (a->end == HTTP_WRONG && a->status == 206 && asked->ranged) {
     verdict = JUDGE_RESTART; /* its header names no part, or another */
   } else if (a->end != HTTP_WHOLE) {
-    judge_failure(&shown, 0, r);
+    judge_failure(&shown, f->wrongs, r);
   } else if (a->status == 200) {
     verdict = asked->ranged ? judge_instead(&q) : judge_all(&q);
   } else if (a->status == 206) {
@@ -346,7 +346,7 @@ judge_verdict judge_answer(const judge_asked *asked, const bits_terms *terms,
   } else if (a->status == 412 && asked->ranged && asked->known != NULL) {
     verdict = changed(&q);
   } else {
-    judge_failure(&shown, 0, r);
+    judge_failure(&shown, f->wrongs, r);
   }
   buffer_free(&url);
   return verdict;
