@@ -48,6 +48,8 @@ const char *judge_if_range(const bits_known *k);
    often the same has happened in a row before, for what is borne three times.
  */
 void judge_failure(const http_answer *a, unsigned tries, bits_result *r);
+/* Whether this is what is borne three times: who counts tries counts it. */
+bool judge_is_borne(const bits_result *r);
 /* The same of an errno of a local file: FAILED, context local. */
 void judge_local(int number, const char *what, const char *path,
                  bits_result *r);

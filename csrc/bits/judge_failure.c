@@ -318,6 +318,18 @@ void judge_failure(const http_answer *answer, unsigned tries, bits_result *r) {
   }
 }
 
+bool judge_is_borne(const bits_result *r) {
+  if (r->end != BITS_END_AGAIN) return false;
+  switch (r->code) {
+    case BG_E_INVALID_SERVER_RESPONSE:
+    case BG_E_SECURE_CHANNEL_FAILURE:
+    case BG_E_HTTP(416):
+    case BG_E_HTTP(417):
+    case BG_E_HTTP(421): return true;
+    default: return false;
+  }
+}
+
 /* ------------------------------------------------------------------
 ** A local file
 ** ---------------------------------------------------------------- */

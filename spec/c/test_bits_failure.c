@@ -89,6 +89,7 @@ static void check_fail(const fail_row *row, unsigned tries, bits_end end) {
   CHECK(!r.has_wait && r.wait_ms == 0);
   CHECK(!r.moved && !r.proven && !r.verified);
   CHECK(strncmp(r.why, "http://h/f: ", 12) == 0 && strlen(r.why) > 20);
+  CHECK_INT(judge_is_borne(&r), end == AGAIN && row->often == FAILED);
 }
 
 TEST(every_end_has_a_row) {
@@ -158,6 +159,7 @@ TEST(every_status_has_a_row) {
     CHECK_INT(r.has_wait, passes(status));
     CHECK_INT(r.wait_ms, passes(status) ? 7000 : 0);
     CHECK_INT(r.gate_host, passes(status));
+    CHECK_INT(judge_is_borne(&r), borne);
     judge_failure(&a, 3, &r);
     CHECK_INT(r.end, passes(status) ? AGAIN : FAILED);
   }

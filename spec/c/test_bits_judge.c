@@ -383,6 +383,19 @@ TEST(what_http_found_wrong_is_not_believed) {
   }
 }
 
+TEST(what_makes_no_sense_is_borne_three_times) {
+  bits_terms terms = {.restart_changed = true};
+  bits_file f = {.url = (char *)(uintptr_t)URL};
+  judge_asked asked = {.last = U};
+  for (uint8_t wrongs = 0; wrongs < 6; wrongs++) {
+    bits_result r;
+    http_answer a = answer(204, U, TAG);
+    f.wrongs = wrongs;
+    CHECK_INT(judge_answer(&asked, &terms, &f, &a, &r), JUDGE_FAIL);
+    CHECK_INT(r.end, wrongs < 3 ? AGAIN : FAILED);
+  }
+}
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(what_is_known_is_what_can_be_relied_on);
@@ -392,6 +405,7 @@ int main(int argc, char **argv) {
   RUN(a_length_can_be_demanded_and_bounded);
   RUN(ranges_of_a_file_are_nothing_else);
   RUN(what_http_found_wrong_is_not_believed);
+  RUN(what_makes_no_sense_is_borne_three_times);
   http_head_free(&head);
   return check_end();
 }
