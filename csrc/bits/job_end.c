@@ -232,7 +232,7 @@ static void leave_orphans(bits_job *j) {
   for (uint32_t i = 0; i < j->file_count; i++) {
     const bits_extra *x = j->files[i]->extra;
     if (j->files[i]->state != BITS_FILE_DONE && x != NULL && x->upload != NULL)
-      bits_keeper_orphan(j->m, x->upload);
+      bits_keeper_orphan(j->m, x->upload, j->terms);
   }
 }
 
