@@ -43,13 +43,13 @@ typedef struct bits_turn {
   bits_result *bad;          /* what failed last, until it is told */
   uint32_t later_count, later_room;
   uint32_t bad_file;
-  uint32_t scan;     /* when it was last seen in the manager's list */
-  uint32_t to_check; /* is in that list */
-  uint64_t due;      /* nothing can be begun before */
+  uint32_t scan; /* when it was last seen in the manager's list */
+  uint64_t due;  /* nothing can be begun before */
   uint64_t slice_at, slice_bytes;
   int64_t tokens; /* bytes that it may carry now, where it has a limit */
+  uint64_t tokens_at;
   uint8_t level;
-  bool known, stopping, transient, offline;
+  bool known, stopping, transient, offline, returned, to_check;
 } bits_turn;
 
 struct bits_job {

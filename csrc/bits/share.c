@@ -1,0 +1,266 @@
+/*
+** Bandwidth: the queue's limit is dealt out to jobs, a job's to its files,
+** four times a second while there is a limit at all. Nobody gets more than he
+** has a use for: what one leaves the others have.
+**
+** libcurl keeps a limit on average, and small files are over before it could.
+** So what has come is charged, too: a bucket (a quarter of a second deep) for
+** the queue and for each job that has a limit. A file that begins is charged
+** with what it will probably be; who owes too much begins nothing until he owes
+** less, and what runs meanwhile is slowed down a little, so that it is paid
+** back.
+*/
+#include "bits/mover_parts.h"
+
+#define DEPTH 4 /* parts of a second */
+
+static uint64_t min_of(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+static uint64_t add(uint64_t a, uint64_t b) {
+  return a > SHARE_ANY - b ? SHARE_ANY : a + b;
+}
+
+void share_fill(uint64_t limit, const uint64_t *wants, uint64_t *gets,
+                size_t count) {
+  if (limit == SHARE_ANY) {
+    for (size_t i = 0; i < count; i++) gets[i] = wants[i];
+    return;
+  }
+  size_t open = count;
+  for (size_t i = 0; i < count; i++) gets[i] = SHARE_ANY; /* not dealt yet */
+  for (bool again = true; again && open > 0;) {
+    uint64_t each = limit / open;
+    again = false;
+    for (size_t i = 0; i < count && open > 0; i++)
+      if (gets[i] == SHARE_ANY && wants[i] <= each) {
+        gets[i] = wants[i];
+        limit -= wants[i];
+        open--;
+        again = true;
+      }
+  }
+  for (size_t i = 0; i < count && open > 0; i++)
+    if (gets[i] == SHARE_ANY) {
+      gets[i] = limit / open;
+      limit -= gets[i];
+      open--;
+    }
+}
+
+/* ------------------------------------------------------------------
+** What counts
+** ---------------------------------------------------------------- */
+
+static time_t wall(void) {
+#ifdef SAROS_TEST
+  if (mover_hook.wall != NULL) return mover_hook.wall();
+#endif
+  return time(NULL);
+}
+
+void share_rates(bits_mover *v) {
+  uint64_t down = v->limit_down > 0 ? v->limit_down : SHARE_ANY;
+  uint64_t up = v->limit_up > 0 ? v->limit_up : SHARE_ANY;
+  v->hours_at = MOVER_NEVER;
+  if (v->hours.count > 0) {
+    time_t now = wall();
+    hours_at(&v->hours, now, &down, &up);
+    /* Rules begin and end with a minute. */
+    v->hours_at = mover_now(v->m) + (uint64_t)(60 - now % 60) * 1000;
+  }
+  v->down.rate = down;
+  v->up.rate = up;
+}
+
+static uint64_t job_limit(const bits_job *j) {
+  uint64_t limit = j->type == BITS_DOWNLOAD ? j->down : j->up;
+  return limit > 0 ? limit : SHARE_ANY;
+}
+
+static share_bucket *bucket_of(bits_mover *v, const bits_job *j) {
+  return j->type == BITS_DOWNLOAD ? &v->down : &v->up;
+}
+
+static int64_t depth_of(uint64_t rate) {
+  return (int64_t)min_of(rate / DEPTH + 1, INT64_MAX / 4);
+}
+
+/* Time has passed: tokens come, at most a bucket full. */
+static void fill(uint64_t rate, int64_t *tokens, uint64_t *at, uint64_t now) {
+  if (rate == SHARE_ANY || now < *at) {
+    *tokens = 0;
+    *at = now;
+    return;
+  }
+  int64_t full = depth_of(rate);
+  uint64_t passed = now - *at;
+  /* Longer than any debt would last. */
+  if (passed > 3600000) passed = 3600000;
+  if (rate > UINT64_MAX / 3600001 / 2) rate = UINT64_MAX / 3600001 / 2;
+  uint64_t come = rate * passed / 1000;
+  if (come == 0) return; /* its fraction is not lost */
+  *at = now;
+  if (*tokens < full && come < (uint64_t)(full - *tokens))
+    *tokens += (int64_t)come;
+  else
+    *tokens = full;
+}
+
+static void fill_both(bits_mover *v, bits_job *j, uint64_t now) {
+  share_bucket *b = bucket_of(v, j);
+  fill(b->rate, &b->tokens, &b->at, now);
+  fill(job_limit(j), &j->turn.tokens, &j->turn.tokens_at, now);
+}
+
+static bool is_limited(bits_mover *v, const bits_job *j) {
+  return bucket_of(v, j)->rate != SHARE_ANY || job_limit(j) != SHARE_ANY;
+}
+
+share_word share_may_begin(bits_mover *v, bits_job *j, uint64_t now) {
+  if (!is_limited(v, j)) return SHARE_GO;
+  share_bucket *b = bucket_of(v, j);
+  uint64_t limit = job_limit(j);
+  if (b->rate == 0) return SHARE_CLOSED;
+  fill_both(v, j, now);
+  if (b->rate != SHARE_ANY && b->tokens < -depth_of(b->rate)) return SHARE_OWES;
+  if (limit != SHARE_ANY && j->turn.tokens < -depth_of(limit))
+    return SHARE_OWES;
+  return SHARE_GO;
+}
+
+static void take(mover_run *run, int64_t bytes) {
+  bits_mover *v = run->mover;
+  share_bucket *b = bucket_of(v, run->job);
+  if (b->rate != SHARE_ANY) b->tokens -= bytes;
+  if (job_limit(run->job) != SHARE_ANY) run->job->turn.tokens -= bytes;
+}
+
+void share_prepay(mover_run *run, uint64_t now) {
+  bits_mover *v = run->mover;
+  bits_file *f = run->file;
+  uint64_t have = atomic_load(&f->have), size = v->mean;
+  run->prepaid = 0;
+  if (!is_limited(v, run->job)) return;
+  if (f->size != BITS_UNKNOWN) size = f->size > have ? f->size - have : 0;
+  /* What is large obeys its limit, and pays as it comes. */
+  run->prepaid = min_of(size, (uint64_t)64 << 10);
+  take(run, (int64_t)run->prepaid);
+  if (v->tick_at == MOVER_NEVER) v->tick_at = now + SHARE_TICK_MS;
+  share_deal(v, now);
+}
+
+void share_charge(mover_run *run, uint64_t bytes) {
+  run->used += bytes;
+  if (!is_limited(run->mover, run->job)) return;
+  uint64_t paid = min_of(run->prepaid, bytes);
+  run->prepaid -= paid;
+  take(run, (int64_t)min_of(bytes - paid, INT64_MAX / 4));
+}
+
+void share_settle(mover_run *run) {
+  bits_mover *v = run->mover;
+  take(run, -(int64_t)run->prepaid);
+  run->prepaid = 0;
+  v->mean = (v->mean * 7 + min_of(run->bytes, (uint64_t)1 << 20)) / 8;
+}
+
+/* ------------------------------------------------------------------
+** The deal
+** ---------------------------------------------------------------- */
+
+/* A limit, less what is owed (or more of it): within a second it is even. */
+static uint64_t rate_with(uint64_t rate, int64_t tokens) {
+  if (rate == SHARE_ANY || rate == 0) return rate;
+  uint64_t least = rate / 4 + 1;
+  if (tokens >= 0) return add(rate, min_of((uint64_t)tokens, rate / DEPTH));
+  uint64_t owed = (uint64_t)-tokens;
+  return owed < rate - min_of(rate, least) ? rate - owed : least;
+}
+
+/* At the end of a tick: what it had a use for, and a little more. */
+static uint64_t want_of(const mover_run *run) {
+  uint64_t has = run->upload ? run->up : run->down;
+  if (has == 0) return SHARE_ANY;
+  uint64_t second = run->used * (1000 / SHARE_TICK_MS);
+  return second >= has - has / 4 ? SHARE_ANY : second * 2 + 4096;
+}
+
+static void grant(mover_run *run, uint64_t share) {
+  uint64_t *now = run->upload ? &run->up : &run->down;
+  uint64_t to = share == SHARE_ANY ? 0 : share == 0 ? 1 : share;
+  uint64_t apart = to > *now ? to - *now : *now - to;
+  if (apart == 0 || (to > 0 && *now > 0 && apart < *now / 16)) return;
+  *now = to;
+  if (run->try == NULL || run->relimit) return;
+  run->relimit = true;
+  run->mover->relimits++;
+}
+
+static void deal_way(bits_mover *v, bool upload) {
+  mover_run *runs[MOVER_RUNS_MOST];
+  uint64_t wants[MOVER_RUNS_MOST], asks[MOVER_RUNS_MOST];
+  uint64_t gets[MOVER_RUNS_MOST];
+  size_t starts[MOVER_RUNS_MOST + 1], count = 0, jobs = 0;
+  asks[0] = 0;
+  share_bucket *b = upload ? &v->up : &v->down;
+  /* Job by job. */
+  for (mover_run *first = v->runs; first != NULL; first = first->next) {
+    bool had = first->upload != upload;
+    for (size_t i = 0; i < jobs && !had; i++)
+      had = runs[starts[i]]->job == first->job;
+    if (had) continue;
+    starts[jobs] = count;
+    asks[jobs] = 0;
+    for (mover_run *run = first; run != NULL; run = run->next)
+      if (run->job == first->job) {
+        runs[count] = run;
+        wants[count] = run->want;
+        asks[jobs] = add(asks[jobs], wants[count]);
+        count++;
+      }
+    uint64_t own = rate_with(job_limit(first->job), first->job->turn.tokens);
+    asks[jobs] = min_of(asks[jobs], own);
+    jobs++;
+  }
+  starts[jobs] = count;
+  share_fill(rate_with(b->rate, b->tokens), asks, gets, jobs);
+  for (size_t i = 0; i < jobs; i++) {
+    size_t from = starts[i], n = starts[i + 1] - from;
+    uint64_t shares[MOVER_RUNS_MOST];
+    share_fill(gets[i], wants + from, shares, n);
+    for (size_t k = 0; k < n; k++) grant(runs[from + k], shares[k]);
+  }
+}
+
+void share_deal(bits_mover *v, uint64_t now) {
+  for (mover_run *run = v->runs; run != NULL; run = run->next)
+    fill_both(v, run->job, now);
+  deal_way(v, false);
+  deal_way(v, true);
+}
+
+void share_tick(bits_mover *v, uint64_t now) {
+  bool limited = false;
+  if (now < v->tick_at) return; /* or there is no limit */
+  for (mover_run *run = v->runs; run != NULL; run = run->next) {
+    limited =
+        limited || is_limited(v, run->job) || run->down > 0 || run->up > 0;
+    if (bucket_of(v, run->job)->rate == 0 && !run->stop) {
+      run->stop = true;
+      v->stops++;
+    }
+  }
+  if (!limited) {
+    v->tick_at = MOVER_NEVER;
+    return;
+  }
+  for (mover_run *run = v->runs; run != NULL; run = run->next) {
+    run_count(run);
+    run->want = want_of(run);
+    run->used = 0;
+  }
+  share_deal(v, now);
+  v->tick_at = now + SHARE_TICK_MS;
+}
