@@ -17,9 +17,6 @@
 #include "bits/part.h"
 #include "bits/parts.h"
 #include "check.h"
-#include "saros.h"
-
-__attribute__((weak)) const saros_api *saros_api_table;
 
 typedef struct place {
   char root[128];

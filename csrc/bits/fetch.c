@@ -1,0 +1,377 @@
+/*
+** One try to fetch one file. What is here already is gone on with only where
+** it is proven to be of what the server has now: it names a validator, the
+** answer is the range that was asked for, and the last 4 KiB that are here
+** come once more and are the same. In all other cases it begins again, and not
+** before the row that names the old representation is gone for good.
+*/
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "bits/fetch_parts.h"
+
+#define BAD_RANGES 2 /* as often ranges are tried with a server that errs */
+
+/* ------------------------------------------------------------------
+** The end
+** ---------------------------------------------------------------- */
+
+static void end_result(fetch *t) {
+  bits_file *f = t->f;
+  bits_result *r = &t->result;
+  if (r->end == BITS_END_WHOLE)
+    bits_file_mark(f, r->proven ? BITS_FILE_VERIFIED : BITS_FILE_UNPROVEN,
+                   r->proven ? BITS_FILE_UNPROVEN : BITS_FILE_VERIFIED);
+  else if (t->stopped)
+    *r = (bits_result){.end = BITS_END_STOPPED};
+  bool stays = r->end == BITS_END_WHOLE || judge_can_resume(f->known);
+  r->moved = stays && t->have > f->best;
+  if (r->moved) f->best = t->have;
+  if (t->stored) f->wrongs = 0;
+}
+
+/* Nothing is known any more. */
+static void forget(fetch *t, bits_committed then) {
+  atomic_store_explicit(&t->f->have, 0, memory_order_relaxed);
+  t->have = 0;
+  t->waits = true;
+  t->asked.known = NULL;
+  bits_file_know(t->f, NULL);
+  bits_file_commit(t->f, then, t);
+}
+
+static void not_committed(fetch *t, const error *e) {
+  t->result = (bits_result){
+      .end = BITS_END_FAILED, .code = e->code, .context = BITS_CONTEXT_QUEUE};
+  snprintf(t->result.why, sizeof t->result.why, "%.390s", e->message);
+}
+
+static void end(fetch *t);
+
+static void forgotten(void *context, error *e) {
+  fetch *t = context;
+  t->waits = false;
+  if (e != NULL) not_committed(t, e);
+  end(t);
+}
+
+static void end(fetch *t) {
+  if (t->syncing) return; /* it has the file */
+  int number = t->sync_number;
+  t->sync_number = 0;
+  if (number == 0) number = bits_part_close(&t->part);
+  if (number != 0) {
+    /* Something was not written, and nobody is told twice: none of what is
+       there can be trusted. */
+    fetch_local(t, number, "the partial file cannot be written");
+    forget(t, forgotten);
+    return;
+  }
+  end_result(t);
+  bits_device_leave(t->f->job->m, t->device);
+  bits_terms_unref(t->terms);
+  t->calls->ended(t->context, &t->result);
+  mem_free(t);
+}
+
+void fetch_synced(fetch *t) {
+  if (t->sync_number != 0 && t->request != NULL) {
+    t->then = FETCH_END;
+    http_cancel(t->request);
+  } else if (t->request == NULL && !t->waits) {
+    end(t);
+  }
+}
+
+/* ------------------------------------------------------------------
+** Answers
+** ---------------------------------------------------------------- */
+
+static http_flow stop(fetch *t, fetch_then then) {
+  t->then = then;
+  return HTTP_STOP;
+}
+
+/* Another representation, or as good as that: from the beginning. Where this
+   try itself has stored what does not fit together the server gets a rest. */
+static http_flow begin_again(fetch *t, const char *why) {
+  t->result =
+      (bits_result){.end = t->stored ? BITS_END_AGAIN : BITS_END_AT_ONCE,
+                    .code = BG_E_INVALID_SERVER_RESPONSE,
+                    .context = BITS_CONTEXT_REMOTE};
+  snprintf(t->result.why, sizeof t->result.why, "%s", why);
+  return stop(t, FETCH_FORGET);
+}
+
+static http_flow refuse(fetch *t, uint32_t code, unsigned status,
+                        const char *why) {
+  t->result = (bits_result){.end = BITS_END_FAILED,
+                            .code = code,
+                            .context = BITS_CONTEXT_REMOTE,
+                            .transport = status};
+  snprintf(t->result.why, sizeof t->result.why, "%s", why);
+  return stop(t, FETCH_END);
+}
+
+/* This range was none of what was asked for. */
+static http_flow bad_range(fetch *t, unsigned status) {
+  bool ranges = fetch_has_ranges(t);
+  bool often = ++t->f->bad_ranges >= BAD_RANGES || status == 200;
+  if (ranges && (often || t->f->known == NULL))
+    return refuse(t, BG_E_INSUFFICIENT_RANGE_SUPPORT, 0,
+                  "the server does not give ranges of it, and they are asked "
+                  "for");
+  if (often) bits_file_mark(t->f, BITS_FILE_NO_RANGE, 0);
+  return begin_again(t, "the server gave another range than was asked for");
+}
+
+static http_flow bare(fetch *t, unsigned status) {
+  if (!t->asked.conditional) return bad_range(t, status);
+  bits_file_mark(t->f, BITS_FILE_BARE, 0);
+  t->result = (bits_result){.end = BITS_END_AT_ONCE};
+  snprintf(t->result.why, sizeof t->result.why,
+           "the server does not know If-Range");
+  return stop(t, FETCH_END);
+}
+
+static http_flow changed(fetch *t) {
+  if (!t->terms->restart_changed)
+    return refuse(t, BG_E_INVALID_SERVER_RESPONSE, 0,
+                  "it has changed at the server since it was begun");
+  return begin_again(t, "it has changed at the server since it was begun");
+}
+
+static http_flow begins(fetch *t, bool stored) {
+  if (!stored) return stop(t, FETCH_END);
+  if (!t->begun && t->calls->begun != NULL) t->calls->begun(t->context);
+  t->begun = true;
+  return HTTP_GO;
+}
+
+/* Of a file that is made of ranges nothing is taken but what was asked for,
+   and all of it is of one representation that has a name. */
+static http_flow first_range(fetch *t, const http_answer *a) {
+  const bits_extra *x = t->f->extra;
+  if (a->status != 206) return bad_range(t, a->status);
+  if (!fetch_store_begin(t, a)) return stop(t, FETCH_END);
+  if (x->range_count > 1 && !judge_can_resume(t->f->known))
+    return refuse(t, BG_E_INSUFFICIENT_RANGE_SUPPORT, 0,
+                  "the server does not say of which version of it a range is");
+  return begins(t, true);
+}
+
+/* A range that ends behind the end of the file. */
+static bool is_beyond(const fetch *t, const http_answer *a) {
+  if (!fetch_has_ranges(t)) return false;
+  return a->status == 416 ||
+         (a->status == 206 && t->asked.last != HTTP_UNKNOWN &&
+          a->last < t->asked.last && a->last + 1 == a->total);
+}
+
+/* No file. What is borne a few times only is counted, over all tries. */
+static void judge_no(fetch *t, const http_answer *a) {
+  bits_result strict;
+  judge_failure(a, UINT_MAX, &strict);
+  judge_failure(a, t->f->wrongs, &t->result);
+  if (strict.end == BITS_END_FAILED && t->f->wrongs < UINT8_MAX) t->f->wrongs++;
+}
+
+static bool is_answer(unsigned status) {
+  return status == 200 || status == 206 || status == 412 || status == 416;
+}
+
+static http_flow on_head(void *context, const http_answer *a) {
+  fetch *t = context;
+  if (!is_answer(a->status)) {
+    judge_no(t, a);
+    return stop(t, FETCH_END);
+  }
+  if (is_beyond(t, a) && t->f->known == NULL)
+    return refuse(t, BG_E_INVALID_RANGE, a->status,
+                  "a range of it lies behind its end");
+  t->result = (bits_result){.end = BITS_END_FAILED};
+  switch (judge_answer(&t->asked, t->terms, t->f, a, &t->result)) {
+    case JUDGE_STORE:
+      if (t->asked.ranged) return bad_range(t, a->status);
+      return begins(t, fetch_store_begin(t, a));
+    case JUDGE_CONTINUE:
+      if (t->f->known == NULL) return first_range(t, a);
+      if (is_beyond(t, a))
+        return refuse(t, BG_E_INVALID_RANGE, 0,
+                      "a range of it lies behind its end");
+      return begins(t, fetch_store_go_on(t, a));
+    case JUDGE_HAVE_ALL:
+      t->result = (bits_result){.end = BITS_END_WHOLE, .proven = true};
+      return stop(t, FETCH_END);
+    case JUDGE_CHANGED: return changed(t);
+    case JUDGE_BARE: return bare(t, a->status);
+    case JUDGE_RESTART: return bad_range(t, a->status);
+    case JUDGE_FAIL: break;
+  }
+  return stop(t, FETCH_END);
+}
+
+static http_flow on_body(void *context, const void *data, size_t size) {
+  fetch *t = context;
+  int number = fetch_store(t, data, size);
+  if (number == 0) return HTTP_GO;
+  if (number != EBADMSG) return stop(t, FETCH_END);
+  /* A validator that lies, mirrors that disagree, a file that somebody wrote
+     to: from now on all of it. */
+  if (++t->f->bad_ranges >= BAD_RANGES)
+    bits_file_mark(t->f, BITS_FILE_NO_RANGE, 0);
+  return begin_again(t, "what comes differs from what is here already");
+}
+
+/* ------------------------------------------------------------------
+** The end of a request
+** ---------------------------------------------------------------- */
+
+static void whole(fetch *t, bool proven) {
+  t->result = (bits_result){.end = BITS_END_WHOLE, .proven = proven};
+  if (bits_file_length(t->f) == BITS_UNKNOWN && !fetch_store_end(t)) return;
+  if (proven || !t->terms->length_required) return;
+  refuse(t, BG_E_MISSING_FILE_SIZE, 0,
+         "the server did not say how long it is, and that is asked for");
+}
+
+/* A part came as it was announced. True: there is more to be asked for. */
+static bool part_came(fetch *t) {
+  uint64_t length = bits_file_length(t->f);
+  bool compared = t->at == t->have;
+  if (t->have >= length && compared) {
+    whole(t, true);
+    return false;
+  }
+  if (t->have > t->had) return true;
+  if (length == BITS_UNKNOWN && compared) {
+    whole(t, false); /* nothing is behind it */
+    return false;
+  }
+  t->result = (bits_result){.end = BITS_END_AGAIN,
+                            .code = BG_E_INSUFFICIENT_RANGE_SUPPORT,
+                            .context = BITS_CONTEXT_REMOTE};
+  snprintf(t->result.why, sizeof t->result.why,
+           "the server gives less of it than it has");
+  return false;
+}
+
+/* True: there is more to be asked for. */
+static bool judge_end(fetch *t, const http_answer *a) {
+  if (a->end == HTTP_WHOLE && a->status == 206 && t->begun) return part_came(t);
+  if (a->end == HTTP_WHOLE && a->status == 200 && t->begun) {
+    whole(t, a->proven);
+    return false;
+  }
+  /* It was wrong before anybody saw it. */
+  if (a->end == HTTP_WRONG && a->status == 206 && t->f->known != NULL &&
+      a->got == 0) {
+    bad_range(t, a->status);
+    return false;
+  }
+  judge_no(t, a);
+  return false;
+}
+
+static void on_done(void *context, const http_answer *a) {
+  fetch *t = context;
+  http_request *r = t->request;
+  bool more = t->then == FETCH_JUDGE && judge_end(t, a);
+  bool forgets = t->then == FETCH_FORGET;
+  t->request = NULL;
+  http_unref(r);
+  if (more && t->stopped)
+    t->result = (bits_result){.end = BITS_END_STOPPED};
+  else if (more && fetch_ask(t))
+    return;
+  if (forgets)
+    forget(t, forgotten);
+  else
+    end(t);
+}
+
+const http_calls fetch_http_calls = {
+    .head = on_head, .body = on_body, .done = on_done};
+
+/* ------------------------------------------------------------------
+** The beginning
+** ---------------------------------------------------------------- */
+
+static void fetch_stop(bits_try *base) {
+  fetch *t = (fetch *)base;
+  t->stopped = true;
+  if (t->request != NULL) http_cancel(t->request);
+}
+
+static void fetch_limit(bits_try *base, uint64_t down, uint64_t up) {
+  fetch *t = (fetch *)base;
+  t->down = down;
+  t->up = up;
+  if (t->request != NULL) http_limit(t->request, down, up);
+}
+
+static void begin_anew(void *context, error *e) {
+  fetch *t = context;
+  t->waits = false;
+  if (e != NULL) not_committed(t, e);
+  if (e != NULL || t->stopped || !fetch_ask(t)) end(t);
+}
+
+/* 0, and the part is open if there is something to go on with. */
+static int open_part(fetch *t, const char **what) {
+  const bits_file *f = t->f;
+  uint64_t trusted = bits_part_trusted(f);
+  *what = NULL;
+  if (trusted == 0 || t->terms->dynamic || !judge_can_resume(f->known) ||
+      (bits_file_marks(t->f) & BITS_FILE_NO_RANGE) != 0)
+    return 0;
+  int number = bits_part_open(&t->part, f, trusted, what);
+  if (number == 0 && t->part.fd >= 0 &&
+      (t->part.size == 0 || t->part.size > bits_file_length(f)))
+    bits_part_close(&t->part);
+  return number;
+}
+
+static void begin(void *context) {
+  fetch *t = context;
+  const char *what;
+  int number = open_part(t, &what);
+  t->waits = false;
+  if (number != 0) {
+    fetch_local(t, number, what);
+    end(t);
+    return;
+  }
+  if (t->part.fd >= 0) t->have = t->part.size;
+  atomic_store_explicit(&t->f->have, t->have, memory_order_relaxed);
+  if (t->f->known != NULL && t->part.fd < 0)
+    forget(t, begin_anew);
+  else if (t->stopped || !fetch_ask(t))
+    end(t);
+}
+
+bits_try *bits_fetch_start(const bits_try_ask *ask, error **e) {
+  fetch *t = mem_zero(sizeof *t);
+  if (t == NULL) {
+    *e = error_no_memory();
+    return NULL;
+  }
+  t->base = (bits_try){.stop = fetch_stop, .limit = fetch_limit};
+  t->f = ask->file;
+  t->terms = bits_terms_ref(ask->terms);
+  t->lane = ask->lane;
+  t->calls = ask->calls;
+  t->context = ask->context;
+  t->down = ask->down;
+  t->up = ask->up;
+  t->lone = ask->lone;
+  t->part = PART_CLOSED;
+  t->waits = true;
+  t->result.end = BITS_END_STOPPED; /* until something else is known */
+  if (http_lane_call(t->lane, begin, t)) return &t->base;
+  *e = error_no_memory();
+  bits_terms_unref(t->terms);
+  mem_free(t);
+  return NULL;
+}

@@ -1,0 +1,75 @@
+/*
+** What the files of a download share: fetch.c is the try from its beginning to
+** its end, fetch_ask.c what is asked for, fetch_store.c where what comes goes.
+*/
+#ifndef SAROS_BITS_FETCH_PARTS_H
+#define SAROS_BITS_FETCH_PARTS_H
+
+#include "bits/judge.h"
+#include "bits/part.h"
+#include "bits/parts.h"
+
+/* What is done when libcurl has let go of the request. */
+typedef enum fetch_then {
+  FETCH_JUDGE, /* as it ended */
+  FETCH_END,   /* the result is there */
+  FETCH_FORGET /* likewise, once nothing is known any more, for good */
+} fetch_then;
+
+typedef struct fetch {
+  bits_try base; /* first */
+  bits_file *f;
+  bits_terms *terms;
+  http_lane *lane;
+  const bits_try_calls *calls;
+  void *context;
+  uint64_t down, up;
+  bool lone;
+  bool begun, stopped, waits;
+  fetch_then then;
+  http_request *request;
+  judge_asked asked;
+  bits_part part;
+  bits_device *device; /* that it is on */
+  uint64_t have;       /* bytes of the part that count */
+  uint64_t at;  /* where the next that comes belongs: before `have` it is held
+                   against what is there */
+  uint64_t had; /* when this request began */
+  bool stored;  /* this try has added bytes */
+  /* What is on the disk for good. */
+  bool syncing;
+  uint64_t synced, sync_to, synced_at;
+  int sync_number;
+  bits_result result;
+} fetch;
+
+/* ------------------------------------------------------------------
+** fetch_ask.c
+** ---------------------------------------------------------------- */
+
+/* Sends a request for what is missing. False: the result says why not. */
+bool fetch_ask(fetch *t);
+/* It is made of ranges of the remote file. */
+bool fetch_has_ranges(const fetch *t);
+
+/* ------------------------------------------------------------------
+** fetch_store.c
+** ---------------------------------------------------------------- */
+
+/* The part is there, for what this answer begins or goes on with. False: the
+   result says why not. */
+bool fetch_store_begin(fetch *t, const http_answer *a);
+bool fetch_store_go_on(fetch *t, const http_answer *a);
+/* All is here, and only now its length is known. */
+bool fetch_store_end(fetch *t);
+/* Bytes, in their order. EBADMSG, with no result: what is there differs. */
+int fetch_store(fetch *t, const void *data, size_t size);
+/* The result: a local failure. */
+void fetch_local(fetch *t, int number, const char *what);
+
+/* fetch.c */
+extern const http_calls fetch_http_calls;
+/* What was begun to make bytes durable is over. */
+void fetch_synced(fetch *t);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+** Durable, then named: in this order a file that is there is whole, whatever
+** dies. Many files are synced together, then all named, then each directory
+** synced once.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bits/finish_parts.h"
+#include "bits/judge.h"
+
+/* From so many files on one sync of their file system costs less than one of
+   each (a journal's commit, and a flush of the disk). */
+#define TOGETHER 16u
+#define DISKS 8u
+
+/* ------------------------------------------------------------------
+** Durable
+** ---------------------------------------------------------------- */
+
+/* File systems that are to be synced as such. */
+typedef struct disks {
+  dev_t device[DISKS];
+  int fd[DISKS];
+  int number[DISKS]; /* what came of it */
+  unsigned count;
+} disks;
+
+/* Where a file lies; DISKS: nowhere that there is room for. */
+static unsigned disk_of(const disks *d, dev_t device) {
+  unsigned i = 0;
+  while (i < d->count && d->device[i] != device) i++;
+  return i < d->count ? i : DISKS;
+}
+
+/* True: the disk keeps the descriptor. */
+static bool put_disk(disks *d, dev_t device, int fd) {
+  if (d->count == DISKS || disk_of(d, device) != DISKS) return false;
+  d->device[d->count] = device;
+  d->fd[d->count++] = fd;
+  return true;
+}
+
+static void sync_disks(disks *d) {
+  for (unsigned i = 0; i < d->count; i++) {
+    d->number[i] = syncfs(d->fd[i]) == 0 ? 0 : errno;
+    close(d->fd[i]);
+  }
+}
+
+
+/* Nobody is told twice that something could not be written: none of what is
+   there can be trusted any more. */
+static void not_written(bits_file *f, int number, bits_result *r) {
+  bits_finish_local(f, number, "it could not be made durable", r);
+  atomic_store(&f->have, 0);
+  bits_file_know(f, NULL);
+}
+
+/* One that needs it, alone; of many only its disk is noted. */
+static void sync_one(bits_file *f, int fd, disks *together, bool *kept,
+                     bits_result *r) {
+  if (bits_finish_is_durable(f)) return;
+  if (together != NULL) {
+    *kept = put_disk(together, (dev_t)f->known->device, fd);
+    if (disk_of(together, (dev_t)f->known->device) != DISKS) return;
+  }
+  if (fdatasync(fd) != 0) not_written(f, errno, r);
+}
+
+static void prepare(bits_file *f, mode_t mode, bool syncs, disks *together,
+                    bits_result *r) {
+  bool kept = false;
+  int fd = bits_finish_open(f, r);
+  if (fd < 0) return;
+  if (fchmod(fd, mode) != 0)
+    bits_finish_local(f, errno, "its mode cannot be set", r);
+  else if (syncs)
+    sync_one(f, fd, together, &kept, r);
+  if (!kept) close(fd);
+}
+
+static void prepare_all(bits_file *const *files, const bits_terms *terms,
+                        size_t count, mode_t mode, bits_result *r) {
+  bool syncs = terms->durability != BITS_DURABLE_NONE;
+  bool many = terms->durability == BITS_DURABLE_GROUP && count >= TOGETHER;
+  disks d = {.count = 0};
+  for (size_t i = 0; i < count; i++) {
+    prepare(files[i], mode, syncs, many ? &d : NULL, &r[i]);
+  }
+  if (!many) return;
+  sync_disks(&d);
+  for (size_t i = 0; i < count; i++) {
+    if (r[i].end != BITS_END_WHOLE || bits_finish_is_durable(files[i]))
+      continue;
+    unsigned n = disk_of(&d, (dev_t)files[i]->known->device);
+    if (n != DISKS && d.number[n] != 0)
+      not_written(files[i], d.number[n], &r[i]);
+  }
+}
+
+/* ------------------------------------------------------------------
+** Named
+** ---------------------------------------------------------------- */
+
+/* As if the caller's process had made it. It can be read only by being set,
+   but for here. */
+static mode_t mode_of_files(void) {
+  char text[4096];
+  unsigned mask = 077;
+  int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  if (fd >= 0) close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  const char *line = strstr(text, "\nUmask:");
+  if (line == NULL || sscanf(line + 7, "%o", &mask) != 1) mask = 077;
+  return 0666 & ~(mode_t)mask;
+}
+
+/* Where there is no way to rename without taking a name that somebody has. */
+static int link_then_unlink(int directory, const char *part, const char *name) {
+  if (linkat(directory, part, directory, name, 0) != 0) return errno;
+  return unlinkat(directory, part, 0) == 0 ? 0 : errno;
+}
+
+static int rename_part(int directory, const char *part, const char *name,
+                       bool overwrite) {
+  if (overwrite)
+    return renameat(directory, part, directory, name) == 0 ? 0 : errno;
+  if (renameat2(directory, part, directory, name, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  return link_then_unlink(directory, part, name);
+}
+
+static void name_one(int directory, bits_file *f, const bits_terms *terms,
+                     bits_result *r) {
+  char *part = bits_part_name(f);
+  int number = ENOMEM;
+  if (part != NULL)
+    number = rename_part(directory, strrchr(part, '/') + 1,
+                         strrchr(f->path, '/') + 1, terms->overwrite);
+  mem_free(part);
+  if (number == 0 || (number == ENOENT && bits_finish_is_named(f))) return;
+  if (number == EEXIST) {
+    *r = (bits_result){.end = BITS_END_FAILED,
+                       .code = WIN32_(WIN32_ALREADY_EXISTS),
+                       .context = BITS_CONTEXT_LOCAL,
+                       .win32 = WIN32_ALREADY_EXISTS};
+    snprintf(r->why, sizeof r->why,
+             "there is a file of this name meanwhile, take it away or let the "
+             "job overwrite it: %.250s",
+             f->path);
+  } else {
+    bits_finish_local(f, number, "it cannot be given its name", r);
+  }
+}
+
+/* Files one after the other in the same directory. */
+static size_t in_one_directory(bits_file *const *files, size_t count) {
+  const char *first = files[0]->path;
+  size_t size = (size_t)(strrchr(first, '/') + 1 - first), n = 1;
+  while (n < count && strncmp(files[n]->path, first, size) == 0 &&
+         strchr(files[n]->path + size, '/') == NULL)
+    n++;
+  return n;
+}
+
+static int open_directory(const char *path) {
+  char *parent = path_parent(path);
+  if (parent == NULL) {
+    errno = ENOMEM;
+    return -1;
+  }
+  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int number = errno;
+  mem_free(parent);
+  errno = number;
+  return fd;
+}
+
+static void name_in_directory(bits_file *const *files, const bits_terms *terms,
+                              size_t count, bits_result *r) {
+  bool syncs = terms->durability != BITS_DURABLE_NONE;
+  int number = 0, fd = open_directory(files[0]->path);
+  if (fd < 0) number = errno;
+  for (size_t i = 0; i < count && number == 0; i++)
+    if (r[i].end == BITS_END_WHOLE) name_one(fd, files[i], terms, &r[i]);
+  /* Some file systems have no such thing for directories. */
+  if (number == 0 && syncs && fsync(fd) != 0 && errno != EINVAL) number = errno;
+  if (fd >= 0) close(fd);
+  for (size_t i = 0; i < count; i++) {
+    if (r[i].end != BITS_END_WHOLE) continue;
+    if (number != 0)
+      bits_finish_local(files[i], number, "its directory cannot be used",
+                        &r[i]);
+    else
+      bits_file_mark(files[i], BITS_FILE_APPEARED, 0);
+  }
+}
+
+void bits_finish_name(bits_file *const *files, const bits_terms *terms,
+                      size_t count, bits_result *r) {
+  prepare_all(files, terms, count, mode_of_files(), r);
+  for (size_t i = 0, n; i < count; i += n) {
+    n = in_one_directory(files + i, count - i);
+    name_in_directory(files + i, terms, n, r + i);
+  }
+}
