@@ -127,7 +127,8 @@ BITS_OWN_SOURCES := $(filter-out csrc/bits/status.c,$(sort $(wildcard \
 HTTP_SOURCES := $(sort $(wildcard csrc/http/*.c))
 BITS_OWN := $(call object,$(BITS_OWN_SOURCES))
 BITS_OBJECTS := $(BITS_OWN) $(call object,$(HTTP_SOURCES))
-BITS_LUA_SOURCES := $(sort $(wildcard csrc/lua/bits/*.c))
+BITS_LUA_SOURCES := $(sort $(wildcard csrc/lua/bits/*.c \
+  csrc/lua/value/*.c))
 BITS_LUA := $(call object,$(BITS_LUA_SOURCES))
 
 MODULE = $(BUILD)/saros/core.so

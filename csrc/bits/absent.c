@@ -12,7 +12,8 @@ void bits_absent(void) {
   abort();
 }
 
-#define ABSENT(name) __asm__(".weak " #name "\n.set " #name ", bits_absent")
+#define ABSENT(name) \
+  __asm__(".weak " #name "\n.hidden " #name "\n.set " #name ", bits_absent")
 
 ABSENT(bits_address_check);
 ABSENT(bits_address_check_path);

@@ -1,0 +1,137 @@
+/*
+** A job as Lua sees it.
+*/
+#include <string.h>
+
+#include "bits/parts.h"
+#include "lua/bits/box.h"
+#include "lua/value/give.h"
+#include "lua/value/take.h"
+
+static job_box *check(lua_State *L, int index) {
+  return luaL_checkudata(L, index, BITS_JOB);
+}
+
+job_box *job_new(lua_State *L) {
+  job_box *b = lua_newuserdatauv(L, sizeof *b, 0);
+  memset(b, 0, sizeof *b);
+  luaL_setmetatable(L, BITS_JOB);
+  return b;
+}
+
+bits_job *job_check(lua_State *L, int index) {
+  job_box *b = check(L, index);
+  if (b->held != NULL) saros_op_unref(b->held);
+  b->held = NULL;
+  if (b->j == NULL) luaL_error(L, "the job was closed");
+  if (bits_manager_is_inherited(b->j->m))
+    luaL_error(L,
+               "this job is the parent's, who forked; open the queue here once "
+               "more");
+  return b->j;
+}
+
+/* job:call(work, options) --> op */
+static int call_method(lua_State *L) {
+  bits_job *j = job_check(L, 1);
+  return call_push(L, &check(L, 1)->held, NULL, j);
+}
+
+/* job:add(file) --> true, or nil, code, message. Waits for nothing. */
+static int add_method(lua_State *L) {
+  bits_job *j = job_check(L, 1);
+  value *options = options_take(L, 2);
+  error *e = bits_job_add_file(j, options);
+  value_free(options);
+  if (e != NULL) return error_push(L, e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int id_method(lua_State *L) {
+  lua_pushstring(L, bits_job_id(job_check(L, 1)));
+  return 1;
+}
+
+static int state_method(lua_State *L) {
+  static const char *const names[] = {
+      "queued",          "connecting",  "transferring", "suspended", "error",
+      "transient_error", "transferred", "acknowledged", "cancelled"};
+  bits_state s = bits_job_state(job_check(L, 1));
+  lua_pushstring(L, names[s]);
+  return 1;
+}
+
+static int status_method(lua_State *L) {
+  value_give(L, bits_job_status(job_check(L, 1)));
+  return 1;
+}
+
+/* files([from [, most]]): from is 1 and more */
+static int files_method(lua_State *L) {
+  bits_job *j = job_check(L, 1);
+  lua_Integer from = luaL_optinteger(L, 2, 1);
+  lua_Integer most = luaL_optinteger(L, 3, INT32_MAX);
+  luaL_argcheck(L, from >= 1, 2, "files are counted from 1");
+  luaL_argcheck(L, most >= 0, 3, "a count expected");
+  value_give(L, bits_job_files(j, (size_t)from - 1, (size_t)most));
+  return 1;
+}
+
+/* error() --> { code, context, … }, or nil, code */
+static int error_method(lua_State *L) {
+  uint32_t code = SAROS_E_OUTOFMEMORY;
+  value *v = bits_job_error(job_check(L, 1), &code);
+  if (v != NULL) {
+    value_give(L, v);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushinteger(L, (lua_Integer)code);
+  return 2;
+}
+
+/* run() --> the operation, or nil: there has been none */
+static int run_method(lua_State *L) {
+  bits_job *j = job_check(L, 1);
+  saros_fd(L);
+  saros_op *op = bits_job_run(j);
+  if (op == NULL) return 0;
+  operation_push(L, &check(L, 1)->held, op);
+  return 1;
+}
+
+/* get_status() --> HRESULT, flags, win32, transport, retries */
+static int get_status_method(lua_State *L) {
+  uint32_t v[4] = {0, 0, 0, 0};
+  uint32_t hr =
+      bits_job_get_status(job_check(L, 1), &v[0], &v[1], &v[2], &v[3]);
+  lua_pushinteger(L, (lua_Integer)hr);
+  for (int i = 0; i < 4; i++) lua_pushinteger(L, (lua_Integer)v[i]);
+  return 5;
+}
+
+/* Nothing more is asked of it here; it goes on. */
+static int close_method(lua_State *L) {
+  job_box *b = check(L, 1);
+  bits_job *j = b->j;
+  b->j = NULL;
+  if (b->held != NULL) saros_op_unref(b->held);
+  b->held = NULL;
+  if (j != NULL) bits_job_unref(j);
+  return 0;
+}
+
+const luaL_Reg bits_job_methods[] = {{"call", call_method},
+                                     {"add", add_method},
+                                     {"id", id_method},
+                                     {"state", state_method},
+                                     {"status", status_method},
+                                     {"files", files_method},
+                                     {"error", error_method},
+                                     {"run", run_method},
+                                     {"close", close_method},
+                                     {"get_status", get_status_method},
+                                     {NULL, NULL}};
+
+const luaL_Reg bits_job_meta[] = {{"__gc", close_method}, {NULL, NULL}};

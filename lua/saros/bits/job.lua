@@ -1,0 +1,394 @@
+--- Jobs: what is transferred together, in the words of BITS.
+
+local code = require "saros.code"
+local calls = require "saros.bits.calls"
+local options = require "saros.bits.options"
+local print_out = require "saros.bits.print"
+
+local failure, result = calls.failure, calls.result
+
+---@class saros.bits.secret
+---@field env? string a variable of the environment, read whenever the queue is opened
+---@field file? string a file; one newline at its end is not part of it
+
+---@class saros.bits.header
+---@field name string
+---@field value string|saros.bits.secret
+---@field secret? boolean it goes to no other origin, and is never shown or stored: when this process has ended it is lost, unless it is in a file or in the environment
+
+---@class saros.bits.credentials
+---@field user? string|saros.bits.secret
+---@field password? string|saros.bits.secret
+---@field token? string|saros.bits.secret instead of both: a bearer's
+
+---@class saros.bits.s3
+---@field access_key? string
+---@field secret_key? string
+---@field session_token? string
+---@field region? string
+---@field env? boolean as Amazon's tools have them in the environment
+---@field file? string a file with both keys, a line each
+
+---@class saros.bits.properties
+---@field name? string to be shown; others may have the same
+---@field description? string
+---@field priority? "foreground"|"high"|"normal"|"low" a lower one starts nothing while a higher one has work
+---@field retry_delay? number seconds before what failed and may pass is tried again (600; 5 at least)
+---@field no_progress_timeout? number seconds without any progress after which such a failure is final (14 days); 0: at once
+---@field max_time? number seconds that it may take in all (90 days)
+---@field connect_timeout? number seconds (30)
+---@field stall_timeout? number seconds in which nothing comes or goes (60)
+---@field headers? table<string, string|saros.bits.secret>|saros.bits.header[] sent with each request
+---@field credentials? saros.bits.credentials for the server
+---@field proxy? string|false a URL; false: none. Without it as the environment says
+---@field proxy_credentials? saros.bits.credentials
+---@field s3? saros.bits.s3 requests are signed, and large uploads go in parts
+---@field method? string instead of GET or PUT
+---@field cacert? string a file with the certificates to trust
+---@field redirects? integer followed at most (10)
+---@field durability? "group"|"file"|"none" whether what is done survives a power cut: many files at a time, each before the next, or when the kernel likes
+---@field overwrite? boolean whoever has the name of a file already loses it
+---@field length_required? boolean refuse what may have been cut without anybody seeing it
+---@field dynamic? boolean never continue what was begun: the file is made anew each time
+---@field on_change? "restart"|"error" what a file that changes meanwhile means
+---@field max_size? integer|string of one file: 1000000, "100M"
+---@field part_size? integer|string of uploads in parts
+---@field connections_per_host? integer
+---@field limit_download? integer|string bytes a second: 1000000, "1M"; 0: none
+---@field limit_upload? integer|string
+---@field notify? fun(job: saros.bits.job, event: saros.bits.event)|table<string, fun(job: saros.bits.job, event: saros.bits.event)> called when it is transferred, or in error; or `{ transferred =, error =, file =, modified = }`. Not kept: it ends with this manager
+---@field notify_flags? integer|string[] of "transferred", "error", "modified", "file", "disable"
+---@field notify_command? string|string[] a program and its arguments, run when it is transferred or in error, also by a later process
+
+---@class saros.bits.file
+---@field url string
+---@field path string where it shall be, or what is sent
+---@field sha256? string 64 hex digits: what it must be
+---@field ranges? { offset: integer, length: integer }[] only these parts of it; without a length to its end
+
+---@class saros.bits.event
+---@field what "transferred"|"error"|"file"|"modified"|"state"
+---@field id string of the job
+---@field job? saros.bits.job nil when it is gone
+---@field file? integer
+
+---@class saros.bits.error: saros.error
+---@field context? integer BG_ERROR_CONTEXT: what it has to do with
+---@field context_name? string "local_file", "remote_file", "transport", "queue", …
+---@field file? integer the number of the file
+---@field win32? integer
+---@field transport? integer the HTTP status
+
+--- A job. Two are equal when they are the same. What is done with it is kept:
+--- closing it, or the queue, lets go of it and cancels nothing.
+---@class saros.bits.job
+---@field id string its GUID
+local job = {}
+
+local meta = { __index = job, __name = "saros.bits.job" }
+
+local function core_of(self)
+  local core = type(self) == "table" and rawget(self, "_core")
+  if core then return core end
+  if getmetatable(self) == meta then
+    error("the job was closed; get it from its queue once more", 3)
+  end
+  error("a job expected: job:method(), not job.method()", 3)
+end
+
+--- Adds a file. It waits for nothing: with the next call that does, or a moment
+--- later, it is in the queue on the disk.
+---@param file saros.bits.file
+---@return saros.bits.job self
+function job:add_file(file)
+  local core = core_of(self)
+  local given = options.take("job:add_file", file, options.file)
+  calls.checked(core:add(options.file_of("job:add_file", given)))
+  return self
+end
+
+--- Adds several, or none of them when one is wrong in itself.
+---@param files saros.bits.file[]
+---@return saros.bits.job self
+function job:add_files(files)
+  local core = core_of(self)
+  if type(files) ~= "table" then
+    error("job:add_files: a list of files expected, got " .. type(files), 2)
+  end
+  local list = {}
+  for i, file in ipairs(files) do
+    local what = ("job:add_files: [%d]"):format(i)
+    list[i] = options.file_of(what, options.take(what, file, options.file))
+  end
+  for _, file in ipairs(list) do calls.checked(core:add(file)) end
+  return self
+end
+
+--- Lets it go on: a new one, one that was suspended, or one in error once more.
+---@return saros.bits.job self
+function job:resume()
+  result(core_of(self):call "resume")
+  return self
+end
+
+--- Stops it. What was transferred stays, and resume goes on from there.
+---@return saros.bits.job self
+function job:suspend()
+  result(core_of(self):call "suspend")
+  return self
+end
+
+--- Ends a job: the files of a download have their names then. Before all of them
+--- are there those that are get theirs, and the others are given up. It leaves
+--- the queue.
+---@return integer code S_OK, BG_S_PARTIAL_COMPLETE or BG_S_UNABLE_TO_DELETE_FILES
+function job:complete()
+  return result(core_of(self):call "complete")
+end
+
+--- Gives it up: what was transferred is deleted, and it leaves the queue.
+---@return integer code S_OK or BG_S_UNABLE_TO_DELETE_FILES
+function job:cancel()
+  return result(core_of(self):call "cancel")
+end
+
+--- Changes properties; transfers that run take what they can of them at once.
+---@param properties saros.bits.properties
+---@return saros.bits.job self
+function job:set(properties)
+  local core = core_of(self)
+  local given = options.take("job:set", properties, options.properties)
+  local notify = given.notify
+  given.notify = nil
+  if next(given) then result(core:call("set", given)) end
+  if notify then self._manager:_notify(self.id, notify) end
+  return self
+end
+
+---@class saros.bits.new_url
+---@field number? integer of the file: one of it
+---@field url? string
+---@field from? string what the URLs of files begin with
+---@field to? string what they begin with from now on
+
+--- Another address for a file, or for all that begin alike, while the job is not
+--- at work: what was transferred is used, where it is provably the same.
+---@param where saros.bits.new_url
+---@return saros.bits.job self
+function job:set_url(where)
+  local core = core_of(self)
+  local given = options.take("job:set_url", where,
+    { number = "integer", url = "string", from = "string", to = "string" })
+  local one, all = given.number and given.url, given.from and given.to
+  if (one == nil) == (all == nil) then
+    error("job:set_url: { number =, url = } or { from =, to = } expected", 2)
+  end
+  if given.number then given.number = given.number - 1 end
+  result(core:call("set_url", given))
+  return self
+end
+
+--- Its files: a list of `{ number, url, path, state, bytes, total, … }`.
+---@param from? integer the first one of them (1)
+---@param most? integer how many
+---@return table[] files
+function job:files(from, most)
+  local list = core_of(self):files(from, most)
+  for _, file in ipairs(list) do file.number = file.number + 1 end
+  return print_out.files(list)
+end
+
+-- ------------------------------------------------------------------
+-- How it is
+-- ------------------------------------------------------------------
+
+-- What C says of a failure: it counts files from 0.
+local function details_of(core)
+  local details, number = core:error()
+  if details and details.file then details.file = details.file + 1 end
+  return details, number
+end
+
+-- What is known of a failure, at an error object.
+local function put_details(err, details)
+  for _, name in ipairs { "context", "context_name", "file", "win32",
+    "transport", "url", "path" } do
+    if err[name] == nil then err[name] = details[name] end
+  end
+  return err
+end
+
+--- Its error, while it is in error or waits to try again.
+---@return saros.bits.error? err nil when there is none
+---@return saros.error? why BG_E_ERROR_INFORMATION_UNAVAILABLE then
+function job:error()
+  local details, number = details_of(core_of(self))
+  if details then
+    return put_details(failure(details.code, details.message), details)
+  end
+  return nil, failure(number, "the job has no error")
+end
+
+---@class saros.bits.job.status
+---@field id string
+---@field name? string
+---@field type "download"|"upload"
+---@field priority string
+---@field state "queued"|"connecting"|"transferring"|"suspended"|"error"|"transient_error"|"transferred"|"acknowledged"|"cancelled"
+---@field job_state string the same
+---@field bytes integer that are here, or were sent
+---@field total? integer of all files; nil while that is not known
+---@field files integer
+---@field files_done integer
+---@field error? table
+
+--- Everything there is to know about it now, without what is secret. Never
+--- blocks.
+---@return saros.bits.job.status
+function job:status()
+  local s = core_of(self):status()
+  s.job_state = s.state
+  local e = s.error
+  if e and e.file then e.file = e.file + 1 end
+  return print_out.status(s)
+end
+
+--- IBackgroundCopyJob1::GetStatus.
+---@return integer flags QM_STATUS_JOB_INCOMPLETE, _COMPLETE, _ERROR
+---@return integer win32 with the error flag: the Win32 error, or 0
+---@return integer transport likewise: the HTTP status
+---@return integer retries likewise: how often it was tried again
+function job:get_status()
+  local hr, flags, win32, transport, retries = core_of(self):get_status()
+  if hr ~= 0 then
+    error(failure(hr, "the job is not in the queue any more"), 0)
+  end
+  return flags, win32, transport, retries
+end
+
+--- The operation of its present run, to be waited for with others; nil before it
+--- was resumed. It ends when the job is transferred, in error or cancelled; to
+--- cancel it cancels the job.
+---@return saros.operation? run
+function job:run() return core_of(self):run() end
+
+local ended = {
+  transferred = function() return true end,
+  acknowledged = function() return true end,
+  cancelled = function()
+    local err = failure(code.E_CANCELLED, "the job was cancelled")
+    err.cancelled = true
+    return nil, err
+  end,
+  error = function(self) return nil, (self:error()) end,
+}
+
+--- Waits until it is transferred, in error or cancelled. One that is suspended
+--- fails at once with BG_E_INVALID_STATE.
+---@param seconds? number at most so long; `0` only looks
+---@return table? result `{ files, bytes }`
+---@return saros.bits.error? err
+function job:wait(seconds)
+  local core = core_of(self)
+  local state = core:state()
+  if state == "suspended" then
+    return nil, failure(code.BG_E_INVALID_STATE,
+      "the job is suspended, and would be waited for for ever; resume it")
+  end
+  local run = core:run()
+  if not run then
+    if ended[state] then return ended[state](self) end
+    return nil, failure(code.BG_E_INVALID_STATE, "the job is not run by this "
+      .. "process, so that nobody can wait for it here")
+  end
+  local value, err = run:wait(seconds)
+  if value ~= nil then return value end
+  local details = not err.timeout and details_of(core)
+  if details and details.code == err.code then put_details(err, details) end
+  return nil, err
+end
+
+--- Its answer in the words of QMgr, as `get_status` has them first.
+---@return integer flags
+---@return integer percent
+function job:query()
+  local core = core_of(self)
+  local run = core:run()
+  if run then return run:query() end
+  local hr, flags = core:get_status()
+  return hr == 0 and flags or hr, flags == code.QM_STATUS_JOB_COMPLETE
+    and 100 or 0
+end
+
+--- Whether it is transferred, in error, or out of the queue.
+---@return boolean
+function job:done()
+  local run = core_of(self):run()
+  if run then return run:done() end
+  return ended[core_of(self):state()] ~= nil
+end
+
+--- For a `for` loop: `job:status()` now, then at each move, and last when the
+--- run has ended.
+---@return fun(): saros.bits.job.status?
+function job:progress()
+  local run = core_of(self):run()
+  if not run then
+    local once = self:status()
+    return function()
+      local s = once
+      once = nil
+      return s
+    end
+  end
+  local next_move, state, _, closing = run:progress()
+  return function()
+    if next_move(state) then return self:status() end
+  end, nil, nil, closing
+end
+
+--- Calls f(result, err, job) when the present run has ended, as a task of its
+--- own, once.
+---@param f fun(result: any, err: saros.error?, job: saros.bits.job)
+---@return saros.operation handle that task: `handle:close()` forgets it
+function job:on_done(f)
+  if type(f) ~= "function" then
+    error("job:on_done: function expected, got " .. type(f), 2)
+  end
+  local run = core_of(self):run()
+  if not run then
+    error("job:on_done: the job has no run; resume it first", 2)
+  end
+  return run:on_done(function(value, err) return f(value, err, self) end)
+end
+
+--- Lets go of it; it goes on. Also `__close`.
+function job:close()
+  local core = rawget(self, "_core")
+  if core then core:close() end
+  self._core = nil
+end
+
+meta.__close = job.close
+
+function meta.__eq(a, b)
+  return getmetatable(a) == meta and getmetatable(b) == meta
+    and a.id == b.id and a._manager == b._manager
+end
+
+function meta.__tostring(self)
+  local core = rawget(self, "_core")
+  if not core then return "saros.bits.job: closed" end
+  local there, s = pcall(core.status, core)
+  if not there then return "saros.bits.job: " .. self.id end -- the parent's
+  return "saros.bits.job: " .. print_out.job_line(s)
+end
+
+--- Made by its manager alone.
+---@private
+function job._new(manager, core)
+  return setmetatable({ id = core:id(), _core = core, _manager = manager },
+    meta)
+end
+
+return job

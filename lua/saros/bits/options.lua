@@ -1,0 +1,196 @@
+---@private
+-- What a script may say of a queue, a job and a file, and how it is passed on:
+-- C knows each thing in one form only.
+
+local arguments = require "saros.arguments"
+local core = require "saros.bits.core"
+
+local options = {}
+
+-- By what they are, as arguments.check takes them.
+options.manager = {
+  path = "string", observe = "boolean",
+}
+options.settings = {
+  limit_download = "integer|string", limit_upload = "integer|string",
+  limits = "list", connections = "integer", connections_per_host = "integer",
+  active = "boolean",
+}
+for name, kind in pairs(options.settings) do options.manager[name] = kind end
+
+options.properties = {
+  name = "string", description = "string",
+  priority = { "foreground", "high", "normal", "low" },
+  retry_delay = "number", no_progress_timeout = "number", max_time = "number",
+  connect_timeout = "number", stall_timeout = "number",
+  headers = "table", credentials = "table",
+  proxy = "string|boolean", proxy_credentials = "table", s3 = "table",
+  method = "string", cacert = "string", redirects = "integer",
+  durability = { "file", "group", "none" }, overwrite = "boolean",
+  length_required = "boolean", dynamic = "boolean",
+  on_change = { "restart", "error" }, max_size = "integer|string",
+  part_size = "integer|string", connections_per_host = "integer",
+  limit_download = "integer|string", limit_upload = "integer|string",
+  notify = "function|table", notify_flags = "integer|table",
+  notify_command = "list",
+}
+options.creation = { type = { "download", "upload" } }
+for name, kind in pairs(options.properties) do options.creation[name] = kind end
+
+options.file = {
+  url = "string", path = "string", sha256 = "string", ranges = "table",
+}
+
+-- ------------------------------------------------------------------
+-- One thing at a time
+-- ------------------------------------------------------------------
+
+local powers = { [""] = 0, K = 10, M = 20, G = 30, T = 40 }
+
+-- "1.5M" --> 1572864
+local function bytes_of(text)
+  local number, unit = text:match "^(%d+%.?%d*)%s*([KMGT]?)i?B?$"
+  local n = number and tonumber(number) * (1 << powers[unit])
+  return n and math.tointeger(math.floor(n))
+end
+
+-- NAME or { env = } or { file = } or { text = }: the value, or where it is.
+local function secret_of(what, given)
+  if type(given) == "string" then return given end
+  if type(given) == "table" then
+    local place, where = next(given)
+    if next(given, place) == nil and type(where) == "string" then
+      if place == "text" then return where end
+      if place == "env" then return nil, "env:" .. where end
+      if place == "file" then return nil, "file:" .. where end
+    end
+  end
+  return nil, nil,
+    what .. ": a text, { env = name } or { file = path } expected"
+end
+
+-- { Accept = "x", { name =, value =, secret = } } --> a list of the latter
+local function headers_of(given)
+  local list, wrong = {}, nil
+  local function add(name, value, secret)
+    local text, reference, complaint =
+      secret_of(("headers['%s']"):format(name), value)
+    wrong = wrong or complaint
+    list[#list + 1] = { name = name, value = text, reference = reference,
+      secret = secret or reference ~= nil or nil }
+  end
+  local names = {}
+  for name, value in pairs(given) do
+    if math.type(name) == "integer" then
+      if type(value) ~= "table" or type(value.name) ~= "string" then
+        return nil, "headers: { name =, value = } expected"
+      end
+    elseif type(name) == "string" then
+      names[#names + 1] = name
+    else
+      return nil, "headers: names expected"
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do add(name, given[name]) end
+  for _, h in ipairs(given) do add(h.name, h.value, h.secret) end
+  return list, wrong
+end
+
+local function keyed(what, given, names)
+  local copy, wrong = {}, nil
+  for name, value in pairs(given) do
+    if not names[name] then
+      return nil, ("%s has no '%s'"):format(what, tostring(name))
+    end
+    local text, reference, complaint =
+      secret_of(("%s.%s"):format(what, name), value)
+    wrong = wrong or complaint
+    copy[name] = text
+    if reference then
+      if copy.reference and copy.reference ~= reference then
+        return nil, what .. ": one { env = } or { file = } expected"
+      end
+      copy.reference = reference
+    end
+  end
+  return copy, wrong
+end
+
+local flags = { transferred = 1, error = 2, disable = 4, modified = 8,
+  file = 16 }
+
+local function flags_of(given)
+  local sum = 0
+  for _, name in ipairs(given) do
+    if not flags[name] then
+      return nil, ("notify_flags: '%s' is none of transferred, error, "
+        .. "modified, file, disable"):format(tostring(name))
+    end
+    sum = sum | flags[name]
+  end
+  return sum
+end
+
+options.flags = flags
+
+local ways = {
+  headers = headers_of,
+  credentials = function(given)
+    return keyed("credentials", given, { user = true, password = true,
+      token = true })
+  end,
+  proxy_credentials = function(given)
+    return keyed("proxy_credentials", given, { user = true, password = true })
+  end,
+  s3 = function(given)
+    return keyed("s3", given, { access_key = true, secret_key = true,
+      session_token = true, region = true, file = true })
+  end,
+  proxy = function(given)
+    if given == true then return nil, "proxy: a URL, or false for none" end
+    return given or ""
+  end,
+  notify_flags = function(given)
+    if type(given) == "table" then return flags_of(given) end
+    return given
+  end,
+}
+for _, name in ipairs { "max_size", "part_size", "limit_download",
+  "limit_upload" } do
+  ways[name] = function(given)
+    if type(given) ~= "string" then return given end
+    local n = bytes_of(given)
+    if n then return n end
+    return nil, ("%s: bytes expected, as 1000000 or \"1M\", got %q")
+      :format(name, given)
+  end
+end
+
+--- Checks what a function that is called `what` was given, and returns it as C
+--- takes it. Raises in the script's line.
+function options.take(what, given, kinds, level)
+  level = (level or 1) + 3
+  local copy = arguments.check(what, given, kinds, level)
+  for name, way in pairs(ways) do
+    if copy[name] ~= nil then
+      local value, wrong = way(copy[name])
+      if wrong then error(("%s: option %s"):format(what, wrong), level - 1) end
+      copy[name] = value
+    end
+  end
+  return copy
+end
+
+--- A file as C takes it; paths may be relative.
+function options.file_of(what, file, level)
+  for _, name in ipairs { "url", "path" } do
+    if not file[name] then
+      error(("%s: option '%s' is missing"):format(what, name), (level or 1) + 2)
+    end
+  end
+  file.path = core.absolute(file.path)
+  return file
+end
+
+return options

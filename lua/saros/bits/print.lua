@@ -1,0 +1,105 @@
+---@private
+-- What queues, jobs and files look like at the prompt, and to print(). URLs come
+-- from C as they may be shown; what else somebody else has named is made safe
+-- for a terminal here.
+
+local floor = require "saros.core"
+local shown = require "saros.text"
+
+local safe, size, some = shown.safe, shown.size, shown.some
+
+local print_out = {}
+
+local MOST = 20 -- lines of one kind
+
+local function shows(name, to_text)
+  return { __name = "saros.bits." .. name, __tostring = to_text }
+end
+
+local function lines_of(list, nothing, of_item)
+  if #list == 0 then return nothing end
+  local lines = {}
+  for i = 1, math.min(#list, MOST) do lines[i] = of_item(list[i]) end
+  if #list > MOST then
+    lines[#lines + 1] = ("… and %d more"):format(#list - MOST)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- "41%", or how much it is of nobody knows what.
+local function part(done, total)
+  if not total or total < done then return size(done) end
+  if total == 0 then return "0 B" end
+  return ("%d%% of %s"):format(done * 100 // total, size(total))
+end
+
+--- "transferring 41% of 3.0 MiB, 12 of 100 files"
+function print_out.progress(s)
+  local text = (s.state:gsub("_", " "))
+  if s.files == 0 then return text .. ", no files" end
+  return ("%s %s, %d of %s"):format(text, part(s.bytes, s.total),
+    s.files_done, some(s.files, "file"))
+end
+
+--- "1a2b3c4d "name": transferring …"
+function print_out.job_line(s)
+  local name = s.name and s.name ~= "" and (' "%s"'):format(safe(s.name)) or ""
+  return ("%s%s: %s"):format(s.id:sub(1, 8), name, print_out.progress(s))
+end
+
+local of_status = shows("job.status", function(s)
+  local lines = { print_out.job_line(s) }
+  local e = s.error
+  if e then lines[2] = "  " .. safe(e.message or e.name or "?") end
+  return table.concat(lines, "\n")
+end)
+
+function print_out.status(s) return setmetatable(s, of_status) end
+
+local function file_line(f)
+  return ("%3d  %-12s %12s  %s"):format(f.number, f.state,
+    part(f.bytes, f.total), safe(f.path))
+end
+
+local of_file = shows("file", file_line)
+
+local of_files = shows("files", function(list)
+  return lines_of(list, "no files", file_line)
+end)
+
+function print_out.files(list)
+  for _, file in ipairs(list) do setmetatable(file, of_file) end
+  return setmetatable(list, of_files)
+end
+
+local of_jobs = shows("jobs", function(list)
+  return lines_of(list, "no jobs", function(job)
+    return (tostring(job):gsub("^saros%.bits%.job: ", ""))
+  end)
+end)
+
+function print_out.jobs(list) return setmetatable(list, of_jobs) end
+
+local of_manager = shows("manager.status", function(s)
+  local lines = { ("%s: %s"):format(safe(s.path), some(s.jobs, "job")) }
+  local function line(format, ...) lines[#lines + 1] = format:format(...) end
+  if s.owned_by then line("  it is owned by %s", safe(s.owned_by)) end
+  if s.broken then line("  it cannot be written: %s", safe(s.broken)) end
+  if (s.active or 0) > 0 or (s.waiting or 0) > 0 then
+    line("  %s under way, %d waiting", some(s.active or 0, "transfer"),
+      s.waiting or 0)
+  end
+  for name, way in pairs { down = "download", up = "upload" } do
+    local limit = s[name]
+    if limit and limit > 0 then line("  %s at most %s/s", way, size(limit)) end
+  end
+  return table.concat(lines, "\n")
+end)
+
+function print_out.manager(s) return setmetatable(s, of_manager) end
+
+floor.dress("bits.job", shows("result", function(r)
+  return ("%s, %s"):format(some(r.files, "file"), size(r.bytes))
+end))
+
+return print_out
