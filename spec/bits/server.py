@@ -2,11 +2,12 @@
 by how often it was asked for before: nothing here happens by chance that does
 not happen again.
 
-    python3 spec/bits/server.py [--tls DIR]
+    python3 spec/bits/server.py [--hosts] [--tls DIR]
 
 Prints its ports in one line, serves until its input ends. Two of them are http
 (the second: another origin); with --tls four more are https: 127.0.0.1 with a
-certificate of DIR/ca.pem, another name's, one that is over, one of nobody.
+certificate of DIR/ca.pem, another name's, one that is over, one of nobody. With
+--hosts the first port is at all of 127.0.0.0/8: as many hosts as one likes.
 
     /f/NAME?size=N&plan=drop:1000,503:2,ok     the first request for this URL
         (its query, too) gets the first way, and so on; the last is for all
@@ -444,8 +445,16 @@ def carry(sock, port, server, context):
         sock.close()
 
 
-def listen(server, number, context=None):
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+SO_BINDTODEVICE = 25
+
+
+def listen(server, number, context=None, hosts=False):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hosts:
+        listener.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+    listener.bind(("0.0.0.0" if hosts else "127.0.0.1", 0))
+    listener.listen(512)
 
     def accept():
         while True:
@@ -466,7 +475,8 @@ def main():
     if "--tls" in sys.argv:
         contexts = certificates.make(sys.argv[sys.argv.index("--tls") + 1])
     server = Server(state)
-    state.ports = [listen(server, 0), listen(server, 1)]
+    state.ports = [listen(server, 0, hosts="--hosts" in sys.argv),
+                   listen(server, 1)]
     state.ports += [listen(server, 2 + i, c) for i, c in enumerate(contexts)]
     print(*state.ports, flush=True)
     sys.stdin.read()

@@ -41,14 +41,15 @@ static char faults_folder[64], faults_ca[80]; /* "": without TLS */
 
 /* False: there is no python3 (or no openssl, with tls). */
 static inline bool faults_start(bool tls) {
-  const char *argv[] = {"python3", "spec/bits/server.py", NULL, NULL, NULL};
+  const char *argv[] = {"python3", "spec/bits/server.py", "--hosts", NULL, NULL,
+                        NULL};
   faults_folder[0] = faults_ca[0] = '\0';
   if (tls) {
     strcpy(faults_folder, "/tmp/saros-bits-tls-XXXXXX");
     if (mkdtemp(faults_folder) == NULL) return false;
     snprintf(faults_ca, sizeof faults_ca, "%s/ca.pem", faults_folder);
-    argv[2] = "--tls";
-    argv[3] = faults_folder;
+    argv[3] = "--tls";
+    argv[4] = faults_folder;
   }
   return server_start(&s, argv);
 }
@@ -69,6 +70,14 @@ static inline const char *at_port(faults_port which, const char *path) {
   snprintf(url, sizeof url, "%s://127.0.0.1:%d/%s",
            which < FAULTS_TLS ? "http" : "https",
            which == FAULTS_PLAIN ? s.port : s.more[which - 1], path);
+  return url;
+}
+
+/* The same server as one of many hosts, 1 to 60000. */
+static inline const char *at_host(unsigned host, const char *path) {
+  static _Thread_local char url[4096];
+  snprintf(url, sizeof url, "http://127.0.%u.%u:%d/%s", host / 250,
+           host % 250 + 1, s.port, path);
   return url;
 }
 

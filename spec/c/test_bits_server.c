@@ -128,6 +128,15 @@ TEST(certificates_are_right_and_wrong) {
   }
 }
 
+TEST(it_is_as_many_hosts_as_one_likes) {
+  for (unsigned host = 0; host < 600; host += 249) {
+    told t;
+    http_request *r = go(at_host(host, "f/h?size=9"), &plain, &t);
+    CHECK(is_content(t.body.data, t.body.size, "h", 9, 0));
+    told_free(&t, r);
+  }
+}
+
 TEST(what_is_put_is_stored_or_said_to_be) {
   static const char *const ways[] = {"ok", "store:half", "store:other"};
   static const long sizes[] = {1000, 500, 1000};
@@ -164,6 +173,7 @@ int main(int argc, char **argv) {
   GATE_RUN(a_stall_lasts_until_it_is_released);
   GATE_RUN(chance_is_always_the_same);
   GATE_RUN(certificates_are_right_and_wrong);
+  GATE_RUN(it_is_as_many_hosts_as_one_likes);
   GATE_RUN(what_is_put_is_stored_or_said_to_be);
   http_drop(kept);
   http_settle();
