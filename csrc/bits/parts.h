@@ -86,6 +86,7 @@ struct bits_job {
   saros_op *run;     /* the present one, or the last; or NULL */
   char *group;       /* GUID of its QMgr group, or NULL; constant */
   bits_turn turn;    /* the mover's */
+  uint32_t seen;     /* load.c's: in which reading of the queue */
 };
 
 /* ------------------------------------------------------------------
@@ -110,13 +111,14 @@ struct bits_manager {
                           job's last try */
   /* Under the lock. */
   bool owner, observes, closing, closed;
+  bool loads;     /* it is being taken over: nobody changes it yet */
   char *owned_by; /* who the owner is, for a person; NULL: we are */
   bits_job *first, *last;
   bits_job **by_guid;
   size_t buckets, job_count;
   int64_t next_id;
-  bits_job *dirty_jobs;
-  bits_file *dirty_files;
+  bits_job *dirty_jobs, **dirty_jobs_end; /* each has a reference */
+  bits_file *dirty_files, **dirty_files_end;
   uint64_t changes; /* counted: the last one that was told */
   value *settings;  /* limits of the queue, as kept */
   bool settings_dirty;
@@ -181,8 +183,8 @@ void bits_keeper_look(bits_manager *m, uint64_t at);
    that is why. Any kind of job. */
 void bits_keeper_finish(bits_manager *m, bits_file *f);
 /* Calls `work` where it may take long, without the lock; then, unless it is
-   NULL, `then` on the lane. Any thread, with the lock or without. False: no
-   memory. What was asked is done before a manager is closed. */
+   NULL, `then` on the lane. Any thread, without the lock. False: no memory, or
+   it is closed. What was asked is done before a manager is closed. */
 bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
                       void (*then)(void *context), void *context);
 /* With the lock: what is left at a server and shall be taken away there (JSON;

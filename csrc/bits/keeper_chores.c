@@ -1,0 +1,39 @@
+/*
+** What has its time: how far running files have come is told now and then, so
+** that those who observe see it; the clock is kept while nothing else is;
+** uploads that were given up are taken away from servers; command lines are
+** seen to.
+*/
+#include "bits/keeper.h"
+
+#define BUSY_MS 1000u
+#define IDLE_MS 60000u
+#define LOOKED_AT 1024u /* files of a job, for those that run */
+
+/* Running files are just before the next one that waits, nearly always. */
+static bool tell_progress(bits_job *j) {
+  unsigned found = 0;
+  uint32_t i = j->next_file < j->file_count ? j->next_file + 1 : j->file_count;
+  for (unsigned looked = 0; i-- > 0 && looked < LOOKED_AT; looked++) {
+    if (found == j->running) break;
+    if (j->files[i]->state != BITS_FILE_RUNS) continue;
+    bits_file_touch(j->files[i]);
+    found++;
+  }
+  return j->running > 0;
+}
+
+void bits_keeper_chores(bits_manager *m) {
+  bits_keeper *k = m->keeper;
+  bool busy = k->notices != NULL;
+  for (bits_job *j = m->first; j != NULL; j = j->next)
+    busy |= j->running > 0 && tell_progress(j);
+  busy |= bits_devices_tidy(m);
+  if (k->notices != NULL) bits_notify_look(m);
+  bits_orphans_ask(m);
+  if (m->job_count > 0 && !busy && k->commit_at == KEEPER_NEVER)
+    k->commit_at = http_clock(); /* the clock alone */
+  k->chores_at = http_clock() + (busy ? BUSY_MS : IDLE_MS);
+  uint64_t next = bits_orphans_next(m);
+  if (k->chores_at > next) k->chores_at = next;
+}

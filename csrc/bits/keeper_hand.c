@@ -1,0 +1,60 @@
+/*
+** The keeper's hand: a second thread, for what may take long and shall not hold
+** up commits. What tries ask for comes first, because they wait for it.
+*/
+#include <sys/prctl.h>
+
+#include "bits/keeper.h"
+
+bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
+                      void (*then)(void *context), void *context) {
+  keeper_errand *d = mem_alloc(sizeof *d);
+  if (d == NULL || bits_manager_is_inherited(m)) {
+    mem_free(d);
+    return false;
+  }
+  *d = (keeper_errand){NULL, work, then, context};
+  pthread_mutex_lock(&m->lock);
+  bits_keeper *k = m->keeper;
+  bool runs = k->hand_runs;
+  if (runs) {
+    *k->errands_end = d;
+    k->errands_end = &d->next;
+    bits_keeper_stir(m);
+  }
+  pthread_mutex_unlock(&m->lock);
+  if (!runs) mem_free(d);
+  return runs;
+}
+
+/* With the lock, let go meanwhile. False: there is none. */
+static bool run_errand(bits_manager *m) {
+  bits_keeper *k = m->keeper;
+  keeper_errand *d = k->errands;
+  if (d == NULL) return false;
+  k->errands = d->next;
+  if (k->errands == NULL) k->errands_end = &k->errands;
+  pthread_mutex_unlock(&m->lock);
+  d->work(d->context);
+  if (d->then != NULL) bits_keeper_post(m, d->then, d->context);
+  mem_free(d);
+  pthread_mutex_lock(&m->lock);
+  return true;
+}
+
+/* What is FETCHED when it stops is finished when the queue is opened again. */
+void *bits_keeper_hand(void *context) {
+  bits_manager *m = context;
+  bits_keeper *k = m->keeper;
+  prctl(PR_SET_NAME, "saros-hand");
+  pthread_mutex_lock(&m->lock);
+  for (;;) {
+    if (run_errand(m)) continue;
+    if (k->hand_stops) break;
+    if (bits_keeper_finish_some(m)) continue;
+    pthread_cond_wait(&k->hand_work, &m->lock);
+  }
+  k->hand_runs = false;
+  pthread_mutex_unlock(&m->lock);
+  return NULL;
+}
