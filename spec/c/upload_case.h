@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "bits/judge.h"
+#include "bits/parts.h"
 #include "bits/s3.h"
 #include "bits/transfer.h"
 #include "bits_server_case.h"
@@ -30,6 +31,8 @@ typedef struct tried {
   unsigned begins, ends;
 } tried;
 
+static bits_manager upload_manager = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static bits_job upload_job = {.m = &upload_manager};
 static char upload_folder[64];
 static http_lane *upload_lane;
 
@@ -73,6 +76,7 @@ static inline void upload_case(tried *t, const char *name, size_t size,
   t->file.url = mem_text(url);
   t->file.path = mem_text(t->path);
   t->file.size = BITS_UNKNOWN;
+  t->file.job = &upload_job;
   t->ask = (bits_try_ask){.file = &t->file,
                           .terms = bits_terms_new(),
                           .lane = upload_lane,
