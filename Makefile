@@ -303,7 +303,7 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
 
 # And about transfers. What a try tells its manager it tells some of the tests.
-$(BUILD)/spec/test_bits_fetch% $(BUILD)/spec/test_bits_fin%: private WRAP = \
+$(BUILD)/spec/test_bits_fet% $(BUILD)/spec/test_bits_fin%: private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,bits_file_know bits_file_mark \
     bits_file_size bits_file_commit bits_device_enter bits_device_leave)
 $(BUILD)/obj/spec/c/test_bits_%.o: private STATIC =
