@@ -230,6 +230,7 @@ static error *open_sound(bits_queue *q, char **why) {
   if (e == NULL && *why == NULL) e = remember_file(q);
   if (e == NULL && *why == NULL) {
     sqlite3_db_config(q->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    queue_owner_note_id(q);
     return NULL;
   }
   queue_disconnect(q);
@@ -334,7 +335,7 @@ static error *open_queue(bits_queue *q, const char *path, bool *owner,
   if (e == NULL) e = forget_inherited(q);
   if (e == NULL) e = examine(q);
   if (e != NULL) return e;
-  q->known = queue_owner_known(q);
+  queue_owner_known(q);
   if (*owner) e = try_to_own(q, told);
   if (e == NULL && !q->owner) e = wait_to_read(q, *owner);
   *owner = q->owner;
@@ -400,7 +401,7 @@ error *bits_queue_take_over(bits_queue *q, bool *owner) {
   if (e == NULL) e = may_write(q);
   if (e == NULL) e = queue_owner_take(q, &taken);
   if (e == NULL && taken) {
-    q->known = true;
+    queue_owner_known(q);
     q->owner = true;
     queue_disconnect(q);
     e = open_owned(q, &told);

@@ -85,8 +85,8 @@ static error *trouble_of_disk(const bits_queue *q, int r, int number,
                       "cannot %s: %s is on a file system that is mounted "
                       "read-only",
                       doing, q->path);
-  uint32_t code = number != 0 ? code_of_errno(number) : 0;
-  if (code == 0)
+  uint32_t code = number != 0 ? code_of_errno(number) : SAROS_E_FAIL;
+  if ((r & 0xFF) == SQLITE_IOERR)
     code =
         WIN32_(r == SQLITE_IOERR_READ ? WIN32_READ_FAULT : WIN32_WRITE_FAULT);
   return queue_fail(code, "cannot %s: %s: %s (%s)", doing, q->path,
@@ -268,6 +268,7 @@ static error *foreign(const bits_queue *q) {
 
 error *queue_look(bits_queue *q, sqlite3 *db, queue_find *what) {
   int64_t application = 0, version = 0, count = 0;
+  q->id = 0;
   bool same = false, utf8 = false;
   int r = queue_ask(db, "PRAGMA application_id", &application);
   if (r == SQLITE_OK) r = queue_ask(db, "PRAGMA user_version", &version);
@@ -279,6 +280,10 @@ error *queue_look(bits_queue *q, sqlite3 *db, queue_find *what) {
                       q->path, (long long)version, QUEUE_VERSION);
   if (r == SQLITE_OK) r = look_at_schema(db, &same, &count);
   if (r == SQLITE_OK) r = is_utf8(db, &utf8);
+  if (r == SQLITE_OK) {
+    int had = queue_read_id(db, &q->id);
+    if (same) r = had;
+  }
   if (queue_is_damage(r) || (r & 0xFF) == SQLITE_ERROR) {
     *what = QUEUE_BROKEN; /* ERROR: a schema that SQLite cannot parse */
     return application != QUEUE_APPLICATION && !q->known ? foreign(q) : NULL;
@@ -290,7 +295,7 @@ error *queue_look(bits_queue *q, sqlite3 *db, queue_find *what) {
   }
   if (application != QUEUE_APPLICATION && !q->known) return foreign(q);
   *what = application == QUEUE_APPLICATION && version == QUEUE_VERSION &&
-                  same && utf8
+                  same && utf8 && q->id != 0
               ? QUEUE_OURS
               : QUEUE_CHANGED;
   return NULL;
@@ -301,7 +306,20 @@ error *queue_look(bits_queue *q, sqlite3 *db, queue_find *what) {
 ** Making, preparing
 ** ---------------------------------------------------------------- */
 
-static int make_tables(sqlite3 *db) {
+/* What tells this queue's pages from those of another: a WAL that somebody has
+   put beside it fits as if it were its own. */
+static int put_id(sqlite3 *db, uint64_t *id) {
+  char text[32], sql[200];
+  do sqlite3_randomness(sizeof *id, id);
+  while (*id == 0);
+  sqlite3_snprintf(sizeof text, text, "%016llx", (unsigned long long)*id);
+  sqlite3_snprintf(sizeof sql, sql,
+                   "INSERT INTO settings VALUES('', '%s', %lld)", text,
+                   (long long)queue_sum_setting(0, "", text));
+  return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+static int make_tables(sqlite3 *db, uint64_t *id) {
   char numbers[200];
   sqlite3_snprintf(sizeof numbers, numbers,
                    "BEGIN; PRAGMA application_id = %d; "
@@ -313,10 +331,11 @@ static int make_tables(sqlite3 *db) {
   if (r == SQLITE_OK) r = sqlite3_exec(db, numbers, NULL, NULL, NULL);
   for (size_t i = 0; r == SQLITE_OK && i < TABLES; i++)
     r = sqlite3_exec(db, schema[i], NULL, NULL, NULL);
+  if (r == SQLITE_OK) r = put_id(db, id);
   return r == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : r;
 }
 
-error *queue_make(bits_queue *q, const char *path, sqlite3 **db) {
+error *queue_make(bits_queue *q, const char *path, uint64_t *id, sqlite3 **db) {
   *db = NULL;
   /* SQLite gives what it makes beside it the same mode. */
   int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -325,7 +344,7 @@ error *queue_make(bits_queue *q, const char *path, sqlite3 **db) {
   fchmod(fd, 0600);
   close(fd);
   int r = queue_connect(q, path, SQLITE_OPEN_READWRITE, db);
-  if (r == SQLITE_OK) r = make_tables(*db);
+  if (r == SQLITE_OK) r = make_tables(*db, id);
   if (r == SQLITE_OK) return NULL;
   error *e = queue_trouble(q, *db, r, "make the queue");
   sqlite3_close_v2(*db);

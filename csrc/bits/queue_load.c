@@ -4,6 +4,7 @@
 ** put it is passed over, and where nothing can be read at all the search goes
 ** on behind it.
 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "bits/bits.h"
@@ -77,7 +78,7 @@ static bool is_guid(const char *text) {
   return true;
 }
 
-static bool is_job(sqlite3_stmt *s, queue_job *row) {
+static bool is_job(sqlite3_stmt *s, uint64_t id, queue_job *row) {
   int64_t state, type, priority, torn, sum;
   bool is = is_number(s, 0, 1, HIGHEST, &row->id) &&
             is_text(s, 1, false, &row->guid) && is_guid(row->guid) &&
@@ -92,10 +93,11 @@ static bool is_job(sqlite3_stmt *s, queue_job *row) {
   row->type = (int)type;
   row->priority = (int)priority;
   row->torn = torn != 0;
-  return sum == queue_sum_job(row);
+  return sum == queue_sum_job(id, row);
 }
 
-static bool is_file(sqlite3_stmt *s, int64_t job, queue_file *row) {
+static bool is_file(sqlite3_stmt *s, uint64_t id, int64_t job,
+                    queue_file *row) {
   int64_t number, state, marks, sum;
   bool is =
       is_number(s, 0, 0, UINT32_MAX, &number) &&
@@ -111,15 +113,15 @@ static bool is_file(sqlite3_stmt *s, int64_t job, queue_file *row) {
   row->number = (uint32_t)number;
   row->state = (int)state;
   row->marks = (unsigned)marks;
-  return sum == queue_sum_file(row);
+  return sum == queue_sum_file(id, row);
 }
 
-static bool is_orphan(sqlite3_stmt *s, queue_orphan *row) {
+static bool is_orphan(sqlite3_stmt *s, uint64_t id, queue_orphan *row) {
   int64_t sum;
   return is_number(s, 0, 1, HIGHEST, &row->id) &&
          is_text(s, 1, false, &row->what) &&
          is_number(s, 2, INT64_MIN, INT64_MAX, &sum) &&
-         sum == queue_sum_orphan(row);
+         sum == queue_sum_orphan(id, row);
 }
 
 
@@ -139,7 +141,7 @@ static void pause_turn(const queue_reading *r, bool pause) {
 static int take_job(reader *at, sqlite3_stmt *s, bool *good) {
   queue_reading *r = at->r;
   queue_job row = {0};
-  *good = is_job(s, &row);
+  *good = is_job(s, r->id, &row);
   if (!*good) return SQLITE_OK;
   if (r->calls != NULL && r->calls->job != NULL) {
     pause_turn(r, true);
@@ -153,7 +155,7 @@ static int take_job(reader *at, sqlite3_stmt *s, bool *good) {
 static int take_file(reader *at, int64_t job, sqlite3_stmt *s, bool *good) {
   queue_reading *r = at->r;
   queue_file row = {0};
-  *good = is_file(s, job, &row);
+  *good = is_file(s, r->id, job, &row);
   if (!*good || r->calls == NULL || r->calls->file == NULL) return SQLITE_OK;
   pause_turn(r, true);
   at->e = r->calls->file(r->context, &row);
@@ -164,7 +166,7 @@ static int take_file(reader *at, int64_t job, sqlite3_stmt *s, bool *good) {
 static int take_orphan(reader *at, sqlite3_stmt *s, bool *good) {
   queue_reading *r = at->r;
   queue_orphan row = {0};
-  *good = is_orphan(s, &row);
+  *good = is_orphan(s, r->id, &row);
   if (!*good || r->calls == NULL || r->calls->orphan == NULL) return SQLITE_OK;
   pause_turn(r, true);
   at->e = r->calls->orphan(r->context, &row);
@@ -228,7 +230,8 @@ static bool step_over(reader *at, int table, int64_t job, int64_t *low,
 
 /* Behind which something else may still be readable. */
 static bool is_gap(int r) {
-  return queue_is_damage(r) || (r & 0xFF) == SQLITE_IOERR || r == SQLITE_TOOBIG;
+  return queue_is_damage(r) || (r & 0xFF) == SQLITE_IOERR ||
+         r == SQLITE_TOOBIG || (r & 0xFF) == SQLITE_ERROR; /* no such table */
 }
 
 static int read_range(reader *at, int table, int64_t job, int64_t low,
@@ -259,15 +262,19 @@ static int read_settings(reader *at) {
   queue_reading *r = at->r;
   sqlite3_stmt *s = NULL;
   int result = sqlite3_prepare_v2(
-      r->db, "SELECT name, json, sum FROM settings ORDER BY name", -1, &s,
-      NULL);
-  if (result != SQLITE_OK) return result;
+      r->db,
+      "SELECT name, json, sum FROM settings WHERE name <> '' ORDER BY name", -1,
+      &s, NULL);
+  if (result != SQLITE_OK) {
+    r->gaps++;
+    return r->around && is_gap(result) ? SQLITE_OK : result;
+  }
   while (at->e == NULL && (result = sqlite3_step(s)) == SQLITE_ROW) {
     const char *name, *json;
     int64_t sum;
     bool good = is_text(s, 0, false, &name) && is_text(s, 1, false, &json) &&
                 is_number(s, 2, INT64_MIN, INT64_MAX, &sum) &&
-                sum == queue_sum_setting(name, json);
+                sum == queue_sum_setting(r->id, name, json);
     good ? r->good++ : r->bad++;
     if (good && r->setting != NULL) at->e = r->setting(r->context, name, json);
   }
@@ -278,6 +285,25 @@ static int read_settings(reader *at) {
     return SQLITE_OK;
   }
   return result == SQLITE_DONE ? SQLITE_OK : result;
+}
+
+/* It is a setting without a name. */
+int queue_read_id(sqlite3 *db, uint64_t *id) {
+  sqlite3_stmt *s = NULL;
+  *id = 0;
+  int r = sqlite3_prepare_v2(
+      db, "SELECT name, json, sum FROM settings WHERE name = ''", -1, &s, NULL);
+  if (r != SQLITE_OK) return r;
+  const char *name, *text;
+  int64_t sum;
+  r = sqlite3_step(s);
+  if (r == SQLITE_ROW && is_text(s, 0, false, &name) &&
+      is_text(s, 1, false, &text) &&
+      is_number(s, 2, INT64_MIN, INT64_MAX, &sum) &&
+      sum == queue_sum_setting(0, name, text))
+    *id = strtoull(text, NULL, 16);
+  sqlite3_finalize(s);
+  return r == SQLITE_ROW || r == SQLITE_DONE ? SQLITE_OK : r;
 }
 
 int queue_read(queue_reading *r, error **e) {
@@ -302,6 +328,7 @@ error *bits_queue_load(bits_queue *q, const queue_calls *calls, void *context) {
   if (e != NULL) return e;
   queue_reading r = {.q = q,
                      .db = q->db,
+                     .id = q->id,
                      .calls = calls,
                      .context = context,
                      .unlocked = true};
@@ -337,13 +364,13 @@ static int check_pages(sqlite3 *db, char **said) {
 
 static int check_rows(bits_queue *q, char **said, error **e) {
   int64_t all = 0, same = 0;
-  queue_reading r = {.q = q, .db = q->db};
+  queue_reading r = {.q = q, .db = q->db, .id = q->id};
   int result = queue_read(&r, e);
   if (result == SQLITE_OK)
     result = queue_ask(q->db,
                        "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) "
                        "FROM files) + (SELECT count(*) FROM orphans) + (SELECT "
-                       "count(*) FROM settings)",
+                       "count(*) FROM settings WHERE name <> '')",
                        &all);
   /* Not by the index, which may be what is damaged. */
   if (result == SQLITE_OK)

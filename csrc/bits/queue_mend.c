@@ -93,9 +93,10 @@ static error *finish_new(bits_queue *q, sqlite3 *db, const char *path) {
 
 error *queue_mend_make(bits_queue *q) {
   sqlite3 *db = NULL;
+  uint64_t id;
   char *path = queue_beside(q, ".new");
   error *e = path == NULL ? queue_no_memory() : remove_new(q);
-  if (e == NULL) e = queue_make(q, path, &db);
+  if (e == NULL) e = queue_make(q, path, &id, &db);
   if (e == NULL) e = finish_new(q, db, path);
   STEP(10);
   int number = e == NULL ? rename_beside(q, ".new", "") : 0;
@@ -153,23 +154,25 @@ static error *carry_setting(void *context, const char *name, const char *json) {
 
 /* Twice: the first time to see whether something is missing, which everything
    that is left must say. */
-static error *carry_rows(bits_queue *q, sqlite3 *old, carrying *c) {
+static error *carry_rows(bits_queue *q, sqlite3 *old, uint64_t id,
+                         carrying *c) {
   static const queue_calls calls = {carry_job, carry_file, carry_orphan};
   int64_t all = 0;
   error *e = NULL;
   queue_reading r = {
-      .q = q, .db = old, .around = true, .budget = SEEKS_THAT_FAIL};
+      .q = q, .db = old, .id = id, .around = true, .budget = SEEKS_THAT_FAIL};
   int result = queue_read(&r, &e);
   if (result == SQLITE_OK)
     result = queue_ask(old,
                        "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) "
                        "FROM files) + (SELECT count(*) FROM orphans) + (SELECT "
-                       "count(*) FROM settings)",
+                       "count(*) FROM settings WHERE name <> '')",
                        &all);
   c->torn = result != SQLITE_OK || r.gaps > 0 || r.bad > 0 || all != r.good;
   if (e != NULL) return e;
   r = (queue_reading){.q = q,
                       .db = old,
+                      .id = id,
                       .calls = &calls,
                       .setting = carry_setting,
                       .context = c,
@@ -192,8 +195,11 @@ static error *tear_all(void *context, const queue_job *row) {
 static error *tear(carrying *c) {
   static const queue_calls calls = {.job = tear_all};
   error *e = NULL;
-  queue_reading r = {
-      .q = &c->to, .db = c->to.db, .calls = &calls, .context = c};
+  queue_reading r = {.q = &c->to,
+                     .db = c->to.db,
+                     .id = c->to.id,
+                     .calls = &calls,
+                     .context = c};
   int result = queue_read(&r, &e);
   if (e == NULL && result != SQLITE_OK)
     e = queue_trouble(&c->to, c->to.db, result, "mend the queue");
@@ -212,7 +218,11 @@ static error *carry_over(bits_queue *q, carrying *c) {
   e = bits_queue_begin(&c->to, true);
   if (e == NULL && readable) {
     bool before;
-    e = carry_rows(q, old, c);
+    /* Rows of another queue are none of ours, though a WAL has brought them;
+       but all of it may have been put there. */
+    e = carry_rows(q, old, q->known_id != 0 ? q->known_id : q->id, c);
+    if (e == NULL && c->jobs == 0 && q->id != 0 && q->id != q->known_id)
+      e = carry_rows(q, old, q->id, c);
     before = c->torn;
     if (e == NULL && before) e = tear(c);
   }
@@ -230,7 +240,7 @@ static error *make_mended(bits_queue *q, carrying *c) {
                        .owner = true,
                        .lock = -1};
   pthread_mutex_init(&c->to.turn, NULL);
-  if (e == NULL) e = queue_make(q, path, &c->to.db);
+  if (e == NULL) e = queue_make(q, path, &c->to.id, &c->to.db);
   if (e == NULL) {
     e = queue_prepare(&c->to);
     if (e == NULL) e = carry_over(q, c);

@@ -29,6 +29,7 @@ typedef struct named {
   bool any;   /* and names somebody */
   char boot[40], name[32], since[32];
   unsigned long long pids, pid, started;
+  unsigned long long queue; /* what it calls itself, or 0 */
 } named;
 
 
@@ -122,11 +123,13 @@ static void read_named(int fd, named *n) {
   memset(n, 0, sizeof *n);
   text[size > 0 ? size : 0] = '\0';
   n->known = strncmp(text, MAGIC, strlen(MAGIC)) == 0;
-  n->any = n->known && sscanf(text + strlen(MAGIC),
-                              "boot %39s\npids %llu\npid %llu\nstarted %llu\n"
-                              "name %31s\nsince %31s\n",
-                              n->boot, &n->pids, &n->pid, &n->started, n->name,
-                              n->since) == 6;
+  if (n->known) sscanf(text + strlen(MAGIC), "queue %16llx", &n->queue);
+  n->any =
+      n->known &&
+      sscanf(text + strlen(MAGIC),
+             "queue %*16s\nboot %39s\npids %llu\npid %llu\nstarted %llu\n"
+             "name %31s\nsince %31s\n",
+             n->boot, &n->pids, &n->pid, &n->started, n->name, n->since) == 6;
 }
 
 static int write_text(int fd, const char *text) {
@@ -143,9 +146,10 @@ static int write_named(int fd, const named *n) {
   char text[SIZE + 1];
   snprintf(text, sizeof text,
            MAGIC
-           "boot %s\npids %llu\npid %llu\nstarted %llu\nname %s\nsince %s\n",
-           n->boot[0] != '\0' ? n->boot : "?", n->pids, n->pid, n->started,
-           n->name[0] != '\0' ? n->name : "?", n->since);
+           "queue %016llx\nboot %s\npids %llu\npid %llu\nstarted %llu\nname "
+           "%s\nsince %s\n",
+           n->queue, n->boot[0] != '\0' ? n->boot : "?", n->pids, n->pid,
+           n->started, n->name[0] != '\0' ? n->name : "?", n->since);
   return write_text(fd, text);
 }
 
@@ -210,6 +214,7 @@ static error *locked(bits_queue *q, int fd, bool *taken) {
   if (is_alive(&before, &us) && !is_us(&before, &us) && fstat(fd, &st) == 0 &&
       has_open(before.pid, &st))
     return NULL;
+  us.queue = before.queue;
   int number = write_named(fd, &us);
   /* A full disk is no reason not to work on what is in the queue. */
   if (number != 0 && number != ENOSPC && number != EDQUOT)
@@ -252,19 +257,32 @@ error *queue_owner_take(bits_queue *q, bool *taken) {
 
 void queue_owner_release(bits_queue *q) {
   if (q->lock < 0) return;
-  write_text(q->lock, MAGIC); /* nobody */
+  char text[64]; /* nobody */
+  snprintf(text, sizeof text, MAGIC "queue %016llx\n",
+           (unsigned long long)q->known_id);
+  write_text(q->lock, text);
   close(q->lock);
   q->lock = -1;
   q->owner = false;
 }
 
-bool queue_owner_known(const bits_queue *q) {
+void queue_owner_known(bits_queue *q) {
   named n = {0};
   int fd = open_file(q, O_RDONLY);
-  if (fd < 0) return false;
+  if (fd < 0) return;
   read_named(fd, &n);
   close(fd);
-  return n.known;
+  q->known = n.known;
+  q->known_id = n.queue;
+}
+
+/* As with the rest of it: on a full disk it stays as it is. */
+void queue_owner_note_id(bits_queue *q) {
+  named us;
+  if (q->known_id == q->id) return;
+  read_named(q->lock, &us);
+  us.queue = q->known_id = q->id;
+  if (us.any) write_named(q->lock, &us);
 }
 
 void queue_owner_tell(bits_queue *q, buffer *b) {

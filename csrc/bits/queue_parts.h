@@ -22,7 +22,7 @@
 #define QUEUE_APPLICATION 0x53524251 /* "SRBQ" */
 #define QUEUE_VERSION 1
 /* The longest text in a row. A longer one is not ours. */
-#define QUEUE_LONGEST (16 << 20)
+#define QUEUE_LONGEST (4 << 20)
 
 /* Every statement that is used again and again. */
 enum queue_statement {
@@ -43,15 +43,17 @@ enum queue_statement {
 };
 
 struct bits_queue {
-  bits_queue *next; /* of all in this process */
-  unsigned process; /* queue_process, when it was opened */
-  char *path;       /* no symbolic link is in it */
-  char *parent;     /* its directory */
-  bool known;       /* it has been owned before: it is a queue */
-  bool owner;       /* and `lock` is held */
-  int lock;         /* the descriptor, or -1 */
-  char who[256];    /* what the file beside it says of us */
-  dev_t device;     /* of the database */
+  bits_queue *next;  /* of all in this process */
+  unsigned process;  /* queue_process, when it was opened */
+  char *path;        /* no symbolic link is in it */
+  char *parent;      /* its directory */
+  bool known;        /* it has been owned before: it is a queue */
+  uint64_t known_id; /* what it was called then */
+  uint64_t id;       /* what it calls itself: sums are over that, too */
+  bool owner;        /* and `lock` is held */
+  int lock;          /* the descriptor, or -1 */
+  char who[256];     /* what the file beside it says of us */
+  dev_t device;      /* of the database */
   ino_t inode;
   /* Who speaks to SQLite. A fork takes it, so that none is torn apart. */
   pthread_mutex_t turn;
@@ -97,7 +99,7 @@ int queue_ask(sqlite3 *db, const char *sql, int64_t *answer);
    could not be seen. */
 error *queue_look(bits_queue *q, sqlite3 *db, queue_find *what);
 /* Makes a queue where there is no file. */
-error *queue_make(bits_queue *q, const char *path, sqlite3 **db);
+error *queue_make(bits_queue *q, const char *path, uint64_t *id, sqlite3 **db);
 error *queue_prepare(bits_queue *q);
 void queue_disconnect(bits_queue *q);
 /* Carries out a prepared statement without rows. */
@@ -112,23 +114,28 @@ error *queue_no_memory(void);
 /* *taken: nobody who lives has it, and now we do. */
 error *queue_owner_take(bits_queue *q, bool *taken);
 void queue_owner_release(bits_queue *q);
-/* Whether the file beside it says that it has been owned before. */
-bool queue_owner_known(const bits_queue *q);
+/* Whether the file beside it says that it has been owned before: q->known. */
+void queue_owner_known(bits_queue *q);
+/* It names the queue, too. */
+void queue_owner_note_id(bits_queue *q);
 void queue_owner_tell(bits_queue *q, buffer *b);
 
 /* queue_load.c ------------------------------------------------------------ */
 
 /* What a row should have in its last column. */
-int64_t queue_sum_job(const queue_job *row);
-int64_t queue_sum_file(const queue_file *row);
-int64_t queue_sum_orphan(const queue_orphan *row);
-int64_t queue_sum_setting(const char *name, const char *json);
+int64_t queue_sum_job(uint64_t id, const queue_job *row);
+int64_t queue_sum_file(uint64_t id, const queue_file *row);
+int64_t queue_sum_orphan(uint64_t id, const queue_orphan *row);
+int64_t queue_sum_setting(uint64_t id, const char *name, const char *json);
+/* What the queue calls itself; 0: it does not. */
+int queue_read_id(sqlite3 *db, uint64_t *id);
 
 /* Rows that are right, in their order; others are counted. With `around`, what
    cannot be read at all is gone round. */
 typedef struct queue_reading {
   bits_queue *q;
   sqlite3 *db;
+  uint64_t id;
   const queue_calls *calls; /* a call that is NULL: only counted */
   error *(*setting)(void *context, const char *name, const char *json);
   void *context;

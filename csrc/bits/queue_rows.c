@@ -5,6 +5,7 @@
 ** does not have: a bit that a disk has lost must not make another file's name,
 ** or bytes that were never written.
 */
+#include <limits.h>
 #include <string.h>
 
 #include "bits/queue_parts.h"
@@ -33,8 +34,8 @@ static uint64_t mix_text(uint64_t sum, const char *text) {
   return mix(sum, rest);
 }
 
-int64_t queue_sum_job(const queue_job *row) {
-  uint64_t sum = mix(1, (uint64_t)row->id);
+int64_t queue_sum_job(uint64_t id, const queue_job *row) {
+  uint64_t sum = mix(id + 1, (uint64_t)row->id);
   sum = mix_text(sum, row->guid);
   sum = mix(sum, (uint64_t)row->state);
   sum = mix(sum, (uint64_t)row->type);
@@ -43,8 +44,8 @@ int64_t queue_sum_job(const queue_job *row) {
   return (int64_t)mix_text(sum, row->properties);
 }
 
-int64_t queue_sum_file(const queue_file *row) {
-  uint64_t sum = mix(2, (uint64_t)row->job);
+int64_t queue_sum_file(uint64_t id, const queue_file *row) {
+  uint64_t sum = mix(id + 2, (uint64_t)row->job);
   sum = mix(sum, row->number);
   sum = mix_text(sum, row->url);
   sum = mix_text(sum, row->path);
@@ -56,12 +57,12 @@ int64_t queue_sum_file(const queue_file *row) {
   return (int64_t)mix_text(sum, row->extra);
 }
 
-int64_t queue_sum_orphan(const queue_orphan *row) {
-  return (int64_t)mix_text(mix(3, (uint64_t)row->id), row->what);
+int64_t queue_sum_orphan(uint64_t id, const queue_orphan *row) {
+  return (int64_t)mix_text(mix(id + 3, (uint64_t)row->id), row->what);
 }
 
-int64_t queue_sum_setting(const char *name, const char *json) {
-  return (int64_t)mix_text(mix_text(4, name), json);
+int64_t queue_sum_setting(uint64_t id, const char *name, const char *json) {
+  return (int64_t)mix_text(mix_text(id + 4, name), json);
 }
 
 
@@ -147,8 +148,13 @@ void bits_queue_undo(bits_queue *q) {
 ** Rows
 ** ---------------------------------------------------------------- */
 
+/* One that is too long to be read again is not put at all. */
 static void bind(sqlite3_stmt *s, int at, const char *text) {
-  sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+  size_t size = text != NULL ? strlen(text) : 0;
+  if (size <= QUEUE_LONGEST)
+    sqlite3_bind_text(s, at, text, (int)size, SQLITE_STATIC);
+  else
+    sqlite3_bind_zeroblob(s, at, INT_MAX); /* SQLITE_TOOBIG */
 }
 
 error *bits_queue_put_job(bits_queue *q, const queue_job *row) {
@@ -162,7 +168,7 @@ error *bits_queue_put_job(bits_queue *q, const queue_job *row) {
   sqlite3_bind_int(s, 5, row->priority);
   sqlite3_bind_int(s, 6, row->torn);
   bind(s, 7, row->properties);
-  sqlite3_bind_int64(s, 8, queue_sum_job(row));
+  sqlite3_bind_int64(s, 8, queue_sum_job(q->id, row));
   return leave(q, QUEUE_PUT_JOB);
 }
 
@@ -192,7 +198,7 @@ error *bits_queue_put_file(bits_queue *q, const queue_file *row) {
   sqlite3_bind_int64(s, 8, row->size);
   bind(s, 9, row->known);
   bind(s, 10, row->extra);
-  sqlite3_bind_int64(s, 11, queue_sum_file(row));
+  sqlite3_bind_int64(s, 11, queue_sum_file(q->id, row));
   return leave(q, QUEUE_PUT_FILE);
 }
 
@@ -224,7 +230,7 @@ error *bits_queue_put_orphan(bits_queue *q, queue_orphan *row) {
   }
   sqlite3_bind_int64(s, 1, with.id);
   bind(s, 2, with.what);
-  sqlite3_bind_int64(s, 3, queue_sum_orphan(&with));
+  sqlite3_bind_int64(s, 3, queue_sum_orphan(q->id, &with));
   e = leave(q, QUEUE_PUT_ORPHAN);
   if (e == NULL) row->id = with.id;
   return e;
@@ -245,7 +251,7 @@ error *bits_queue_put_setting(bits_queue *q, const char *name,
   if (e != NULL) return e;
   bind(s, 1, name);
   bind(s, 2, json);
-  sqlite3_bind_int64(s, 3, queue_sum_setting(name, json));
+  sqlite3_bind_int64(s, 3, queue_sum_setting(q->id, name, json));
   return leave(q, QUEUE_PUT_SETTING);
 }
 
@@ -260,7 +266,7 @@ error *bits_queue_get_setting(bits_queue *q, const char *name, buffer *json) {
     const char *text = (const char *)sqlite3_column_text(s, 0);
     if (text == NULL)
       e = queue_no_memory();
-    else if (sqlite3_column_int64(s, 1) == queue_sum_setting(name, text))
+    else if (sqlite3_column_int64(s, 1) == queue_sum_setting(q->id, name, text))
       buffer_text(json, text);
     else
       log_write(LOG_WARNING, "bits", "the setting %s of the queue is damaged",
