@@ -417,7 +417,7 @@ static void meet(bits_mover *v, bits_job *j, uint64_t now) {
     turn_leave(j);
     t->level = (uint8_t)j->priority;
   }
-  if (t->transient && now < j->retry_at) try_now(v, j, now);
+  if (t->transient && now < t->due) try_now(v, j, now);
   t->transient = false;
   if (t->list == NULL || t->list == &v->parked)
     turn_append(&v->ring[t->level], j);
