@@ -103,7 +103,10 @@ static void on_head(upload_call *c, const http_answer *a) {
     look(s);
     return;
   }
-  arrived(s, s->tagged, s->tagged);
+  /* Who says that it is not there may not show what he takes; or has lost it,
+     though he had seen all of it. */
+  bool gone = a->status == 404 || a->status == 410;
+  arrived(s, s->tagged && !gone, s->tagged && !gone);
 }
 
 static void look(sending *s) {

@@ -101,12 +101,21 @@ TEST(half_of_it_is_found_whatever_the_tag_says) {
   upload_done(&t);
 }
 
-/* It is nowhere to be seen, but the tag was right: who knows where it is. */
+/* Nobody may look at it, but the tag was right. */
 TEST(what_cannot_be_seen_has_its_tag) {
   tried t;
-  begin(&t, "dropbox", 5000, "head=404");
+  begin(&t, "dropbox", 5000, "head=403");
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
   CHECK(t.r.proven && t.r.verified);
+  upload_done(&t);
+}
+
+/* It is nowhere to be seen: who knows where it is. */
+TEST(what_is_not_there_is_not_proven) {
+  tried t;
+  begin(&t, "hidden", 5000, "head=404");
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK(!t.r.proven && !t.r.verified);
   upload_done(&t);
 }
 
@@ -306,6 +315,7 @@ int main(int argc, char **argv) {
   RUN(who_does_not_show_it_leaves_it_unproven);
   RUN(half_of_it_is_found_whatever_the_tag_says);
   RUN(what_cannot_be_seen_has_its_tag);
+  RUN(what_is_not_there_is_not_proven);
   RUN(it_begins_again_and_is_whole);
   RUN(an_early_answer_stops_it);
   RUN(who_knows_no_100_continue_is_asked_without);
