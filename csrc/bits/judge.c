@@ -326,7 +326,7 @@ judge_verdict judge_answer(const judge_asked *asked, const bits_terms *terms,
                            bits_result *r) {
   buffer url = BUFFER_EMPTY;
   http_answer shown = *a;
-  if (a->url == NULL && f->url != NULL) {
+  if ((a->url == NULL || a->url[0] == '\0') && f->url != NULL) {
     bits_address_show(&url, f->url);
     shown.url = url.failed ? NULL : url.data;
   }

@@ -40,7 +40,7 @@ def entity_tag(way, name, size):
     text = f"{name}-{size}-{n}"
     return {"strong": f'"{text}"', "weak": f'W/"{text}"', "unquoted": text,
             "garbage": f'"{text}', "long": f'"{text}{"x" * 5000}"',
-            "none": None}[way.etag]
+            "fixed": '"fixed"', "none": None}[way.etag]
 
 
 def last_modified(way):
@@ -114,13 +114,15 @@ class Answer:
 
 def of_file(way, r, name, size):
     data = content(name, size, way.version if way.other is None else way.other)
-    if way.flip is not None and way.flip < size:
-        data = bytearray(data)
-        data[way.flip] ^= 1
     fields = []
     if way.encoding == "gzip":
         data = gzip.compress(bytes(data), mtime=0)
         fields.append(("Content-Encoding", "gzip"))
+    for header, right in way.digest:
+        fields.append(digest_field(header, right, data))
+    if way.flip is not None and way.flip < size:
+        data = bytearray(data)
+        data[way.flip] ^= 1
     return of_bytes(way, r, data, fields, entity_tag(way, name, size))
 
 
@@ -130,8 +132,6 @@ def of_bytes(way, r, data, fields, etag):
         fields.append(("ETag", etag))
     if changed:
         fields.append(("Last-Modified", changed))
-    for header, right in way.digest:
-        fields.append(digest_field(header, right, data))
     text = r.get("range")
     part = asked_range(text, total) if text and r.method == "GET" else None
     condition = r.get("if-range")

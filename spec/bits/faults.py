@@ -144,7 +144,7 @@ def flip(w, at):
 
 @word
 def etag(w, kind):
-    """strong, weak, none, unquoted, garbage, long"""
+    """strong, weak, none, fixed (whatever it is), unquoted, garbage, long"""
     w.etag = kind
 
 

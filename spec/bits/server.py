@@ -17,18 +17,20 @@ certificate of DIR/ca.pem, another name's, one that is over, one of nobody. With
     /to/3/f/…  /to/away/f/…    a redirect, each time (words: redirect)
     /u/NAME?…                  what was stored there, with the MD5 as its ETag
 
-    /!log[?of=PREFIX]          what was asked: a JSON list of { n, port,
-        connection, method, path, headers, words, got }
-    /!count[?of=PREFIX]        how many requests (of URLs that begin like that)
+    /!log[?of=TEXT&method=GET] what was asked, if that is in its URL: a JSON
+        list of { n, port, connection, method, path, headers, words, got }
+    /!count[?…]                how many that are
+    /!range[?…]                what the last of them asked for: "4904-", "none"
     /!connections              how many connections there have been
     /!stalled?count=N          waits until N requests are stalled (30 s)
     /!release                  lets all go that are stalled now
     /!reset                    forgets what was asked, counted and stored
-    /!sha256/NAME?size=N&version=V    of what ought to come
+    /!sha256/NAME?size=N&version=V[&gzip]    of what ought to come
     /!body/NAME?…              that itself
     /!stored/NAME              "size sha256" of what was stored, or 404
 """
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -113,9 +115,11 @@ class State:
         return entry
 
     def of(self, r):
-        prefix = urllib.parse.unquote(r.query.get("of", ""))
+        text = urllib.parse.unquote(r.query.get("of", ""))
+        method = r.query.get("method", "")
         with self.lock:
-            return [e for e in self.log if e["path"].startswith(prefix)]
+            return [e for e in self.log if text in e["path"] and
+                    method in ("", e["method"])]
 
 
 class Connection:
@@ -392,6 +396,10 @@ class Server:
     def do_count(self, c, r, rest):
         c.say(str(len(self.state.of(r))))
 
+    def do_range(self, c, r, rest):
+        last = (self.state.of(r) or [{"headers": {}}])[-1]
+        c.say(last["headers"].get("range", "none").replace("bytes=", ""))
+
     def do_connections(self, c, r, rest):
         c.say(str(self.state.connections))
 
@@ -418,8 +426,10 @@ class Server:
         c.say(answers.content(rest, r.number("size"), r.number("version")))
 
     def do_sha256(self, c, r, rest):
-        c.say(hashlib.sha256(answers.content(
-            rest, r.number("size"), r.number("version"))).hexdigest())
+        data = answers.content(rest, r.number("size"), r.number("version"))
+        if "gzip" in r.query:
+            data = gzip.compress(data, mtime=0)
+        c.say(hashlib.sha256(data).hexdigest())
 
     def do_stored(self, c, r, rest):
         with self.state.lock:

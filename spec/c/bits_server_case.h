@@ -88,10 +88,10 @@ static inline char *server_told(const char *what) {
   return server_ask(&s, "GET", path, "");
 }
 
-/* How often URLs that begin like this were asked for; "": all. */
-static inline long server_count(const char *prefix) {
+/* How often URLs with this in them were asked for; "": all. */
+static inline long server_count(const char *part) {
   char what[512];
-  snprintf(what, sizeof what, "!count?of=%s", prefix);
+  snprintf(what, sizeof what, "!count?of=%s", part);
   char *text = server_told(what);
   long n = strtol(text, NULL, 10);
   free(text);
