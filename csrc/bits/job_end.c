@@ -25,6 +25,16 @@ static bool is_at_work(const bits_job *j) {
   return false;
 }
 
+/* Its rows go, and then it does. */
+static error *leave(bits_job *j) {
+  error *e = bits_keeper_flush(j->m, true);
+  if (e != NULL) return e;
+  bits_job_lock(j);
+  bits_manager_leave(j->m, j);
+  bits_job_unlock(j);
+  return NULL;
+}
+
 void bits_job_hold_files(bits_job *j) {
   bits_manager *m = j->m;
   bits_job_seize(j);
@@ -187,9 +197,8 @@ static error *complete(bits_job *j, naming *n, uint32_t *code) {
   bits_job_let_go(j);
   bits_job_unlock(j);
   bits_terms_unref(n->terms);
-  error *unwritten = bits_keeper_flush(j->m, true);
-  if (e == NULL) return unwritten;
-  error_unref(unwritten);
+  if (e == NULL) return leave(j);
+  error_unref(bits_keeper_flush(j->m, true));
   return e;
 }
 
@@ -257,7 +266,7 @@ static error *cancel_rest(bits_job *j, uint32_t *code) {
   }
   bits_job_let_go(j);
   bits_job_unlock(j);
-  if (e == NULL) e = bits_keeper_flush(j->m, true);
+  if (e == NULL) e = leave(j);
   if (run != NULL) {
     bits_run_cancelled(run);
     saros_op_unref(run);

@@ -83,7 +83,7 @@ bool bits_run_begin(bits_job *j) {
   if (j->run != NULL) saros_op_unref(j->run);
   j->run = op;
   j->retries = 0;
-  bits_run_follow(j);
+  if (j->state == BITS_QUEUED) bits_run_follow(j); /* else it will be */
   return true;
 }
 

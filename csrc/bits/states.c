@@ -172,8 +172,10 @@ void bits_job_file_done(bits_job *j, bits_file *f) {
   bits_job_touch(j);
   bits_event(j, "file", f->number);
   bits_job_tell(j);
-  if (j->files_done == j->file_count && state_is_active(j->state))
+  if (j->files_done == j->file_count && state_is_active(j->state)) {
+    if (j->state == BITS_TRANSIENT_ERROR) bits_job_move(j, BITS_QUEUED);
     bits_job_move(j, BITS_TRANSFERRED);
+  }
   pthread_cond_broadcast(&j->m->done);
 }
 
