@@ -70,6 +70,7 @@ struct bits_file {
   uint8_t bad_ranges; /* wrong answers to a range so far; the try's */
   uint8_t restarts;   /* for a wrong digest; the try's */
   uint8_t wrongs;     /* in a row, what a server says cannot be; the try's */
+  bool later;         /* waits for its time; the mover's */
   char *url;          /* constant while a try is at work */
   char *path;         /* absolute; constant likewise */
   bits_extra *extra;  /* NULL: nothing of it */

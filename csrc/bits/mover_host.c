@@ -84,11 +84,11 @@ static void leave_offline(bits_mover *v, mover_host *h) {
   if (--v->offline == 0) net_unwatch(v);
 }
 
-static void close_gate(mover_host *h, uint64_t until) {
+static void close_gate(bits_mover *v, mover_host *h, uint64_t until) {
   h->wave++;
-  h->closed++;
   h->until = until;
   h->probing = false;
+  mover_let_in(v, h); /* they may have something for another host */
 }
 
 void host_good(bits_mover *v, mover_run *run) {
@@ -115,9 +115,9 @@ static void judge_again(bits_mover *v, mover_run *run, const bits_result *r,
                         uint64_t now) {
   mover_host *h = run->host;
   uint64_t least = asked_for(r);
-  if (run->wave != h->wave) {
-    if (r->gate_host && h->until != 0 && h->until < now + least)
-      h->until = now + least;
+  if (run->wave != h->wave) { /* but what it is asked for it does */
+    if (r->gate_host && least > 0 && h->until < now + least)
+      close_gate(v, h, now + least);
     return;
   }
   leave_offline(v, h);
@@ -126,15 +126,14 @@ static void judge_again(bits_mover *v, mover_run *run, const bits_result *r,
     return;
   }
   if (!r->gate_host && !is_unreached(r) && ++h->bad < MOVER_HOST_BAD) return;
-  uint64_t wait = retry_backoff(&v->seed, h->closed + 1);
-  close_gate(h, now + (wait > least ? wait : least));
+  uint64_t wait = retry_backoff(&v->seed, ++h->closed);
+  close_gate(v, h, now + (wait > least ? wait : least));
 }
 
 static void judge_offline(bits_mover *v, mover_run *run, uint64_t now) {
   mover_host *h = run->host;
   if (run->wave != h->wave) return;
-  close_gate(h, now + MOVER_PROBE_MS);
-  h->closed--; /* it is not its fault */
+  close_gate(v, h, now + MOVER_PROBE_MS);
   if (h->offline) return;
   h->offline = true;
   if (v->offline++ == 0) net_watch(v);

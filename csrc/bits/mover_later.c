@@ -1,7 +1,8 @@
 /*
 ** Files of a job that wait for their time: a heap, the first of them first,
-** and those of one moment in their order. An entry may be out of date (the file
-** was begun otherwise meanwhile): who takes it looks.
+** and those of one moment in their order. While it is in there a file is not
+*begun
+** in its turn.
 */
 #include "bits/mover_parts.h"
 
@@ -23,7 +24,8 @@ static void sink(bits_turn *t, uint32_t at) {
   l[at] = moved;
 }
 
-bool later_put(bits_turn *t, uint64_t at, uint32_t file, uint32_t tries) {
+bool later_put(bits_job *j, uint64_t at, uint32_t file, uint32_t tries) {
+  bits_turn *t = &j->turn;
   if (t->later_count == t->later_room) {
     uint32_t room = t->later_room > 0 ? t->later_room * 2 : 8;
     mover_later *l = mem_grow(t->later, room * sizeof *l);
@@ -40,23 +42,30 @@ bool later_put(bits_turn *t, uint64_t at, uint32_t file, uint32_t tries) {
     place = above;
   }
   t->later[place] = e;
+  j->files[file]->later = true;
   return true;
 }
 
-mover_later later_take(bits_turn *t) {
+mover_later later_take(bits_job *j) {
+  bits_turn *t = &j->turn;
   mover_later first = t->later[0];
   t->later[0] = t->later[--t->later_count];
   if (t->later_count > 0) sink(t, 0);
+  j->files[first.file]->later = false;
   return first;
 }
 
-void later_all_at(bits_turn *t, uint64_t at) {
+void later_all_at(bits_job *j, uint64_t at) {
+  bits_turn *t = &j->turn;
   for (uint32_t i = 0; i < t->later_count; i++)
     if (t->later[i].at > at) t->later[i].at = at;
   for (uint32_t i = t->later_count / 2; i-- > 0;) sink(t, i);
 }
 
-void later_free(bits_turn *t) {
+void later_free(bits_job *j) {
+  bits_turn *t = &j->turn;
+  for (uint32_t i = 0; i < t->later_count; i++)
+    j->files[t->later[i].file]->later = false;
   mem_free(t->later);
   t->later = NULL;
   t->later_count = t->later_room = 0;

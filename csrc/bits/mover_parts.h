@@ -7,6 +7,7 @@
 **   mover_host.c   connections of a host, and its gate
 **   mover_later.c  files of a job that wait for their time
 **   mover_turn.c   which job and which file is next
+**   mover_scan.c   all jobs at once
 **   mover_run.c    a try from its beginning to its end
 **   mover_net.c    whether there is a network again
 **   mover.c        what others call, and the look
@@ -89,10 +90,10 @@ typedef struct mover_later {
   uint32_t tries;
 } mover_later;
 
-bool later_put(bits_turn *t, uint64_t at, uint32_t file, uint32_t tries);
-mover_later later_take(bits_turn *t);         /* the first; there is one */
-void later_all_at(bits_turn *t, uint64_t at); /* none is later than that */
-void later_free(bits_turn *t);
+bool later_put(bits_job *j, uint64_t at, uint32_t file, uint32_t tries);
+mover_later later_take(bits_job *j);         /* the first; there is one */
+void later_all_at(bits_job *j, uint64_t at); /* none is later than that */
+void later_free(bits_job *j);
 
 /* mover_host.c -------------------------------------------------------- */
 
@@ -254,14 +255,18 @@ struct bits_mover {
 
 /* mover_turn.c */
 bool mover_may_run(const bits_job *j);
-void mover_scan(bits_mover *v, uint64_t now);
 size_t mover_pick(bits_mover *v, mover_run **begin, size_t most, uint64_t now);
 /* A try of it at that host has ended: where it goes on, if it does. */
 void mover_place(bits_mover *v, bits_job *j, mover_host *h, bool goes_on,
                  uint64_t now);
-void mover_check(bits_mover *v);
-/* More connections than there were: who waits for one looks again. */
+/* Who waits for a connection of that host, or of any, looks again. */
+void mover_let_in(bits_mover *v, mover_host *h);
 void mover_let_all_in(bits_mover *v);
+
+/* mover_scan.c */
+void mover_scan(bits_mover *v, uint64_t now);
+/* Jobs whose last try has ended, and of which nothing was begun. */
+void mover_check(bits_mover *v);
 /* There may be a network again. */
 void mover_online(bits_mover *v, uint64_t now);
 void mover_forget(bits_mover *v, bits_job *j);

@@ -123,7 +123,8 @@ static bool again(mover_run *run, const bits_result *r, uint64_t now) {
   /* Before its host has had its rest it need not be asked. */
   if (closed > at) at = closed;
   remember(j, f, r);
-  bool put = later_put(&j->turn, at, f->number, tries);
+  bool put = later_put(j, at, f->number, tries);
+  if (v->due > at) v->due = at; /* also if the job waits at a host */
   if (!put) {
     /* No memory: all of the job waits a moment. */
     wait_for_turn(j, f);

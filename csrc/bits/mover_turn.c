@@ -125,14 +125,14 @@ static verdict find_again(bits_mover *v, bits_job *j, found *f, uint64_t now) {
         return FULL;
       }
       if (closed == 0) {
-        later_take(t);
+        later_take(j);
         *f = (found){file, h, l.tries, 0};
         return FOUND;
       }
-      later_take(t);
-      later_put(t, closed, l.file, l.tries); /* it has its room */
+      later_take(j);
+      later_put(j, closed, l.file, l.tries); /* it has its room */
     } else {
-      later_take(t); /* it was begun otherwise */
+      later_take(j); /* it was begun otherwise */
     }
   }
   return NOTHING;
@@ -142,7 +142,7 @@ static verdict find_again(bits_mover *v, bits_job *j, found *f, uint64_t now) {
 static verdict find_next(bits_mover *v, bits_job *j, found *f, uint64_t now) {
   for (; j->next_file < j->file_count; j->next_file++) {
     bits_file *file = j->files[j->next_file];
-    if (file->state != BITS_FILE_WAITS) continue;
+    if (file->state != BITS_FILE_WAITS || file->later) continue;
     mover_host *h = host_of(v, file->url);
     uint64_t closed = h != NULL ? host_closed(h, now) : now + RETRY_BASE_MS;
     if (closed == 0 && h->active >= v->per_host) {
@@ -155,7 +155,7 @@ static verdict find_next(bits_mover *v, bits_job *j, found *f, uint64_t now) {
       return FOUND;
     }
     /* Files of other hosts go on. */
-    if (!later_put(&j->turn, closed, j->next_file, 0)) {
+    if (!later_put(j, closed, j->next_file, 0)) {
       f->due = now + RETRY_BASE_MS;
       return LATER;
     }
@@ -170,8 +170,8 @@ static uint64_t first_later(bits_mover *v, bits_job *j) {
     mover_later l = t->later[0];
     const mover_host *h = host_of(v, j->files[l.file]->url);
     if (h == NULL || h->until <= l.at) return l.at;
-    later_take(t);
-    later_put(t, h->until, l.file, l.tries); /* it has its room */
+    later_take(j);
+    later_put(j, h->until, l.file, l.tries); /* it has its room */
   }
 }
 
@@ -227,7 +227,10 @@ static mover_run *take(bits_mover *v, bits_job *j, const found *f,
   run->tries = f->tries;
   run->wave = f->host->wave;
   run->probe = f->host->until != 0;
-  if (run->probe) f->host->probing = true;
+  if (run->probe) {
+    f->host->probing = true;
+    mover_let_in(v, f->host); /* who waits there waits for what it says */
+  }
   run->began = now;
   run->want = SHARE_ANY;
   run->seen = atomic_load(&f->file->have);
@@ -272,8 +275,7 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
         mover_run *run = take(v, j, &f, now);
         j->turn.returned = false;
         if (run != NULL) return run;
-        if (!later_put(&j->turn, now + RETRY_BASE_MS, f.file->number,
-                       f.tries) &&
+        if (!later_put(j, now + RETRY_BASE_MS, f.file->number, f.tries) &&
             j->next_file > f.file->number)
           j->next_file = f.file->number;
         park(v, j, now + RETRY_BASE_MS);
@@ -285,6 +287,9 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
         else
           turn_append(&f.host->waiting[level], j);
         j->turn.returned = false;
+        if (j->turn.later_count > 0 && j->turn.later[0].at > now &&
+            v->due > j->turn.later[0].at)
+          v->due = j->turn.later[0].at;
         break;
       case OWES: v->owing = true; break;
       default: park(v, j, f.due); break;
@@ -320,12 +325,16 @@ static bool let_in(bits_mover *v) {
   return false;
 }
 
+void mover_let_in(bits_mover *v, mover_host *h) {
+  for (unsigned l = 0; l < MOVER_LEVELS; l++)
+    while (h->waiting[l].first != NULL)
+      turn_append(&v->ring[l], h->waiting[l].first);
+}
+
 void mover_let_all_in(bits_mover *v) {
   for (size_t i = 0; i < MOVER_HOST_BUCKETS; i++)
     for (mover_host *h = v->hosts[i]; h != NULL; h = h->next)
-      for (unsigned l = 0; l < MOVER_LEVELS; l++)
-        while (h->waiting[l].first != NULL)
-          turn_append(&v->ring[l], h->waiting[l].first);
+      mover_let_in(v, h);
 }
 
 static bool can_begin(const bits_mover *v) {
@@ -357,17 +366,12 @@ void mover_place(bits_mover *v, bits_job *j, mover_host *h, bool goes_on,
                  uint64_t now) {
   bits_turn *t = &j->turn;
   turn_list *ring = &v->ring[t->level], *waiting = &h->waiting[t->level];
-  bool others = false;
-  for (unsigned l = 0; l < MOVER_LEVELS; l++) {
-    if (h->waiting[l].count == 0) continue;
-    if (!h->freed) {
+  for (unsigned l = 0; l < MOVER_LEVELS; l++)
+    if (h->waiting[l].count > 0 && !h->freed) {
       h->freed = true;
       h->next_freed = v->freed;
       v->freed = h;
     }
-    if (l <= t->level && h->waiting[l].count > (t->list == &h->waiting[l]))
-      others = true;
-  }
   if (!goes_on || !t->known ||
       (t->list != &v->parked && t->list != ring && t->list != waiting))
     return;
@@ -375,204 +379,12 @@ void mover_place(bits_mover *v, bits_job *j, mover_host *h, bool goes_on,
     if (t->list != ring) turn_prepend(ring, j);
     return;
   }
-  if (others || ring->count > (t->list == ring)) new_slice(j);
-  turn_append(others ? waiting : ring, j);
-}
-
-/* ------------------------------------------------------------------
-** All jobs
-** ---------------------------------------------------------------- */
-
-void mover_forget(bits_mover *v, bits_job *j) {
-  bits_turn *t = &j->turn;
+  /* Who waits for the place has it, and this one stands behind. */
   turn_leave(j);
-  later_free(t);
-  mem_free(t->bad);
-  t->bad = NULL;
-  t->stopping = t->transient = t->offline = t->returned = false;
-  new_slice(j);
-  j->next_file = 0;
-  if (!t->known) return;
-  t->known = false;
-  v->known--;
-  t->next = v->leaving; /* with the reference */
-  v->leaving = j;
-}
-
-/* Somebody has resumed it before its time has come. */
-static void try_now(bits_mover *v, bits_job *j, uint64_t now) {
-  if (j->turn.later_count > 0)
-    host_ask_now(v, j->files[j->turn.later[0].file]->url, now);
-  later_all_at(&j->turn, now);
-}
-
-static void meet(bits_mover *v, bits_job *j, uint64_t now) {
-  bits_turn *t = &j->turn;
-  if (!t->known) {
-    atomic_fetch_add(&j->refs, 1);
-    t->known = true;
-    v->known++;
+  if (waiting->count > 0) {
+    waiting->first->turn.returned = true;
+    turn_append(ring, waiting->first);
   }
-  if (t->level != (uint8_t)j->priority) {
-    turn_leave(j);
-    t->level = (uint8_t)j->priority;
-  }
-  if (t->transient && now < t->due) try_now(v, j, now);
-  t->transient = false;
-  if (t->list == NULL || t->list == &v->parked)
-    turn_append(&v->ring[t->level], j);
-}
-
-static void scan_job(bits_mover *v, bits_job *j, uint64_t now) {
-  bits_turn *t = &j->turn;
-  t->scan = v->scan;
-  if (j->running == 0 && (j->marks & BITS_JOB_BUSY) == 0) t->stopping = false;
-  if (mover_may_run(j) || j->state == BITS_TRANSIENT_ERROR) {
-    uint64_t at = mover_tick(j);
-    if (v->due > at) v->due = at;
-  }
-  if (mover_may_run(j)) {
-    meet(v, j, now);
-  } else if (j->state == BITS_TRANSIENT_ERROR) {
-    if (v->due > j->retry_at) v->due = j->retry_at > now ? j->retry_at : now;
-  } else if (t->known && j->running == 0) {
-    mover_forget(v, j);
-  }
-}
-
-static void forget_unseen(bits_mover *v, turn_list *l) {
-  bits_job *next;
-  for (bits_job *j = l->first; j != NULL; j = next) {
-    next = j->turn.next;
-    if (j->turn.scan != v->scan && j->running == 0) mover_forget(v, j);
-  }
-}
-
-/* A file that runs and shall not any more; and a priority that has changed. */
-static void scan_runs(bits_mover *v) {
-  bool end = v->ending || v->m->closing || v->m->closed || !v->on;
-  for (mover_run *run = v->runs; run != NULL; run = run->next) {
-    bits_job *j = run->job;
-    if (!run->stop && (end || !mover_may_run(j))) {
-      run->stop = true;
-      v->stops++;
-    }
-    if (run->level != (uint8_t)j->priority) {
-      v->level_active[run->level]--;
-      run->level = (uint8_t)j->priority;
-      v->level_active[run->level]++;
-    }
-  }
-}
-
-void mover_scan(bits_mover *v, uint64_t now) {
-  v->rescan = false;
-  v->due = MOVER_NEVER;
-  v->scan++;
-  size_t known = 0;
-  for (bits_job *j = v->m->first; j != NULL; j = j->next) {
-    scan_job(v, j, now);
-    if (j->turn.known) known++;
-  }
-  if (known != v->known) {
-    for (unsigned l = 0; l < MOVER_LEVELS; l++) forget_unseen(v, &v->ring[l]);
-    forget_unseen(v, &v->parked);
-    for (size_t i = 0; i < MOVER_HOST_BUCKETS; i++)
-      for (mover_host *h = v->hosts[i]; h != NULL; h = h->next)
-        for (unsigned l = 0; l < MOVER_LEVELS; l++)
-          forget_unseen(v, &h->waiting[l]);
-  }
-  scan_runs(v);
-  host_tidy(v, now);
-}
-
-/* ------------------------------------------------------------------
-** What has become of a job whose last try has ended
-** ---------------------------------------------------------------- */
-
-static void check_job(bits_mover *v, bits_job *j) {
-  bits_turn *t = &j->turn;
-  if (!t->known || j->running > 0 || !mover_may_run(j)) return;
-  if (t->list != &v->parked) {
-    /* It is not its turn; but who only owes goes on in a moment. */
-    if (j->state != BITS_QUEUED && !v->owing) mover_move(j, BITS_QUEUED);
-    return;
-  }
-  if (t->due == MOVER_NEVER) return; /* the keeper has the last of it */
-  if (t->bad == NULL) {
-    if (j->state != BITS_QUEUED) mover_move(j, BITS_QUEUED);
-    return;
-  }
-  bits_result *bad = t->bad;
-  t->bad = NULL;
-  mover_fails(j, j->files[t->bad_file], bad);
-  mem_free(bad);
-  if (j->state != BITS_TRANSIENT_ERROR) return;
-  j->retry_at = t->due;
-  t->transient = true;
-}
-
-void mover_check(bits_mover *v) {
-  while (v->check != NULL) {
-    bits_job *j = v->check;
-    v->check = j->turn.next_check;
-    j->turn.to_check = false;
-    check_job(v, j);
-  }
-}
-
-/* Who waits for a network is tried at once. */
-static void online(turn_list *l, uint64_t now) {
-  for (bits_job *j = l->first; j != NULL; j = j->turn.next) {
-    if (!j->turn.offline) continue;
-    j->turn.offline = false;
-    later_all_at(&j->turn, now);
-    if (j->state == BITS_TRANSIENT_ERROR && j->retry_at > now)
-      j->retry_at = now;
-  }
-}
-
-void mover_online(bits_mover *v, uint64_t now) {
-  host_online(v, now);
-  online(&v->parked, now);
-  for (unsigned l = 0; l < MOVER_LEVELS; l++) online(&v->ring[l], now);
-  v->rescan = true;
-}
-
-/* ------------------------------------------------------------------
-** Room for others
-** ---------------------------------------------------------------- */
-
-/* What it has can be gone on with. */
-static bool can_be_resumed(const mover_run *run) {
-  const bits_known *k = run->file->known;
-  return !run->upload && k != NULL &&
-         (k->etag != NULL || k->modified != NULL) &&
-         (run->file->marks & BITS_FILE_NO_RANGE) == 0 &&
-         !run->job->terms->dynamic;
-}
-
-static bool others_wait(const turn_list *lists, unsigned level,
-                        const bits_job *than) {
-  for (unsigned l = 0; l <= level; l++)
-    for (const bits_job *j = lists[l].first; j != NULL; j = j->turn.next)
-      if (j != than) return true;
-  return false;
-}
-
-void mover_make_room(bits_mover *v, uint64_t now) {
-  bool full = v->active >= v->connections;
-  for (mover_run *run = v->runs; run != NULL; run = run->next) {
-    run_count(run);
-    if (run->stop || !can_be_resumed(run) ||
-        (run->bytes < MOVER_SLICE_BYTES && now - run->began < MOVER_SLICE_MS))
-      continue;
-    if ((full && others_wait(v->ring, run->level, run->job)) ||
-        (run->host->active >= v->per_host &&
-         others_wait(run->host->waiting, run->level, run->job))) {
-      run->stop = true;
-      v->stops++;
-      return; /* one at a time */
-    }
-  }
+  if (ring->count > 0) new_slice(j);
+  turn_append(ring, j);
 }

@@ -127,6 +127,8 @@ static inline void world_fails(bits_job *j, bits_file *f,
   if (w.failure_count < 256)
     w.failures[w.failure_count] = (failure){j, f->number, r->code, r->end};
   w.failure_count++;
+  f->state = BITS_FILE_WAITS;
+  if (f->number < j->next_file) j->next_file = f->number;
   bool passes = r->end == BITS_END_AGAIN || r->end == BITS_END_OFFLINE;
   if (passes && j->no_progress_ms > 0) {
     j->retry_at = w.now + j->retry_delay_ms;

@@ -263,6 +263,29 @@ TEST(a_job_whose_files_all_wait_is_in_transient_error) {
   world_end();
 }
 
+TEST(each_file_waits_for_its_own_time) {
+  world_begin(NULL);
+  bits_job *j = a_job(BITS_NORMAL, 6, "a");
+  bits_result r = {.end = BITS_END_AGAIN, .has_wait = true, .code = 1};
+  wake();
+  for (unsigned i = 0; i < 6; i++) {
+    r.wait_ms = 10000 * (i + 1);
+    r.moved = i < 5; /* the host is well */
+    fake_ends(fake_of(j->files[i]), &r);
+  }
+  CHECK_INT(j->state, BITS_TRANSIENT_ERROR);
+  uint64_t begun = w.now;
+  for (unsigned i = 0; i < 6; i++) {
+    until(begun + 10000 * (i + 1) - 1);
+    CHECK_INT(w.starts, 6 + i);
+    pass(1);
+    CHECK_INT(w.starts, 7 + i);
+    CHECK(w.order[6 + i] == j->files[i]);
+    ends(j->files[i], BITS_END_WHOLE);
+  }
+  world_end();
+}
+
 TEST(a_failure_that_stays_waits_for_the_jobs_delay) {
   world_begin(NULL);
   bits_job *j = a_job(BITS_NORMAL, 1, "a");
@@ -763,6 +786,7 @@ int main(int argc, char **argv) {
   RUN(places_that_one_cannot_fill_the_next_has);
   RUN(a_failure_that_passes_waits_alone);
   RUN(a_job_whose_files_all_wait_is_in_transient_error);
+  RUN(each_file_waits_for_its_own_time);
   RUN(a_failure_that_stays_waits_for_the_jobs_delay);
   RUN(a_failure_that_does_not_pass_is_the_jobs);
   RUN(without_time_every_failure_is_told_at_once);
