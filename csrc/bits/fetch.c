@@ -6,7 +6,6 @@
 ** before the row that names the old representation is gone for good.
 */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "bits/fetch_parts.h"
@@ -28,7 +27,10 @@ static void end_result(fetch *t) {
   bool stays = r->end == BITS_END_WHOLE || judge_can_resume(f->known);
   r->moved = stays && t->have > f->best;
   if (r->moved) f->best = t->have;
-  if (t->stored) f->wrongs = 0;
+  if (r->moved)
+    f->wrongs = 0;
+  else if (judge_is_borne(r) && f->wrongs < UINT8_MAX)
+    f->wrongs++;
 }
 
 /* Nothing is known any more. */
@@ -169,24 +171,8 @@ static bool is_beyond(const fetch *t, const http_answer *a) {
           a->last < t->asked.last && a->last + 1 == a->total);
 }
 
-/* No file. What is borne a few times only is counted, over all tries. */
-static void judge_no(fetch *t, const http_answer *a) {
-  bits_result strict;
-  judge_failure(a, UINT_MAX, &strict);
-  judge_failure(a, t->f->wrongs, &t->result);
-  if (strict.end == BITS_END_FAILED && t->f->wrongs < UINT8_MAX) t->f->wrongs++;
-}
-
-static bool is_answer(unsigned status) {
-  return status == 200 || status == 206 || status == 412 || status == 416;
-}
-
 static http_flow on_head(void *context, const http_answer *a) {
   fetch *t = context;
-  if (!is_answer(a->status)) {
-    judge_no(t, a);
-    return stop(t, FETCH_END);
-  }
   if (is_beyond(t, a) && t->f->known == NULL)
     return refuse(t, BG_E_INVALID_RANGE, a->status,
                   "a range of it lies behind its end");
@@ -270,7 +256,7 @@ static bool judge_end(fetch *t, const http_answer *a) {
     bad_range(t, a->status);
     return false;
   }
-  judge_no(t, a);
+  judge_failure(a, t->f->wrongs, &t->result);
   return false;
 }
 

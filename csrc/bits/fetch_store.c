@@ -94,10 +94,9 @@ bool fetch_store_go_on(fetch *t, const http_answer *a) {
       k->total == BITS_UNKNOWN && a->status == 206 ? a->total : k->total;
   /* What was here when the machine was booted is on the disk. */
   bool booted = strcmp(k->boot, bits_boot()) != 0;
-  if (total != k->total || booted) {
+  if (total != k->total || booted)
     if (!know(t, total, booted ? t->have : k->durable)) return false;
-    bits_file_size(t->f, bits_file_length(t->f));
-  }
+  bits_file_size(t->f, bits_file_length(t->f));
   return prepare(t);
 }
 

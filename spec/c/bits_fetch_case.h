@@ -188,6 +188,15 @@ static inline bits_end bed_wait(bed *b) {
   return b->result.end;
 }
 
+/* Waits until so much is here. */
+static inline void bed_await(bed *b, uint64_t have) {
+  for (unsigned i = 0; i < GATE_BOUND_MS; i++) {
+    if (atomic_load(&b->f->have) >= have) return;
+    gate_nap();
+  }
+  abort();
+}
+
 /* On the lane: the try may be over by then. */
 static inline void bed_stop_now(void *context) {
   bed *b = context;

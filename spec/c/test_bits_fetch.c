@@ -253,6 +253,7 @@ TEST(it_is_removed_meanwhile) {
   bed_make(&b, "meanwhile", "size=60000&plan=stall:30000,ok");
   bed_begin(&b);
   CHECK(server_stalled(1));
+  bed_await(&b, 30000);
   place_wipe(AT_FDCWD, b.p.root);
   server_release();
   CHECK_INT(bed_wait(&b), BITS_END_WHOLE);
@@ -327,7 +328,7 @@ TEST(a_try_is_small) {
   b.lone = true;
   bed_begin(&b);
   CHECK(server_stalled(1));
-  while (atomic_load(&b.f->have) < 29000000) usleep(1000);
+  bed_await(&b, 29000000);
   long blocks = mem_blocks();
   struct stat st;
   CHECK(stat(b.part, &st) == 0 && st.st_size == 29000000);
