@@ -73,6 +73,7 @@ static void end(fetch *t) {
   end_result(t);
   bits_device_leave(t->f->job->m, t->device);
   bits_terms_unref(t->terms);
+  fetch_s3_end(t);
   t->calls->ended(t->context, &t->result);
   mem_free(t);
 }
@@ -171,11 +172,20 @@ static bool is_beyond(const fetch *t, const http_answer *a) {
           a->last < t->asked.last && a->last + 1 == a->total);
 }
 
+/* Others say no more than that there is none. */
+static bool is_answer(unsigned status) {
+  return status == 200 || status == 206 || status == 412 || status == 416;
+}
+
 static http_flow on_head(void *context, const http_answer *a) {
   fetch *t = context;
   if (is_beyond(t, a) && t->f->known == NULL)
     return refuse(t, BG_E_INVALID_RANGE, a->status,
                   "a range of it lies behind its end");
+  if (t->s3 != NULL && !is_answer(a->status)) {
+    t->then = FETCH_S3;
+    return HTTP_GO;
+  }
   t->result = (bits_result){.end = BITS_END_FAILED};
   switch (judge_answer(&t->asked, t->terms, t->f, a, &t->result)) {
     case JUDGE_STORE:
@@ -200,6 +210,10 @@ static http_flow on_head(void *context, const http_answer *a) {
 
 static http_flow on_body(void *context, const void *data, size_t size) {
   fetch *t = context;
+  if (t->then == FETCH_S3) {
+    fetch_s3_body(t, data, size);
+    return HTTP_GO;
+  }
   int number = fetch_store(t, data, size);
   if (number == 0) return HTTP_GO;
   if (number != EBADMSG) return stop(t, FETCH_END);
@@ -245,6 +259,8 @@ static bool part_came(fetch *t) {
 
 /* True: there is more to be asked for. */
 static bool judge_end(fetch *t, const http_answer *a) {
+  if (t->then == FETCH_S3 && a->end == HTTP_WHOLE)
+    return fetch_s3_refused(t, a);
   if (a->end == HTTP_WHOLE && a->status == 206 && t->begun) return part_came(t);
   if (a->end == HTTP_WHOLE && a->status == 200 && t->begun) {
     whole(t, a->proven);
@@ -263,7 +279,8 @@ static bool judge_end(fetch *t, const http_answer *a) {
 static void on_done(void *context, const http_answer *a) {
   fetch *t = context;
   http_request *r = t->request;
-  bool more = t->then == FETCH_JUDGE && judge_end(t, a);
+  bool judged = t->then == FETCH_JUDGE || t->then == FETCH_S3;
+  bool more = judged && judge_end(t, a);
   bool forgets = t->then == FETCH_FORGET;
   t->request = NULL;
   http_unref(r);
@@ -319,21 +336,32 @@ static int open_part(fetch *t, const char **what) {
   return number;
 }
 
+/* A process died between its name and its row. */
+static bool is_done(fetch *t) {
+  if (!bits_finish_appeared(t->f)) return false;
+  t->result = (bits_result){.end = BITS_END_WHOLE, .proven = true};
+  t->have = bits_file_length(t->f);
+  return true;
+}
+
 static void begin(void *context) {
   fetch *t = context;
   const char *what;
   int number = open_part(t, &what);
-  t->waits = false;
-  if (number != 0) {
-    fetch_local(t, number, what);
-    end(t);
-    return;
+  bool known = t->f->known != NULL, done = false;
+  if (number == 0 && known && t->part.fd < 0) {
+    done = is_done(t);
+    if (!done) number = open_part(t, &what); /* it may be a part again */
   }
   if (t->part.fd >= 0) t->have = t->part.size;
   atomic_store_explicit(&t->f->have, t->have, memory_order_relaxed);
-  if (t->f->known != NULL && t->part.fd < 0)
+  t->waits = false;
+  if (number != 0) fetch_local(t, number, what);
+  if (number != 0 || done || t->stopped)
+    end(t);
+  else if (known && t->part.fd < 0)
     forget(t, begin_anew);
-  else if (t->stopped || !fetch_ask(t))
+  else if (!fetch_ask(t))
     end(t);
 }
 

@@ -3,8 +3,10 @@
 ** representation which the bytes are of that are here already.
 */
 #include <stdio.h>
+#include <string.h>
 
 #include "bits/fetch_parts.h"
+#include "bits/s3.h"
 
 #define BIG_ROOM ((size_t)512 << 10) /* to receive one file alone into */
 
@@ -67,6 +69,10 @@ static void choose(fetch *t) {
 ** The request
 ** ---------------------------------------------------------------- */
 
+static const char *method_of(const fetch *t) {
+  return t->terms->method != NULL ? t->terms->method : "GET";
+}
+
 static bool fails(fetch *t, uint32_t code, const char *why, const char *name) {
   t->result = (bits_result){
       .end = BITS_END_FAILED, .code = code, .context = BITS_CONTEXT_REMOTE};
@@ -74,10 +80,46 @@ static bool fails(fetch *t, uint32_t code, const char *why, const char *name) {
   return false;
 }
 
-/* Those of the job, and If-Range. */
-static bool make_fields(fetch *t, http_field *fields, size_t *count) {
+static bool no_memory(fetch *t) {
+  return fails(t, SAROS_E_OUTOFMEMORY, "there is not enough memory", "");
+}
+
+static bool send(fetch *t, const char *url, const http_field *fields,
+                 size_t count) {
   const bits_terms *terms = t->terms;
-  *count = 0;
+  error *e = NULL;
+  http_ask ask = {.method = method_of(t),
+                  .url = url,
+                  .fields = fields,
+                  .field_count = count,
+                  .ranged = t->asked.ranged,
+                  .from = t->asked.from,
+                  .last = t->asked.last,
+                  .redirects = t->s3 != NULL ? 0 : terms->redirects,
+                  .connect_ms = terms->connect_ms,
+                  .stall_ms = terms->stall_ms,
+                  .per_host = terms->per_host,
+                  .down = t->down,
+                  .up = t->up,
+                  .cacert = terms->cacert,
+                  .proxy = terms->proxy,
+                  .proxy_login = terms->proxy_login,
+                  .lane = t->lane,
+                  .room = t->lone ? BIG_ROOM : 0,
+                  .calls = &fetch_http_calls,
+                  .context = t};
+  if (terms->most > 0) ask.most = terms->most - t->at;
+  t->then = FETCH_JUDGE;
+  t->request = http_start(&ask, &e);
+  if (t->request != NULL) return true;
+  fails(t, e->code, e->message, "");
+  error_unref(e);
+  return false;
+}
+
+/* The job's own. False: one of them is lost. */
+static bool put_header(fetch *t, http_field *fields, size_t *count) {
+  const bits_terms *terms = t->terms;
   for (uint32_t i = 0; i < terms->header_count; i++) {
     const bits_header *h = &terms->headers[i];
     if (h->value == NULL)
@@ -87,60 +129,40 @@ static bool make_fields(fetch *t, http_field *fields, size_t *count) {
                    h->name);
     fields[(*count)++] = (http_field){h->name, h->value, h->secret};
   }
-  if (t->asked.conditional)
-    fields[(*count)++] =
-        (http_field){"If-Range", judge_if_range(t->f->known), false};
   return true;
 }
 
-static void make_ask(fetch *t, http_ask *ask) {
-  const bits_terms *terms = t->terms;
-  *ask = (http_ask){.method = terms->method != NULL ? terms->method : "GET",
-                    .url = t->f->url,
-                    .ranged = t->asked.ranged,
-                    .from = t->asked.from,
-                    .last = t->asked.last,
-                    .redirects = terms->redirects,
-                    .connect_ms = terms->connect_ms,
-                    .stall_ms = terms->stall_ms,
-                    .per_host = terms->per_host,
-                    .down = t->down,
-                    .up = t->up,
-                    .cacert = terms->cacert,
-                    .proxy = terms->proxy,
-                    .proxy_login = terms->proxy_login,
-                    .lane = t->lane,
-                    .room = t->lone ? BIG_ROOM : 0,
-                    .context = t};
-  if (terms->most > 0) ask->most = terms->most - t->at;
-}
-
-static bool send(fetch *t, const http_field *fields, size_t count) {
-  error *e = NULL;
-  http_ask ask;
-  make_ask(t, &ask);
-  ask.fields = fields;
-  ask.field_count = count;
-  ask.calls = &fetch_http_calls;
-  t->request = http_start(&ask, &e);
-  if (t->request != NULL) return true;
-  fails(t, e->code, e->message, "");
-  error_unref(e);
-  return false;
+/* With room for all fields: the job's, or those that are signed; If-Range. */
+static bool write_and_send(fetch *t, http_field *fields,
+                           const http_field *given, size_t count,
+                           const char *url) {
+  if (given != NULL)
+    memcpy(fields, given, count * sizeof *fields);
+  else if (!put_header(t, fields, &count))
+    return false;
+  if (t->asked.conditional)
+    fields[count++] =
+        (http_field){"If-Range", judge_if_range(t->f->known), false};
+  return send(t, url, fields, count);
 }
 
 bool fetch_ask(fetch *t) {
   http_field few[8], *fields = few;
-  size_t count, room = t->terms->header_count + 1;
+  const http_field *given = NULL;
+  const char *url = t->f->url;
+  size_t count = 0, room = t->terms->header_count + 1;
   choose(t);
   if (t->terms->most > 0 && t->have > t->terms->most)
     return fails(t, BG_E_TOO_LARGE, "more is here than the job allows", "");
-  if (room > sizeof few / sizeof few[0]) {
-    fields = mem_alloc(room * sizeof *fields);
-    if (fields == NULL)
-      return fails(t, SAROS_E_OUTOFMEMORY, "there is not enough memory", "");
+  if (bits_s3_is_wanted(t->terms)) {
+    if (!fetch_s3_write(t, method_of(t), &url, &given, &count))
+      return no_memory(t);
+    room = count + 1;
   }
-  bool sent = make_fields(t, fields, &count) && send(t, fields, count);
+  if (room > sizeof few / sizeof few[0])
+    fields = mem_alloc(room * sizeof *fields);
+  if (fields == NULL) return no_memory(t);
+  bool sent = write_and_send(t, fields, given, count, url);
   if (fields != few) mem_free(fields);
   return sent;
 }

@@ -1,6 +1,8 @@
 /*
 ** What the files of a download share: fetch.c is the try from its beginning to
-** its end, fetch_ask.c what is asked for, fetch_store.c where what comes goes.
+** its end, fetch_ask.c what is asked for (fetch_s3.c: signed), fetch_store.c
+*where
+** what comes goes.
 */
 #ifndef SAROS_BITS_FETCH_PARTS_H
 #define SAROS_BITS_FETCH_PARTS_H
@@ -12,6 +14,7 @@
 /* What is done when libcurl has let go of the request. */
 typedef enum fetch_then {
   FETCH_JUDGE, /* as it ended */
+  FETCH_S3,    /* what S3 says of a refusal */
   FETCH_END,   /* the result is there */
   FETCH_FORGET /* likewise, once nothing is known any more, for good */
 } fetch_then;
@@ -31,6 +34,7 @@ typedef struct fetch {
   judge_asked asked;
   bits_part part;
   bits_device *device; /* that it is on */
+  struct fetch_s3 *s3; /* of a request that is signed, or NULL */
   uint64_t have;       /* bytes of the part that count */
   uint64_t at;  /* where the next that comes belongs: before `have` it is held
                    against what is there */
@@ -51,6 +55,20 @@ typedef struct fetch {
 bool fetch_ask(fetch *t);
 /* It is made of ranges of the remote file. */
 bool fetch_has_ranges(const fetch *t);
+
+/* ------------------------------------------------------------------
+** fetch_s3.c
+** ---------------------------------------------------------------- */
+
+/* What is sent, until it is written again. False: no memory. */
+bool fetch_s3_write(fetch *t, const char *method, const char **url,
+                    const http_field **fields, size_t *count);
+/* Of an answer that is a refusal. */
+void fetch_s3_body(fetch *t, const void *data, size_t size);
+/* It has come. True: it is worth asking again at once; else the result says
+   why not. */
+bool fetch_s3_refused(fetch *t, const http_answer *a);
+void fetch_s3_end(fetch *t);
 
 /* ------------------------------------------------------------------
 ** fetch_store.c

@@ -227,9 +227,12 @@ static void differs(bits_file *f, const digest *d, const char *hex,
 static void verify(bits_file *f, digest *d, size_t count, bits_result *r) {
   char hex[2 * EVP_MAX_MD_SIZE + 1];
   int fd = bits_finish_open(f, r);
-  if (fd < 0) return;
-  int number = read_all(fd, d, count);
-  close(fd);
+  if (fd < 0 && r->end == BITS_END_WHOLE) /* it has its name already */
+    fd = open(f->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  else if (fd < 0)
+    return;
+  int number = fd < 0 ? errno : read_all(fd, d, count);
+  if (fd >= 0) close(fd);
   if (number != 0) {
     bits_finish_local(f, number, "the partial file cannot be read", r);
     return;

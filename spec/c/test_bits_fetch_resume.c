@@ -363,6 +363,24 @@ TEST(a_process_dies) {
   bed_end(&b);
 }
 
+TEST(a_process_dies_when_it_has_its_name) {
+  bed_make(&b, "named", "size=60000");
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE);
+  CHECK_INT(bed_finish(&b), BITS_END_WHOLE);
+  bed_crash(&b);
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE);
+  CHECK_INT(atomic_load(&b.f->have), 60000);
+  CHECK_INT(bed_finish(&b), BITS_END_WHOLE);
+  CHECK_INT(server_count("/f/named"), 1);
+  CHECK(bed_has(&b, 60000, 0));
+  /* And the machine, too, with nothing of it on the disk. */
+  b.row.known->boot[0] ^= 1;
+  bed_crash(&b);
+  CHECK(bed_comes(&b, 2, 60000, 0));
+  CHECK_INT(server_count("/f/named"), 2);
+  bed_end(&b);
+}
+
 TEST(the_machine_dies) {
   begin_part("machine");
   b.row.known->durable = 10000;
@@ -494,6 +512,7 @@ int main(int argc, char **argv) {
   GATE_RUN(the_part_is_shorter);
   GATE_RUN(somebody_writes_to_the_part);
   GATE_RUN(a_process_dies);
+  GATE_RUN(a_process_dies_when_it_has_its_name);
   GATE_RUN(the_machine_dies);
   GATE_RUN(a_row_is_forgotten_first);
   GATE_RUN(it_cannot_be_forgotten);

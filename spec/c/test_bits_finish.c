@@ -269,6 +269,9 @@ TEST(it_had_its_name_already) {
   b.f->known->total = BITS_UNKNOWN;
   CHECK(!bits_finish_appeared(b.f)); /* who knows */
   CHECK(file_has(b.path, "abc", 3));
+  b.f->known->total = 3;
+  caller_says(NOT); /* which is looked at all the same */
+  CHECK_INT(verify(), BITS_END_AT_ONCE);
   bed_end(&b);
 }
 

@@ -313,7 +313,7 @@ class S3:
         if not asked or not self.set["ranges"]:
             return 200, body, fields
         first, _, last = asked[len("bytes="):].partition("-")
-        first, last = int(first), int(last)
+        first, last = int(first), int(last) if last else len(body) - 1
         if first >= len(body):
             raise Bad(416, "InvalidRange")
         last = min(last, len(body) - 1)
