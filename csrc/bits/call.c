@@ -9,10 +9,6 @@
 #include "base/traces.h"
 #include "bits/parts.h"
 
-/* Weak: the one of the module that is loaded takes its place. Programs that
-   test what is below have only this one. */
-__attribute__((weak)) const saros_api *saros_api_table;
-
 /* ------------------------------------------------------------------
 ** The operation
 ** ---------------------------------------------------------------- */

@@ -39,7 +39,7 @@ local function job_of(self, own)
 end
 
 ---@class saros.bits.creation: saros.bits.properties
----@field type? "download"|"upload"
+---@field type? "download"|"upload"|"upload_reply" the last is not implemented (E_NOTIMPL)
 
 --- Makes a job: it is suspended, and has no files.
 ---@param properties? saros.bits.creation

@@ -34,7 +34,7 @@ options.properties = {
   notify = "function|table", notify_flags = "integer|table",
   notify_command = "list",
 }
-options.creation = { type = { "download", "upload" } }
+options.creation = { type = { "download", "upload", "upload_reply" } }
 for name, kind in pairs(options.properties) do options.creation[name] = kind end
 
 options.file = {

@@ -1,0 +1,132 @@
+--- What the specs of transfers share: a server with faults, and a queue beside a
+--- directory, gone afterwards.
+
+local helper = require "spec.helper"
+local outside = require "spec.outside"
+
+local there, bits = pcall(require, "saros.bits")
+
+local shared = { bits = there and bits or nil,
+  missing = not there and "saros.bits was left out of this build: "
+    .. tostring(bits):match "^[^\n]*" or nil }
+
+if there and not outside.installed "python3" then
+  shared.missing = "there is no python3 here, which the server is written in"
+end
+
+-- Asks the server itself, without a client to start.
+local ASK = [[
+exec 3<>/dev/tcp/127.0.0.1/$1 || exit 1
+printf 'GET %s HTTP/1.1\r\nHost: x\r\n\r\n' "$2" >&3
+size=0
+while IFS= read -r line <&3; do
+  line=${line%$'\r'}
+  case $line in "Content-Length: "*) size=${line#*: } ;; "") break ;; esac
+done
+head -c "$size" <&3]]
+
+---@class spec.bits.server
+local server = {}
+server.__index = server
+
+--- A server (spec/bits/server.py): one for all specs of a file, which closes it.
+function shared.server()
+  local process = outside.start("sh", "-c",
+    "sleep 100000 | exec python3 -u spec/bits/server.py")
+  local ports = {}
+  for port in process:expect "\n":gmatch "%d+" do
+    ports[#ports + 1] = tonumber(port)
+  end
+  return setmetatable({ process = process, ports = ports }, server)
+end
+
+function server:close() self.process:__close() end
+
+--- What the server knows: "!log", "!count?of=…", …
+function server:ask(what)
+  local said, how, status = outside.run("bash", "-c", ASK, "bash",
+    tostring(self.ports[1]), "/" .. what)
+  assert(how == "exit" and status == 0, said)
+  return said
+end
+
+--- The URL of a file of so many bytes.
+function server:url(name, size, more)
+  return ("http://127.0.0.1:%d/f/%s?size=%d%s"):format(self.ports[1], name,
+    size, more and "&" .. more or "")
+end
+
+--- How often URLs were asked for that begin so.
+function server:count(prefix)
+  return tonumber((self:ask("!count?of=" .. prefix)))
+end
+
+--- Waits until so many requests are stalled; they go on with release.
+function server:stalled(count) self:ask("!stalled?count=" .. count) end
+
+function server:release() self:ask "!release" end
+
+--- Whether the file is what it ought to be.
+function server:check(path, name, size, version)
+  local said = outside.run("sha256sum", path)
+  local right = self:ask(("!sha256/%s?size=%d&version=%d"):format(name, size,
+    version or 0))
+  if said:match "^%x+" ~= right then
+    error(("%s is not what it ought to be: %s"):format(path, said), 2)
+  end
+end
+
+--- A directory with a queue in it that is open: `f(p)`, where p has `root`, `q`,
+--- path(name), and reopen(), which closes it and opens it once more.
+function shared.with(f, options)
+  return outside.directory(function(root)
+    local given = { path = root .. "/queue.db" }
+    for name, item in pairs(options or {}) do given[name] = item end
+    local p = { root = root }
+    local _ <close> = setmetatable({}, { __close = function()
+      if p.q then p.q:close() end
+    end })
+    function p.path(name) return root .. "/" .. name end
+    function p.open(more)
+      local o = {}
+      for name, item in pairs(given) do o[name] = item end
+      for name, item in pairs(more or {}) do o[name] = item end
+      return bits.manager(o)
+    end
+    function p.reopen()
+      p.q:close()
+      p.q = p.open()
+      return p.q
+    end
+    p.q = p.open()
+    return f(p)
+  end)
+end
+
+--- Waits until the job is in a state that others bring about.
+function shared.reach(job, state)
+  return outside.eventually("the job is " .. state, function()
+    helper.settle()
+    local s = job:status()
+    return s.state == state and s
+  end)
+end
+
+--- What f raises.
+function shared.raised(f, ...)
+  local ok, err = pcall(f, ...)
+  if ok then error("nothing was raised", 2) end
+  return err
+end
+
+--- Checks the code of what f raises.
+function shared.raises(code, f, ...)
+  local err = shared.raised(f, ...)
+  if type(err) ~= "table" then error(err, 2) end
+  if err.code ~= code then
+    error(("it raised %s, not 0x%x"):format(tostring(err), code), 2)
+  end
+  return err
+end
+
+return shared
