@@ -1,35 +1,11 @@
 /*
 ** The fault table (spec/bits_faults.txt), each row through a job of its own,
 *all
-** of them at once; and a storm: plans by chance, from a seed. What is called
-** whole is compared byte by byte. A job that waits to try again is told to do
-*so
-** at once.
+** of them at once. What is called whole is compared byte by byte.
 **
 ** not under valgrind: a hundred and fifty jobs, and their time-outs
 */
-#include <openssl/evp.h>
-
-#include "bits_case.h"
-#include "bits_server_case.h"
-
-#define ROWS 300
-#define SIZE 20000u
-#define PATIENCE 3 /* so often it is told where it shall always be so */
-
-typedef enum outcome { WHOLE, ERRONEOUS, AGAIN } outcome;
-
-typedef struct row {
-  char name[64], query[200], options[200], wanted[200];
-  unsigned host;
-  bits_job *job;
-  bits_state over; /* BITS_QUEUED: not yet */
-  unsigned resumes;
-} row;
-
-static row rows[ROWS];
-static unsigned row_count;
-static bits_manager *manager;
+#include "bits_faults_case.h"
 
 /* ------------------------------------------------------------------
 ** The table
@@ -56,6 +32,7 @@ static void read_row(char *line) {
   snprintf(r->query, sizeof r->query, "%s", part[1]);
   snprintf(r->options, sizeof r->options, "%s", part[2]);
   snprintf(r->wanted, sizeof r->wanted, "%s", part[3]);
+  r->size = SIZE;
   r->host = ++row_count;
 }
 
@@ -91,137 +68,8 @@ static bool wants_word(const row *r, const char *word) {
 }
 
 /* ------------------------------------------------------------------
-** A job
-** ---------------------------------------------------------------- */
-
-static bool is_upload(const row *r) {
-  return strncmp(r->query, "put:", 4) == 0;
-}
-
-static void make_url(const row *r, char url[4096]) {
-  static const char *const ports[] = {"tls:", "name:", "over:", "nobody:"};
-  const char *query = strchr(r->query, ':');
-  const char *plan = strstr(r->query, "plan="), *all = strstr(r->query, "all=");
-  const char *first = all != NULL && (plan == NULL || all < plan) ? all : plan;
-  char path[400];
-  const char *before = "";
-  if (first == NULL) abort();
-  size_t mark = query != NULL && query < first ? (size_t)(query - r->query) : 0;
-  char redirect[32] = "";
-  if (strncmp(r->query, "to/", 3) == 0) {
-    snprintf(redirect, sizeof redirect, "%.*s/", (int)mark, r->query);
-    before = redirect;
-  }
-  snprintf(path, sizeof path, "%s%s/r%u.?size=%u&%s", before,
-           is_upload(r) ? "u" : "f", r->host, SIZE, first);
-  if (strncmp(r->query, "refused:", 8) == 0) {
-    snprintf(url, 4096, "http://127.0.0.1:1/%s", path);
-    return;
-  }
-  for (unsigned i = 0; i < 4; i++)
-    if (strncmp(r->query, ports[i], strlen(ports[i])) == 0) {
-      strcpy(url, at_port((faults_port)(FAULTS_TLS + i), path));
-      return;
-    }
-  strcpy(url, at_host(r->host, path));
-}
-
-static void content_name(const row *r, char name[32]) {
-  snprintf(name, 32, "r%u.", r->host);
-}
-
-static void local_name(const row *r, char name[32]) {
-  snprintf(name, 32, "row-%u", r->host);
-}
-
-static void hex_of(const void *data, size_t size, char hex[65]) {
-  unsigned char digest[32];
-  unsigned used = 32;
-  EVP_Digest(data, size, digest, &used, EVP_sha256(), NULL);
-  for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-}
-
-static void put_source(const row *r) {
-  char name[32], local[32];
-  content_name(r, name);
-  local_name(r, local);
-  unsigned char *data = server_content(name, SIZE, 0);
-  FILE *f = fopen(in_world(local), "wb");
-  if (f == NULL || fwrite(data, 1, SIZE, f) != SIZE) abort();
-  fclose(f);
-  free(data);
-}
-
-static void begin(row *r) {
-  char options[600], url[4096], local[32], sha256[100] = "";
-  const char *more = r->options[0] == '{' ? r->options + 1 : "}";
-  make_url(r, url);
-  local_name(r, local);
-  if (strcmp(r->options, "sha256") == 0) {
-    char name[32], hex[65];
-    content_name(r, name);
-    unsigned char *data = server_content(name, SIZE, 0);
-    hex_of(data, SIZE, hex);
-    free(data);
-    snprintf(sha256, sizeof sha256, ",'sha256':'%s'", hex);
-  }
-  snprintf(options, sizeof options,
-           "{'name':'row %u','type':'%s','durability':'none','proxy':'',"
-           "'retry_delay':5,'cacert':'%s'%s%s",
-           r->host, is_upload(r) ? "upload" : "download", faults_ca,
-           more[0] == '}' ? "" : ",", more);
-  if (is_upload(r)) put_source(r);
-  r->job = make_job(manager, options);
-  value *v =
-      json_of("{'url':'%s','path':'%s'%s}", url, in_world(local), sha256);
-  CHECK(is_fine(bits_job_add_file(r->job, v)));
-  value_free(v);
-  CHECK(is_fine(bits_job_resume(r->job)));
-}
-
-/* True: it is over, or has been told often enough. */
-static bool step(row *r) {
-  bits_state state = bits_job_state(r->job);
-  if (state == BITS_TRANSFERRED || state == BITS_ERROR) {
-    r->over = state;
-    return true;
-  }
-  if (state != BITS_TRANSIENT_ERROR) return false;
-  if (strncmp(r->wanted, "again", 5) == 0 && r->resumes == PATIENCE) {
-    r->over = state;
-    return true;
-  }
-  r->resumes++;
-  error *e = bits_job_resume(r->job);
-  error_unref(e); /* it may be over meanwhile */
-  return false;
-}
-
-static void run_all(void) {
-  unsigned left = row_count;
-  for (unsigned i = 0; i < row_count; i++) begin(&rows[i]);
-  for (int n = 0; left > 0 && n < 60000; n++) {
-    for (unsigned i = 0; i < row_count; i++)
-      if (rows[i].over == BITS_QUEUED && step(&rows[i])) left--;
-    usleep(1000);
-  }
-  for (unsigned i = 0; i < row_count; i++)
-    if (rows[i].over == BITS_QUEUED) {
-      check_bad++;
-      printf("\"%s\" never ends: it is in state %d\n", rows[i].name,
-             (int)bits_job_state(rows[i].job));
-    }
-}
-
-/* ------------------------------------------------------------------
 ** What became of it
 ** ---------------------------------------------------------------- */
-
-static void differs(const row *r, const char *what, const char *is,
-                    const char *should) {
-  check_bad++;
-  printf("\"%s\": %s is %s, not %s\n", r->name, what, is, should);
-}
 
 static void check_long(const row *r, const char *what, long is, long should) {
   char a[32], b[32];
@@ -230,19 +78,6 @@ static void check_long(const row *r, const char *what, long is, long should) {
   snprintf(b, sizeof b, what[0] == 'c' ? "0x%lX" : "%ld",
            (unsigned long)should);
   differs(r, what, a, b);
-}
-
-static char *whole_file(const char *path, size_t *size) {
-  FILE *f = fopen(path, "rb");
-  char *data = malloc(1 << 20);
-  *size = 0;
-  if (f == NULL || data == NULL) {
-    free(data);
-    return NULL;
-  }
-  *size = fread(data, 1, 1 << 20, f);
-  fclose(f);
-  return data;
 }
 
 static void check_content(const row *r, long version, long size, bool zip) {
@@ -345,13 +180,6 @@ static void check_asked(const row *r) {
   free(range);
 }
 
-static void check_nothing_appeared(const row *r) {
-  char local[32];
-  local_name(r, local);
-  if (!is_upload(r) && is_there(local))
-    differs(r, "a file that is not whole", "there", "nowhere");
-}
-
 static void check_row(const row *r) {
   static const char *const words[] = {"whole", "error", "again"};
   bits_state states[] = {BITS_TRANSFERRED, BITS_ERROR, BITS_TRANSIENT_ERROR};
@@ -378,22 +206,10 @@ static void check_row(const row *r) {
   if (is == wanted) check_asked(r);
 }
 
-static void end_all(void) {
-  for (unsigned i = 0; i < row_count; i++) {
-    uint32_t code;
-    char local[32];
-    error *e = bits_job_cancel(rows[i].job, &code);
-    error_unref(e); /* it was completed */
-    bits_job_unref(rows[i].job);
-    local_name(&rows[i], local);
-    unlink(in_world(local));
-  }
-  server_reset();
-}
-
 TEST(the_table) {
   read_table();
-  run_all();
+  for (unsigned i = 0; i < row_count; i++) begin(&rows[i]);
+  go_on(0);
   for (unsigned i = 0; i < row_count; i++) check_row(&rows[i]);
   end_all();
 }
