@@ -360,6 +360,12 @@ $(BUILD)/spec/shadow_floor: spec/bench/shadow_floor.c spec/c/volumes.h \
 	$(Q)$(CC) $(STD) $(WARN) -Wno-unused-function $(CPPFLAGS) $(CFLAGS) \
 	  -pthread $(LDFLAGS) -o $@ $<
 
+# What downloads cost without saros, and nginx for who is compared.
+$(BUILD)/spec/bits_floor: spec/bench/bits_floor.c Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lcurl
+
 # What cutting, hashing and looking up cost, form by form; and what a backup is
 # made of.
 REPO_BENCH = $(if $(REPO),$(addprefix $(BUILD)/spec/repo_,floor stages cheap \
@@ -598,8 +604,9 @@ docs:  ## the reference, as one page: build/docs/index.html
 BENCH = LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
   LUA_CPATH='$(BUILD)/?.so;$(BUILD)/spec/?.so;;'
 bench:  ## compare with peers; the figures are ratios, and gate nothing
+	@spec/deps build -- bench
 	@$(MAKE) all extras $(BUILD)/spec/floor $(BUILD)/spec/shadow_floor \
-	  $(REPO_BENCH)
+	  $(REPO_BENCH) $(if $(BITS_MODULE),$(BUILD)/spec/bits_floor)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/floor' $(LUA) spec/bench/run.lua $(ROUNDS)
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
@@ -607,6 +614,9 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	@$(if $(REPO),$(BENCH) SAROS_BENCH_PROGRAMS='$(BUILD)/spec' \
 	  $(BUILD)/spec/repo_limits scratch $(firstword $(wildcard /dev/shm) /tmp) \
 	  $(LUA) spec/bench/repository.lua $(ROUNDS))
+	@$(if $(BITS_MODULE),$(BENCH) SAROS_BENCH_PROGRAMS='$(BUILD)/spec' \
+	  $(BUILD)/spec/bits_floor scratch $(firstword $(wildcard /dev/shm) /tmp) \
+	  $(LUA) spec/bench/bits.lua $(ROUNDS))
 
 demo:  ## install what it needs, build, and show what saros does
 	@spec/deps build -- demo
