@@ -11,6 +11,7 @@
 
 #define ROOM_MS 1000u /* how often it is looked who has had his slice */
 #define NET_MS 1000u
+#define LEAST_MS 10u
 
 #ifdef SAROS_TEST
 mover_hooks mover_hook;
@@ -78,6 +79,8 @@ static void set_alarm(bits_mover *v, uint64_t now) {
   else if (v->net_at == MOVER_NEVER)
     v->net_at = now + NET_MS;
   at = sooner(at, v->net_at);
+  /* Never a loop of looks, whatever somebody says of his time. */
+  if (at < now + LEAST_MS) at = now + LEAST_MS;
   if (v->ending || v->m->closing) at = MOVER_NEVER;
   if (v->m->look_at != at) mover_look_at(v->m, at);
 }

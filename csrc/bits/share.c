@@ -170,13 +170,11 @@ void share_settle(mover_run *run) {
 ** The deal
 ** ---------------------------------------------------------------- */
 
-/* A limit, less what is owed (or more of it): within a second it is even. */
+/* A limit, less what is owed: within a second that is paid back. */
 static uint64_t rate_with(uint64_t rate, int64_t tokens) {
-  if (rate == SHARE_ANY || rate == 0) return rate;
-  uint64_t least = rate / 4 + 1;
-  if (tokens >= 0) return add(rate, min_of((uint64_t)tokens, rate / DEPTH));
-  uint64_t owed = (uint64_t)-tokens;
-  return owed < rate - min_of(rate, least) ? rate - owed : least;
+  if (rate == SHARE_ANY || rate == 0 || tokens >= 0) return rate;
+  uint64_t least = rate / 4 + 1, owed = (uint64_t)-tokens;
+  return rate > least && owed < rate - least ? rate - owed : least;
 }
 
 /* At the end of a tick: what it had a use for, and a little more. */
@@ -198,40 +196,56 @@ static void grant(mover_run *run, uint64_t share) {
   run->mover->relimits++;
 }
 
+/* What nobody has a use for now somebody may have in a moment. */
+static void spread(uint64_t limit, const uint64_t *caps, uint64_t *gets,
+                   size_t count) {
+  uint64_t dealt = 0;
+  if (limit == SHARE_ANY || count == 0) return;
+  for (size_t i = 0; i < count; i++) dealt = add(dealt, gets[i]);
+  if (dealt >= limit) return;
+  uint64_t each = (limit - dealt) / count;
+  for (size_t i = 0; i < count; i++)
+    gets[i] = min_of(add(gets[i], each), caps != NULL ? caps[i] : SHARE_ANY);
+}
+
+/* Of one job. */
+static void deal_job(mover_run *const *runs, size_t count, uint64_t limit) {
+  uint64_t wants[MOVER_RUNS_MOST], gets[MOVER_RUNS_MOST];
+  for (size_t i = 0; i < count; i++)
+    wants[i] = limit == SHARE_ANY ? SHARE_ANY : runs[i]->want;
+  share_fill(limit, wants, gets, count);
+  spread(limit, NULL, gets, count);
+  for (size_t i = 0; i < count; i++) grant(runs[i], gets[i]);
+}
+
 static void deal_way(bits_mover *v, bool upload) {
   mover_run *runs[MOVER_RUNS_MOST];
-  uint64_t wants[MOVER_RUNS_MOST], asks[MOVER_RUNS_MOST];
-  uint64_t gets[MOVER_RUNS_MOST];
+  uint64_t wants[MOVER_RUNS_MOST], own[MOVER_RUNS_MOST], gets[MOVER_RUNS_MOST];
   size_t starts[MOVER_RUNS_MOST + 1], count = 0, jobs = 0;
-  asks[0] = 0;
-  share_bucket *b = upload ? &v->up : &v->down;
-  /* Job by job. */
+  const share_bucket *b = upload ? &v->up : &v->down;
+  uint64_t limit = rate_with(b->rate, b->tokens);
   for (mover_run *first = v->runs; first != NULL; first = first->next) {
     bool had = first->upload != upload;
     for (size_t i = 0; i < jobs && !had; i++)
       had = runs[starts[i]]->job == first->job;
     if (had) continue;
+    uint64_t all = 0;
     starts[jobs] = count;
-    asks[jobs] = 0;
     for (mover_run *run = first; run != NULL; run = run->next)
       if (run->job == first->job) {
-        runs[count] = run;
-        wants[count] = run->want;
-        asks[jobs] = add(asks[jobs], wants[count]);
-        count++;
+        runs[count++] = run;
+        all = add(all, run->want);
       }
-    uint64_t own = rate_with(job_limit(first->job), first->job->turn.tokens);
-    asks[jobs] = min_of(asks[jobs], own);
+    own[jobs] = rate_with(job_limit(first->job), first->job->turn.tokens);
+    wants[jobs] = limit == SHARE_ANY ? own[jobs] : min_of(all, own[jobs]);
     jobs++;
   }
+  if (jobs == 0) return;
   starts[jobs] = count;
-  share_fill(rate_with(b->rate, b->tokens), asks, gets, jobs);
-  for (size_t i = 0; i < jobs; i++) {
-    size_t from = starts[i], n = starts[i + 1] - from;
-    uint64_t shares[MOVER_RUNS_MOST];
-    share_fill(gets[i], wants + from, shares, n);
-    for (size_t k = 0; k < n; k++) grant(runs[from + k], shares[k]);
-  }
+  share_fill(limit, wants, gets, jobs);
+  spread(limit, own, gets, jobs);
+  for (size_t i = 0; i < jobs; i++)
+    deal_job(runs + starts[i], starts[i + 1] - starts[i], gets[i]);
 }
 
 void share_deal(bits_mover *v, uint64_t now) {
