@@ -154,7 +154,7 @@ static void check_world(void) {
     if (j->state == BITS_TRANSIENT_ERROR && j->running > 0)
       wrong("it is in error, and at work", j);
     if (j->state == BITS_TRANSIENT_ERROR &&
-        w.m.look_at > (j->retry_at > w.now ? j->retry_at : w.now))
+        w.m.look_at > (j->retry_at > w.now ? j->retry_at : w.now) + 10)
       wrong("nobody will look for it", j);
   }
 }
