@@ -147,15 +147,24 @@ static error *read_region(const value *v, char **region) {
   return *region != NULL ? NULL : error_no_memory();
 }
 
-static void keep(bits_terms *t, keys *k, char *region) {
+/* Who takes an upload back later has to find the keys again. */
+static error *read_reference(const value *v, char **reference) {
+  const char *text = value_chars(value_get(v, "reference"), NULL);
+  *reference = mem_text(text);
+  return *reference != NULL || text == NULL ? NULL : error_no_memory();
+}
+
+static void keep(bits_terms *t, keys *k, char *region, char *reference) {
   bits_secret_free(t->s3_key);
   bits_secret_free(t->s3_secret);
   bits_secret_free(t->s3_token);
   mem_free(t->s3_region);
+  mem_free(t->s3_reference);
   t->s3_key = k->key;
   t->s3_secret = k->secret;
   t->s3_token = k->token;
   t->s3_region = region;
+  t->s3_reference = reference;
   *k = (keys){0};
 }
 
@@ -172,7 +181,7 @@ static bool show(const value *v, value **shown) {
 }
 
 static error *read_s3(bits_draft *d, const value *v, value **shown) {
-  char *region = NULL;
+  char *region = NULL, *reference = NULL;
   keys k = {0};
   error *e = v->count > 0 ? read_keys(d, v, &k) : NULL;
   if (e == NULL) e = check_keys(&k);
@@ -183,8 +192,12 @@ static error *read_s3(bits_draft *d, const value *v, value **shown) {
     keys_free(&k);
     k = (keys){0};
   }
+  if (e == NULL) e = read_reference(v, &reference);
   if (e == NULL) e = read_region(v, &region);
-  if (e == NULL) keep(d->terms, &k, region);
+  if (e == NULL)
+    keep(d->terms, &k, region, reference);
+  else
+    mem_free(reference);
   keys_free(&k);
   traces_wipe_few();
   if (e != NULL) return e;
@@ -194,7 +207,7 @@ static error *read_s3(bits_draft *d, const value *v, value **shown) {
 error *bits_secret_s3(bits_draft *d, const value *v, value **shown) {
   if (v->type == VALUE_LIST && v->count == 0) {
     keys none = {0};
-    keep(d->terms, &none, NULL);
+    keep(d->terms, &none, NULL, NULL);
     *shown = value_map();
     return *shown != NULL ? NULL : error_no_memory();
   }

@@ -173,7 +173,9 @@ void bits_s3_judge(const http_answer *a, const http_problem *problem,
     fate f = names[i].fate;
     r->end = f == FATE_FAIL || (f == FATE_FEW && tries >= 2) ? BITS_END_FAILED
                                                              : BITS_END_AGAIN;
-    r->code = names[i].code != 0 ? names[i].code : BG_E_HTTP(a->status);
+    r->code = names[i].code != 0 ? names[i].code
+              : a->status >= 300 ? BG_E_HTTP(a->status)
+                                 : BG_E_INVALID_SERVER_RESPONSE;
     r->context = BITS_CONTEXT_REMOTE;
     r->transport = a->status;
     if (f == FATE_REST) rest(a, r);

@@ -75,7 +75,7 @@ static void put_escaped(buffer *b, const char *text, size_t size,
     if (one[0] == '\0')
       buffer_text(b, "%00");
     else
-      http_sign_escape(b, one, false);
+      http_sign_escape(b, one, is_path); /* "%2F" is a slash of the key */
   }
 }
 

@@ -153,7 +153,7 @@ static void on_put(upload_call *c, const http_answer *a) {
       bits_s3_judge(a, &c->problem, tries, &r);
     else
       judge_failure(a, tries, &r);
-    if (tries < UINT8_MAX) u->file->bad_ranges++;
+    upload_count(u, &r);
     upload_over(u, &r, false);
   }
 }

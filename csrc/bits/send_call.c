@@ -105,6 +105,10 @@ static void note_etag(upload_call *c, const http_answer *a) {
   const char *sealed = http_answer_field(a, "x-amz-server-side-encryption");
   c->etag[0] = '\0';
   c->etag_is_md5 = false;
+  c->etag_is_sealed =
+      (sealed != NULL && strcmp(sealed, "AES256") != 0) ||
+      http_answer_field(a, "x-amz-server-side-encryption-customer-algorithm") !=
+          NULL;
   if (etag == NULL || strncmp(etag, "W/", 2) == 0) return;
   size_t size = strlen(etag);
   if (size >= 2 && etag[0] == '"' && etag[size - 1] == '"') {
@@ -113,11 +117,8 @@ static void note_etag(upload_call *c, const http_answer *a) {
   }
   if (size >= sizeof c->etag) return;
   snprintf(c->etag, sizeof c->etag, "%.*s", (int)size, etag);
-  c->etag_is_md5 =
-      size == 32 && strspn(c->etag, "0123456789abcdefABCDEF") == 32 &&
-      (sealed == NULL || strcmp(sealed, "AES256") == 0) &&
-      http_answer_field(a, "x-amz-server-side-encryption-customer-algorithm") ==
-          NULL;
+  c->etag_is_md5 = !c->etag_is_sealed && size == 32 &&
+                   strspn(c->etag, "0123456789abcdefABCDEF") == 32;
 }
 
 static bool send(upload_call *c);
@@ -134,7 +135,8 @@ static void on_done(void *context, const http_answer *a) {
   if (bits_s3_is_wanted(u->terms) && a->end == HTTP_WHOLE && !good) {
     if (c->answer.size <= PROBLEM_MOST && !c->answer.failed)
       bits_s3_problem(u->terms, c->answer.data, c->answer.size, &c->problem);
-    if (!u->over && bits_s3_learn(&u->place, a, &c->problem) && send(c)) {
+    if ((!u->over || c->anyway) && bits_s3_learn(&u->place, a, &c->problem) &&
+        send(c)) {
       upload_leave(u); /* and one has been entered */
       return;
     }
@@ -255,7 +257,7 @@ static bool send(upload_call *c) {
 }
 
 bool upload_call_start(upload_call *c) {
-  if (c->u->over) return false;
+  if (c->u->over && !c->anyway) return false;
   return send(c);
 }
 

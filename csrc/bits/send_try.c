@@ -100,6 +100,13 @@ void upload_over(upload *u, const bits_result *r, bool drain) {
 ** How it fails
 ** ---------------------------------------------------------------- */
 
+void upload_count(upload *u, const bits_result *r) {
+  uint8_t *tries = &u->file->bad_ranges;
+  if ((judge_is_borne(r) || r->code == BG_E_VALIDATION_FAILED) &&
+      *tries < UINT8_MAX)
+    ++*tries;
+}
+
 void upload_fail(upload *u, bits_end end, uint32_t code, bits_context context,
                  const char *format, ...) {
   bits_result r = {.end = end, .code = code, .context = context};

@@ -89,6 +89,9 @@ void bits_file_mark(bits_file *f, uint8_t set, uint8_t clear);
 void bits_file_size(bits_file *f, uint64_t size);
 /* Replaces what an upload in parts remembers (taken over). */
 void bits_file_upload(bits_file *f, char *json);
+/* What is left at a server for others to take away (s3.c): kept by the queue
+   until it is gone. False: no memory. */
+bool bits_file_orphan(bits_file *f, const char *what, bits_terms *terms);
 /* Calls back on the I/O thread once all that was told until now is committed,
    for good. An error: it could not be written. Never from within. */
 typedef void (*bits_committed)(void *context, error *e);

@@ -70,6 +70,8 @@ void upload_leave(upload *u);
 /* It is decided; the first word counts. Requests that are under way are
    cancelled, but with `drain`, when they may still do some good. */
 void upload_over(upload *u, const bits_result *r, bool drain);
+/* What is borne three times is counted. */
+void upload_count(upload *u, const bits_result *r);
 void upload_fail(upload *u, bits_end end, uint32_t code, bits_context context,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
 void upload_fail_local(upload *u, int number, const char *what);
@@ -122,6 +124,7 @@ struct upload_call {
   const char *sha256; /* to be kept with the object, or NULL */
   bool once;
   bool plainly; /* without Expect: 100-continue */
+  bool anyway;  /* also when the try is over: its last word */
   bool hashes;  /* an MD5 is made of what goes */
   size_t most;  /* bytes of the answer that are kept; more are an error, unless
                    it is 0 */
@@ -131,8 +134,9 @@ struct upload_call {
   buffer answer;
   http_problem problem; /* of a request that is signed */
   char etag[80];        /* without its quotes; "" when there is none */
-  bool etag_is_md5;     /* or none that has ever been one */
-  int number;           /* errno of the file, or 0 */
+  bool etag_is_md5;
+  bool etag_is_sealed; /* of what is encrypted: no digest of ours */
+  int number;          /* errno of the file, or 0 */
   /* Its own. */
   uint64_t at;
   EVP_MD_CTX *md5;

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "bits/judge.h"
 #include "bits/parts.h"
 #include "bits/s3.h"
 #include "bits/transfer.h"
@@ -167,42 +166,61 @@ static inline void upload_header(tried *t, const char *name, const char *text,
 }
 
 /* ------------------------------------------------------------------
-** The manager's part: what is told is kept
+** The manager's part: what is told is kept (see the Makefile)
 ** ---------------------------------------------------------------- */
 
-__attribute__((weak)) void bits_file_mark(bits_file *f, uint8_t set,
-                                          uint8_t clear) {
+void __wrap_bits_file_mark(bits_file *f, uint8_t set, uint8_t clear);
+void __wrap_bits_file_size(bits_file *f, uint64_t size);
+void __wrap_bits_file_upload(bits_file *f, char *json);
+void __wrap_bits_file_commit(bits_file *f, bits_committed call, void *context);
+bool __wrap_bits_keeper_orphan(bits_manager *m, const char *what,
+                               bits_terms *terms);
+
+void __wrap_bits_file_mark(bits_file *f, uint8_t set, uint8_t clear) {
   f->marks = (uint8_t)((f->marks & ~clear) | set);
 }
 
-__attribute__((weak)) void bits_file_size(bits_file *f, uint64_t size) {
+void __wrap_bits_file_size(bits_file *f, uint64_t size) {
   f->size = size;
 }
 
-__attribute__((weak)) void bits_file_upload(bits_file *f, char *json) {
+void __wrap_bits_file_upload(bits_file *f, char *json) {
   if (f->extra == NULL) f->extra = mem_zero(sizeof *f->extra);
   mem_free(f->extra->upload);
   f->extra->upload = json;
 }
 
-__attribute__((weak)) void judge_local(int number, const char *what,
-                                       const char *path, bits_result *r) {
-  r->end = BITS_END_FAILED;
-  r->context = BITS_CONTEXT_LOCAL;
-  r->code = code_of_errno(number);
-  snprintf(r->why, sizeof r->why, "%s %.200s: %s", what, path,
-           strerror(number));
+typedef struct upload_commit {
+  bits_committed call;
+  void *context;
+} upload_commit;
+
+static unsigned upload_commits; /* the lane's */
+
+static void upload_committed(void *context) {
+  upload_commit c = *(upload_commit *)context;
+  free(context);
+  upload_commits++;
+  c.call(c.context, NULL);
 }
 
-__attribute__((weak)) void judge_failure(const http_answer *a, unsigned tries,
-                                         bits_result *r) {
-  (void)tries;
-  r->end = a->end == HTTP_WHOLE && a->status < 500 ? BITS_END_FAILED
-                                                   : BITS_END_AGAIN;
-  r->code = BG_E_HTTP(a->status);
-  r->transport = a->status;
-  snprintf(r->why, sizeof r->why, "%.100s %u: %.100s", a->url, a->status,
-           a->why);
+void __wrap_bits_file_commit(bits_file *f, bits_committed call, void *context) {
+  upload_commit *c = malloc(sizeof *c);
+  (void)f;
+  if (c == NULL) abort();
+  *c = (upload_commit){call, context};
+  CHECK(http_lane_call(upload_lane, upload_committed, c));
+}
+
+static char *upload_orphan; /* the last that was left */
+
+bool __wrap_bits_keeper_orphan(bits_manager *m, const char *what,
+                               bits_terms *terms) {
+  (void)m;
+  (void)terms;
+  free(upload_orphan);
+  upload_orphan = strdup(what);
+  return true;
 }
 
 /* ------------------------------------------------------------------

@@ -2,14 +2,19 @@
 signature by the book (and by Python's hmac, not by the code that is tested),
 and does what a plan says to requests that fit.
 
-    python3 spec/s3/server.py     prints its port, serves until its input ends
+    python3 spec/s3/server.py [--tls DIR]
+        prints its port, serves until its input ends; --tls: over https, with a
+        certificate of DIR/ca.pem
 
 Bodies may come signed piece by piece, as restic sends them.
 
 Not of S3: POST /!plan (a JSON list of faults), GET /!log (what was asked),
-GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON), GET /!uploads
-(that are not ended), GET /!kept (by object lock). A request that the plan holds
-waits: /!held answers when there is one, /!release lets all go on.
+GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON), GET /!kept (by
+object lock), GET /!meta/BUCKET/KEY, GET /!uploads (that are not ended), POST
+/!bucket/BUCKET, /!fill/BUCKET/KEY/SIZE (an object), /!begin/BUCKET/KEY (an
+upload of somebody else's), /!lose/N, /!give/N (a part of all uploads),
+/!abandon (all of them). A request that the plan holds waits: /!held answers
+when there is one, /!release lets all go on.
 """
 import calendar
 import hashlib
@@ -24,7 +29,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "http"))
-from server import Cut, State, run  # noqa: E402
+from server import Cut, State, certificate, run  # noqa: E402
 
 ACCESS, SECRET, TOKEN = "AKTEST", "sEcReT/canary+key", "tOkEn/canary=="
 
@@ -42,21 +47,31 @@ class Bad(Exception):
         self.more, self.fields = more, list(fields)
 
 
+def metas(r):
+    return {k.lower(): v for k, v in r.headers
+            if k.lower().startswith("x-amz-meta-")}
+
+
 class S3:
-    def __init__(self):
+    def __init__(self, tls=False):
+        self.tls = tls
         self.lock = threading.RLock()
         self.gate, self.held, self.turn = threading.Condition(), 0, 0
         self.reset()
 
     def reset(self):
-        self.buckets, self.objects = set(), {}
+        self.buckets = {"secure"} if self.tls else set()
+        self.objects = {}
         self.locked, self.kept = set(), {}  # buckets; (bucket, key): until
         self.uploads, self.etags, self.number = {}, {}, 0
+        self.begun, self.metas, self.meta = {}, {}, {}
         self.plan, self.log = [], []
         self.set = {"region": "us-east-1", "conditions": "412", "page": 1000,
                     "token": False, "ranges": True, "encode": True,
                     "etag": "md5", "parts": True, "refuse": False,
-                    "parts_keep": True, "least": 5 << 20}
+                    "parts_keep": True, "least": 5 << 20,
+                    "page_parts": 1000, "list_uploads": True,
+                    "sealed": False, "age": 0}
 
     # ---- signatures ----
 
@@ -112,7 +127,7 @@ class S3:
         payload = r.get("x-amz-content-sha256")
         if payload == "STREAMING-AWS4-HMAC-SHA256-PAYLOAD":
             r.body = self.pieces(r, key, date, scope, want)
-        elif payload == "UNSIGNED-PAYLOAD" and not r.body:
+        elif payload == "UNSIGNED-PAYLOAD" and (self.tls or not r.body):
             pass
         elif hashlib.sha256(r.body).hexdigest() != payload:
             raise Bad(400, "XAmzContentSHA256Mismatch")
@@ -226,6 +241,8 @@ class S3:
         self.number += 1
         name = f"up/{self.number}+=&"  # with what must be escaped in it
         self.uploads[name] = (bucket, key, {})
+        self.begun[name] = time.time() - self.set["age"]
+        self.metas[name] = metas(r)
         shown = "" if r.fault == "no id" else \
             f"<UploadId>{escape(name)}</UploadId>"
         return 200, (f"<InitiateMultipartUploadResult><Key>{escape(key)}</Key>"
@@ -237,17 +254,44 @@ class S3:
             raise Bad(404, "NoSuchUpload")
         return found[2]
 
+    def tag(self, body):
+        """Of a part, or an object that is sealed: no digest of its bytes."""
+        if self.set["sealed"]:
+            body = b"sealed" + body
+        return f'"{hashlib.md5(body).hexdigest()}"'
+
+    def seal(self):
+        return [("x-amz-server-side-encryption", "aws:kms")] \
+            if self.set["sealed"] else []
+
+    def list_parts(self, q, bucket, key):
+        parts = self.upload(q, bucket, key)
+        after = int(q.get("part-number-marker", "0"))
+        most = min(int(q.get("max-parts", "1000")), self.set["page_parts"])
+        left = [n for n in sorted(parts) if n > after]
+        page = left[:most]
+        text = ("<ListPartsResult><IsTruncated>"
+                f"{'true' if len(page) < len(left) else 'false'}"
+                "</IsTruncated>")
+        if page:
+            text += f"<NextPartNumberMarker>{page[-1]}</NextPartNumberMarker>"
+        for n in page:
+            text += (f"<Part><PartNumber>{n}</PartNumber>"
+                     f"<ETag>{escape(self.tag(parts[n]))}</ETag>"
+                     f"<Size>{len(parts[n])}</Size></Part>")
+        return (text + "</ListPartsResult>").encode()
+
     def put_part(self, r, q, bucket, key):
         body = r.body
         if r.fault == "store half":
             body = body[:len(body) // 2]
         self.upload(q, bucket, key)[int(q["partNumber"])] = body
-        tag = f'"{hashlib.md5(body).hexdigest()}"'
+        tag = self.tag(body)
         if r.fault == "no etag":
             return 200, b"", []
         if r.fault == "other etag":
             tag = '"' + "0" * 32 + '"'
-        return 200, b"", [("ETag", tag)]
+        return 200, b"", [("ETag", tag)] + self.seal()
 
     def end_upload(self, r, q, bucket, key):
         parts = self.upload(q, bucket, key)
@@ -255,8 +299,7 @@ class S3:
             return 200, b"<Error><Code>InternalError</Code></Error>", []
         want = [(int(e.find("PartNumber").text), e.find("ETag").text)
                 for e in ElementTree.fromstring(r.body).findall("Part")]
-        have = [(n, f'"{hashlib.md5(b).hexdigest()}"')
-                for n, b in sorted(parts.items())]
+        have = [(n, self.tag(b)) for n, b in sorted(parts.items())]
         if want != have:
             raise Bad(400, "InvalidPart")
         if any(len(b) < self.set["least"] for _, b in sorted(parts.items())[:-1]):
@@ -266,7 +309,10 @@ class S3:
             bodies.reverse()
         sums = b"".join(hashlib.md5(b).digest() for b in bodies)
         tag = f'"{hashlib.md5(sums).hexdigest()}-{len(bodies)}"'
+        if self.set["sealed"]:
+            tag = f'"{hashlib.md5(tag.encode()).hexdigest()}-{len(bodies)}"'
         del self.uploads[q["uploadId"]]
+        self.meta[bucket, key] = self.metas[q["uploadId"]]
         self.objects[bucket, key] = b"".join(bodies)
         self.etags[bucket, key] = tag
         if r.fault == "drop":
@@ -275,11 +321,16 @@ class S3:
                      "</ETag></CompleteMultipartUploadResult>").encode(), []
 
     def list_uploads(self, q, bucket):
+        if not self.set["list_uploads"]:
+            raise Bad(403, "AccessDenied")
         text = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>"
         for name, (b, key, _) in self.uploads.items():
             if b == bucket and key.startswith(q.get("prefix", "")):
                 text += (f"<Upload><Key>{escape(key)}</Key>"
-                         f"<UploadId>{escape(name)}</UploadId></Upload>")
+                         f"<UploadId>{escape(name)}</UploadId><Initiated>"
+                         + time.strftime("%Y-%m-%dT%H:%M:%S.000Z",
+                                         time.gmtime(self.begun[name]))
+                         + "</Initiated></Upload>")
         return (text + "</ListMultipartUploadsResult>").encode()
 
     def put(self, r, bucket, key):
@@ -296,6 +347,7 @@ class S3:
             body = body[:len(body) // 2]
         self.keep(r, bucket, key, body)
         self.objects[bucket, key] = body
+        self.meta[bucket, key] = metas(r)
         self.etags.pop((bucket, key), None)
         tag = self.etag(body)
         if r.fault == "other etag":
@@ -308,7 +360,8 @@ class S3:
         body = self.objects[bucket, key]
         fields = [("ETag", self.etags.get((bucket, key), self.etag(body)))]
         fields += [("Last-Modified", "Thu, 02 Jan 2020 03:04:05 GMT")]
-        fields += self.retention(bucket, key)
+        fields += self.retention(bucket, key) + self.seal()
+        fields += self.meta.get((bucket, key), {}).items()
         asked = r.get("range")
         if not asked or not self.set["ranges"]:
             return 200, body, fields
@@ -330,6 +383,8 @@ class S3:
         if key and "retention" in q and r.method == "PUT":
             return self.put_retention(r, bucket, key)
         if key and "uploadId" in q:
+            if r.method == "GET":
+                return 200, self.list_parts(q, bucket, key), []
             if r.method == "PUT":
                 return self.put_part(r, q, bucket, key)
             if r.method == "POST":
@@ -409,6 +464,29 @@ class S3:
             elif what == "!uploads":
                 text = "\n".join(self.uploads)
                 return c.answer(200, text.encode())
+            elif what == "!bucket":
+                self.buckets.add(r.path[1])
+            elif what == "!lose":  # a part of each upload
+                for _, _, parts in self.uploads.values():
+                    parts.pop(int(r.path[1]), None)
+            elif what == "!give":  # each has this part
+                for _, _, parts in self.uploads.values():
+                    parts[int(r.path[1])] = b"theirs"
+            elif what == "!abandon":
+                self.uploads = {}
+            elif what == "!fill":
+                self.objects[r.path[1], r.path[2]] = b"x" * int(r.path[3])
+            elif what == "!begin":
+                self.number += 1
+                name = f"other/{self.number}"
+                key = urllib.parse.unquote("/".join(r.path[2:]))
+                self.uploads[name] = (r.path[1], key, {})
+                self.begun[name] = time.time() - self.set["age"]
+                self.metas[name] = {}
+            elif what == "!meta":
+                key = urllib.parse.unquote("/".join(r.path[2:]))
+                text = json.dumps(self.meta.get((r.path[1], key), {}))
+                return c.answer(200, text.encode())
             elif what == "!kept":
                 text = "\n".join(f"{k} {m} {u}" for (_, k), (m, u)
                                  in sorted(self.kept.items()))
@@ -459,6 +537,7 @@ class S3:
                     fields = []
                     if "after" in f:
                         fields.append(("Retry-After", str(f["after"])))
+                    fields += f.get("fields", {}).items()
                     raise Bad(f["status"], f.get("code", ""), more, fields)
                 self.verify(r, host, path, query)
                 status, body, fields = self.perform(r, bucket, key, query)
@@ -479,6 +558,12 @@ class S3:
         if r.fault == "unending":
             c.send(b"HTTP/1.1 %d x\r\n\r\n" % status + body)
             raise Cut
+        if r.fault == "spaces":  # 200, long before it is known
+            c.send(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(40):
+                c.send(b"1\r\n \r\n")
+                time.sleep(0.005)
+            return c.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
         if r.fault == "same page":
             body = body.replace(b"<NextContinuationToken>t",
                                 b"<NextContinuationToken>t0+/=</"
@@ -496,4 +581,6 @@ class S3:
 
 
 if __name__ == "__main__":
-    run(S3().serve, State())
+    tls = sys.argv[2] if sys.argv[1:2] == ["--tls"] else None
+    run(S3(tls is not None).serve, State(),
+        certificate(tls, "IP:127.0.0.1") if tls else None)
