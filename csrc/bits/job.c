@@ -72,13 +72,6 @@ const char *bits_job_id(const bits_job *j) {
   return j->guid;
 }
 
-uint64_t bits_job_limit(const bits_manager *m, const char *name,
-                        uint64_t otherwise) {
-  const value *limits = value_get(m->settings, "limits");
-  int64_t n = value_integer(value_get(limits, name), -1);
-  return n >= 0 ? (uint64_t)n : otherwise;
-}
-
 /* With the lock. */
 static error *is_over(const bits_job *j) {
   const char *name = bits_job_name(j);
@@ -177,11 +170,6 @@ static error *not_entered(const bits_manager *m, const bits_job *j) {
 static error *enter(bits_manager *m, bits_job *j) {
   error *e = bits_manager_may_write(m);
   if (e != NULL) return e;
-  uint64_t most = bits_job_limit(m, "jobs", UINT64_MAX);
-  if (m->job_count >= most)
-    return bits_fail(BG_E_TOO_MANY_JOBS_PER_MACHINE,
-                     "the queue has %llu jobs, as many as its limits allow",
-                     (unsigned long long)most);
   j->id = m->next_id;
   if (!bits_manager_enter(m, j)) return not_entered(m, j);
   m->next_id++;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bits/finish_parts.h"
 #include "bits/job_parts.h"
 
 #define NAMED_AT_ONCE 256
@@ -77,14 +78,20 @@ static bool choose(naming *n) {
 static void take_results(naming *n) {
   for (size_t i = 0; i < n->count; i++) {
     bits_file *f = n->files[i];
-    if (n->results[i].end == BITS_END_WHOLE) {
+    bits_result *r = &n->results[i];
+    if (r->end == BITS_END_WHOLE) {
       f->marks |= BITS_FILE_APPEARED;
       bits_file_touch(f);
-    } else if (!n->failed) {
-      n->failed = true;
-      n->failure = n->results[i];
-      n->whose = f;
+      continue;
     }
+    bool gone = r->end == BITS_END_AT_ONCE || f->known == NULL;
+    r->end = BITS_END_FAILED;
+    if (r->code == 0) r->code = BG_E_LOCAL_FILE_CHANGED;
+    if (gone) bits_job_fails(n->j, f, r); /* it is to be fetched again */
+    if (n->failed) continue;
+    n->failed = true;
+    n->failure = *r;
+    n->whose = f;
   }
 }
 
@@ -103,12 +110,13 @@ static error *naming_error(const naming *n) {
   uint32_t code = n->failure.code != 0 ? n->failure.code : SAROS_E_FAIL;
   buffer b = BUFFER_EMPTY;
   text_escape(&b, n->whose->path, strlen(n->whose->path));
-  error *e =
-      error_at(bits_fail(code,
-                         "%s cannot get its name: %s; mend that, and complete "
-                         "again: the others have theirs",
-                         b.failed ? "" : b.data, n->failure.why),
-               n->whose->path);
+  const char *then = n->whose->state == BITS_FILE_DONE
+                         ? "mend that, and complete again"
+                         : "resume fetches it again";
+  error *e = error_at(
+      bits_fail(code, "%s cannot get its name: %s; %s: the others have theirs",
+                b.failed ? "" : b.data, n->failure.why, then),
+      n->whose->path);
   buffer_free(&b);
   return e;
 }
@@ -222,11 +230,7 @@ static bool drop_appeared(const bits_job *j, const bits_file *f) {
     return true;
   struct stat s;
   if (lstat(f->path, &s) != 0) return errno == ENOENT || errno == ENOTDIR;
-  const bits_known *k = f->known;
-  if (k == NULL || (uint64_t)s.st_dev != k->device ||
-      (uint64_t)s.st_ino != k->inode)
-    return false;
-  return unlink(f->path) == 0 || errno == ENOENT;
+  return bits_finish_is_named(f) && (unlink(f->path) == 0 || errno == ENOENT);
 }
 
 static bool delete_files(bits_job *j) {

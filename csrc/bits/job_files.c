@@ -145,11 +145,10 @@ static error *check_apart(bits_range *ranges, uint32_t count) {
 static error *read_ranges(const bits_job *j, const value *v, bits_extra *x) {
   if (v->type != VALUE_LIST || v->count == 0)
     return bits_fail(SAROS_E_INVALIDARG, "ranges is a list of ranges");
-  uint64_t most = bits_job_limit(j->m, "ranges", BITS_RANGES_MOST);
-  if (v->count > most)
+  if (v->count > BITS_RANGES_MOST)
     return bits_fail(BG_E_TOO_MANY_RANGES_IN_FILE,
-                     "a file may have %llu ranges, not %u",
-                     (unsigned long long)most, v->count);
+                     "a file may have %d ranges, not %u", BITS_RANGES_MOST,
+                     v->count);
   if (j->type != BITS_DOWNLOAD)
     return bits_fail(SAROS_E_NOTIMPL, "only downloads may have ranges");
   if (j->terms->dynamic)
@@ -228,9 +227,7 @@ static error *check_texts(const char *url, const char *path) {
 
 /* With the lock. */
 static error *may_have_more(const bits_job *j) {
-  uint64_t most = bits_job_limit(j->m, "files", BITS_FILES_MOST);
-  if (most > BITS_FILES_MOST) most = BITS_FILES_MOST;
-  if (j->type == BITS_DOWNLOAD && j->file_count >= most)
+  if (j->type == BITS_DOWNLOAD && j->file_count >= BITS_FILES_MOST)
     return bits_fail(BG_E_TOO_MANY_FILES_IN_JOB,
                      "the job '%s' has %u files, as many as it may",
                      bits_job_name(j), j->file_count);

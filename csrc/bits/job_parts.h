@@ -27,10 +27,6 @@ void bits_job_unlock(bits_job *j);
 error *bits_job_may_change(bits_job *j);
 /* With the lock: "the job 'name'" for a sentence. */
 const char *bits_job_name(const bits_job *j);
-/* With the lock: the number that the queue's settings have under limits, or
-   `otherwise`. */
-uint64_t bits_job_limit(const bits_manager *m, const char *name,
-                        uint64_t otherwise);
 /* With the lock, which is let go meanwhile: no try is at work, and nobody else
    has its files: it is seized. */
 void bits_job_hold_files(bits_job *j);

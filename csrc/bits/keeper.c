@@ -76,6 +76,7 @@ static uint64_t own(bits_manager *m) {
   uint64_t now = http_clock(), look = machine_time(m, m->look_at);
   if (now >= k->commit_at) {
     bits_keeper_commit(m);
+    bits_keeper_watch(m);
     return 0;
   }
   if (now >= look) {

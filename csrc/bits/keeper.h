@@ -114,6 +114,8 @@ int bits_sync_job(bits_job *j, bits_file **failed);
 
 /* keeper_chores.c, with the lock (let go meanwhile). */
 void bits_keeper_chores(bits_manager *m);
+/* With the lock: while something runs they come more often. */
+void bits_keeper_watch(bits_manager *m);
 
 /* keeper_orphans.c */
 void bits_orphans_ask(bits_manager *m);            /* with the lock */

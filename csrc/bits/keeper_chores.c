@@ -2,7 +2,7 @@
 ** What has its time: how far running files have come is told now and then, so
 ** that those who observe see it; the clock is kept while nothing else is;
 ** uploads that were given up are taken away from servers; command lines are
-** seen to.
+** seen to; jobs that do nothing by themselves are looked at for their times.
 */
 #include "bits/keeper.h"
 
@@ -20,14 +20,34 @@ static bool tell_progress(bits_job *j) {
     bits_file_touch(j->files[i]);
     found++;
   }
-  return j->running > 0;
+  bits_job_tell(j);
+  return true;
+}
+
+/* Those that are under way the mover looks at. */
+static void look_at_times(bits_job *j) {
+  if (j->state > BITS_TRANSFERRING && j->state != BITS_TRANSIENT_ERROR)
+    bits_job_tick(j);
+}
+
+void bits_keeper_watch(bits_manager *m) {
+  bits_keeper *k = m->keeper;
+  uint64_t soon = http_clock() + BUSY_MS;
+  if (k->chores_at <= soon) return;
+  for (const bits_job *j = m->first; j != NULL; j = j->next)
+    if (j->running > 0) {
+      k->chores_at = soon;
+      return;
+    }
 }
 
 void bits_keeper_chores(bits_manager *m) {
   bits_keeper *k = m->keeper;
   bool busy = k->notices != NULL;
-  for (bits_job *j = m->first; j != NULL; j = j->next)
+  for (bits_job *j = m->first; j != NULL; j = j->next) {
     busy |= j->running > 0 && tell_progress(j);
+    look_at_times(j);
+  }
   busy |= bits_devices_tidy(m);
   if (k->notices != NULL) bits_notify_look(m);
   bits_orphans_ask(m);

@@ -34,7 +34,8 @@ error *bits_keeper_flush(bits_manager *m, bool full) {
   keeper_waiter w = {.full = full, .m = m};
   if (bits_manager_is_inherited(m)) return not_there(m);
   pthread_mutex_lock(&m->lock);
-  if (!m->keeper->runs) {
+  /* One that has not begun yet will: or it will be stopped, which says so. */
+  if (!m->keeper->runs && m->keeper->hand_stops) {
     w.e = not_there(m);
   } else if (m->owner && !is_kept(m, full)) {
     enlist(m, &w);

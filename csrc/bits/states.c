@@ -162,7 +162,19 @@ void bits_job_fails(bits_job *j, bits_file *f, const bits_result *r) {
   bits_job_move(j, tried ? BITS_TRANSIENT_ERROR : BITS_ERROR);
 }
 
+/* Of the representation that is whole nothing is asked for any more. There may
+   be twenty thousand of them. */
+static void forget_validators(bits_file *f) {
+  bits_known *k = f->known;
+  if (k == NULL || f->job->type != BITS_DOWNLOAD) return;
+  mem_free(k->etag);
+  mem_free(k->modified);
+  mem_free(k->digest);
+  k->etag = k->modified = k->digest = NULL;
+}
+
 void bits_job_file_done(bits_job *j, bits_file *f) {
+  forget_validators(f);
   if (f->state != BITS_FILE_DONE) {
     f->state = BITS_FILE_DONE;
     bits_file_touch(f);
@@ -272,8 +284,9 @@ static bool is_doubtful(const bits_job *j, const bits_file *f) {
 static void load_file(bits_job *j, bits_file *f) {
   if (f->state == BITS_FILE_RUNS) f->state = BITS_FILE_WAITS;
   if (!is_doubtful(j, f)) return;
+  uint64_t have = f->known != NULL ? bits_part_trusted(f) : 0;
   f->state = BITS_FILE_WAITS;
-  atomic_store(&f->have, bits_part_trusted(f));
+  if (have < atomic_load(&f->have)) atomic_store(&f->have, have);
   bits_file_touch(f);
 }
 
@@ -299,6 +312,9 @@ static bits_state state_of_loaded(const bits_job *j) {
 void bits_job_loaded(bits_job *j) {
   if (!j->m->owner) return;
   if (state_is_final(j->state)) {
+    for (uint32_t i = 0; i < j->file_count; i++)
+      if (j->files[i]->state != BITS_FILE_DONE)
+        j->files[i]->state = BITS_FILE_WAITS; /* for nobody */
     bits_job_cancel_begin(j);
     return;
   }
