@@ -206,10 +206,7 @@ static void conclude(bits_manager *m, batch *b) {
 
 /* Those that are done, and those that are in the batch. */
 static bool is_last(const batch *b) {
-  size_t there = b->count;
-  for (uint32_t i = 0; i < b->job->file_count; i++)
-    there += b->job->files[i]->state == BITS_FILE_DONE;
-  return there == b->job->file_count;
+  return b->count + b->job->files_done == b->job->file_count;
 }
 
 bool bits_keeper_finish_some(bits_manager *m) {

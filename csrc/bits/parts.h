@@ -77,6 +77,7 @@ struct bits_job {
      wall clocks are only for show. */
   uint64_t retry_delay_ms, no_progress_ms, max_time_ms, inactive_ms;
   uint64_t retry_at, progress_at, begun_at, touched_at;
+  uint64_t tell_at; /* its run, how far it is: not before */
   int64_t created, modified, transferred; /* seconds since 1970 */
   unsigned tries;                         /* in a row without progress */
   uint32_t retries;                       /* of this run, as QMgr counts */

@@ -10,6 +10,8 @@
 #include "bits/job_parts.h"
 #include "bits/part.h"
 
+#define TELL_MS 100 /* between two tidings of progress */
+
 #define TO(state) (1u << (state))
 /* What a person may ask of any that is not final. */
 #define ASKED TO(BITS_SUSPENDED) | TO(BITS_ACKNOWLEDGED) | TO(BITS_CANCELLED)
@@ -183,7 +185,11 @@ void bits_job_file_done(bits_job *j, bits_file *f) {
   j->progress_at = bits_now(j->m);
   bits_job_touch(j);
   bits_event(j, "file", f->number);
-  bits_job_tell(j);
+  /* It adds up all files: not for each of twenty thousand. */
+  if (j->files_done == j->file_count || j->progress_at >= j->tell_at) {
+    j->tell_at = j->progress_at + TELL_MS;
+    bits_job_tell(j);
+  }
   if (j->files_done == j->file_count && state_is_active(j->state)) {
     if (j->state == BITS_TRANSIENT_ERROR) bits_job_move(j, BITS_QUEUED);
     bits_job_move(j, BITS_TRANSFERRED);
