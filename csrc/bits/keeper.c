@@ -205,16 +205,17 @@ void bits_keeper_stop(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
   if (k->hand_runs) pthread_join(k->hand, NULL);
   k->hand_runs = false;
-  error_unref(bits_keeper_flush(m, true)); /* it is in the log */
+  bool runs = k->runs;
+  if (runs) error_unref(bits_keeper_flush(m, true)); /* it is in the log */
   pthread_mutex_lock(&m->lock);
   bits_notify_end(m);
-  bool runs = k->runs;
   k->stops = true;
   bits_keeper_wake(m);
   pthread_mutex_unlock(&m->lock);
   if (runs) pthread_join(k->thread, NULL);
   pthread_mutex_lock(&m->lock);
   k->runs = false;
+  k->over = k->hand_over = true;
   keeper_waiters late = bits_keeper_waiters(m);
   pthread_mutex_unlock(&m->lock);
   error *e = bits_fail(SAROS_E_CLOSED, "the queue %s was closed", m->path);

@@ -59,6 +59,7 @@ struct bits_keeper {
   pthread_t thread, hand;
   /* Under the manager's lock. */
   bool runs, hand_runs, stops, hand_stops;
+  bool over, hand_over; /* nobody comes any more; before the beginning: yes */
   pthread_cond_t work, hand_work;
   uint64_t commit_at; /* http_clock; KEEPER_NEVER: nothing has changed */
   uint64_t wakes_at;  /* how long it sleeps; 0: it does not */

@@ -16,7 +16,7 @@ bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
   *d = (keeper_errand){NULL, work, then, context};
   pthread_mutex_lock(&m->lock);
   bits_keeper *k = m->keeper;
-  bool runs = k->hand_runs;
+  bool runs = !k->hand_over;
   if (runs) {
     *k->errands_end = d;
     k->errands_end = &d->next;
@@ -54,7 +54,7 @@ void *bits_keeper_hand(void *context) {
     if (bits_keeper_finish_some(m)) continue;
     pthread_cond_wait(&k->hand_work, &m->lock);
   }
-  k->hand_runs = false;
+  k->hand_over = true;
   pthread_mutex_unlock(&m->lock);
   return NULL;
 }

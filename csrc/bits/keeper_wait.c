@@ -34,8 +34,8 @@ error *bits_keeper_flush(bits_manager *m, bool full) {
   keeper_waiter w = {.full = full, .m = m};
   if (bits_manager_is_inherited(m)) return not_there(m);
   pthread_mutex_lock(&m->lock);
-  /* One that has not begun yet will: or it will be stopped, which says so. */
-  if (!m->keeper->runs && m->keeper->hand_stops) {
+  /* One that has not begun yet will, or will be stopped, which says so. */
+  if (m->keeper->over) {
     w.e = not_there(m);
   } else if (m->owner && !is_kept(m, full)) {
     enlist(m, &w);
@@ -77,10 +77,10 @@ void bits_file_commit(bits_file *f, bits_committed call, void *context) {
   keeper_waiter *w = insist(sizeof *w);
   *w = (keeper_waiter){.full = true, .m = m, .call = call, .context = context};
   pthread_mutex_lock(&m->lock);
-  bool waits = m->keeper->runs && m->owner && !is_kept(m, true);
+  bool waits = !m->keeper->over && m->owner && !is_kept(m, true);
   if (waits)
     enlist(m, w);
-  else if (!m->keeper->runs)
+  else if (m->keeper->over)
     w->e = not_there(m);
   pthread_mutex_unlock(&m->lock);
   if (!waits) bits_keeper_post(m, on_the_lane, w);

@@ -152,11 +152,16 @@ static error *begin_owning(bits_manager *m, bits_queue *q, bool again) {
   m->owner = m->loads = true;
   e = bits_mover_settings(m, m->settings);
   pthread_mutex_unlock(&m->lock);
-  if (e == NULL) e = bits_load(m, q, again, true);
+  return e != NULL ? e : bits_load(m, q, again, true);
+}
+
+/* All is there: from now on jobs go on, and are changed. */
+static void go_on(bits_manager *m) {
   pthread_mutex_lock(&m->lock);
   m->loads = false;
+  if (m->changes > 0) bits_keeper_told(m);
+  if (m->mover != NULL) bits_mover_wake(m);
   pthread_mutex_unlock(&m->lock);
-  return e;
 }
 
 error *bits_manager_own(bits_manager *m, bits_queue *q) {
@@ -167,10 +172,7 @@ error *bits_manager_own(bits_manager *m, bits_queue *q) {
   buffer_format(&b, "%s: its owner is dead; it is ours now", m->path);
   if (!b.failed) saros_log(SAROS_LOG_NOTICE, "bits", b.data);
   buffer_free(&b);
-  pthread_mutex_lock(&m->lock);
-  bits_keeper_told(m);
-  bits_mover_wake(m);
-  pthread_mutex_unlock(&m->lock);
+  go_on(m);
   return NULL;
 }
 
@@ -236,10 +238,7 @@ bits_manager *bits_manager_open(const value *options, error **told, error **e) {
   if (m != NULL && *e == NULL) *e = read_path(m, options);
   if (m != NULL && *e == NULL) *e = open_queue(m, options, told);
   if (*e == NULL) {
-    pthread_mutex_lock(&m->lock);
-    if (m->changes > 0) bits_keeper_told(m);
-    if (m->mover != NULL) bits_mover_wake(m);
-    pthread_mutex_unlock(&m->lock);
+    go_on(m);
     return m;
   }
   if (m != NULL) {

@@ -340,7 +340,7 @@ void mover_let_all_in(bits_mover *v) {
 static bool can_begin(const bits_mover *v) {
   const bits_manager *m = v->m;
   return v->on && !v->ending && !m->closing && !m->closed &&
-         m->broken == NULL && m->owner;
+         m->broken == NULL && m->owner && !m->loads;
 }
 
 size_t mover_pick(bits_mover *v, mover_run **begin, size_t most, uint64_t now) {
