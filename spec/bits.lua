@@ -61,8 +61,21 @@ function server:count(prefix)
   return tonumber((self:ask("!count?of=" .. prefix)))
 end
 
---- Waits until so many requests are stalled; they go on with release.
-function server:stalled(count) self:ask("!stalled?count=" .. count) end
+local names = 0
+
+--- A name that nobody else has asked for.
+function shared.fresh()
+  names = names + 1
+  return ("file-%d-"):format(names)
+end
+
+--- Waits until the server does not answer so many requests for the newest name;
+--- they go on with release.
+function server:stalled(count)
+  local said = self:ask(("!stalled?count=%d&of=/f/file-%d-"):format(count,
+    names))
+  assert(tonumber(said) >= count, "nobody has asked, or it was answered")
+end
 
 function server:release() self:ask "!release" end
 

@@ -19,13 +19,7 @@ local GROUP_COMPLETE, GROUP_INCOMPLETE, GROUP_SUSPENDED, GROUP_ERROR,
 
 local raises, raised = shared.raises, shared.raised
 local server
-local number = 0
-
--- A name that no other test has asked for.
-local function fresh()
-  number = number + 1
-  return "group-" .. number
-end
+local fresh = shared.fresh
 
 -- A group with a job and files that are { name, size, more }.
 local function group_of(p, files)

@@ -15,13 +15,7 @@ end
 local bits = shared.bits
 local raises = shared.raises
 local server
-local number = 0
-
--- A name that no other test has asked for.
-local function fresh()
-  number = number + 1
-  return "life-" .. number
-end
+local fresh = shared.fresh
 
 -- A script with a queue `q` in a process of its own.
 local BEGIN = [[

@@ -14,13 +14,7 @@ end
 local bits = shared.bits
 local raises, raised = shared.raises, shared.raised
 local server
-local number = 0
-
--- A name that no other test has asked for.
-local function fresh()
-  number = number + 1
-  return "job-" .. number
-end
+local fresh = shared.fresh
 
 local function job_of(p, name, size, more, properties)
   local job = p.q:create_job(properties)

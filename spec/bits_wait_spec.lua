@@ -14,13 +14,7 @@ end
 
 local raised = shared.raised
 local server
-local number = 0
-
--- A name that no other test has asked for.
-local function fresh()
-  number = number + 1
-  return "wait-" .. number
-end
+local fresh = shared.fresh
 
 local function job_of(p, size, more, properties)
   local name = fresh()

@@ -69,6 +69,10 @@ static void sleep_until(bits_manager *m, uint64_t at) {
   k->wakes_at = 0;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
 /* With the lock: one thing that is due; when there is none, when there will
    be. */
 static uint64_t own(bits_manager *m) {
@@ -77,6 +81,7 @@ static uint64_t own(bits_manager *m) {
   if (now >= k->commit_at) {
     bits_keeper_commit(m);
     bits_keeper_watch(m);
+    if (k->tell_at == KEEPER_NEVER) k->tell_at = now; /* it may run now */
     return 0;
   }
   if (now >= look) {
@@ -94,8 +99,11 @@ static uint64_t own(bits_manager *m) {
     bits_keeper_chores(m);
     return 0;
   }
-  uint64_t next = k->commit_at < look ? k->commit_at : look;
-  return next < k->chores_at ? next : k->chores_at;
+  if (now >= k->tell_at) {
+    bits_keeper_tell(m);
+    return 0;
+  }
+  return sooner(sooner(k->commit_at, look), sooner(k->chores_at, k->tell_at));
 }
 
 /* The owner is dead: its jobs are ours. Without the lock. */
@@ -165,7 +173,7 @@ error *bits_keeper_new(bits_manager *m, bits_queue *queue) {
   condition(&k->work);
   condition(&k->hand_work);
   k->queue = queue;
-  k->commit_at = KEEPER_NEVER;
+  k->commit_at = k->tell_at = KEEPER_NEVER;
   k->waiters_end = &k->waiters;
   k->errands_end = &k->errands;
   m->keeper = k;

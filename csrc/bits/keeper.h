@@ -64,6 +64,7 @@ struct bits_keeper {
   uint64_t commit_at; /* http_clock; KEEPER_NEVER: nothing has changed */
   uint64_t wakes_at;  /* how long it sleeps; 0: it does not */
   uint64_t chores_at;
+  uint64_t tell_at;                   /* KEEPER_NEVER: nothing runs */
   uint64_t committed, committed_full; /* of the manager's changes */
   unsigned failures;                  /* in a row */
   keeper_waiter *waiters, **waiters_end;
@@ -117,6 +118,8 @@ int bits_sync_job(bits_job *j, bits_file **failed);
 void bits_keeper_chores(bits_manager *m);
 /* With the lock: while something runs they come more often. */
 void bits_keeper_watch(bits_manager *m);
+/* With the lock: how far what runs has come, for who watches a run. */
+void bits_keeper_tell(bits_manager *m);
 
 /* keeper_orphans.c */
 void bits_orphans_ask(bits_manager *m);            /* with the lock */

@@ -1,6 +1,7 @@
 /*
 ** What has its time: how far running files have come is told now and then, so
-** that those who observe see it; the clock is kept while nothing else is;
+** that those who watch a run or observe the queue see it; the clock is kept
+*while nothing else is;
 ** uploads that were given up are taken away from servers; command lines are
 ** seen to; jobs that do nothing by themselves are looked at for their times.
 */
@@ -20,7 +21,6 @@ static bool tell_progress(bits_job *j) {
     bits_file_touch(j->files[i]);
     found++;
   }
-  bits_job_tell(j);
   return true;
 }
 
@@ -39,6 +39,18 @@ void bits_keeper_watch(bits_manager *m) {
       k->chores_at = soon;
       return;
     }
+}
+
+void bits_keeper_tell(bits_manager *m) {
+  bits_keeper *k = m->keeper;
+  uint64_t now = http_clock();
+  bool any = false;
+  for (bits_job *j = m->first; j != NULL; j = j->next) {
+    if (j->running == 0) continue;
+    bits_job_tell(j);
+    any = true;
+  }
+  k->tell_at = any ? now + KEEPER_TICK_MS : KEEPER_NEVER;
 }
 
 void bits_keeper_chores(bits_manager *m) {

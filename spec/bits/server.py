@@ -22,7 +22,7 @@ certificate of DIR/ca.pem, another name's, one that is over, one of nobody. With
     /!count[?…]                how many that are
     /!range[?…]                what the last of them asked for: "4904-", "none"
     /!connections              how many connections there have been
-    /!stalled?count=N          waits until N requests are stalled (30 s)
+    /!stalled?count=N[&of=PREFIX]    waits until N requests are stalled (30 s)
     /!release                  lets all go that are stalled now
     /!reset                    forgets what was asked, counted and stored
     /!sha256/NAME?size=N&version=V[&gzip]    of what ought to come
@@ -80,7 +80,7 @@ class State:
     def __init__(self):
         self.lock = threading.Condition()
         self.connections = 0
-        self.stalled = self.released = 0
+        self.stalled, self.released = [], 0
         self.ports = []
         self.plans = {}
         self.forget()
@@ -143,7 +143,9 @@ class Connection:
             self.more()
         text, _, self.input = self.input.partition(b"\r\n\r\n")
         first, *lines = text.decode("latin-1").split("\r\n")
-        return Request(first, lines)
+        r = Request(first, lines)
+        self.path = r.path
+        return r
 
     def body(self, r, most=None):
         """What of it comes; only `most` are read."""
@@ -203,7 +205,7 @@ class Connection:
         """Until it is released, or nobody waits any more."""
         state = self.state
         with state.lock:
-            state.stalled += 1
+            state.stalled.append(self.path)
             ticket = state.released
             state.lock.notify_all()
         try:
@@ -218,7 +220,7 @@ class Connection:
                     raise Cut
         finally:
             with state.lock:
-                state.stalled -= 1
+                state.stalled.remove(self.path)
 
     # ---- sending ----
 
@@ -406,11 +408,14 @@ class Server:
     def do_stalled(self, c, r, rest):
         limit = time.monotonic() + 30
         state = self.state
+        prefix = urllib.parse.unquote(r.query.get("of", ""))
         with state.lock:
-            while state.stalled < r.number("count") and \
-                    time.monotonic() < limit:
+            while True:
+                count = sum(p.startswith(prefix) for p in state.stalled)
+                if count >= r.number("count") or time.monotonic() > limit:
+                    break
                 state.lock.wait(1)
-            c.say(str(state.stalled))
+        c.say(str(count))
 
     def do_release(self, c, r, rest):
         with self.state.lock:

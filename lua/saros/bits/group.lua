@@ -274,7 +274,7 @@ end
 -- Being told: IBackgroundCopyCallback1
 -- ------------------------------------------------------------------
 
-local FIRST_DELAY, LAST_DELAY = 1, 60 -- seconds
+local FIRST_DELAY, LAST_DELAY = 0.25, 60 -- seconds
 
 -- As long as it does not return S_OK (0, or nothing), once more.
 local function tell(self, f)
