@@ -208,11 +208,11 @@ error *bits_keeper_start(bits_manager *m) {
 void bits_keeper_stop(bits_manager *m) {
   bits_keeper *k = m->keeper;
   pthread_mutex_lock(&m->lock);
+  bool hand = k->hand_runs; /* it says so itself when it leaves */
   k->hand_stops = true;
   bits_keeper_stir(m);
   pthread_mutex_unlock(&m->lock);
-  if (k->hand_runs) pthread_join(k->hand, NULL);
-  k->hand_runs = false;
+  if (hand) pthread_join(k->hand, NULL);
   bool runs = k->runs;
   if (runs) error_unref(bits_keeper_flush(m, true)); /* it is in the log */
   pthread_mutex_lock(&m->lock);
