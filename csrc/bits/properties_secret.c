@@ -249,31 +249,37 @@ static error *read_header(const bits_draft *d, const value *map, bits_header *h,
   return e != NULL ? e : show_header(map, h, list);
 }
 
+static error *read_headers(bits_draft *d, const value *v, uint32_t first,
+                           value *list) {
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < v->count; i++) {
+    bits_header *h = &d->terms->headers[first + i];
+    error *e = read_header(d, v->as.items[i], h, list);
+    if (e != NULL) return e;
+    bytes += strlen(h->name) + (h->value != NULL ? strlen(h->value) : 0);
+  }
+  if (bytes <= HEADER_BYTES_MOST) return NULL;
+  return bits_fail(BG_E_STRING_TOO_LONG,
+                   "the headers have %zu bytes; they may have %d", bytes,
+                   HEADER_BYTES_MOST);
+}
+
 error *bits_secret_headers(bits_draft *d, const value *v, value **shown) {
   if (v->type != VALUE_LIST && !is_empty(v))
     return bits_fail(SAROS_E_INVALIDARG,
                      "headers is a list of { name =, value = }");
-  uint32_t first = has_credentials(d) ? 1 : 0, count = v->count;
-  if (count > HEADERS_MOST)
+  uint32_t first = has_credentials(d) ? 1 : 0;
+  if (v->count > HEADERS_MOST)
     return bits_fail(BG_E_STRING_TOO_LONG, "a job may have %d headers",
                      HEADERS_MOST);
   *shown = value_list();
   if (*shown == NULL || !resize(d->terms, first) ||
-      !resize(d->terms, first + count))
+      !resize(d->terms, first + v->count))
     return error_no_memory();
-  size_t bytes = 0;
-  for (uint32_t i = 0; i < count; i++) {
-    bits_header *h = &d->terms->headers[first + i];
-    error *e = read_header(d, v->as.items[i], h, *shown);
-    if (e != NULL) return e;
-    bytes += strlen(h->name) + (h->value != NULL ? strlen(h->value) : 0);
-  }
-  if (bytes > HEADER_BYTES_MOST)
-    return bits_fail(BG_E_STRING_TOO_LONG,
-                     "the headers have %zu bytes; they may have %d", bytes,
-                     HEADER_BYTES_MOST);
+  error *e = read_headers(d, v, first, *shown);
+  if (e != NULL) resize(d->terms, first); /* none is half there */
   traces_wipe_few();
-  return NULL;
+  return e;
 }
 
 /* ------------------------------------------------------------------

@@ -40,8 +40,8 @@ static const char *const texts[QUEUE_STATEMENTS] = {
     [QUEUE_DROP_JOB] = "DELETE FROM jobs WHERE id = ?1",
     [QUEUE_DROP_FILES] = "DELETE FROM files WHERE job = ?1",
     [QUEUE_PUT_FILE] =
-        "REPLACE INTO files VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
-        "?11)",
+        ("REPLACE INTO files VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
+         "?11)"),
     [QUEUE_DROP_FILE] = "DELETE FROM files WHERE job = ?1 AND number = ?2",
     [QUEUE_PUT_ORPHAN] = "REPLACE INTO orphans VALUES(?1, ?2, ?3)",
     [QUEUE_DROP_ORPHAN] = "DELETE FROM orphans WHERE id = ?1",
