@@ -10,11 +10,11 @@ Bodies may come signed piece by piece, as restic sends them.
 
 Not of S3: POST /!plan (a JSON list of faults), GET /!log (what was asked),
 GET /!clear, PUT /!object/KEY, POST /!set (settings as JSON), GET /!kept (by
-object lock), GET /!meta/BUCKET/KEY, GET /!uploads (that are not ended), POST
-/!bucket/BUCKET, /!fill/BUCKET/KEY/SIZE (an object), /!begin/BUCKET/KEY (an
-upload of somebody else's), /!lose/N, /!give/N (a part of all uploads),
-/!abandon (all of them). A request that the plan holds waits: /!held answers
-when there is one, /!release lets all go on.
+object lock), /!uploads (that are not ended), /!meta/BUCKET/KEY,
+/!sha256/BUCKET/KEY, POST /!bucket/BUCKET, /!fill/BUCKET/KEY/SIZE (an object),
+/!begin/BUCKET/KEY (an upload of somebody else's), /!lose/N, /!give/N (a part of
+all uploads), /!abandon (all of them). A request that the plan holds waits:
+/!held (/!held/SECONDS) answers when there is one, /!release lets all go on.
 """
 import calendar
 import hashlib
@@ -440,10 +440,11 @@ class S3:
             self.gate.notify_all()
             self.gate.wait_for(lambda: self.turn != turn)
 
-    def gates(self, c, what):
+    def gates(self, c, r, what):
         with self.gate:
             if what == "!held":
-                there = self.gate.wait_for(lambda: self.held > 0, 60)
+                seconds = int(r.path[1]) if r.path[1:] else 60
+                there = self.gate.wait_for(lambda: self.held > 0, seconds)
                 return c.answer(200, b"1" if there else b"0")
             self.turn += 1
             self.held = 0
@@ -453,7 +454,7 @@ class S3:
     def control(self, c, r):
         what = r.path[0]
         if what in ("!held", "!release"):
-            return self.gates(c, what)
+            return self.gates(c, r, what)
         with self.lock:
             if what == "!plan":
                 self.plan = json.loads(r.body)
@@ -487,6 +488,11 @@ class S3:
                 key = urllib.parse.unquote("/".join(r.path[2:]))
                 text = json.dumps(self.meta.get((r.path[1], key), {}))
                 return c.answer(200, text.encode())
+            elif what == "!sha256":
+                key = urllib.parse.unquote("/".join(r.path[2:]))
+                body = self.objects.get((r.path[1], key), b"")
+                return c.answer(200,
+                                hashlib.sha256(body).hexdigest().encode())
             elif what == "!kept":
                 text = "\n".join(f"{k} {m} {u}" for (_, k), (m, u)
                                  in sorted(self.kept.items()))
@@ -547,6 +553,8 @@ class S3:
                     if e.code else b"")
         with self.lock:
             self.log.append(f"{r.method} {r.target} {status}")
+        if r.fault == "hold answer":  # carried out, and not yet told
+            self.hold()
         if r.fault == "lost":  # carried out, and nobody is told
             c.reset()
         if r.fault == "html":
