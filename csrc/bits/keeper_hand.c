@@ -3,8 +3,12 @@
 ** up commits. What tries ask for comes first, because they wait for it.
 */
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "bits/keeper.h"
+
+#define GATHER_NS 2000000
+#define ENOUGH 64 /* files, to go on at once */
 
 bool bits_keeper_call(bits_manager *m, void (*work)(void *context),
                       void (*then)(void *context), void *context) {
@@ -42,6 +46,16 @@ static bool run_errand(bits_manager *m) {
   return true;
 }
 
+/* With the lock, let go meanwhile: small files come by the thousand, and to be
+   woken for each costs more than what is done with it. */
+static void gather(bits_manager *m) {
+  const bits_keeper *k = m->keeper;
+  if (k->errands != NULL || k->hand_stops || k->fetched_count >= ENOUGH) return;
+  pthread_mutex_unlock(&m->lock);
+  nanosleep(&(struct timespec){.tv_nsec = GATHER_NS}, NULL);
+  pthread_mutex_lock(&m->lock);
+}
+
 /* What is FETCHED when it stops is finished when the queue is opened again. */
 void *bits_keeper_hand(void *context) {
   bits_manager *m = context;
@@ -51,7 +65,10 @@ void *bits_keeper_hand(void *context) {
   for (;;) {
     if (run_errand(m)) continue;
     if (k->hand_stops) break;
-    if (bits_keeper_finish_some(m)) continue;
+    if (bits_keeper_finish_some(m)) {
+      gather(m);
+      continue;
+    }
     pthread_cond_wait(&k->hand_work, &m->lock);
   }
   k->hand_over = true;
