@@ -234,9 +234,11 @@ static void look_for_stalls(http_loop *l) {
 
 #define LONG_MS 100 /* for a turn: a callback waited for a disk */
 
-/* Nobody could have sent anything meanwhile that we had taken. */
-static void forgive(http_loop *l, uint64_t ms) {
-  for (http_request *r = l->running; r != NULL; r = r->next) r->since += ms;
+/* Nobody could have sent anything meanwhile that we had taken. What began in
+   the turn itself has lost nothing. */
+static void forgive(http_loop *l, uint64_t begun, uint64_t ms) {
+  for (http_request *r = l->running; r != NULL; r = r->next)
+    if (r->since <= begun) r->since += ms;
 }
 
 static void do_errands(http_loop *l) {
@@ -255,7 +257,7 @@ int http_loop_turn(http_loop *l) {
   curl_multi_perform(l->multi, &running);
   take_ended(l);
   uint64_t took = http_clock() - begun;
-  if (took >= LONG_MS) forgive(l, took);
+  if (took >= LONG_MS) forgive(l, begun, took);
   look_for_stalls(l);
   if (http_door_leave(l, &more)) return -1;
   if (more) return 0;

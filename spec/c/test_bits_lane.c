@@ -149,6 +149,52 @@ TEST(a_callback_that_waits) {
 }
 
 /* It lives until what was begun on it is over. */
+static void wait_when_done(void *context, const http_answer *a) {
+  stuck *k = context;
+  wait_in_body(k, "", 0);
+  told_done(&k->t, a);
+}
+
+typedef struct three {
+  http_lane *lane;
+  stuck k;
+  told first, last;
+  http_request *r[3];
+} three;
+
+static void begin_three(void *context) {
+  static const http_calls calls = {.head = told_head, .done = wait_when_done};
+  three *x = context;
+  http_ask ask = {.lane = x->lane, .per_host = 2, .stall_ms = 150};
+  x->r[0] = begin("stall/three", ask, &x->first);
+  ask.stall_ms = 10000;
+  x->r[2] = NULL;
+  ask.calls = &calls;
+  x->r[1] = begin("ok/10", ask, &x->k);
+  ask.calls = NULL;
+  x->r[2] = begin("ok/20", ask, &x->last);
+}
+
+/* It waits for its turn with its host, while a callback waits; the time before
+   it began is not its own. */
+TEST(what_begins_late_in_a_long_turn) {
+  three x = {.lane = lane_new()};
+  stuck_begin(&x.k);
+  CHECK(http_lane_call(x.lane, begin_three, &x));
+  stuck_await(&x.k);
+  usleep(400000); /* the first one has stalled meanwhile */
+  stuck_open(&x.k);
+  CHECK(await(x.r[2]) != NULL);
+  CHECK_INT(x.last.end, HTTP_WHOLE);
+  http_cancel(x.r[0]);
+  CHECK(await(x.r[0]) != NULL && await(x.r[1]) != NULL);
+  told_free(&x.first, x.r[0]);
+  told_free(&x.k.t, x.r[1]);
+  told_free(&x.last, x.r[2]);
+  http_lane_drop(x.lane);
+  http_settle();
+}
+
 TEST(dropped_while_it_transfers) {
   http_lane *lane = lane_new();
   stuck k;
@@ -252,6 +298,7 @@ int main(int argc, char **argv) {
   RUN(what_is_called_on_it);
   RUN(dropped_with_errands);
   RUN(a_callback_that_waits);
+  RUN(what_begins_late_in_a_long_turn);
   RUN(dropped_while_it_transfers);
   RUN(many_lanes_at_once);
   RUN(fork_while_it_waits);
