@@ -84,10 +84,13 @@ static void settle(load *l) {
           (j->files[i]->marks & BITS_FILE_APPEARED) == 0)
         look_for_part(j->files[i]);
   pthread_mutex_lock(&l->m->lock);
-  if (l->own)
+  if (l->own) {
+    bits_job_let_go(j);
     bits_job_loaded(j);
-  else if (j->state != l->before)
+    bits_mover_wake(l->m);
+  } else if (j->state != l->before) {
     bits_event(j, "state", -1);
+  }
   pthread_mutex_unlock(&l->m->lock);
   bits_job_unref(j);
 }
@@ -139,6 +142,8 @@ static error *load_job(void *context, const queue_job *row) {
   }
   pthread_mutex_lock(&l->m->lock);
   l->job = find_or_make(l, row);
+  /* Nothing of it is begun, or taken for done, while files may be missing. */
+  if (l->job != NULL && l->own) bits_job_seize(l->job);
   if (l->job == NULL)
     e = error_no_memory();
   else
@@ -226,6 +231,11 @@ error *bits_load(bits_manager *m, bits_queue *q, bool again, bool own) {
   load l = {.m = m, .own = own, .reading = reading_next()};
   error *e = bits_queue_load(q, &calls, &l);
   if (e == NULL) settle(&l);
+  if (l.job != NULL && own) {
+    pthread_mutex_lock(&m->lock);
+    bits_job_let_go(l.job);
+    pthread_mutex_unlock(&m->lock);
+  }
   if (l.job != NULL) bits_job_unref(l.job);
   if (e == NULL && again) leave_behind(&l);
   return e;
