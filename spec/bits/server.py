@@ -21,6 +21,7 @@ certificate of DIR/ca.pem, another name's, one that is over, one of nobody. With
         list of { n, port, connection, method, path, headers, words, got }
     /!count[?…]                how many that are
     /!range[?…]                what the last of them asked for: "4904-", "none"
+    /!words[?…]                one line for each of them
     /!connections              how many connections there have been
     /!stalled?count=N[&of=PREFIX]    waits until N requests are stalled (30 s)
     /!release                  lets all go that are stalled now
@@ -124,8 +125,7 @@ class State:
 
 class Connection:
     def __init__(self, sock, port, state):
-        self.sock, self.port, self.state = sock, port, state
-        self.input = b""
+        self.sock, self.port, self.state, self.input = sock, port, state, b""
         with state.lock:
             state.connections += 1
             self.number = state.connections
@@ -133,10 +133,7 @@ class Connection:
     # ---- reading ----
 
     def more(self):
-        data = self.sock.recv(65536)
-        if not data:
-            raise Cut
-        self.input += data
+        self.input += self.sock.recv(65536) or self.end("fin")
 
     def request(self):
         while b"\r\n\r\n" not in self.input:
@@ -401,6 +398,11 @@ class Server:
     def do_range(self, c, r, rest):
         last = (self.state.of(r) or [{"headers": {}}])[-1]
         c.say(last["headers"].get("range", "none").replace("bytes=", ""))
+
+    def do_words(self, c, r, rest):
+        c.say("".join(f"    {e['connection']} {e['method']} {e['words']} "
+                      f"{e['headers'].get('range', '')}\n"
+                      for e in self.state.of(r)))
 
     def do_connections(self, c, r, rest):
         c.say(str(self.state.connections))

@@ -22,6 +22,7 @@ typedef struct row {
   bits_job *job;
   bits_state over; /* BITS_QUEUED: not yet */
   unsigned resumes;
+  char why[300]; /* when it waited first */
 } row;
 
 static row rows[ROWS];
@@ -121,6 +122,15 @@ static inline void begin(row *r) {
   CHECK(is_fine(bits_job_resume(r->job)));
 }
 
+static inline void remember(row *r) {
+  uint32_t code;
+  value *v = bits_job_error(r->job, &code);
+  const value *why = v != NULL ? value_get(v, "message") : NULL;
+  if (why != NULL && r->why[0] == '\0')
+    snprintf(r->why, sizeof r->why, "%s", why->as.string.data);
+  value_free(v);
+}
+
 /* True: it is over, or has been told often enough. */
 static inline bool step(row *r) {
   bits_state state = bits_job_state(r->job);
@@ -133,7 +143,7 @@ static inline bool step(row *r) {
     r->over = state;
     return true;
   }
-  r->resumes++;
+  if (r->resumes++ == 0) remember(r);
   error *e = bits_job_resume(r->job);
   error_unref(e); /* it may be over meanwhile */
   return false;

@@ -165,13 +165,30 @@ static void check_error(const row *r, bool again) {
   value_free(v);
 }
 
+static void print_status(const row *r) {
+  value *v = bits_job_status(r->job);
+  buffer text = BUFFER_EMPTY;
+  json_write(&text, v, JSON_COMPACT);
+  printf("    %s\n", text.data != NULL ? text.data : "");
+  buffer_free(&text);
+  value_free(v);
+}
+
 static void check_asked(const row *r) {
   char what[100], wanted[64];
   const char *method = is_upload(r) ? "PUT" : "GET";
   snprintf(what, sizeof what, "!count?of=/r%u.&method=%s", r->host, method);
   char *count = server_told(what);
   long gets = wants_number(r, "gets", -1);
-  if (gets >= 0) check_long(r, "gets", strtol(count, NULL, 10), gets);
+  if (gets >= 0 && gets != strtol(count, NULL, 10)) {
+    check_long(r, "gets", strtol(count, NULL, 10), gets);
+    snprintf(what, sizeof what, "!words?of=/r%u.", r->host);
+    char *words = server_told(what);
+    printf("%s    %u times told to go on, first: %s\n", words, r->resumes,
+           r->why);
+    free(words);
+    print_status(r);
+  }
   free(count);
   if (!wants(r, "range", wanted, sizeof wanted)) return;
   snprintf(what, sizeof what, "!range?of=/r%u.&method=%s", r->host, method);
@@ -191,13 +208,8 @@ static void check_row(const row *r) {
   if (wanted < 0) abort();
   check_nothing_appeared(r);
   if (is != wanted) {
-    value *v = bits_job_status(r->job);
-    buffer text = BUFFER_EMPTY;
-    json_write(&text, v, JSON_COMPACT);
     differs(r, "it", is < 0 ? "nothing" : words[is], words[wanted]);
-    printf("    %s\n", text.data != NULL ? text.data : "");
-    buffer_free(&text);
-    value_free(v);
+    print_status(r);
   }
   if (is == 0)
     check_whole(r);
