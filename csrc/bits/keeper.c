@@ -225,7 +225,15 @@ void bits_keeper_stop(bits_manager *m) {
   k->runs = false;
   k->over = k->hand_over = true;
   keeper_waiters late = bits_keeper_waiters(m);
+  bits_file **fetched = k->fetched;
+  size_t count = k->fetched_count;
+  k->fetched = NULL;
+  k->fetched_count = k->fetched_room = 0;
   pthread_mutex_unlock(&m->lock);
+  /* What is not finished is when the queue is opened again. Their jobs hold
+     the manager: they would stay for ever. */
+  for (size_t i = 0; i < count; i++) bits_job_unref(fetched[i]->job);
+  mem_free(fetched);
   error *e = bits_fail(SAROS_E_CLOSED, "the queue %s was closed", m->path);
   bits_keeper_answer(m, &late, e);
   error_unref(e);
