@@ -159,7 +159,9 @@ static error *begin_owning(bits_manager *m, bits_queue *q, bool again) {
 static void go_on(bits_manager *m) {
   pthread_mutex_lock(&m->lock);
   m->loads = false;
+  m->keeper->notify = m->owner; /* what a dead process has not seen to */
   if (m->changes > 0) bits_keeper_told(m);
+  bits_keeper_wake(m);
   if (m->mover != NULL) bits_mover_wake(m);
   pthread_mutex_unlock(&m->lock);
 }
