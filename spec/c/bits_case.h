@@ -25,7 +25,9 @@
 #include "bits/parts.h"
 #include "gate.h"
 
+#ifndef SAROS_SPEC_HTTP_CASE_H /* which comes first, if at all */
 __attribute__((weak)) const saros_api *saros_api_table;
+#endif
 
 const saros_api *saros_api_own(void);
 
@@ -64,7 +66,8 @@ static inline void world_wipe(int parent, const char *name) {
 }
 
 static inline void world_leave(void) {
-  if (getpid() == world_owner) world_wipe(AT_FDCWD, world_folder);
+  if (getpid() == world_owner && getenv("SAROS_KEEP") == NULL)
+    world_wipe(AT_FDCWD, world_folder);
 }
 
 static inline void world_make(void) {
@@ -93,8 +96,8 @@ static inline const char *in_world(const char *name) {
 }
 
 static inline bool is_there(const char *name) {
-  struct stat s;
-  return lstat(in_world(name), &s) == 0;
+  struct stat about;
+  return lstat(in_world(name), &about) == 0;
 }
 
 /* How many of the folder's names contain this. */
@@ -105,6 +108,14 @@ static inline unsigned world_count(const char *part) {
     n += strstr(e->d_name, part) != NULL;
   if (d != NULL) closedir(d);
   return n;
+}
+
+/* They, for whoever wonders. */
+static inline void world_print(const char *part) {
+  DIR *d = opendir(world_folder);
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+    if (strstr(e->d_name, part) != NULL) printf("there is %s\n", e->d_name);
+  if (d != NULL) closedir(d);
 }
 
 /* ------------------------------------------------------------------
@@ -132,16 +143,16 @@ __attribute__((format(printf, 1, 2))) static inline value *json_of(
   return v;
 }
 
-/* *code is why not; told is whether it said something. */
+/* *code is why not; *spoke: it said something. */
 static inline bits_manager *try_queue(const char *options, uint32_t *code,
-                                      bool *told) {
+                                      bool *spoke) {
   value *v = json_of("%s", options);
   error *e = NULL, *said = NULL;
   if (value_get(v, "path") == NULL)
     value_put(v, "path", value_text(world_queue));
   bits_manager *m = bits_manager_open(v, &said, &e);
   value_free(v);
-  *told = said != NULL;
+  *spoke = said != NULL;
   error_unref(said);
   *code = code_of(e);
   return m;
@@ -149,9 +160,9 @@ static inline bits_manager *try_queue(const char *options, uint32_t *code,
 
 static inline bits_manager *open_queue(const char *options) {
   uint32_t code;
-  bool told;
-  bits_manager *m = try_queue(options, &code, &told);
-  CHECK(m != NULL && !told);
+  bool spoke;
+  bits_manager *m = try_queue(options, &code, &spoke);
+  CHECK(m != NULL && !spoke);
   CHECK_INT(code, 0);
   if (m == NULL) abort();
   return m;
