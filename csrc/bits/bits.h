@@ -105,8 +105,12 @@ saros_op *bits_manager_event(bits_manager *m, uint64_t after, uint32_t *why);
 **     reference = }; s3 { access_key =, secret_key =, session_token =,
 **     region =, reference = } (of "file:": KEY and SECRET on two lines)
 **   notify_command { "program", "argument", … }
-**   group: the GUID of a QMgr group, of create alone; kept: any map, stored and
-**     shown as it is, for whoever stands on top of this */
+**   group: the GUID of a QMgr group, and id: the job's own, of create alone;
+**     kept: any map, stored and shown as it is, for whoever stands on top of
+**     this
+** A secret that has no reference is in memory alone: after the process a job
+** that needs it is in ERROR (BG_E_INVALID_CREDENTIALS) until it is set again.
+** An s3 reference may also be "env:AWS": AWS_ACCESS_KEY_ID and so on. */
 bits_job *bits_job_ref(bits_job *j);
 void bits_job_unref(bits_job *j);
 /* Waits until it is in the queue. */
@@ -119,7 +123,8 @@ error *bits_job_suspend(bits_job *j);
 error *bits_job_complete(bits_job *j, uint32_t *code); /* S_OK, BG_S_… */
 error *bits_job_cancel(bits_job *j, uint32_t *code);
 error *bits_job_set(bits_job *j, const value *properties);
-/* { number =, url = } or { from =, to = }: a prefix of all */
+/* { number = (from 0), url = } or { from =, to = }: a prefix of all. While it
+   is suspended, or in error. */
 error *bits_job_set_url(bits_job *j, const value *options);
 const char *bits_job_id(const bits_job *j);
 bits_state bits_job_state(bits_job *j);

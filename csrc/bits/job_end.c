@@ -153,7 +153,10 @@ static error *begin_completing(bits_job *j) {
   j->marks |= BITS_JOB_ENDING; /* nobody else moves it from here on */
   if (state_is_active(j->state)) bits_job_move(j, BITS_SUSPENDED);
   bits_job_hold_files(j);
-  return NULL;
+  if (!j->m->closing) return NULL;
+  j->marks &= (uint8_t)~BITS_JOB_ENDING;
+  bits_job_let_go(j);
+  return bits_manager_may_write(j->m); /* that it is closed */
 }
 
 /* With the lock, and the files. */

@@ -116,10 +116,10 @@ TEST(many_are_named_in_groups) {
   for (size_t k = 0; k < 2; k++) {
     uint32_t code;
     unsigned named = 0;
-    bits_job *j = whole_job(options[k], 600);
+    bits_job *j = whole_job(options[k], 300);
     CHECK_INT(complete(j, &code), 0);
-    for (uint32_t i = 0; i < 600; i++) named += has_name(j, i);
-    CHECK_INT(named, 600);
+    for (uint32_t i = 0; i < 300; i++) named += has_name(j, i);
+    CHECK_INT(named, 300);
     remove_names(j);
     bits_job_unref(j);
   }
@@ -294,10 +294,10 @@ TEST(a_group_keeps_what_it_has) {
 
 TEST(many_at_once) {
   uint32_t code;
-  bits_job *j = whole_job("{}", 600);
+  bits_job *j = whole_job("{}", 300);
   CHECK_INT(cancel(j, &code), 0);
   unsigned left = 0;
-  for (uint32_t i = 0; i < 600; i++) left += has_part(j, i);
+  for (uint32_t i = 0; i < 300; i++) left += has_part(j, i);
   CHECK_INT(left, 0);
   bits_job_unref(j);
 }
@@ -319,7 +319,7 @@ static void *race(void *context) {
 }
 
 TEST(completed_and_cancelled) {
-  for (int n = 0; n < 30; n++) {
+  for (int n = 0; n < 8; n++) {
     bits_job *j = whole_job("{}", 5);
     racer a = {.j = j, .cancels = true}, b = {.j = j};
     pthread_t thread;
@@ -342,7 +342,7 @@ TEST(completed_and_cancelled) {
 }
 
 TEST(a_run_cancelled_while_it_is_completed) {
-  for (int n = 0; n < 30; n++) {
+  for (int n = 0; n < 8; n++) {
     bits_job *j = job_with("{}", 5);
     CHECK(is_fine(bits_job_resume(j)));
     for (uint32_t i = 0; i < 4; i++) fetched(j, i, true);

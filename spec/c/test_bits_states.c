@@ -864,6 +864,100 @@ TEST(random_lives) {
   for (unsigned i = 0; i < lives; i++) live(0x5A205 + i);
 }
 
+/* ------------------------------------------------------------------
+** Everybody at once
+** ---------------------------------------------------------------- */
+
+typedef struct caller {
+  bits_job *j;
+  uint64_t seed;
+  unsigned refused; /* for another reason than its state */
+} caller;
+
+static unsigned toss(caller *c, unsigned n) {
+  c->seed = c->seed * 6364136223846793005u + 1442695040888963407u;
+  return (unsigned)(c->seed >> 33) % n;
+}
+
+static uint32_t set_two(bits_job *j, unsigned n) {
+  value *v =
+      json_of("{'name':'%u','credentials':{'user':'u','password':'%u'}}", n, n);
+  uint32_t code = code_of(bits_job_set(j, v));
+  value_free(v);
+  return code;
+}
+
+static uint32_t add_one(bits_job *j, unsigned n) {
+  value *v = json_of("{'url':'http://127.0.0.1:1/x','path':'%s/storm-%u'}",
+                     world_folder, n);
+  uint32_t code = code_of(bits_job_add_file(j, v));
+  value_free(v);
+  return code == SAROS_E_INVALIDARG ? 0 : code; /* it was there */
+}
+
+static void one_call(caller *c) {
+  bits_job *j = c->j;
+  uint32_t code = 0;
+  saros_op *run;
+  switch (toss(c, 8)) {
+    case 0: code = code_of(bits_job_resume(j)); break;
+    case 1: code = code_of(bits_job_suspend(j)); break;
+    case 2: code = set_two(j, toss(c, 1000)); break;
+    case 3: code = add_one(j, toss(c, 1000)); break;
+    case 4: code = set_url_of(j); break;
+    case 5: value_free(bits_job_status(j)); break;
+    case 6: value_free(bits_job_files(j, 0, 20)); break;
+    default:
+      run = bits_job_run(j);
+      if (run != NULL) saros_op_unref(run);
+      value_free(bits_job_error(j, &code));
+      code = 0;
+  }
+  if (code != 0 && code != BG_E_INVALID_STATE) c->refused++;
+}
+
+static void *call_all(void *context) {
+  caller *c = context;
+  for (unsigned i = 0; i < 60; i++) one_call(c);
+  return NULL;
+}
+
+#define CALLERS 4
+
+TEST(everybody_at_once) {
+  for (unsigned n = 0; n < 4; n++) {
+    bits_job *j = job_with("{}", 1);
+    caller callers[CALLERS];
+    pthread_t threads[CALLERS];
+    for (unsigned i = 0; i < CALLERS; i++) {
+      callers[i] = (caller){.j = j, .seed = n * 100 + i};
+      CHECK(pthread_create(&threads[i], NULL, call_all, &callers[i]) == 0);
+    }
+    for (unsigned i = 0; i < 60; i++) { /* the tries of meanwhile */
+      lock();
+      bits_job_move(j, i % 2 ? BITS_TRANSFERRING : BITS_CONNECTING);
+      if (i % 7 == 6) {
+        bits_result r = {.end = i % 2 ? BITS_END_AGAIN : BITS_END_FAILED,
+                         .code = BG_E_TIMEOUT};
+        bits_job_fails(j, j->files[0], &r);
+      }
+      unlock();
+      set_of(j);
+    }
+    saros_op *run = NULL;
+    if (n % 2 == 1) run = bits_job_run(j);
+    if (run != NULL) {
+      saros_op_cancel(run);
+      saros_op_unref(run);
+    }
+    for (unsigned i = 0; i < CALLERS; i++) {
+      pthread_join(threads[i], NULL);
+      CHECK_INT(callers[i].refused, 0);
+    }
+    drop(j);
+  }
+}
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   world_make();
@@ -897,6 +991,7 @@ int main(int argc, char **argv) {
   RUN(a_file_that_the_disk_has_lost);
   RUN(idle_jobs_wait_in_line);
   RUN(random_lives);
+  RUN(everybody_at_once);
   shut_queue(m);
   return check_end();
 }
