@@ -81,8 +81,9 @@ static inline void finish(gated *g, uint32_t code) {
 ** A76 to A80 take the errors from saros_op_transfer_error and retry_wait.
 **
 ** Due later, with a service: A31 (the wsb driver; the loop here is the
-** test's), A53 to A60 (the eight starters), and once more, for real, A07 and
-** A79 (a full disk), A10, A16, A70 to A73, A76, A77, A80 and A83 (transfers).
+** test's), A53 to A60 (the eight starters), and once more, for real, A07 (a
+** full disk), A10 and A16. A70 to A83 are once more, for real, with transfers
+** in bits_group_spec.lua.
 **
 ** Read where the text leaves room: Cancel of VSS also asks the access hook
 ** (section 5, "op unaffected", over the shorter list in vss.md 1.2). A code
