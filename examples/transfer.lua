@@ -47,7 +47,8 @@ local function watch(job, stop)
   local run, tenth, rate = job:run(), -1, 0
   local before = job:status().bytes
   while true do
-    local s, over = job:status(), run:done()
+    local over = run:done() -- first: what is shown then is the end of it
+    local s = job:status()
     rate = rate * 0.9 + (s.bytes - before) * 20 * 0.1
     before = s.bytes
     local text, part = show(s, rate)
