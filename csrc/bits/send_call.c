@@ -141,6 +141,7 @@ static void on_done(void *context, const http_answer *a) {
       return;
     }
   }
+  if (c->answer.failed) upload_fail_memory(u);
   c->done(c, a);
   upload_leave(u);
 }
@@ -246,8 +247,9 @@ static bool send(upload_call *c) {
           plain_fields(c, fields), &e);
   }
   if (c->request == NULL) {
-    upload_fail(u, BITS_END_FAILED, e->code, BITS_CONTEXT_TRANSPORT, "%s",
-                e->message);
+    bool passes = e->code == SAROS_E_OUTOFMEMORY;
+    upload_fail(u, passes ? BITS_END_AGAIN : BITS_END_FAILED, e->code,
+                BITS_CONTEXT_TRANSPORT, "%s", e->message);
     error_unref(e);
     return false;
   }

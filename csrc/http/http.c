@@ -206,7 +206,8 @@ static http_request *new_request(const http_ask *ask, error **e) {
   if (!copy_texts(r, ask)) {
     *e = error_no_memory();
   } else if ((r->origin_name = http_origin_of(ask->url, &why)) == NULL) {
-    *e = misused(ask->url, why);
+    *e = why == http_origin_no_memory ? error_no_memory()
+                                      : misused(ask->url, why);
   }
   if (*e == NULL) return r;
   free_request(r);

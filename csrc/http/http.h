@@ -6,7 +6,8 @@
 ** has for himself, loop.c what a thread does, gate.c how many go to one host at
 ** once, carry.c the libcurl part of one request, head.c reads an answer's
 ** header and holds it against what was asked, redirect.c says where to go
-** next, verdict.c what came of it, wipe.c what is left in libcurl's memory.
+** next, verdict.c what came of it, wipe.c what is left in libcurl's memory. For
+** who speaks to S3 there are sign.h and xml.h.
 **
 ** HTTP/1.1. Nothing is retried here but what was sent into a connection that
 ** the server had already given up. No time limit but for stalls: bytes in a

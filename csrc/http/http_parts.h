@@ -152,6 +152,7 @@ http_way http_redirect(http_request *r);
 bool http_redirect_is_one(const http_request *r);
 /* Checks a URL; its origin, mem_alloc'd. NULL and a literal in *why. */
 char *http_origin_of(const char *url, const char **why);
+extern const char http_origin_no_memory[]; /* a reason of it */
 
 /* gate.c */
 bool http_gate_enter(http_origin **all, http_request *r); /* false: memory */

@@ -7,6 +7,8 @@
 
 #include "http/http_parts.h"
 
+const char http_origin_no_memory[] = "there is not enough memory";
+
 /* One part of a URL; NULL when there is none. curl_free it. */
 static char *part(CURLU *u, CURLUPart which, unsigned flags) {
   char *text = NULL;
@@ -34,7 +36,7 @@ static char *origin_of(CURLU *u, const char **why) {
       if (b.data[i] >= 'A' && b.data[i] <= 'Z')
         b.data[i] = (char)(b.data[i] - 'A' + 'a');
     origin = buffer_take(&b);
-    if (origin == NULL) *why = "there is not enough memory";
+    if (origin == NULL) *why = http_origin_no_memory;
   }
   curl_free(scheme);
   curl_free(host);
@@ -55,7 +57,7 @@ char *http_origin_of(const char *url, const char **why) {
   char *origin = NULL;
   *why = "it is none";
   if (u == NULL)
-    *why = "there is not enough memory";
+    *why = http_origin_no_memory;
   else if (curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK)
     origin = origin_of(u, why);
   curl_url_cleanup(u);

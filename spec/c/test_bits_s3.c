@@ -490,6 +490,59 @@ TEST(what_is_refused_says_what_to_do) {
   upload_done(&t);
 }
 
+/* Over TLS a body need not be hashed before it goes: its MD5 and its tag say
+   what arrived. */
+TEST(over_tls) {
+  tried t;
+  server plain = s;
+  char folder[] = "/tmp/saros-upload-tls-XXXXXX", ca[64], path[64];
+  if (mkdtemp(folder) == NULL) abort();
+  const char *argv[] = {"python3", "spec/s3/server.py", "--tls", folder, NULL};
+  s3_begin(&t, "tls", SIZE);
+  CHECK(server_start(&s, argv));
+  snprintf(path, sizeof path, "https://127.0.0.1:%d/secure/tls", s.port);
+  snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+  mem_free(t.file.url);
+  t.file.url = mem_text(path);
+  CHECK_INT(upload_go(&t), BITS_END_FAILED); /* who is that? */
+  CHECK_INT(t.r.code, BG_E_TRUST_FAILURE);
+  t.ask.terms->cacert = mem_text(ca);
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK(t.r.verified);
+  t.start = bits_send_start;
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK(t.r.verified);
+  server_stop(&s);
+  s = plain;
+  unlink(ca);
+  snprintf(ca, sizeof ca, "%s/key.pem", folder);
+  unlink(ca);
+  rmdir(folder);
+  upload_done(&t);
+}
+
+/* Whatever request for memory fails: no wrong success, nothing lost but time.
+ */
+TEST(memory_runs_out) {
+  uint64_t random = gate_seed("memory");
+  unsigned rounds = getenv("SAROS_LONG") != NULL ? 300 : 12, hits = 0;
+  for (unsigned i = 0; i < rounds; i++) {
+    tried t;
+    s3_begin(&t, "memory", SIZE);
+    mem_fail_at(1 + (long)gate_below(&random, 900));
+    bits_end end = upload_go(&t);
+    hits += mem_fail_left() == 0;
+    mem_fail_at(0);
+    CHECK(end == BITS_END_WHOLE || end == BITS_END_AGAIN);
+    s3_orphan_age = 0;
+    for (int n = 0; n < 5 && end != BITS_END_WHOLE; n++) end = upload_go(&t);
+    CHECK_INT(end, BITS_END_WHOLE);
+    CHECK(s3_is_stored(&t, "memory", SIZE));
+    upload_done(&t);
+  }
+  CHECK(hits > 0);
+}
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   if (!s3_suite_begin()) {
@@ -519,6 +572,8 @@ int main(int argc, char **argv) {
   RUN(clocks_and_regions_are_learned);
   RUN(another_host_is_followed_only_if_it_is_the_same);
   RUN(what_is_refused_says_what_to_do);
+  RUN(over_tls);
+  RUN(memory_runs_out);
   s3_suite_end();
   return check_end();
 }

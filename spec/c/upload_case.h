@@ -101,7 +101,7 @@ static void upload_start_here(void *context) {
 }
 
 static inline void upload_start(tried *t) {
-  CHECK(http_lane_call(upload_lane, upload_start_here, t));
+  while (!http_lane_call(upload_lane, upload_start_here, t)) usleep(1000);
 }
 
 /* Waits until a counter has come so far. */
@@ -186,6 +186,10 @@ void __wrap_bits_file_size(bits_file *f, uint64_t size) {
 
 void __wrap_bits_file_upload(bits_file *f, char *json) {
   if (f->extra == NULL) f->extra = mem_zero(sizeof *f->extra);
+  if (f->extra == NULL) { /* as the manager does: it is forgotten */
+    mem_free(json);
+    return;
+  }
   mem_free(f->extra->upload);
   f->extra->upload = json;
 }
@@ -209,7 +213,7 @@ void __wrap_bits_file_commit(bits_file *f, bits_committed call, void *context) {
   (void)f;
   if (c == NULL) abort();
   *c = (upload_commit){call, context};
-  CHECK(http_lane_call(upload_lane, upload_committed, c));
+  while (!http_lane_call(upload_lane, upload_committed, c)) usleep(1000);
 }
 
 static char *upload_orphan; /* the last that was left */

@@ -58,6 +58,8 @@ class S3:
         self.lock = threading.RLock()
         self.gate, self.held, self.turn = threading.Condition(), 0, 0
         self.reset()
+        if tls:  # nobody can tell it anything
+            self.set["least"] = 1
 
     def reset(self):
         self.buckets = {"secure"} if self.tls else set()
