@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <curl/curl.h>
 
 #include "bits/address.h"
 #include "bits/judge.h"
@@ -62,11 +61,10 @@ static bool is_strong(const char *tag) {
    something only when the answer is a good deal younger. */
 static const char *modified_of(const http_answer *a) {
   const char *text = only(a, "last-modified");
-  int64_t date;
+  int64_t then, date;
   if (text == NULL || strlen(text) > VALIDATOR_MOST) return NULL;
-  time_t then = curl_getdate(text, NULL);
-  if (then == -1 || !http_answer_date(a, &date)) return NULL;
-  return (int64_t)then <= date - STRONG_AFTER ? text : NULL;
+  if (!http_date(text, &then) || !http_answer_date(a, &date)) return NULL;
+  return then <= date - STRONG_AFTER ? text : NULL;
 }
 
 static const char *encoding_of(const http_answer *a) {

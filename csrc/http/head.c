@@ -219,10 +219,7 @@ bool http_answer_at(const http_answer *a, size_t i, const char **name,
 
 bool http_answer_date(const http_answer *a, int64_t *date) {
   const char *text = http_answer_field(a, "date");
-  time_t t = text != NULL ? curl_getdate(text, NULL) : -1;
-  if (t == -1) return false;
-  *date = t;
-  return true;
+  return text != NULL && http_date(text, date);
 }
 
 /* Seconds, or a date: then of the server's clock, if it says what that is. */
@@ -231,9 +228,8 @@ bool http_answer_retry_after(const http_answer *a, uint64_t *seconds) {
   if (text == NULL) return false;
   const char *end = read_number(text, seconds);
   if (end != NULL && *end == '\0') return true;
-  time_t then = curl_getdate(text, NULL);
-  int64_t now;
-  if (then == -1) return false;
+  int64_t then, now;
+  if (!http_date(text, &then)) return false;
   if (!http_answer_date(a, &now)) now = time(NULL);
   *seconds = then > now ? (uint64_t)(then - now) : 0;
   return true;

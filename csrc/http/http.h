@@ -96,6 +96,8 @@ bool http_answer_at(const http_answer *a, size_t i, const char **name,
 bool http_answer_retry_after(const http_answer *a, uint64_t *seconds);
 /* The server's clock: seconds since 1970. */
 bool http_answer_date(const http_answer *a, int64_t *date);
+/* Any date of a header. */
+bool http_date(const char *text, int64_t *date);
 
 /* On the I/O thread, one after the other, and never again after `done`, which
    comes once. They must not block. NULL: not needed. */
