@@ -220,10 +220,12 @@ bool bits_keeper_finish_some(bits_manager *m) {
   b.last = is_last(&b);
   b.job->marks &= (uint8_t)~BITS_JOB_DURABLE;
   bits_job_seize(b.job);
+  b.job->finishing = true; /* tries of other files go on */
   pthread_mutex_unlock(&m->lock);
   work(m, &b);
   pthread_mutex_lock(&m->lock);
   conclude(m, &b);
+  b.job->finishing = false;
   bits_job_let_go(b.job);
   pthread_mutex_unlock(&m->lock);
   for (size_t i = 0; i < spare; i++) bits_job_unref(b.job);

@@ -88,7 +88,8 @@ static void park(bits_mover *v, bits_job *j, uint64_t due) {
 bool mover_may_run(const bits_job *j) {
   return (j->state == BITS_QUEUED || j->state == BITS_CONNECTING ||
           j->state == BITS_TRANSFERRING) &&
-         (j->marks & (BITS_JOB_BUSY | BITS_JOB_GONE)) == 0 && !j->turn.stopping;
+         ((j->marks & BITS_JOB_BUSY) == 0 || j->finishing) &&
+         (j->marks & BITS_JOB_GONE) == 0 && !j->turn.stopping;
 }
 
 static unsigned at_once(const bits_mover *v, const bits_job *j) {

@@ -125,7 +125,7 @@ int bits_part_close(bits_part *p) {
 ** Room
 ** ---------------------------------------------------------------- */
 
-/* What lies behind 1 GiB is not taken from others yet; but what can never be
+/* What lies further ahead is not taken from others yet; but what can never be
    there need not be begun. (As root also what is left for root.) */
 static int has_room(const bits_part *p, uint64_t total) {
   struct statfs fs;

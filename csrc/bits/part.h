@@ -19,7 +19,7 @@ typedef struct bits_part {
 
 #define PART_CLOSED ((bits_part){.fd = -1})
 #define PART_OVERLAP 4096u
-#define PART_AHEAD ((uint64_t)1 << 30)
+#define PART_AHEAD ((uint64_t)256 << 20)
 
 /* 0 or errno (`*what` a literal: what was tried). The one that is known, cut
    to at most `keep` bytes; closed, and 0, when it is not there, or not the
@@ -31,9 +31,9 @@ int bits_part_create(bits_part *p, const bits_file *f, const char **what);
 /* How much of what is there can be trusted: all of it (BITS_UNKNOWN) while the
    machine has not been booted since, else what was known to be durable. */
 uint64_t bits_part_trusted(const bits_file *f);
-/* Room for so many bytes in all, kept from others; no more than 1 GiB ahead of
-   `at`, whatever a server claims. ENOSPC as soon as it is clear that it does
-   not fit. */
+/* Room for so many bytes in all, kept from others; no more than PART_AHEAD
+   ahead of `at`, whatever a server claims. ENOSPC as soon as it is clear that
+   it does not fit. */
 int bits_part_reserve(bits_part *p, uint64_t at, uint64_t total);
 int bits_part_write(bits_part *p, uint64_t at, const void *data, size_t size);
 /* 0; EBADMSG when it differs. */

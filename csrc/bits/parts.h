@@ -73,6 +73,7 @@ struct bits_job {
   uint32_t *names;     /* files by their local names, or NULL (job_files.c) */
   uint32_t name_room;
   unsigned running; /* tries */
+  bool finishing;   /* BUSY, but only with files that are fetched */
   /* Time: of the queue's own clock (ms that it was open, and the machine up);
      wall clocks are only for show. */
   uint64_t retry_delay_ms, no_progress_ms, max_time_ms, inactive_ms;

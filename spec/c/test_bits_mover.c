@@ -676,6 +676,10 @@ TEST(who_has_its_files_has_them_alone) {
   j->marks |= BITS_JOB_BUSY;
   wake();
   CHECK_INT(w.starts, 0);
+  j->finishing = true; /* only with some that are here */
+  wake();
+  CHECK_INT(j->running, 3);
+  j->finishing = false;
   j->marks = 0;
   wake();
   CHECK_INT(j->running, 3);
