@@ -122,7 +122,8 @@ static inline void world_print(const char *part) {
 ** Managers and jobs
 ** ---------------------------------------------------------------- */
 
-static inline value *json_v(const char *format, va_list arguments) {
+__attribute__((format(printf, 1, 0))) static inline value *json_v(
+    const char *format, va_list arguments) {
   char text[4096];
   error *e = NULL;
   vsnprintf(text, sizeof text, format, arguments);

@@ -252,8 +252,8 @@ TEST(rows_that_make_no_sense) {
       "{\"id\": \"x\", \"part\": 1, \"size\": 1000000000}",
       "{\"id\": \"x\", \"part\": -1, \"size\": -5, \"tags\": 5}",
       "{\"id\": \"x\", \"part\": 5, \"size\": 20, \"tags\": \" - a  b\"}",
-      "{\"stale\": [1, \"\", null], \"intents\": [\"x\", 5], "
-      "\"others\": {}}"};
+      ("{\"stale\": [1, \"\", null], \"intents\": [\"x\", 5], "
+       "\"others\": {}}")};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     s3_memory m;
     long blocks = mem_blocks();
