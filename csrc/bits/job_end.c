@@ -47,6 +47,64 @@ void bits_job_hold_files(bits_job *j) {
 }
 
 /* ------------------------------------------------------------------
+** What is here of files goes. The files are held, the lock is not.
+** ---------------------------------------------------------------- */
+
+typedef struct dropping {
+  bits_job *j;
+  bool all; /* not only what is not done */
+  bool good;
+  uint32_t next;
+  size_t count;
+  const bits_file *files[NAMED_AT_ONCE];
+  bool named[NAMED_AT_ONCE];
+} dropping;
+
+/* Of a job whose files should have had no names until all were there those that
+   have one go, too. */
+static bool goes(const dropping *d, const bits_file *f, bool *named) {
+  *named = (f->marks & BITS_FILE_APPEARED) != 0;
+  if (*named) return d->all && (d->j->marks & BITS_JOB_GROUP) == 0;
+  return d->all || f->state != BITS_FILE_DONE;
+}
+
+/* The next few; false: there are none. */
+static bool choose_dropped(dropping *d) {
+  bits_job *j = d->j;
+  bits_job_lock(j);
+  for (d->count = 0; d->next < j->file_count && d->count < NAMED_AT_ONCE;
+       d->next++)
+    if (goes(d, j->files[d->next], &d->named[d->count]))
+      d->files[d->count++] = j->files[d->next];
+  bits_job_unlock(j);
+  return d->count > 0;
+}
+
+static bool is_gone(void) {
+  return errno == ENOENT || errno == ENOTDIR;
+}
+
+/* A name is only taken from the file that was ours. */
+static bool drop_named(const bits_file *f) {
+  struct stat s;
+  if (lstat(f->path, &s) != 0) return is_gone();
+  return bits_finish_is_named(f) && (unlink(f->path) == 0 || is_gone());
+}
+
+/* False: something stays. */
+static bool drop_files(bits_job *j, bool all) {
+  dropping d = {.j = j, .all = all, .good = true};
+  if (j->type != BITS_DOWNLOAD) return true;
+  while (choose_dropped(&d))
+    for (size_t i = 0; i < d.count; i++) {
+      const bits_file *f = d.files[i];
+      bool gone = d.named[i] ? drop_named(f) : bits_finish_drop(f) || is_gone();
+      d.good = gone && d.good;
+    }
+  return d.good;
+}
+
+/* ------------------------------------------------------------------
 ** Completed
 ** ---------------------------------------------------------------- */
 
@@ -121,20 +179,6 @@ static error *naming_error(const naming *n) {
   return e;
 }
 
-/* The lock is not held, the files are. */
-static bool drop_parts(bits_job *j, bool all) {
-  bool good = true;
-  if (j->type != BITS_DOWNLOAD) return good;
-  for (uint32_t i = 0; i < j->file_count; i++) {
-    const bits_file *f = j->files[i];
-    if ((f->marks & BITS_FILE_APPEARED) != 0) continue;
-    if (!all && f->state == BITS_FILE_DONE) continue;
-    if (!bits_finish_drop(f) && errno != ENOENT && errno != ENOTDIR)
-      good = false;
-  }
-  return good;
-}
-
 /* With the lock. */
 static error *may_complete(bits_job *j) {
   error *e = bits_job_may_change(j);
@@ -196,7 +240,7 @@ static error *complete(bits_job *j, naming *n, uint32_t *code) {
     bool partial = j->files_done < j->file_count;
     if (partial && !n->failed) {
       bits_job_unlock(j);
-      dropped = drop_parts(j, false);
+      dropped = drop_files(j, false);
       bits_job_lock(j);
     }
     *code = partial    ? BG_S_PARTIAL_COMPLETE
@@ -225,24 +269,6 @@ error *bits_job_complete(bits_job *j, uint32_t *code) {
 ** Cancelled
 ** ---------------------------------------------------------------- */
 
-/* A file that has its name already, of a job whose files should have had none
-   until all were there: it goes, if it is the one that was ours. */
-static bool drop_appeared(const bits_job *j, const bits_file *f) {
-  if ((f->marks & BITS_FILE_APPEARED) == 0 || j->type != BITS_DOWNLOAD ||
-      (j->marks & BITS_JOB_GROUP) != 0)
-    return true;
-  struct stat s;
-  if (lstat(f->path, &s) != 0) return errno == ENOENT || errno == ENOTDIR;
-  return bits_finish_is_named(f) && (unlink(f->path) == 0 || errno == ENOENT);
-}
-
-static bool delete_files(bits_job *j) {
-  bool good = drop_parts(j, true);
-  for (uint32_t i = 0; i < j->file_count; i++)
-    good = drop_appeared(j, j->files[i]) && good;
-  return good;
-}
-
 /* With the lock: what an upload has left at its server. */
 static void leave_orphans(bits_job *j) {
   for (uint32_t i = 0; i < j->file_count; i++) {
@@ -263,7 +289,7 @@ static error *cancel_rest(bits_job *j, uint32_t *code) {
   bits_job_lock(j);
   bits_job_hold_files(j);
   bits_job_unlock(j);
-  bool good = e != NULL || !deletes || delete_files(j);
+  bool good = e != NULL || !deletes || drop_files(j, true);
   *code = good ? SAROS_S_OK : BG_S_UNABLE_TO_DELETE_FILES;
   bits_job_lock(j);
   if (e == NULL) {

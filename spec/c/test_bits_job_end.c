@@ -55,6 +55,13 @@ static bits_job *whole_job(const char *options, unsigned files) {
   return j;
 }
 
+static bool has_done(bits_job *j, uint32_t files) {
+  pthread_mutex_lock(&m->lock);
+  bool done = j->files_done == files;
+  pthread_mutex_unlock(&m->lock);
+  return done;
+}
+
 static bool has_name(const bits_job *j, uint32_t i) {
   struct stat s;
   return lstat(j->files[i]->path, &s) == 0;
@@ -131,7 +138,7 @@ TEST(in_part) {
   CHECK(is_fine(bits_job_resume(j)));
   fetched(j, 1, true);
   fetched(j, 2, false);
-  AWAIT(j->files[1]->state == BITS_FILE_DONE);
+  AWAIT(has_done(j, 1));
   CHECK_INT(complete(j, &code), 0);
   CHECK_INT(code, BG_S_PARTIAL_COMPLETE);
   CHECK(!has_name(j, 0) && has_name(j, 1) && !has_name(j, 2));
@@ -237,7 +244,7 @@ TEST(all_that_is_here_goes) {
   fetched(j, 0, true);
   fetched(j, 1, false);
   fetched(j, 2, true);
-  AWAIT(j->files_done == 2);
+  AWAIT(has_done(j, 2));
   CHECK_INT(cancel(j, &code), 0);
   CHECK_INT(code, SAROS_S_OK);
   for (uint32_t i = 0; i < 4; i++) CHECK(!has_name(j, i) && !has_part(j, i));
@@ -283,7 +290,7 @@ TEST(a_group_keeps_what_it_has) {
   bits_job *j = job_with("{'group':'ABCDEF01-0000-4000-8000-000000000002'}", 2);
   CHECK(is_fine(bits_job_resume(j)));
   fetched(j, 0, true);
-  AWAIT(j->files_done == 1);
+  AWAIT(has_done(j, 1));
   CHECK(has_name(j, 0)); /* at once */
   fetched(j, 1, false);
   CHECK_INT(cancel(j, &code), 0);
@@ -346,7 +353,7 @@ TEST(a_run_cancelled_while_it_is_completed) {
     bits_job *j = job_with("{}", 5);
     CHECK(is_fine(bits_job_resume(j)));
     for (uint32_t i = 0; i < 4; i++) fetched(j, i, true);
-    AWAIT(j->files_done == 4);
+    AWAIT(has_done(j, 4));
     saros_op *run = bits_job_run(j);
     racer r = {.j = j};
     pthread_t thread;
