@@ -151,7 +151,7 @@ static buffer copy_of(const buffer *b) {
 
 TEST(bits_flip) {
   uint64_t random = gate_seed("flips");
-  int rounds = getenv("SAROS_LONG") != NULL ? 5000 : gate_is_quick ? 20 : 100;
+  int rounds = getenv("SAROS_LONG") != NULL ? 5000 : gate_is_quick ? 8 : 100;
   int lost = 0;
   for (int i = 0; i < rounds && check_bad == 0; i++) {
     buffer db = copy_of(&sound_db), wal = copy_of(&sound_wal);
@@ -171,7 +171,7 @@ TEST(bits_flip) {
 
 TEST(pages_are_lost) {
   uint64_t random = gate_seed("pages");
-  int rounds = getenv("SAROS_LONG") != NULL ? 2000 : gate_is_quick ? 10 : 30;
+  int rounds = getenv("SAROS_LONG") != NULL ? 2000 : gate_is_quick ? 4 : 30;
   int rows = 0;
   for (int i = 0; i < rounds && check_bad == 0; i++) {
     buffer db = copy_of(&sound_db);
@@ -195,7 +195,7 @@ TEST(pages_are_lost) {
 
 TEST(it_is_cut) {
   uint64_t random = gate_seed("cuts");
-  int rounds = getenv("SAROS_LONG") != NULL ? 1000 : gate_is_quick ? 10 : 40;
+  int rounds = getenv("SAROS_LONG") != NULL ? 1000 : gate_is_quick ? 6 : 40;
   for (int i = 0; i < rounds && check_bad == 0; i++) {
     buffer db = copy_of(&sound_db), wal = copy_of(&sound_wal);
     buffer *b = i % 2 == 0 ? &db : &wal;
