@@ -217,14 +217,12 @@ static error *carry_over(bits_queue *q, carrying *c) {
   error_unref(e);
   e = bits_queue_begin(&c->to, true);
   if (e == NULL && readable) {
-    bool before;
     /* Rows of another queue are none of ours, though a WAL has brought them;
        but all of it may have been put there. */
     e = carry_rows(q, old, q->known_id != 0 ? q->known_id : q->id, c);
     if (e == NULL && c->jobs == 0 && q->id != 0 && q->id != q->known_id)
       e = carry_rows(q, old, q->id, c);
-    before = c->torn;
-    if (e == NULL && before) e = tear(c);
+    if (e == NULL && c->torn) e = tear(c);
   }
   if (!readable) c->torn = true;
   if (e == NULL) e = bits_queue_commit(&c->to);

@@ -227,7 +227,7 @@ static error *locked(bits_queue *q, int fd, bool *taken) {
 
 error *queue_owner_take(bits_queue *q, bool *taken) {
   *taken = false;
-  /* Twice a while: between a fork and the exec behind it a child has the lock,
+  /* A few times: between a fork and the exec behind it a child has the lock,
      too, of an owner who has died just then. */
   for (int tries = 0; tries < 20; tries++) {
     int fd = open_file(q, O_RDWR | O_CREAT);
@@ -249,7 +249,8 @@ error *queue_owner_take(bits_queue *q, bool *taken) {
     read_named(fd, &other);
     close(fd);
     if (number != EWOULDBLOCK && number != EINTR) return cannot(q, number);
-    if (is_alive(&other, &us)) return NULL;
+    if (is_alive(&other, &us) || (other.any && other.pids != us.pids))
+      return NULL;
     nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
   }
   return NULL;
