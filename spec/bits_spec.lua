@@ -438,6 +438,25 @@ describe("a job", function()
     end)
   end)
 
+  it("takes secrets from where they are, and refuses what is none", function()
+    shared.with(function(p)
+      outside.write(p.path "keys", "KEY\nSECRET\n")
+      outside.write(p.path "token", "t\n")
+      local job = p.q:create_job { s3 = { file = p.path "keys",
+        region = "eu" }, credentials = { token = { file = p.path "token" } } }
+      local s = job:status()
+      assert.equal("eu", s.s3.region)
+      assert.equal("file:" .. p.path "token", s.credentials.reference)
+      for name, bad in pairs { s3 = { acess_key = "x" }, headers = { 1 },
+        credentials = { user = { env = "X" }, password = "x" },
+        proxy_credentials = { token = "x" }, notify_flags = { "always" },
+        proxy = true } do
+        assert.matches("bits_spec.lua:%d+: job:set: option " .. name,
+          raised(function() job:set { [name] = bad } end))
+      end
+    end)
+  end)
+
   it("sends headers of its own", function()
     shared.with(function(p)
       local name = fresh()

@@ -17,7 +17,7 @@ local failure, result = calls.failure, calls.result
 ---@field secret? boolean it goes to no other origin, and is never shown or stored: when this process has ended it is lost, unless it is in a file or in the environment
 
 ---@class saros.bits.credentials
----@field user? string|saros.bits.secret
+---@field user? string
 ---@field password? string|saros.bits.secret
 ---@field token? string|saros.bits.secret instead of both: a bearer's
 
@@ -26,7 +26,7 @@ local failure, result = calls.failure, calls.result
 ---@field secret_key? string
 ---@field session_token? string
 ---@field region? string
----@field env? boolean as Amazon's tools have them in the environment
+---@field env? boolean|string true: AWS_ACCESS_KEY_ID and so on; a name: that variable, with a line for each key
 ---@field file? string a file with both keys, a line each
 
 ---@class saros.bits.properties

@@ -62,7 +62,7 @@ local function secret_of(what, given)
     if next(given, place) == nil and type(where) == "string" then
       if place == "text" then return where end
       if place == "env" then return nil, "env:" .. where end
-      if place == "file" then return nil, "file:" .. where end
+      if place == "file" then return nil, "file:" .. core.absolute(where) end
     end
   end
   return nil, nil,
@@ -97,24 +97,49 @@ local function headers_of(given)
   return list, wrong
 end
 
-local function keyed(what, given, names)
-  local copy, wrong = {}, nil
+local function unknown(what, name)
+  return nil, ("%s has no '%s'"):format(what, tostring(name))
+end
+
+-- { user =, password = } or { token = }: one secret, itself or where it is.
+local function login_of(what, given, secrets)
+  local copy = {}
   for name, value in pairs(given) do
-    if not names[name] then
-      return nil, ("%s has no '%s'"):format(what, tostring(name))
-    end
-    local text, reference, complaint =
-      secret_of(("%s.%s"):format(what, name), value)
-    wrong = wrong or complaint
-    copy[name] = text
-    if reference then
-      if copy.reference and copy.reference ~= reference then
-        return nil, what .. ": one { env = } or { file = } expected"
+    if name == "user" then
+      if type(value) ~= "string" then
+        return nil, what .. ".user: a text expected"
       end
-      copy.reference = reference
+      copy.user = value
+    elseif secrets[name] then
+      local text, reference, wrong = secret_of(what .. "." .. name, value)
+      if wrong then return nil, wrong end
+      copy[name], copy.reference = text, reference
+    else
+      return unknown(what, name)
     end
   end
-  return copy, wrong
+  return copy
+end
+
+local s3_names = { access_key = true, secret_key = true, session_token = true,
+  region = true }
+
+local function s3_of(given)
+  local copy = {}
+  for name, value in pairs(given) do
+    if name == "env" then
+      copy.reference = value and "env:" .. (value == true and "AWS" or value)
+    elseif type(value) ~= "string" then
+      return nil, ("s3.%s: a text expected"):format(tostring(name))
+    elseif name == "file" then
+      copy.reference = "file:" .. core.absolute(value)
+    elseif s3_names[name] then
+      copy[name] = value
+    else
+      return unknown("s3", name)
+    end
+  end
+  return copy
 end
 
 local flags = { transferred = 1, error = 2, disable = 4, modified = 8,
@@ -137,16 +162,13 @@ options.flags = flags
 local ways = {
   headers = headers_of,
   credentials = function(given)
-    return keyed("credentials", given, { user = true, password = true,
-      token = true })
+    return login_of("credentials", given, { password = true, token = true })
   end,
   proxy_credentials = function(given)
-    return keyed("proxy_credentials", given, { user = true, password = true })
+    return login_of("proxy_credentials", given, { password = true })
   end,
-  s3 = function(given)
-    return keyed("s3", given, { access_key = true, secret_key = true,
-      session_token = true, region = true, file = true })
-  end,
+  s3 = s3_of,
+  cacert = core.absolute,
   proxy = function(given)
     if given == true then return nil, "proxy: a URL, or false for none" end
     return given or ""
