@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define OBSERVE_MS 500u
+#define OBSERVE_MS 250u
 
 uint64_t bits_now(const bits_manager *m) {
   return m->clock_base + (http_clock() - m->opened_at);

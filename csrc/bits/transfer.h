@@ -23,7 +23,7 @@ typedef enum bits_end {
   BITS_END_AGAIN,   /* a passing failure: after a while */
   BITS_END_OFFLINE, /* no network at all: when there is one */
   BITS_END_FAILED,  /* it will not pass: the job is in error */
-  BITS_END_STOPPED, /* by bits_try_stop */
+  BITS_END_STOPPED, /* it was told to stop */
   BITS_END_SINGLE   /* the upload in parts is too small: by one PUT (s3.c) */
 } bits_end;
 
@@ -66,13 +66,9 @@ typedef struct bits_try_ask {
 bits_try *bits_fetch_start(const bits_try_ask *ask, error **e);
 bits_try *bits_send_start(const bits_try_ask *ask, error **e); /* one PUT */
 bits_try *bits_s3_start(const bits_try_ask *ask, error **e);   /* in parts */
-/* `ended` follows soon. What has come stays. */
-void bits_try_stop(bits_try *t);
-void bits_try_limit(bits_try *t, uint64_t down, uint64_t up);
-
 /* What the three kinds begin with. */
 struct bits_try {
-  void (*stop)(bits_try *t);
+  void (*stop)(bits_try *t); /* `ended` follows soon. What has come stays */
   void (*limit)(bits_try *t, uint64_t down, uint64_t up);
 };
 

@@ -388,6 +388,7 @@ TEST(a_file_system_is_held_once) {
 int main(int argc, char **argv) {
   gate_begin(argc, argv);
   world_make();
+  gate_counts before = gate_count();
   GATE_RUN(a_full_disk);
   GATE_RUN(a_disk_that_is_full_now_and_then);
   GATE_RUN(a_disk_that_does_not_move);
@@ -399,5 +400,6 @@ int main(int argc, char **argv) {
   GATE_RUN(a_command_line_that_nobody_saw_end);
   GATE_RUN(a_command_line_that_cannot_be_run);
   GATE_RUN(a_file_system_is_held_once);
+  CHECK(gate_back_to(before));
   return check_end();
 }

@@ -447,7 +447,7 @@ TEST(nobody_is_killed) {
 
 /* Until so many were killed, and the last one has come to its end. */
 TEST(killed_again_and_again) {
-  int kills = is_long() ? 300 : 12, most = kills * 3;
+  int kills = is_long() ? 300 : 10, most = kills * 3;
   const char *given = getenv("SAROS_SEED");
   seed = given != NULL ? strtoull(given, NULL, 10) : 20261122;
   world_again();

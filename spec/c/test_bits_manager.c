@@ -126,15 +126,25 @@ TEST(one_by_its_guid) {
   shut_queue(m);
 }
 
+enum { JOBS = 10000, MAKERS = 10 };
+
+static void *make_many(void *context) {
+  for (int i = 0; i < JOBS / MAKERS; i++)
+    bits_job_unref(make_job(context, "{}"));
+  return NULL;
+}
+
 TEST(ten_thousand_jobs) {
-  enum { MANY = 10000 };
+  pthread_t makers[MAKERS];
   world_next();
   bits_manager *m = open_queue("{}");
-  for (int i = 0; i < MANY; i++) bits_job_unref(make_job(m, "{}"));
-  CHECK_INT(status_number(m, "jobs"), MANY);
+  for (int i = 0; i < MAKERS; i++)
+    CHECK(pthread_create(&makers[i], NULL, make_many, m) == 0);
+  for (int i = 0; i < MAKERS; i++) pthread_join(makers[i], NULL);
+  CHECK_INT(status_number(m, "jobs"), JOBS);
   shut_queue(m);
   m = open_queue("{}");
-  CHECK_INT(status_number(m, "jobs"), MANY);
+  CHECK_INT(status_number(m, "jobs"), JOBS);
   size_t count;
   bits_job **all = bits_manager_jobs(m, &count);
   for (size_t i = 0; i < count; i++) {
@@ -473,6 +483,7 @@ TEST(a_damaged_queue_is_told_of) {
 int main(int argc, char **argv) {
   gate_begin(argc, argv);
   world_make();
+  gate_counts before = gate_count();
   GATE_RUN(a_queue_is_made);
   GATE_RUN(what_cannot_be_opened);
   GATE_RUN(a_relative_path_means_the_same_later);
@@ -490,5 +501,6 @@ int main(int argc, char **argv) {
   GATE_RUN(events_that_were_missed);
   GATE_RUN(events_that_never_come);
   GATE_RUN(a_damaged_queue_is_told_of);
+  CHECK(gate_back_to(before));
   return check_end();
 }
