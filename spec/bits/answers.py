@@ -78,6 +78,8 @@ def wrong_part(way, first, last, total):
         f = max(0, f - by)
     elif way.part == "short":
         l = min(l, f + by - 1)
+    elif way.part == "thin":      # less than it says
+        says, l = [f"bytes {f}-{l}/{t}"], max(f, l - by)
     elif way.part == "long":
         says = [f"bytes {f}-{t - 1 + by}/{t + by}"]
     elif way.part == "none":

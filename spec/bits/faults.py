@@ -183,8 +183,8 @@ setter("no-range", ranges=False)
 
 @word
 def range_(w, how, by=1):
-    """shift, lie, earlier, short, long, none, garbage, items, backward, total,
-    star, bad-total, two, length, unasked, multipart, empty: see answers.py"""
+    """shift, lie, earlier, short, thin, long, none, garbage, items, backward,
+    total, star, bad-total, two, unasked, multipart, empty: see answers.py"""
     w.part, w.part_by = how, int(by)
 
 

@@ -380,12 +380,10 @@ class Server:
         way.status, then = way.early
         c.answer(way, r, answers.of_status(way, 0))
         if then == "read":
-            c.body(r)
-        elif then == "stay":
+            return c.body(r)
+        if then == "stay":
             c.stall()
-            c.end_unread("fin")
-        else:
-            c.end_unread("fin")
+        c.end_unread("fin")
 
     # ---- what tests ask ----
 
@@ -396,8 +394,8 @@ class Server:
         c.say(str(len(self.state.of(r))))
 
     def do_range(self, c, r, rest):
-        last = (self.state.of(r) or [{"headers": {}}])[-1]
-        c.say(last["headers"].get("range", "none").replace("bytes=", ""))
+        last = ([{"headers": {}}] + self.state.of(r))[-1]["headers"]
+        c.say(last.get("range", "none").replace("bytes=", ""))
 
     def do_words(self, c, r, rest):
         c.say("".join(f"    {e['connection']} {e['method']} {e['words']} "
@@ -462,14 +460,11 @@ def carry(sock, port, server, context):
         sock.close()
 
 
-SO_BINDTODEVICE = 25
-
-
 def listen(server, number, context=None, hosts=False):
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hosts:
-        listener.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+        listener.setsockopt(socket.SOL_SOCKET, 25, b"lo\0")  # BINDTODEVICE
     listener.bind(("0.0.0.0" if hosts else "127.0.0.1", 0))
     listener.listen(512)
 
