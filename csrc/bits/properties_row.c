@@ -126,7 +126,10 @@ static error *read_rest(bits_job *j, const value *map) {
   j->retry_at = number(map, "retry_at", INT64_MAX);
   j->progress_at = past(j, map, "progress_at");
   j->begun_at = past(j, map, "begun_at");
-  j->touched_at = past(j, map, "touched_at");
+  /* Who does not know when he was last touched is not cancelled for it. */
+  j->touched_at = value_get(map, "touched_at") != NULL
+                      ? past(j, map, "touched_at")
+                      : bits_now(j->m);
   j->tries = (unsigned)number(map, "tries", UINT32_MAX);
   j->retries = (uint32_t)number(map, "retries", UINT32_MAX);
   j->error_count = (uint32_t)number(map, "errors", UINT32_MAX);
