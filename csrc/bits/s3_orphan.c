@@ -319,8 +319,13 @@ static void on_parts(upload_call *c, const http_answer *a) {
   next_found(s);
 }
 
+/* A server may still be about to begin one: only what is old enough is over. */
 static void done_sweeping(s3_upload *s) {
-  if (!s->too_young) s->m.intent_count = 0;
+  unsigned kept = 0;
+  for (unsigned i = 0; i < s->m.intent_count; i++)
+    if (s->too_young || s->server_time - s->m.intents[i] < age())
+      s->m.intents[kept++] = s->m.intents[i];
+  s->m.intent_count = kept;
   s3_remember(s);
   s->then(s);
 }

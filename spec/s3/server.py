@@ -14,7 +14,8 @@ object lock), /!uploads (that are not ended), /!meta/BUCKET/KEY,
 /!sha256/BUCKET/KEY, POST /!bucket/BUCKET, /!fill/BUCKET/KEY/SIZE (an object),
 /!begin/BUCKET/KEY (an upload of somebody else's), /!lose/N, /!give/N (a part of
 all uploads), /!abandon (all of them). A request that the plan holds waits:
-/!held (/!held/SECONDS) answers when there is one, /!release lets all go on.
+/!held (/!held/SECONDS) answers when there is one, /!release lets all go on; /!quiet
+answers when nothing is being done.
 """
 import calendar
 import hashlib
@@ -57,6 +58,7 @@ class S3:
         self.tls = tls
         self.lock = threading.RLock()
         self.gate, self.held, self.turn = threading.Condition(), 0, 0
+        self.busy = 0
         self.reset()
         if tls:  # nobody can tell it anything
             self.set["least"] = 1
@@ -448,6 +450,9 @@ class S3:
                 seconds = int(r.path[1]) if r.path[1:] else 60
                 there = self.gate.wait_for(lambda: self.held > 0, seconds)
                 return c.answer(200, b"1" if there else b"0")
+            if what == "!quiet":
+                self.gate.wait_for(lambda: self.busy == 0, 60)
+                return c.answer(200)
             self.turn += 1
             self.held = 0
             self.gate.notify_all()
@@ -455,7 +460,7 @@ class S3:
 
     def control(self, c, r):
         what = r.path[0]
-        if what in ("!held", "!release"):
+        if what in ("!held", "!release", "!quiet"):
             return self.gates(c, r, what)
         with self.lock:
             if what == "!plan":
@@ -515,10 +520,20 @@ class S3:
         return c.answer(200)
 
     def serve(self, c, r):
-        target, host = r.target, r.get("host")
-        if target.startswith("/!"):
+        if r.target.startswith("/!"):
             c.read_body(r)
             return self.control(c, r)
+        with self.gate:
+            self.busy += 1
+        try:
+            return self.carry(c, r)
+        finally:
+            with self.gate:
+                self.busy -= 1
+                self.gate.notify_all()
+
+    def carry(self, c, r):
+        target, host = r.target, r.get("host")
         if target.startswith("http://"):  # we are the proxy of a bucket's host
             host, _, rest = target[len("http://"):].partition("/")
             target = "/" + rest
