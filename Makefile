@@ -305,7 +305,8 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 # And about transfers. What a try tells its manager it tells some of the tests.
 $(BUILD)/spec/test_bits_fet% $(BUILD)/spec/test_bits_fin%: private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,bits_file_know bits_file_mark \
-    bits_file_size bits_file_commit bits_device_enter bits_device_leave)
+    bits_file_size bits_file_commit bits_device_enter bits_device_leave \
+    bits_part_sync)
 $(patsubst %,$(BUILD)/spec/test_bits_%,send s3 s3_orphan): private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,bits_file_mark bits_file_size \
     bits_file_upload bits_file_commit bits_keeper_orphan)

@@ -85,6 +85,10 @@ int fetch_store(fetch *t, const void *data, size_t size);
 /* The result: a local failure. */
 void fetch_local(fetch *t, int number, const char *what);
 
+#ifdef SAROS_TEST
+extern uint64_t fetch_sync_bytes;
+#endif
+
 /* fetch.c */
 extern const http_calls fetch_http_calls;
 /* What was begun to make bytes durable is over. */

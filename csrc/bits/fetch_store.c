@@ -14,8 +14,14 @@
 
 #include "bits/fetch_parts.h"
 
+#ifdef SAROS_TEST
+uint64_t fetch_sync_bytes = (uint64_t)64 << 20;
+#define SYNC_BYTES fetch_sync_bytes
+#define SYNC_LEAST (fetch_sync_bytes / 64)
+#else
 #define SYNC_BYTES ((uint64_t)64 << 20)
-#define SYNC_LEAST ((uint64_t)1 << 20)
+#define SYNC_LEAST (SYNC_BYTES / 64)
+#endif
 #define SYNC_MS 10000u
 /* Small files are written as they are. */
 #define RESERVE_LEAST ((uint64_t)1 << 20)

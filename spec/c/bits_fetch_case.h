@@ -35,6 +35,7 @@ typedef struct bed {
   bool eager;        /* all that is told is committed at once */
   unsigned refusals; /* commits that fail */
   row row;
+  _Atomic int syncs, sync_fails; /* how often; with which errno, or 0 */
   uint64_t down;
   bool lone;
   unsigned tries; /* in all */
@@ -125,6 +126,16 @@ bits_device *__wrap_bits_device_enter(bits_manager *m, int fd,
 void __wrap_bits_device_leave(bits_manager *m, bits_device *d) {
   (void)m;
   if (d != NULL) bed_now->devices--;
+}
+
+int __wrap_bits_part_sync(bits_part *part);
+int __real_bits_part_sync(bits_part *part);
+
+/* Other disks fail now and then. */
+int __wrap_bits_part_sync(bits_part *part) {
+  int number = atomic_load(&bed_now->sync_fails);
+  atomic_fetch_add(&bed_now->syncs, 1);
+  return number != 0 ? number : __real_bits_part_sync(part);
 }
 
 /* ------------------------------------------------------------------

@@ -5,6 +5,7 @@
 **
 ** not under valgrind: it has a server that waits; ASan runs it
 */
+#include "bits/fetch_parts.h"
 #include "bits_fetch_case.h"
 
 static bed b;
@@ -395,6 +396,65 @@ TEST(the_machine_dies) {
   bed_end(&b);
 }
 
+TEST(what_is_durable_is_noted) {
+  fetch_sync_bytes = 100000;
+  bed_make(&b, "noted", "size=3000000&plan=slow:50000:1+drop:2500000,ok");
+  b.terms->durability = BITS_DURABLE_GROUP;
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  CHECK(b.syncs > 0);
+  uint64_t durable = b.row.known->durable;
+  CHECK(durable >= 100000 && durable <= 2500000);
+  bed_power_cut(&b);
+  CHECK(bed_comes(&b, 1, 3000000, 0));
+  char range[64];
+  snprintf(range, sizeof range, "\"range\": \"bytes=%llu-\"",
+           (unsigned long long)durable - 4096);
+  CHECK(log_has("noted", range));
+  bed_end(&b);
+  bed_make(&b, "nobody", "size=1000000");
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE); /* who wants none pays for none */
+  CHECK_INT(b.syncs, 0);
+  bed_end(&b);
+  bed_make(&b, "bare", "size=1000000&all=bare");
+  b.terms->durability = BITS_DURABLE_GROUP;
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE); /* it could not go on anyway */
+  CHECK_INT(b.syncs, 0);
+  bed_end(&b);
+  fetch_sync_bytes = (uint64_t)64 << 20;
+}
+
+/* The disk says once that it has lost bytes, and never again. */
+TEST(what_the_disk_has_lost) {
+  fetch_sync_bytes = 100000;
+  bed_make(&b, "disk", "size=1000000");
+  b.terms->durability = BITS_DURABLE_GROUP;
+  b.sync_fails = EIO;
+  CHECK_INT(bed_try(&b), BITS_END_FAILED);
+  CHECK_INT(b.result.context, BITS_CONTEXT_LOCAL);
+  CHECK(b.row.known == NULL && b.f->known == NULL);
+  CHECK_INT(b.commits, 1);
+  b.sync_fails = 0;
+  CHECK(bed_comes(&b, 1, 1000000, 0));
+  CHECK_INT(ranges_asked("disk"), 0);
+  bed_end(&b);
+  fetch_sync_bytes = (uint64_t)64 << 20;
+}
+
+TEST(it_is_stopped_while_it_is_synced) {
+  fetch_sync_bytes = 20000;
+  bed_make(&b, "synced", "size=2000000&all=slow:30000:1");
+  b.terms->durability = BITS_DURABLE_FILE;
+  for (unsigned i = 0; i < 10; i++) {
+    bed_begin(&b);
+    usleep(i * 2000); /* any moment */
+    bed_stop(&b);
+    if (bed_wait(&b) == BITS_END_WHOLE) break;
+  }
+  CHECK(bed_comes(&b, 5, 2000000, 0));
+  bed_end(&b);
+  fetch_sync_bytes = (uint64_t)64 << 20;
+}
+
 /* Before the first byte of another representation comes the row is gone. */
 TEST(a_row_is_forgotten_first) {
   bed_make(
@@ -514,6 +574,9 @@ int main(int argc, char **argv) {
   GATE_RUN(a_process_dies);
   GATE_RUN(a_process_dies_when_it_has_its_name);
   GATE_RUN(the_machine_dies);
+  GATE_RUN(what_is_durable_is_noted);
+  GATE_RUN(what_the_disk_has_lost);
+  GATE_RUN(it_is_stopped_while_it_is_synced);
   GATE_RUN(a_row_is_forgotten_first);
   GATE_RUN(it_cannot_be_forgotten);
   GATE_RUN(everything_at_once);
