@@ -23,7 +23,10 @@ bits_job *job_check(lua_State *L, int index) {
   job_box *b = check(L, index);
   if (b->held != NULL) saros_op_unref(b->held);
   b->held = NULL;
-  if (b->j == NULL) luaL_error(L, "the job was closed");
+  if (b->j == NULL) {
+    luaL_error(L, "the job was closed");
+    return NULL; /* never */
+  }
   if (bits_manager_is_inherited(b->j->m))
     luaL_error(L,
                "this job is the parent's, who forked; open the queue here once "
