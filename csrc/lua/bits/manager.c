@@ -90,9 +90,8 @@ static int status_method(lua_State *L) {
 static int jobs_method(lua_State *L) {
   bits_manager *m = manager_check(L, 1);
   size_t count = 0;
-  /* Made first: what raises later leaves only garbage. */
-  job_box *b = job_new(L);
   lua_newtable(L);
+  /* Boxes first: what raises then leaves only garbage. */
   for (;;) {
     size_t there = 0;
     bits_job **jobs = bits_manager_jobs(m, &there);
@@ -100,8 +99,7 @@ static int jobs_method(lua_State *L) {
     if (there <= count) { /* there is a box for each */
       for (size_t i = 0; i < there; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        b = lua_touserdata(L, -1);
-        b->j = jobs[i];
+        ((job_box *)lua_touserdata(L, -1))->j = jobs[i];
         lua_pop(L, 1);
       }
       mem_free(jobs);
