@@ -283,8 +283,7 @@ static error *apply(bits_job *j, bits_draft *d, const bits_terms *was,
   j->touched_at = bits_now(j->m);
   bits_job_touch(j);
   bits_event(j, "modified", -1);
-  bits_mover_limits(j->m);
-  bits_mover_wake(j->m);
+  bits_mover_touch(j);
   return NULL;
 }
 

@@ -256,7 +256,7 @@ static error *add(bits_job *j, bits_file *f) {
   bits_file_touch(f);
   if (j->state == BITS_TRANSFERRED) bits_job_move(j, BITS_SUSPENDED);
   j->touched_at = bits_now(j->m);
-  if (state_is_active(j->state)) bits_mover_wake(j->m);
+  if (state_is_active(j->state)) bits_mover_touch(j);
   return NULL;
 }
 

@@ -189,7 +189,7 @@ static void waits_again(batch *b, bits_file *f) {
   bits_file_touch(f);
 }
 
-static void conclude(bits_manager *m, batch *b) {
+static void conclude(batch *b) {
   for (size_t i = 0; i < b->count; i++) {
     bits_file *f = b->files[i];
     const bits_result *r = &b->results[i];
@@ -201,7 +201,7 @@ static void conclude(bits_manager *m, batch *b) {
     waits_again(b, f);
     if (r->end != BITS_END_AT_ONCE) bits_job_fails(b->job, f, r);
   }
-  if (m->mover != NULL) bits_mover_wake(m);
+  bits_mover_touch(b->job);
 }
 
 /* Those that are done, and those that are in the batch. */
@@ -224,7 +224,7 @@ bool bits_keeper_finish_some(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
   work(m, &b);
   pthread_mutex_lock(&m->lock);
-  conclude(m, &b);
+  conclude(&b);
   b.job->finishing = false;
   bits_job_let_go(b.job);
   pthread_mutex_unlock(&m->lock);

@@ -90,6 +90,7 @@ static void let_go(bits_job *leaving) {
     bits_job *j = leaving;
     leaving = j->turn.next;
     j->turn.next = NULL;
+    j->turn.leaving = false;
     mover_unref(j);
   }
 }
@@ -141,11 +142,22 @@ static void look(void *context) {
   mover_go(v);
 }
 
+static void post(bits_mover *v) {
+  if (!v->posted) v->posted = mover_call(v->m->lane, look, v);
+}
+
 void bits_mover_wake(bits_manager *m) {
   bits_mover *v = m->mover;
   if (v == NULL) return;
   v->rescan = true;
-  if (!v->posted) v->posted = mover_call(m->lane, look, v);
+  post(v);
+}
+
+void bits_mover_touch(bits_job *j) {
+  bits_mover *v = j->m->mover;
+  if (v == NULL) return;
+  mover_note(v, j);
+  post(v);
 }
 
 /* ------------------------------------------------------------------
@@ -193,6 +205,18 @@ static void forget_all(bits_mover *v) {
         forget_list(v, &h->waiting[l]);
 }
 
+static void forget_touched(bits_mover *v) {
+  while (v->touched != NULL) {
+    bits_job *j = v->touched;
+    v->touched = j->turn.next_touched;
+    j->turn.touched = false;
+    if (!j->turn.known)
+      mover_let_leave(v, j);
+    else
+      atomic_fetch_sub(&j->refs, 1);
+  }
+}
+
 static void free_runs(mover_run *run) {
   while (run != NULL) {
     mover_run *next = run->next;
@@ -214,6 +238,7 @@ void bits_mover_free(bits_manager *m) {
   m->mover = NULL;
   bits_job *leaving = NULL;
   if (v != NULL) {
+    forget_touched(v);
     forget_all(v);
     leaving = v->leaving;
   }
@@ -239,7 +264,7 @@ void bits_mover_stop(bits_job *j, bool *none) {
       run->stop = true;
       v->stops++;
     }
-  bits_mover_wake(j->m);
+  bits_mover_touch(j);
 }
 
 void bits_mover_limits(bits_manager *m) {

@@ -240,6 +240,7 @@ struct bits_mover {
   size_t known, host_waits[MOVER_LEVELS];
   uint32_t scan;
   bits_job *check;   /* whose last try may have ended */
+  bits_job *touched; /* to be looked at; a reference each */
   bits_job *leaving; /* a reference each, to be let go */
   /* Hosts. */
   mover_host *hosts[MOVER_HOST_BUCKETS];
@@ -265,11 +266,15 @@ void mover_let_all_in(bits_mover *v);
 
 /* mover_scan.c */
 void mover_scan(bits_mover *v, uint64_t now);
+/* Only those that have changed. */
+void mover_scan_touched(bits_mover *v, uint64_t now);
+void mover_note(bits_mover *v, bits_job *j);
 /* Jobs whose last try has ended, and of which nothing was begun. */
 void mover_check(bits_mover *v);
 /* There may be a network again. */
 void mover_online(bits_mover *v, uint64_t now);
 void mover_forget(bits_mover *v, bits_job *j);
+void mover_let_leave(bits_mover *v, bits_job *j);
 /* Who has had his slice makes room for who waits. */
 void mover_make_room(bits_mover *v, uint64_t now);
 

@@ -189,7 +189,7 @@ void run_settle(mover_run *run, const bits_result *r) {
       v->check = j;
     }
   } else {
-    v->rescan = true; /* it is forgotten, or goes on */
+    mover_note(v, j); /* it is forgotten, or goes on */
     if (j->running == 0) mover_is_idle(j);
   }
   run->next = v->spare;

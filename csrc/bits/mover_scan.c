@@ -8,6 +8,13 @@
 ** All jobs
 ** ---------------------------------------------------------------- */
 
+/* Without the lock, soon: it may be the last reference. */
+void mover_let_leave(bits_mover *v, bits_job *j) {
+  j->turn.leaving = true;
+  j->turn.next = v->leaving;
+  v->leaving = j;
+}
+
 void mover_forget(bits_mover *v, bits_job *j) {
   bits_turn *t = &j->turn;
   turn_leave(j);
@@ -20,8 +27,7 @@ void mover_forget(bits_mover *v, bits_job *j) {
   if (!t->known) return;
   t->known = false;
   v->known--;
-  t->next = v->leaving; /* with the reference */
-  v->leaving = j;
+  mover_let_leave(v, j);
 }
 
 /* Somebody has resumed it before its time has come. */
@@ -77,11 +83,13 @@ static void forget_unseen(bits_mover *v, turn_list *l) {
   }
 }
 
-/* A file that runs and shall not any more; and a priority that has changed. */
-static void scan_runs(bits_mover *v) {
+/* A file that runs and shall not any more; and a priority that has changed. Of
+   one job, or (NULL) of all. */
+static void scan_runs(bits_mover *v, const bits_job *only) {
   bool end = v->ending || v->m->closing || v->m->closed || !v->on;
   for (mover_run *run = v->runs; run != NULL; run = run->next) {
     bits_job *j = run->job;
+    if (only != NULL && j != only) continue;
     if (!run->stop && (end || !mover_may_run(j))) {
       run->stop = true;
       v->stops++;
@@ -111,8 +119,30 @@ void mover_scan(bits_mover *v, uint64_t now) {
         for (unsigned l = 0; l < MOVER_LEVELS; l++)
           forget_unseen(v, &h->waiting[l]);
   }
-  scan_runs(v);
+  scan_runs(v, NULL);
   host_tidy(v, now);
+}
+
+void mover_note(bits_mover *v, bits_job *j) {
+  if (j->turn.touched) return;
+  atomic_fetch_add(&j->refs, 1);
+  j->turn.touched = true;
+  j->turn.next_touched = v->touched;
+  v->touched = j;
+}
+
+void mover_scan_touched(bits_mover *v, uint64_t now) {
+  while (v->touched != NULL) {
+    bits_job *j = v->touched;
+    v->touched = j->turn.next_touched;
+    j->turn.touched = false;
+    scan_job(v, j, now);
+    if (j->running > 0) scan_runs(v, j);
+    if (j->turn.known || j->turn.leaving)
+      atomic_fetch_sub(&j->refs, 1); /* not the last */
+    else
+      mover_let_leave(v, j);
+  }
 }
 
 /* ------------------------------------------------------------------

@@ -347,6 +347,7 @@ static bool can_begin(const bits_mover *v) {
 size_t mover_pick(bits_mover *v, mover_run **begin, size_t most, uint64_t now) {
   size_t n = 0;
   if (v->rescan || now >= v->due) mover_scan(v, now);
+  if (v->touched != NULL) mover_scan_touched(v, now);
   v->owing = false;
   if (!can_begin(v)) return 0;
   while (n < most && v->active < v->connections) {

@@ -37,7 +37,7 @@ typedef struct bits_failure { /* what is told of an error */
 /* What the mover keeps of a job: zero while it does not know it (it has a
    reference while it does). Nobody else's. */
 typedef struct bits_turn {
-  bits_job *next, *previous, *next_check;
+  bits_job *next, *previous, *next_check, *next_touched;
   struct turn_list *list;    /* in which it stands; NULL: in none */
   struct mover_later *later; /* files that wait, the first of them first */
   bits_result *bad;          /* what failed last, until it is told */
@@ -49,7 +49,8 @@ typedef struct bits_turn {
   int64_t tokens; /* bytes that it may carry now, where it has a limit */
   uint64_t tokens_at;
   uint8_t level;
-  bool known, stopping, transient, offline, returned, to_check;
+  bool known, stopping, transient, offline, returned, to_check, touched,
+      leaving;
 } bits_turn;
 
 struct bits_job {
@@ -202,8 +203,10 @@ uint64_t bits_now(const bits_manager *m);
 
 error *bits_mover_new(bits_manager *m);
 void bits_mover_free(bits_manager *m);
-/* With the lock, any thread: something has changed; it will look soon. */
+/* With the lock, any thread: something has changed; it will look soon, at all
+   jobs; or: at this one. */
 void bits_mover_wake(bits_manager *m);
+void bits_mover_touch(bits_job *j);
 /* With the lock: its tries end soon (suspended, cancelled, closed); *none:
    there are none. When the last has ended, bits_job_idle is called. */
 void bits_mover_stop(bits_job *j, bool *none);

@@ -118,7 +118,7 @@ void bits_job_move(bits_job *j, bits_state to) {
   bits_event(j, "state", -1);
   if (to == BITS_TRANSFERRED) bits_event(j, "transferred", -1);
   if (to == BITS_ERROR) bits_event(j, "error", j->failure.file);
-  bits_mover_wake(j->m);
+  bits_mover_touch(j);
 }
 
 /* ------------------------------------------------------------------
@@ -348,5 +348,5 @@ void bits_job_loaded(bits_job *j) {
   } else if (j->file_count == j->files_done) {
     bits_job_move(j, BITS_TRANSFERRED);
   }
-  bits_mover_wake(j->m);
+  bits_mover_touch(j);
 }

@@ -119,7 +119,7 @@ static inline void world_move(bits_job *j, bits_state to) {
   if (j->state == to) return;
   w.moves++;
   j->state = to;
-  bits_mover_wake(j->m);
+  bits_mover_touch(j);
 }
 
 static inline void world_fails(bits_job *j, bits_file *f,
