@@ -170,4 +170,5 @@ void bits_job_let_go(bits_job *j) {
   j->marks &= (uint8_t)~BITS_JOB_BUSY;
   pthread_cond_broadcast(&j->m->done);
   bits_keeper_stir(j->m);
+  bits_mover_touch(j);
 }
