@@ -102,12 +102,13 @@ TEST(a_lower_one_waits_and_the_suspended_goes_on) {
 TEST(limits_are_kept) {
   world_next();
   bits_manager *m = open_queue("{}");
-  bits_job *slow = job_of(m, "{'limit_download':60000}", 20, 2, "size=6000000");
+  bits_job *slow =
+      job_of(m, "{'limit_download':120000}", 20, 2, "size=6000000");
   bits_job *fast =
-      job_of(m, "{'limit_download':240000}", 30, 2, "size=6000000");
+      job_of(m, "{'limit_download':480000}", 30, 2, "size=6000000");
   AWAIT(bytes_of(slow) > 20000 && bytes_of(fast) > 20000);
   uint64_t had = bytes_of(slow), other = bytes_of(fast);
-  AWAIT(bytes_of(slow) > had + 100000);
+  AWAIT(bytes_of(slow) > had + 300000);
   had = bytes_of(slow) - had;
   other = bytes_of(fast) - other;
   printf("%llu and %llu bytes\n", (unsigned long long)had,
