@@ -533,7 +533,8 @@ TEST(memory_runs_out) {
     bits_end end = upload_go(&t);
     hits += mem_fail_left() == 0;
     mem_fail_at(0);
-    CHECK(end == BITS_END_WHOLE || end == BITS_END_AGAIN);
+    CHECK(end == BITS_END_WHOLE || end == BITS_END_AGAIN ||
+          strncmp(t.r.why, "not begun", 9) == 0);
     s3_orphan_age = 0;
     for (int n = 0; n < 5 && end != BITS_END_WHOLE; n++) end = upload_go(&t);
     CHECK_INT(end, BITS_END_WHOLE);
