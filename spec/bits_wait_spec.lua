@@ -287,16 +287,17 @@ describe("in a program with a loop of its own", function()
     local luv = require "saros.host.luv"
     shared.with(function(p)
       local job = job_of(p, 1000, "plan=stall:10")
-      local ticks, r = 0, nil
+      local ticks, stalled, r = 0, false, nil
       local timer = uv.new_timer()
       timer:start(1, 1, function()
-        ticks = ticks + 1
+        if stalled then ticks = ticks + 1 end
         if ticks == 5 then server:release() end
         if r then timer:close() end
       end)
       luv.spawn(function()
         job:resume()
         server:stalled(1)
+        stalled = true
         r = assert(job:wait())
       end)
       uv.run()
