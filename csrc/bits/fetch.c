@@ -357,11 +357,10 @@ static void begin(void *context) {
   atomic_store_explicit(&t->f->have, t->have, memory_order_relaxed);
   t->waits = false;
   if (number != 0) fetch_local(t, number, what);
-  if (number != 0 || done || t->stopped)
-    end(t);
-  else if (known && t->part.fd < 0)
+  bool over = number != 0 || done || t->stopped;
+  if (!over && known && t->part.fd < 0)
     forget(t, begin_anew);
-  else if (!fetch_ask(t))
+  else if (over || !fetch_ask(t))
     end(t);
 }
 

@@ -80,13 +80,12 @@ char *bits_part_name(const bits_file *f) {
   char tail[48];
   int n = snprintf(tail, sizeof tail, ".%.8s-%lu.part", f->job->guid,
                    (unsigned long)f->number);
-  size_t before = (size_t)(name - f->path), behind = (size_t)n;
+  int before = (int)(name - f->path);
+  size_t behind = (size_t)n;
   size_t kept = cut(name, strlen(name), NAME_MOST - 1 - behind);
-  char *path = mem_alloc(before + 1 + kept + behind + 1);
-  if (path == NULL) return NULL;
-  memcpy(path, f->path, before);
-  path[before] = '.';
-  memcpy(path + before + 1, name, kept);
-  memcpy(path + before + 1 + kept, tail, behind + 1);
+  size_t size = (size_t)before + 1 + kept + behind + 1;
+  char *path = mem_alloc(size);
+  if (path != NULL)
+    snprintf(path, size, "%.*s.%.*s%s", before, f->path, (int)kept, name, tail);
   return path;
 }

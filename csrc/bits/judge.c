@@ -333,15 +333,14 @@ judge_verdict judge_answer(const judge_asked *asked, const bits_terms *terms,
   judge_verdict verdict = JUDGE_FAIL;
   if (a->end == HTTP_WRONG && a->status == 206 && asked->ranged) {
     verdict = JUDGE_RESTART; /* its header names no part, or another */
-  } else if (a->end != HTTP_WHOLE) {
-    judge_failure(&shown, f->wrongs, r);
-  } else if (a->status == 200) {
+  } else if (a->end == HTTP_WHOLE && a->status == 200) {
     verdict = asked->ranged ? judge_instead(&q) : judge_all(&q);
-  } else if (a->status == 206) {
+  } else if (a->end == HTTP_WHOLE && a->status == 206) {
     verdict = judge_part(&q);
-  } else if (a->status == 416) {
+  } else if (a->end == HTTP_WHOLE && a->status == 416) {
     verdict = judge_beyond(&q);
-  } else if (a->status == 412 && asked->ranged && asked->known != NULL) {
+  } else if (a->end == HTTP_WHOLE && a->status == 412 && asked->ranged &&
+             asked->known != NULL) {
     verdict = changed(&q);
   } else {
     judge_failure(&shown, f->wrongs, r);

@@ -82,7 +82,7 @@ static size_t make_jobs(batch *b, made_job *made, error **e) {
   if (!reserve(&list, &b->job_room, b->job_count, JOBS_AT_ONCE))
     *e = error_no_memory();
   b->jobs_made = list;
-  while (*e == NULL && n < JOBS_AT_ONCE && b->jobs != NULL) {
+  while (*e == NULL && list != NULL && n < JOBS_AT_ONCE && b->jobs != NULL) {
     bits_job *j = b->jobs;
     if (!make_job(b, j, &made[n])) {
       *e = error_no_memory();
@@ -153,7 +153,9 @@ static size_t make_files(batch *b, made_file *made, error **e) {
   if (!reserve(&list, &b->file_room, b->file_count, FILES_AT_ONCE))
     *e = error_no_memory();
   b->files_made = list;
-  for (size_t i = 0; *e == NULL && i < FILES_AT_ONCE && b->files != NULL; i++) {
+  for (size_t i = 0;
+       *e == NULL && list != NULL && i < FILES_AT_ONCE && b->files != NULL;
+       i++) {
     bits_file *f = b->files;
     bool gone = (f->job->marks & BITS_JOB_GONE) != 0;
     if (!gone && !make_file(f, &made[n])) {

@@ -66,8 +66,10 @@ static bool make_command(command *c, const bits_job *j) {
   char *text = (char *)c->argv + list;
   for (uint32_t i = 0; i < given->count; i++) {
     const char *argument = value_chars(given->as.items[i], "");
-    c->argv[c->argc++] = strcpy(text, argument);
-    text += strlen(argument) + 1;
+    size_t room = strlen(argument) + 1;
+    memcpy(text, argument, room);
+    c->argv[c->argc++] = text;
+    text += room;
   }
   return true;
 }

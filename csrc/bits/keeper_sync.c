@@ -41,9 +41,10 @@ int bits_sync_part(bits_file *f) {
   struct stat s;
   int fd = open_part(f);
   if (fd < 0) return errno;
-  int number = fdatasync(fd) != 0 || fstat(fd, &s) != 0 ? errno : 0;
+  bool good = fdatasync(fd) == 0 && fstat(fd, &s) == 0;
+  int number = errno;
   close(fd);
-  if (number != 0) return number;
+  if (!good) return number;
   pthread_mutex_lock(&m->lock);
   if (f->known != NULL) {
     f->known->durable = (uint64_t)s.st_size;

@@ -121,7 +121,7 @@ static verdict find_again(bits_mover *v, bits_job *j, found *f, uint64_t now) {
     if (file->state == BITS_FILE_WAITS) {
       mover_host *h = host_of(v, file->url);
       uint64_t closed = h != NULL ? host_closed(h, now) : now + RETRY_BASE_MS;
-      if (closed == 0 && h->active >= v->per_host) {
+      if (h != NULL && closed == 0 && h->active >= v->per_host) {
         f->host = h;
         return FULL;
       }
@@ -146,7 +146,7 @@ static verdict find_next(bits_mover *v, bits_job *j, found *f, uint64_t now) {
     if (file->state != BITS_FILE_WAITS || file->later) continue;
     mover_host *h = host_of(v, file->url);
     uint64_t closed = h != NULL ? host_closed(h, now) : now + RETRY_BASE_MS;
-    if (closed == 0 && h->active >= v->per_host) {
+    if (h != NULL && closed == 0 && h->active >= v->per_host) {
       f->host = h;
       return FULL;
     }
@@ -226,8 +226,8 @@ static mover_run *take(bits_mover *v, bits_job *j, const found *f,
              : run->terms->s3_key != NULL ? MOVER_S3
                                           : MOVER_SEND;
   run->tries = f->tries;
-  run->wave = f->host->wave;
-  run->probe = f->host->until != 0;
+  if (f->host != NULL) run->wave = f->host->wave; /* there always is one */
+  run->probe = f->host != NULL && f->host->until != 0;
   if (run->probe) {
     f->host->probing = true;
     mover_let_in(v, f->host); /* who waits there waits for what it says */

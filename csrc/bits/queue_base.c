@@ -34,9 +34,9 @@ static const char *const texts[QUEUE_STATEMENTS] = {
     [QUEUE_COMMIT] = "COMMIT",
     [QUEUE_ROLLBACK] = "ROLLBACK",
     [QUEUE_PUT_JOB] =
-        "INSERT INTO jobs VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
-        "ON CONFLICT(id) DO UPDATE SET guid = ?2, state = ?3, type = ?4, "
-        "priority = ?5, torn = ?6, properties = ?7, sum = ?8",
+        ("INSERT INTO jobs VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+         "ON CONFLICT(id) DO UPDATE SET guid = ?2, state = ?3, type = ?4, "
+         "priority = ?5, torn = ?6, properties = ?7, sum = ?8"),
     [QUEUE_DROP_JOB] = "DELETE FROM jobs WHERE id = ?1",
     [QUEUE_DROP_FILES] = "DELETE FROM files WHERE job = ?1",
     [QUEUE_PUT_FILE] =

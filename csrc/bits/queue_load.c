@@ -379,7 +379,8 @@ static int check_rows(bits_queue *q, char **said, error **e) {
   if (result == SQLITE_OK && (r.good != all || same != 0)) {
     buffer b = BUFFER_EMPTY;
     buffer_format(&b, "%lld of %lld rows are not as they were written",
-                  (long long)(all - r.good + same), (long long)all);
+                  (long long)all - (long long)r.good + (long long)same,
+                  (long long)all);
     *said = buffer_take(&b);
   }
   return result;

@@ -95,7 +95,8 @@ error *queue_mend_make(bits_queue *q) {
   sqlite3 *db = NULL;
   uint64_t id;
   char *path = queue_beside(q, ".new");
-  error *e = path == NULL ? queue_no_memory() : remove_new(q);
+  if (path == NULL) return queue_no_memory();
+  error *e = remove_new(q);
   if (e == NULL) e = queue_make(q, path, &id, &db);
   if (e == NULL) e = finish_new(q, db, path);
   STEP(10);

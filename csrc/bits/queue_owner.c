@@ -134,10 +134,7 @@ static void read_named(int fd, named *n) {
 
 static int write_text(int fd, const char *text) {
   char room[SIZE];
-  size_t size = strlen(text);
-  if (size > SIZE) size = SIZE;
-  memset(room, '\n', sizeof room);
-  memcpy(room, text, size);
+  for (size_t i = 0; i < SIZE; i++) room[i] = *text != '\0' ? *text++ : '\n';
   ssize_t n = pwrite(fd, room, SIZE, 0);
   return n == SIZE ? 0 : n < 0 ? errno : ENOSPC;
 }

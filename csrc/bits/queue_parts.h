@@ -107,7 +107,7 @@ int queue_do(bits_queue *q, enum queue_statement which);
 error *queue_sync_parent(const bits_queue *q);
 /* "path" + suffix, allocated. */
 char *queue_beside(const bits_queue *q, const char *suffix);
-error *queue_no_memory(void);
+error *queue_no_memory(void) __attribute__((returns_nonnull));
 
 /* queue_owner.c --------------------------------------------------------- */
 

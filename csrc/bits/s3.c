@@ -289,11 +289,11 @@ static void first(upload *u) {
                 "the file has %llu bytes, and at most %llu are to be sent",
                 (unsigned long long)u->local.size,
                 (unsigned long long)u->terms->most);
-  else if (!bits_s3_is_wanted(u->terms))
-    upload_over(u, &(bits_result){.end = BITS_END_SINGLE}, false);
-  else if (s->m.id != NULL && !is_same(&s->m, &u->local))
+  else if (bits_s3_is_wanted(u->terms) && s->m.id != NULL &&
+           !is_same(&s->m, &u->local))
     s3_changed(s);
-  else if (is_small(u) && s3_memory_is_empty(&s->m))
+  else if (!bits_s3_is_wanted(u->terms) ||
+           (is_small(u) && s3_memory_is_empty(&s->m)))
     upload_over(u, &(bits_result){.end = BITS_END_SINGLE}, false);
   else {
     s->then = swept;

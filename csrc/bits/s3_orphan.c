@@ -216,7 +216,7 @@ static void on_uploads(upload_call *c, const http_answer *a) {
 
 static void ask_uploads(s3_upload *s, const char *key, const char *id) {
   buffer_clear(&s->query);
-  if (key != NULL) {
+  if (key != NULL && id != NULL) {
     buffer_text(&s->query, "key-marker=");
     http_sign_escape(&s->query, key, false);
     buffer_text(&s->query, "&upload-id-marker=");
