@@ -253,9 +253,7 @@ static judge_verdict judge_instead(const question *q) {
     return contradicts(q,
                        "the server says that it is the same as before, "
                        "and of another length");
-  if (q->asked->conditional && !(q->file->marks & BITS_FILE_BARE))
-    return JUDGE_BARE;
-  return JUDGE_RESTART;
+  return q->asked->conditional ? JUDGE_BARE : JUDGE_RESTART;
 }
 
 /* Whether the part that came is the one that was asked for. */

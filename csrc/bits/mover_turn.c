@@ -211,6 +211,7 @@ static void new_slice(bits_job *j) {
 static mover_run *take(bits_mover *v, bits_job *j, const found *f,
                        uint64_t now) {
   mover_run *run = v->spare;
+  if (f->host == NULL) return NULL; /* what is found has one */
   if (run != NULL)
     v->spare = run->next;
   else if ((run = mem_zero(sizeof *run)) == NULL)
@@ -226,8 +227,8 @@ static mover_run *take(bits_mover *v, bits_job *j, const found *f,
              : run->terms->s3_key != NULL ? MOVER_S3
                                           : MOVER_SEND;
   run->tries = f->tries;
-  if (f->host != NULL) run->wave = f->host->wave; /* there always is one */
-  run->probe = f->host != NULL && f->host->until != 0;
+  run->wave = f->host->wave;
+  run->probe = f->host->until != 0;
   if (run->probe) {
     f->host->probing = true;
     mover_let_in(v, f->host); /* who waits there waits for what it says */
