@@ -143,8 +143,6 @@ static const table_row table[] = {
      0, U, TAG "|Transfer-Encoding: chunked", JUDGE_BARE, 0, 0},
     {"nor was the bare range", A, NULL, NULL, 100, 'b', BITS_FILE_BARE, 200,
      ALL, TAG, JUDGE_RESTART, 0, 0},
-    {"it was marked already", A, NULL, NULL, 100, 'r', BITS_FILE_BARE, 200, ALL,
-     TAG, JUDGE_RESTART, 0, 0},
     {"the ETag, another length", A, NULL, NULL, 100, 'r', 0, 200, 70, 0, 0, U,
      TAG, JUDGE_FAIL, AGAIN, BAD},
     {"the ETag is gone", A, NULL, NULL, 100, 'r', 0, 200, ALL, "", JUDGE_FAIL,
