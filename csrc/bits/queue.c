@@ -96,7 +96,7 @@ static void free_queue(bits_queue *q) {
 static error *forget_inherited(const bits_queue *q) {
   error *e = NULL;
   struct stat st;
-  bool is_there = lstat(q->path, &st) == 0;
+  bool is_there = q->path != NULL && lstat(q->path, &st) == 0;
   pthread_mutex_lock(&all_lock);
   for (bits_queue *other = all, *next; other != NULL; other = next) {
     next = other->next;
