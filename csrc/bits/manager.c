@@ -327,8 +327,7 @@ static void close_for_good(bits_manager *m) {
   if (m->keeper != NULL) bits_keeper_stop(m);
   drain_lane(m);
   drain_lane(m); /* what was called there may have asked for more */
-  if (m->mover != NULL) bits_mover_free(m);
-  m->mover = NULL;
+  bits_mover_free(m);
   if (m->keeper != NULL) bits_queue_close(m->keeper->queue);
   http_lane_drop(m->lane);
   bits_devices_free(m);

@@ -589,7 +589,7 @@ TEST(a_retry_has_its_time) {
 }
 
 TEST(no_progress_for_too_long_is_an_error) {
-  bits_job *j = job_with("{'retry_delay':100,'no_progress_timeout':200}", 1);
+  bits_job *j = job_with("{'retry_delay':100,'no_progress_timeout':300}", 1);
   bring(j, BITS_TRANSIENT_ERROR);
   later(150000);
   CHECK(is_fine(bits_job_resume(j))); /* the clock starts anew */
@@ -599,7 +599,7 @@ TEST(no_progress_for_too_long_is_an_error) {
   tick(j);
   CHECK_INT(bits_job_state(j), BITS_QUEUED);
   move(j, BITS_CONNECTING);
-  later(100000);
+  later(200000);
   fails(j, BITS_END_AGAIN, BG_E_CONNECT_FAILURE, 1225, 0);
   CHECK_INT(bits_job_state(j), BITS_ERROR);
   check_status(j, 0x10, 1225, 0, 3);
