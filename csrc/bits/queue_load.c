@@ -350,7 +350,7 @@ error *bits_queue_load(bits_queue *q, const queue_calls *calls, void *context) {
 /* What SQLite itself says of the file. */
 static int check_pages(sqlite3 *db, char **said) {
   sqlite3_stmt *s = NULL;
-  int r = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
+  int r = sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &s, NULL);
   if (r == SQLITE_OK) r = sqlite3_step(s);
   if (r == SQLITE_ROW) {
     const char *text = (const char *)sqlite3_column_text(s, 0);
