@@ -25,7 +25,7 @@ INSTALL = install
 FUZZ_SECONDS = 60
 # Suites at a time: they wait more than they compute.
 JOBS = 3
-# PART=2/3: of what takes long (valgrind, analyse), the second third.
+# PART=2/3: of what takes long (tsan, valgrind, analyse), the second third.
 PART = 1/1
 
 # The first that has lua.h; looked up once.
@@ -521,11 +521,11 @@ asan:  ## all suites under AddressSanitizer and UBSan
 
 # clang's runtime knows C11 fences and atomics best. setarch -R: a kernel with
 # much address randomisation puts mappings where the runtime keeps its shadow.
-tsan:  ## the C suites with their storms under ThreadSanitizer
+tsan:  ## the C suites under ThreadSanitizer; PART=1/2: half of them
 	@spec/deps build tsan
 	@$(MAKE) BUILD=$(BUILD)/tsan TEST=1 CC=clang \
 	  CFLAGS='$(SANITIZED) -fsanitize=thread' c-programs
-	@TSAN_OPTIONS='second_deadlock_stack=1 die_after_fork=0 report_thread_leaks=0' \
+	@PART=$(PART) TSAN_OPTIONS='second_deadlock_stack=1 die_after_fork=0 report_thread_leaks=0' \
 	  SAROS_SANITIZER=thread $(RUN) -b $(BUILD)/tsan -t 5 \
 	  -w "setarch $$(uname -m) -R" c
 
