@@ -4,7 +4,8 @@
 **   queue*      rows in SQLite; who owns them
 **   address, judge, part, fetch, send, s3, finish    one file, one try
 **   terms, file, known    what a try reads, and what it has learned
-**   job*, group*, properties, manager    what scripts hold; states
+**   job*, states, properties, manager    what scripts hold (groups: in Lua)
+**   call*, work    the same by name, as operations
 **   mover, share, retry, hours    which file goes next, how fast, when again
 **   keeper      the thread that commits, syncs, verifies and watches the time
 **

@@ -31,7 +31,7 @@ static char *wiped_copy(const char *text) {
 
 /* Of a large block, which is a buffer of bodies: a header of ours stands at its
    beginning, and to wipe all of it takes longer than a small file. */
-#define WIPED_MOST ((size_t)16 << 10)
+#define WIPED_MOST ((size_t)64 << 10)
 
 static void wiped_free(void *block) {
   if (block == NULL) return;
