@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bits/job_parts.h"
 #include "bits/keeper.h"
 
 typedef struct load {
@@ -182,9 +183,25 @@ static bits_file *find_or_append(bits_job *j, const queue_file *row) {
   return bits_job_append(j, row->url, row->path);
 }
 
+/* No job of ours has so many: somebody has written that, to have all memory
+   taken. What the job lacks then nobody shall overlook. */
+static error *pass_over(load *l, const queue_file *row) {
+  pthread_mutex_lock(&l->m->lock);
+  if (l->own) {
+    stop_torn(l->job);
+    bits_job_touch(l->job);
+  }
+  pthread_mutex_unlock(&l->m->lock);
+  tell(l->m, l->job->guid, "one of its files is passed over",
+       bits_fail(SAROS_E_DAMAGED, "its number, %lu, is too large",
+                 (unsigned long)row->number));
+  return NULL;
+}
+
 static error *load_file(void *context, const queue_file *row) {
   load *l = context;
   if (l->job == NULL) return NULL;
+  if (row->number >= BITS_FILES_MOST) return pass_over(l, row);
   pthread_mutex_lock(&l->m->lock);
   bits_file *f = find_or_append(l->job, row);
   error *e = f != NULL ? read_file(f, row) : error_no_memory();
