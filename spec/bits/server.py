@@ -23,7 +23,7 @@ certificate of DIR/ca.pem, another name's, one that is over, one of nobody. With
     /!range[?…]                what the last of them asked for: "4904-", "none"
     /!words[?…]                one line for each of them
     /!connections              how many connections there have been
-    /!stalled?count=N[&of=PREFIX]    waits until N requests are stalled (30 s)
+    /!stalled?count=N[&of=PREFIX]    waits until N requests are stalled (120 s)
     /!release                  lets all go that are stalled now
     /!reset                    forgets what was asked, counted and stored
     /!sha256/NAME?size=N&version=V[&gzip]    of what ought to come
@@ -217,7 +217,8 @@ class Connection:
                     raise Cut
         finally:
             with state.lock:
-                state.stalled.remove(self.path)
+                if state.released == ticket:  # release has forgotten it else
+                    state.stalled.remove(self.path)
 
     # ---- sending ----
 
@@ -406,7 +407,7 @@ class Server:
         c.say(str(self.state.connections))
 
     def do_stalled(self, c, r, rest):
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 120
         state = self.state
         prefix = urllib.parse.unquote(r.query.get("of", ""))
         with state.lock:
@@ -420,6 +421,7 @@ class Server:
     def do_release(self, c, r, rest):
         with self.state.lock:
             self.state.released += 1
+            self.state.stalled.clear()
             self.state.lock.notify_all()
         c.say("")
 
