@@ -236,6 +236,9 @@ void http_door_over(http_request *r);
 
 /* wipe.c: initialises libcurl. */
 bool http_wipe_begin(void);
+/* This thread keeps some of the large blocks that libcurl frees, for its next
+   ones, or no longer: those that it has are given back. */
+void http_wipe_keep(bool on);
 
 /* Our sockets, which a forked child closes. In a turn; `context` is the
    loop. */

@@ -134,8 +134,11 @@ static void *run(void *context) {
     int ms = http_loop_turn(l);
     pthread_mutex_unlock(&l->turn);
     if (ms < 0) break;
-    if (ms > 0) curl_multi_poll(l->multi, NULL, 0, ms, NULL);
+    if (ms == 0) continue;
+    http_wipe_keep(l->running != NULL);
+    curl_multi_poll(l->multi, NULL, 0, ms, NULL);
   }
+  http_wipe_keep(false);
   leave(l);
   pthread_mutex_lock(&http_lock);
   threads--;

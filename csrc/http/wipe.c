@@ -17,8 +17,52 @@ void http_wipe(void *bytes, size_t size) {
   explicit_bzero(bytes, size);
 }
 
+/* ------------------------------------------------------------------
+** Buffers of bodies
+**
+** libcurl has one a request, and of their size malloc asks the kernel for new
+** pages each time, which takes longer than a small file: ours keep some while
+** they have something to do.
+** ---------------------------------------------------------------- */
+
+#define LARGE ((size_t)32 << 10)
+#define KEPT_MOST 8
+
+static _Thread_local struct {
+  bool on;
+  unsigned count;
+  void *blocks[KEPT_MOST];
+} kept;
+
+static void *take_kept(size_t size) {
+  for (unsigned i = kept.count; i-- > 0;) {
+    void *block = kept.blocks[i];
+    size_t has = malloc_usable_size(block);
+    if (has < size || has / 2 > size) continue;
+    kept.blocks[i] = kept.blocks[--kept.count];
+    return block;
+  }
+  return NULL;
+}
+
+static bool keep(void *block) {
+  if (!kept.on || kept.count == KEPT_MOST) return false;
+  kept.blocks[kept.count++] = block;
+  return true;
+}
+
+void http_wipe_keep(bool on) {
+  kept.on = on;
+  while (!on && kept.count > 0) free(kept.blocks[--kept.count]);
+}
+
+/* ------------------------------------------------------------------
+** What libcurl calls
+** ---------------------------------------------------------------- */
+
 static void *wiped_alloc(size_t size) {
-  return malloc(size);
+  void *block = size >= LARGE ? take_kept(size) : NULL;
+  return block != NULL ? block : malloc(size);
 }
 
 static void *wiped_zero(size_t count, size_t size) {
@@ -37,7 +81,7 @@ static void wiped_free(void *block) {
   if (block == NULL) return;
   size_t size = malloc_usable_size(block);
   http_wipe(block, size < WIPED_MOST ? size : WIPED_MOST);
-  free(block);
+  if (size < LARGE || !keep(block)) free(block);
 }
 
 /* realloc might move it, and leave the old one as it was. */
