@@ -25,7 +25,7 @@ INSTALL = install
 FUZZ_SECONDS = 60
 # Suites at a time: they wait more than they compute.
 JOBS = 3
-# PART=2/3: of what takes long (tsan, valgrind, analyse), the second third.
+# PART=2/3: of what takes long (asan, tsan, valgrind, analyse), the second third.
 PART = 1/1
 
 # The first that has lua.h; looked up once.
@@ -512,11 +512,11 @@ SANITIZED = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
 
 # gcc, because its runtime is a library of its own that an uninstrumented
 # lua5.4 can preload.
-asan:  ## all suites under AddressSanitizer and UBSan
+asan:  ## all suites under AddressSanitizer and UBSan; PART=1/2: half
 	@spec/deps build test
 	@$(MAKE) BUILD=$(BUILD)/asan TEST=1 CC=gcc \
 	  CFLAGS='$(SANITIZED) -fsanitize=address,undefined' all programs extras
-	@UBSAN_OPTIONS=print_stacktrace=1 SAROS_SANITIZER=address $(RUN) \
+	@PART=$(PART) UBSAN_OPTIONS=print_stacktrace=1 SAROS_SANITIZER=address $(RUN) \
 	  -b $(BUILD)/asan -t 3 -l "$$(gcc -print-file-name=libasan.so)" c fuzz lua
 
 # clang's runtime knows C11 fences and atomics best. setarch -R: a kernel with
