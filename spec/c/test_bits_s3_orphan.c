@@ -332,9 +332,13 @@ TEST(what_is_secret_is_told_nobody) {
 
 int main(int argc, char **argv) {
   check_begin(argc, argv);
+  /* Before there are threads that put things away behind us. */
+  RUN(rows_that_make_no_sense);
+  RUN(a_row_is_read_as_it_was_written);
   if (!s3_suite_begin()) {
-    printf("SKIPPED: no python3 here\n0 passed, 0 failed, 1 skipped\n");
-    return 0;
+    printf("SKIPPED all others: no python3 here\n");
+    check_skipped++;
+    return check_end();
   }
   RUN(a_cancelled_one_is_taken_back);
   RUN(what_cannot_be_taken_back_is_tried_again);
@@ -343,8 +347,6 @@ int main(int argc, char **argv) {
   RUN(a_lost_beginning_is_taken_back);
   RUN(somebody_elses_is_left_alone);
   RUN(a_refused_beginning_is_none);
-  RUN(rows_that_make_no_sense);
-  RUN(a_row_is_read_as_it_was_written);
   RUN(what_is_secret_is_told_nobody);
   s3_suite_end();
   return check_end();
