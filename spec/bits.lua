@@ -79,6 +79,15 @@ end
 
 function server:release() self:ask "!release" end
 
+--- Calls f with a port at which nobody listens: it is taken, so that nobody else
+--- gets it meanwhile.
+function shared.with_closed_port(f)
+  local p <close> = outside.start("sh", "-c", "sleep 100000 | exec python3 -c '"
+    .. 'import socket, sys; s = socket.socket(); s.bind(("127.0.0.1", 0)); '
+    .. "print(s.getsockname()[1], flush=True); sys.stdin.read()'")
+  return f(tonumber((p:expect "\n")))
+end
+
 --- Whether the file is what it ought to be.
 function server:check(path, name, size, version)
   local said = outside.run("sha256sum", path)

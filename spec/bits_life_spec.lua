@@ -54,7 +54,11 @@ describe("a queue whose process is killed", function()
         other:add_file { url = %q, path = %q }
         job:resume()
         say "begun"
-        repeat saros.sleep(0.01):wait() until job:status().bytes >= 201000
+        local s
+        repeat
+          saros.sleep(0.01):wait()
+          s = job:status()
+        until s.bytes >= 201000 and s.files_done == 1
         other:set { description = "x" } -- behind this all is on the disk
         say(job.id)
         job:wait()
@@ -98,6 +102,7 @@ describe("a queue whose process is killed", function()
         server:url(two, 5000, "plan=stall:1000,ok"), root .. "/" .. two,
         root .. "/" .. one))
       local id = p:expect "\n"
+      server:stalled(1) -- or the stall would be the next one's
       kill(p)
       local q <close> = bits.manager { path = root .. "/queue.db" }
       local group = q:get_group(id)
@@ -262,7 +267,8 @@ describe("a queue that somebody has", function()
       system.close(to)
       local said = system.read(from, outside.patience * 1000)
       system.close(from)
-      system.wait(pid, 5000)
+      if said ~= "good" then system.kill(pid, 9) end
+      system.wait(pid, outside.patience * 1000)
       assert.equal("good", said)
       server:release()
       assert(job:wait())
@@ -298,8 +304,9 @@ end)
 -- Secrets
 -- ------------------------------------------------------------------
 
--- Not words that would be anywhere by themselves.
-local SECRET = "Xq7canary9f3eZk2"
+-- Not words that would be anywhere by themselves, nor in another run of this:
+-- they are looked for in what ps says.
+local SECRET = ("Xq7canary%dZk2"):format(system.pid())
 
 describe("a secret", function()
   setup(function() server = shared.server() end)
@@ -411,7 +418,8 @@ describe("a secret", function()
       local p <close> = start(root, ([[
         local job = q:create_job { credentials = { user = "me",
           password = { file = %q } }, notify_command = { "sh", "-c",
-          "(env; cat /proc/self/environ) >%s/environment" } }
+          "cd %s && (env; cat /proc/self/environ) >part && "
+            .. "mv part environment" } }
         job:add_file { url = %q, path = %q }
         job:resume()
         assert(job:wait())

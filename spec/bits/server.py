@@ -193,7 +193,7 @@ class Connection:
         """The end, and not a reset, although not all was read."""
         if how == "fin":
             self.sock.shutdown(socket.SHUT_WR)
-            self.sock.settimeout(5)
+            self.sock.settimeout(60)
             while self.sock.recv(65536):
                 pass
         self.end(how)
