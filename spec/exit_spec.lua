@@ -66,7 +66,7 @@ describe("leaving", function()
         for _, p in ipairs(running) do p:__close() end
         for pid in function() return living()[1] end do -- they have children
           system.kill(pid, 9)
-          system.wait(pid, 5000)
+          system.wait(pid, limit * 1000)
         end
       end
     })

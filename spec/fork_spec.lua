@@ -26,7 +26,7 @@ local function fork(f)
     system.close(from)
     if ended then return end
     system.kill(pid, 9)
-    system.wait(pid, 5000)
+    system.wait(pid, outside.patience * 1000)
   end })
   repeat
     local bytes = system.read(from, outside.patience * 1000)
@@ -204,7 +204,7 @@ describe("in the child of a fork", function()
           if close then saros.sleep(0):wait() end -- with and without an engine
           os.exit(5, true)
         end
-        local how, code = testmod.system.wait(pid, 20000)
+        local how, code = testmod.system.wait(pid, 60000)
         assert(how == "exit" and code == 5)
       end
       assert(not long:done() and not task:done() and not process:done())
@@ -251,7 +251,7 @@ describe("in the child of a fork", function()
         print(saros.sleep(0.001):wait())
         os.exit(0, true)
       end
-      print(system.wait(pid, 20000))
+      print(system.wait(pid, 60000))
       print("parent", ok, err)
     ]]
     -- The task itself is inherited, too: the child's saros.run says so.

@@ -7,8 +7,9 @@ local testmod = require "testmod"
 
 local helper = { saros = saros, testmod = testmod, core = require "saros.core" }
 
--- Valgrind and the sanitizers take their time.
-local patience = os.getenv "SAROS_SANITIZER" and 300 or 60
+-- Valgrind and the sanitizers take their time. More than spec.outside has for
+-- one wait, so that what hangs is named.
+local patience = os.getenv "SAROS_SANITIZER" and 300 or 120
 
 busted.subscribe({ "test", "start" }, function(element)
   testmod.deadline(patience, element.name)

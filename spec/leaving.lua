@@ -155,11 +155,11 @@ end
 ways["fork"] = function() -- a child of ours leaves, and we do
   local pid = testmod.system.fork()
   if pid == 0 then os.exit(7, true) end
-  local how, code = testmod.system.wait(pid, 5000)
+  local how, code = testmod.system.wait(pid, 60000)
   assert(how == "exit" and code == 7, ("%s %s"):format(how, code))
   pid = testmod.system.fork()
   if pid == 0 then os.exit(8, false) end
-  how, code = testmod.system.wait(pid, 5000)
+  how, code = testmod.system.wait(pid, 60000)
   assert(how == "exit" and code == 8, ("%s %s"):format(how, code))
 end
 ways["shutdown"] = function()

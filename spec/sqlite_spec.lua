@@ -18,7 +18,7 @@ local ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
   .. " SELECT count(*) FROM c"
 
 -- A directory with a database that has one empty table.
-local function with(f)
+local function with(f, within)
   return outside.directory(function(directory)
     local path = directory .. "/test.db"
     do
@@ -26,7 +26,7 @@ local function with(f)
       assert(db:exec "CREATE TABLE t (n INTEGER PRIMARY KEY, x)":wait())
     end
     return f(path, directory)
-  end)
+  end, within)
 end
 
 local function open(path, more)
@@ -510,6 +510,6 @@ describe("leaving", function()
         print(io.open(db:path() .. "-wal") ~= nil)]])
       assert.equal("true\n", said)
       assert.is_nil(outside.content(path .. "-wal"))
-    end)
+    end, outside.memory)
   end)
 end)

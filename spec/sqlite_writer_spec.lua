@@ -79,7 +79,7 @@ describe("a shadow of a busy database", function()
       outside.directory(function(directory)
         local p <close> = outside.start("unshare", "-m", "--propagation",
           "private", outside.lua, "spec/sqlite_busy.lua", directory, mode)
-        local said, how, status = p:finish(outside.patience * 3)
+        local said, how, status = p:finish(outside.patience * 1.5)
         if status == 77 then
           pending(said)
           return

@@ -17,7 +17,7 @@ describe("several Lua states", function()
         "LUA_PATH=" .. outside.lua_path,
         "LUA_CPATH=" .. outside.lua_cpath,
         "SAROS_COPY_CPATH=" .. dir .. "/?.so", dir .. "/states")
-      said, how, code = p:finish(outside.patience * 10)
+      said, how, code = p:finish(outside.patience * 4)
       assert.same({ "exit", 0 }, { how, code }, said)
       assert.is_truthy(said:find(" passed, 0 failed, 0 skipped\n", 1, true), said)
     end)

@@ -89,7 +89,7 @@ describe("the descriptor", function()
       ended = true
     end)
     while not ended do
-      assert.is_true(poll(saros.fd(), 20000)) -- a lost one would hang here
+      assert.is_true(poll(saros.fd(), 60000)) -- a lost one would hang here
       saros.step(0)
       turns = turns + 1
     end
@@ -107,7 +107,7 @@ describe("the descriptor", function()
     local turns = 0
     for i = 1, #gates do gates[i]:finish(0) end
     while left > 0 do
-      assert.is_true(poll(saros.fd(), 20000))
+      assert.is_true(poll(saros.fd(), 60000))
       saros.step(0)
       turns = turns + 1
     end
@@ -138,7 +138,7 @@ describe("the descriptor", function()
     end)
     saros.run(function() g:finish_later(0) end)
     while not after do
-      assert.is_true(poll(saros.fd(), 20000))
+      assert.is_true(poll(saros.fd(), 60000))
       saros.step(0)
     end
   end)

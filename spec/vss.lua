@@ -24,9 +24,11 @@ local function output(command)
 end
 
 --- A directory with `state` and `data/a`, `data/b` in it; `close` removes it.
-function shared.directory()
-  local root = output "mktemp -d /tmp/saros-spec-XXXXXX":gsub("\n", "")
-  assert(root:find "^/tmp/saros%-spec%-")
+---@param within? string where it is made
+function shared.directory(within)
+  local root = output(("mktemp -d %s/saros-spec-XXXXXX"):format(within
+    or "/tmp")):gsub("\n", "")
+  assert(root:find "^/.*/saros%-spec%-")
   os.execute(("cd %s && mkdir -m 700 state && mkdir -p data/a data/b && "
     .. "echo one >data/a/file && echo two >data/b/file"):format(root))
   local d = { root = root, state = root .. "/state", a = root .. "/data/a",

@@ -378,7 +378,7 @@ describe("the end of a session", function()
   end)
 
   it("comes with the end of the script", function()
-    local d <close> = shared.directory()
+    local d <close> = shared.directory(outside.memory)
     for _, way in ipairs { "os.exit(0, true)", "", "error 'x'",
       "saros.run(function() local _ <close> = s error 'y' end)" }
     do

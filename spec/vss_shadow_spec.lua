@@ -1,5 +1,6 @@
 -- vss.shadow: one operation from the session to the set.
 local helper = require "spec.helper"
+local outside = require "spec.outside"
 local shared = require "spec.vss"
 
 local saros, vss = helper.saros, shared.vss
@@ -363,7 +364,7 @@ describe("as an operation it", function()
   end)
 
   it("leaves nothing when the script leaves", function()
-    local d <close> = shared.directory()
+    local d <close> = shared.directory(outside.memory)
     for _, way in ipairs { "", "os.exit(0, true)", "error 'x'" } do
       helper.script(([[
         local saros = require "saros"

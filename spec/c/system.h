@@ -177,7 +177,7 @@ static int system_talk(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   const char *text = luaL_checklstring(L, 2, &size);
   struct sockaddr_un to = {.sun_family = AF_UNIX};
-  struct timeval limit = {.tv_sec = 20};
+  struct timeval limit = {.tv_sec = 60};
   if (strlen(path) >= sizeof to.sun_path)
     return luaL_error(L, "a path too long for a socket");
   strcpy(to.sun_path, path);
