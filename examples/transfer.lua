@@ -45,6 +45,7 @@ end
 -- Until its run is over, or `stop` says so.
 local function watch(job, stop)
   local run, tenth, rate = job:run(), -1, 0
+  if not run then return end -- of an earlier process; and it is over
   local before = job:status().bytes
   while true do
     local over = run:done() -- first: what is shown then is the end of it
@@ -57,7 +58,7 @@ local function watch(job, stop)
       print(text)
       io.flush()
     end
-    if over or (stop and stop(s)) then break end
+    if (stop and stop(s)) or over then break end
     run:wait(0.05)
   end
   if is_terminal then print() end
