@@ -135,6 +135,7 @@ static uint64_t observe(bits_manager *m) {
   bool changed = false;
   error *e = bits_queue_changed(k->queue, &changed);
   if (e == NULL && changed) e = bits_load(m, k->queue, true, false);
+  if (e == NULL && changed) e = bits_manager_read(m, k->queue, false);
   if (e == NULL) e = take_over(m);
   bits_manager_note_owner(m, k->queue);
   observed(m, e);

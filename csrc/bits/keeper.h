@@ -136,6 +136,13 @@ void bits_notify_end(bits_manager *m);
 /* manager.c, without the lock: the queue is ours from now on. */
 error *bits_manager_own(bits_manager *m, bits_queue *q);
 void bits_manager_note_owner(bits_manager *m, bits_queue *q);
+/* manager_settings.c, without the lock: E_INVALIDARG for an option that a queue
+   does not have. */
+error *bits_manager_names(const value *options, bool opens);
+/* What the queue has kept by that name; NULL: nothing, or *e. */
+value *bits_manager_stored(bits_queue *q, const char *name, error **e);
+/* Settings as they are kept, and with what it was opened with. */
+error *bits_manager_read(bits_manager *m, bits_queue *q, bool own);
 /* manager_jobs.c, with the lock; no reference. */
 bits_job *bits_manager_find(bits_manager *m, const char *guid);
 /* manager_devices.c */

@@ -14,30 +14,6 @@
 ** What it is told
 ** ---------------------------------------------------------------- */
 
-/* Those that are kept; the mover knows what they mean. */
-static const char *const kept[] = {
-    "limit_download",       "limit_upload", "limits", "connections",
-    "connections_per_host", "active",       NULL};
-
-static bool is_in(const char *const *names, const char *name) {
-  while (*names != NULL && strcmp(*names, name) != 0) names++;
-  return *names != NULL;
-}
-
-static error *check_names(const value *options, bool opens) {
-  static const char *const more[] = {"path", "observe", NULL};
-  for (uint32_t i = 0; options != NULL && i < options->count; i++) {
-    const char *name = options->as.fields[i].name;
-    if (!is_in(kept, name) && !(opens && is_in(more, name)))
-      return bits_fail(SAROS_E_INVALIDARG,
-                       "a queue has no option '%.60s': there are %slimits, "
-                       "limit_download, limit_upload, connections, "
-                       "connections_per_host and active",
-                       name, opens ? "path, observe, " : "");
-  }
-  return NULL;
-}
-
 /* Absolute, so that it means the same wherever the host goes. */
 static error *read_path(bits_manager *m, const value *options) {
   const value *v = value_get(options, "path");
@@ -59,65 +35,18 @@ static error *read_path(bits_manager *m, const value *options) {
   return m->path != NULL ? NULL : error_no_memory();
 }
 
-/* `changes` over what there was; what is null is as usual again. */
-static value *merge(const value *settings, const value *changes) {
-  value *all = settings != NULL ? value_copy(settings) : value_map();
-  for (size_t i = 0; all != NULL && kept[i] != NULL; i++) {
-    const value *v = value_get(changes, kept[i]);
-    if (v == NULL || value_put(all, kept[i], value_copy(v))) continue;
-    value_free(all);
-    all = NULL;
-  }
-  return all;
-}
-
-static bool has_settings(const value *options) {
-  for (size_t i = 0; kept[i] != NULL; i++)
-    if (value_get(options, kept[i]) != NULL) return true;
-  return false;
-}
-
 /* ------------------------------------------------------------------
 ** What is in the queue
 ** ---------------------------------------------------------------- */
 
-/* NULL: there is none, or it is none any more. */
-static value *stored(bits_queue *q, const char *name, error **e) {
-  buffer text = BUFFER_EMPTY;
-  error *bad = NULL;
-  value *v = NULL;
-  *e = bits_queue_get_setting(q, name, &text);
-  if (*e == NULL && text.size > 0)
-    v = json_read(text.data, text.size, NULL, &bad);
-  error_unref(bad);
-  buffer_free(&text);
-  return v;
-}
-
 static error *load_clock(bits_manager *m, bits_queue *q) {
   error *e;
-  value *v = stored(q, "clock", &e);
+  value *v = bits_manager_stored(q, "clock", &e);
   int64_t ms = value_integer(v, 0);
   m->clock_base = ms > 0 ? (uint64_t)ms : 0;
   m->opened_at = http_clock();
   value_free(v);
   return e;
-}
-
-static error *load_settings(bits_manager *m, bits_queue *q,
-                            const value *options) {
-  error *e;
-  value *before = stored(q, "settings", &e);
-  if (e != NULL) return e;
-  if (before != NULL && before->type != VALUE_MAP) {
-    value_free(before);
-    before = NULL;
-  }
-  m->settings = merge(before, options);
-  value_free(before);
-  m->settings_dirty = m->owner && has_settings(options);
-  if (m->settings_dirty) m->changes++;
-  return m->settings != NULL ? NULL : error_no_memory();
 }
 
 /* No freeze shall hold what we write to. */
@@ -144,9 +73,11 @@ void bits_manager_note_owner(bits_manager *m, bits_queue *q) {
   mem_free(before);
 }
 
-/* What only an owner has: the mover, and jobs that go on. */
+/* What only an owner has: the mover, and jobs that go on. `again`: he has only
+   looked until now. */
 static error *begin_owning(bits_manager *m, bits_queue *q, bool again) {
-  error *e = bits_mover_new(m);
+  error *e = m->mover == NULL ? bits_mover_new(m) : NULL;
+  if (e == NULL && again) e = bits_manager_read(m, q, true);
   if (e != NULL) return e;
   pthread_mutex_lock(&m->lock);
   m->owner = m->loads = true;
@@ -212,7 +143,9 @@ static error *begin(bits_manager *m, bits_queue *q, const value *options) {
   if (m->lane == NULL) return e;
   hold_device(m);
   e = load_clock(m, q);
-  if (e == NULL) e = load_settings(m, q, options);
+  m->given = value_copy(options);
+  if (e == NULL && m->given == NULL) e = error_no_memory();
+  if (e == NULL) e = bits_manager_read(m, q, m->owner);
   if (e == NULL)
     e = m->owner ? begin_owning(m, q, false) : bits_load(m, q, false, false);
   bits_manager_note_owner(m, q);
@@ -236,7 +169,7 @@ static error *open_queue(bits_manager *m, const value *options, error **told) {
 bits_manager *bits_manager_open(const value *options, error **told, error **e) {
   bits_manager *m = new_manager();
   *told = NULL;
-  *e = m == NULL ? error_no_memory() : check_names(options, true);
+  *e = m == NULL ? error_no_memory() : bits_manager_names(options, true);
   if (m != NULL && *e == NULL) *e = read_path(m, options);
   if (m != NULL && *e == NULL) *e = open_queue(m, options, told);
   if (*e == NULL) {
@@ -383,6 +316,7 @@ void bits_manager_unref(bits_manager *m) {
   bits_keeper_free(m);
   bits_events_free(m);
   value_free(m->settings);
+  value_free(m->given);
   error_unref(m->broken);
   mem_free(m->owned_by);
   mem_free(m->by_guid);
@@ -421,36 +355,6 @@ bool bits_manager_is_owner(bits_manager *m) {
   bool owner = m->owner && !m->loads && !m->closing;
   pthread_mutex_unlock(&m->lock);
   return owner;
-}
-
-/* With the lock. */
-static error *set(bits_manager *m, const value *options) {
-  error *e = bits_manager_may_write(m);
-  if (e != NULL) return e;
-  value *all = merge(m->settings, options);
-  if (all == NULL) return error_no_memory();
-  e = bits_mover_settings(m, all);
-  if (e != NULL) {
-    value_free(all);
-    return e;
-  }
-  value_free(m->settings);
-  m->settings = all;
-  m->settings_dirty = true;
-  m->changes++;
-  bits_mover_limits(m);
-  bits_keeper_told(m);
-  return NULL;
-}
-
-error *bits_manager_set(bits_manager *m, const value *options) {
-  error *e = check_names(options, false);
-  if (e != NULL) return e;
-  if (bits_manager_is_inherited(m)) return bits_manager_may_write(m);
-  pthread_mutex_lock(&m->lock);
-  e = set(m, options);
-  pthread_mutex_unlock(&m->lock);
-  return e != NULL ? e : bits_keeper_flush(m, true);
 }
 
 /* With the lock: what the mover says, and what the queue is set to. */

@@ -90,6 +90,9 @@ struct bits_job {
   char *group;       /* GUID of its QMgr group, or NULL; constant */
   bits_turn turn;    /* the mover's */
   uint32_t seen;     /* load.c's: in which reading of the queue */
+  /* Of the last event that says how it ended: what, and its number, or 0. */
+  const char *told; /* a literal */
+  uint64_t told_at;
 };
 
 /* ------------------------------------------------------------------
@@ -124,6 +127,7 @@ struct bits_manager {
   bits_file *dirty_files, **dirty_files_end;
   uint64_t changes; /* counted: the last one that was told */
   value *settings;  /* limits of the queue, as kept */
+  value *given;     /* constant: with what it was opened */
   bool settings_dirty;
   error *broken; /* the queue cannot be written: nothing is begun */
   bits_mover *mover;
