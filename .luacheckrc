@@ -7,6 +7,7 @@ exclude_files = { "build" }
 -- The annotations of what is written in C: definitions without bodies.
 local meta = { ignore = { "211", "212", "241", "111", "112", "113", "631" } }
 files["lua/saros/meta.lua"] = meta
+files["lua/saros/bits/meta.lua"] = meta
 files["lua/saros/client/meta.lua"] = meta
 files["lua/saros/repository/meta.lua"] = meta
 

@@ -42,13 +42,12 @@ local function show(s, bytes)
   return text, part
 end
 
--- Until its run is over, or `stop` says so.
+-- Until it is over, or `stop` says so.
 local function watch(job, stop)
-  local run, tenth, rate = job:run(), -1, 0
-  if not run then return end -- of an earlier process; and it is over
+  local tenth, rate = -1, 0
   local before = job:status().bytes
   while true do
-    local over = run:done() -- first: what is shown then is the end of it
+    local over = job:done() -- first: what is shown then is the end of it
     local s = job:status()
     rate = rate * 0.9 + (s.bytes - before) * 20 * 0.1
     before = s.bytes
@@ -59,7 +58,7 @@ local function watch(job, stop)
       io.flush()
     end
     if (stop and stop(s)) or over then break end
-    run:wait(0.05)
+    job:wait(0.05)
   end
   if is_terminal then print() end
 end
@@ -68,25 +67,37 @@ end
 -- A directory, and what shall be in it
 -- ------------------------------------------------------------------
 
+-- It may be as somebody has left it who was killed, in the middle of anything.
+local function finish(job, options)
+  local s = job:status()
+  if s.files == 0 then return job:cancel() end
+  if s.state == "error" or s.state == "suspended" then job:resume() end
+  if not options.quiet then watch(job, options.stop) end
+  assert(job:wait())
+  job:complete()
+end
+
 local function fetch(directory, urls, options)
   local q <close> = bits.manager { path = directory .. "/.queue.db",
     limit_download = options.limit }
   if q.warning then print(q.warning) end
+  if not q:is_owner() then error(tostring(q), 0) end -- and says who is
   if #urls > 0 then
+    local files = {}
+    for i, url in ipairs(urls) do
+      local name = url:match "^%a+://[^?#]*/([^/?#]+)" or "index.html"
+      files[i] = { url = url, path = directory .. "/" .. name }
+    end
     local job = q:create_job { name = "transfer.lua", overwrite = true,
       retry_delay = 5 }
-    for _, url in ipairs(urls) do
-      local name = url:match "^%a+://[^?#]*/([^/?#]+)" or "index.html"
-      job:add_file { url = url, path = directory .. "/" .. name }
+    local ok, err = pcall(job.add_files, job, files)
+    if not ok then
+      job:cancel()
+      error(err, 0)
     end
     job:resume()
   end
-  for _, job in ipairs(q:jobs()) do
-    if job:status().state == "error" then job:resume() end
-    if not options.quiet then watch(job, options.stop) end
-    assert(job:wait())
-    job:complete()
-  end
+  for _, job in ipairs(q:jobs()) do finish(job, options) end
 end
 
 if arg[1] and arg[1] ~= "--show" then

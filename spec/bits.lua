@@ -125,6 +125,26 @@ function shared.with(f, options)
   end)
 end
 
+-- A script with a queue `q` in a process of its own.
+local BEGIN = [[
+  package.path, package.cpath = %q, %q
+  local saros = require "saros"
+  local bits = require "saros.bits"
+  local q = bits.manager { path = %q }
+  local function say(text) print(text) io.stdout:flush() end
+]]
+
+--- Starts a script that has opened the queue in this directory as `q`.
+function shared.start(root, text)
+  return outside.start(outside.lua, "-e", BEGIN:format(outside.lua_path,
+    outside.lua_cpath, root .. "/queue.db") .. text)
+end
+
+function shared.kill(p)
+  outside.system.kill(p.pid, 9)
+  p:finish()
+end
+
 --- Waits until the job is in a state that others bring about.
 function shared.reach(job, state)
   return outside.eventually("the job is " .. state, function()

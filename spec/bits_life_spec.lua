@@ -17,27 +17,7 @@ local raises = shared.raises
 local server
 local fresh = shared.fresh
 
--- A script with a queue `q` in a process of its own.
-local BEGIN = [[
-  package.path, package.cpath = %q, %q
-  local saros = require "saros"
-  local bits = require "saros.bits"
-  local q = bits.manager { path = %q }
-  local function say(text) print(text) io.stdout:flush() end
-]]
-
-local function begun(root)
-  return BEGIN:format(outside.lua_path, outside.lua_cpath, root .. "/queue.db")
-end
-
-local function start(root, text)
-  return outside.start(outside.lua, "-e", begun(root) .. text)
-end
-
-local function kill(p)
-  system.kill(p.pid, 9)
-  p:finish()
-end
+local start, kill = shared.start, shared.kill
 
 describe("a queue whose process is killed", function()
   setup(function() server = shared.server() end)
@@ -149,6 +129,39 @@ describe("a queue whose process is killed", function()
       assert.equal(0, done:complete())
       server:check(root .. "/" .. two, two, 1000)
       assert.equal(1, server:count("/f/" .. two))
+    end)
+  end)
+end)
+
+describe("the example", function()
+  setup(function() server = shared.server() end)
+  teardown(function() server:close() end)
+
+  it("finishes what was left in any state, and says who is at it", function()
+    outside.directory(function(root)
+      local one, two = fresh(), fresh()
+      local function example()
+        return outside.run(outside.lua, "examples/transfer.lua", root)
+      end
+      do
+        local q <close> = bits.manager { path = root .. "/.queue.db" }
+        local job = q:create_job()
+        job:add_file { url = server:url(one, 1000), path = root .. "/" .. one }
+        job:resume()
+        assert(job:wait())
+        q:create_job() -- killed before it had any file, or was resumed
+        q:create_job():add_file { url = server:url(two, 1000),
+          path = root .. "/" .. two }
+        local said, how, status = example()
+        assert.same({ "exit", 1 }, { how, status }, said)
+        assert.matches("owned by pid %d+", said)
+      end
+      local said, how, status = example()
+      assert.same({ "exit", 0 }, { how, status }, said)
+      server:check(root .. "/" .. one, one, 1000)
+      server:check(root .. "/" .. two, two, 1000)
+      local q <close> = bits.manager { path = root .. "/.queue.db" }
+      assert.same({}, q:jobs())
     end)
   end)
 end)

@@ -83,6 +83,9 @@ bits_job *bits_manager_job(bits_manager *m, const char *guid); /* or NULL */
    all): { number, what = "transferred" | "error" | "file" | "modified" |
    "state", job = guid, file }. */
 saros_op *bits_manager_event(bits_manager *m, uint64_t after, uint32_t *why);
+/* The number of the last event that said that the job is transferred or in
+   error, and which; 0: there was none. For whom events were too many. */
+uint64_t bits_job_told(bits_job *j, const char **what);
 
 /* ------------------------------------------------------------------
 ** Jobs. `error *` NULL: it is done. Codes are the facade's.
@@ -119,7 +122,14 @@ bits_job *bits_job_create(bits_manager *m, const value *options, error **e);
 /* Only in memory, for a moment: it is on the disk when a call that waits has
    returned. { url, path, sha256, ranges } */
 error *bits_job_add_file(bits_job *j, const value *options);
-error *bits_job_resume(bits_job *j); /* waits, as all below */
+/* Several: each is looked at by itself when it is put, and all of them are
+   entered, or none. */
+typedef struct bits_files bits_files;
+bits_files *bits_files_new(bits_job *j); /* NULL: no memory */
+error *bits_files_put(bits_files *all, const value *options);
+error *bits_files_enter(bits_files *all); /* NULL: it has none any more */
+void bits_files_free(bits_files *all);    /* NULL is fine */
+error *bits_job_resume(bits_job *j);      /* waits, as all below */
 error *bits_job_suspend(bits_job *j);
 error *bits_job_complete(bits_job *j, uint32_t *code); /* S_OK, BG_S_… */
 error *bits_job_cancel(bits_job *j, uint32_t *code);

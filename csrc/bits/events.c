@@ -6,6 +6,7 @@
 */
 #include <string.h>
 
+#include "bits/job_parts.h"
 #include "bits/keeper.h"
 
 #define KEPT 1024
@@ -107,6 +108,11 @@ static void end(bits_manager *m, saros_op *op, uint64_t number) {
 ** Events
 ** ---------------------------------------------------------------- */
 
+/* How it ended, for now. */
+static bool is_end(const char *what) {
+  return strcmp(what, "transferred") == 0 || strcmp(what, "error") == 0;
+}
+
 /* Each that waits for it was made after it: all of them end. But for who has
    asked for one that is yet to come. */
 void bits_event(bits_job *j, const char *what, int64_t file) {
@@ -117,6 +123,10 @@ void bits_event(bits_job *j, const char *what, int64_t file) {
   k->what = what;
   k->file = file;
   memcpy(k->guid, j->guid, sizeof k->guid);
+  if (is_end(what)) {
+    j->told = what;
+    j->told_at = e->count;
+  }
   for (waiting **link = &e->first, *w; (w = *link) != NULL;) {
     if (w->after >= e->count) {
       link = &w->next;
@@ -127,6 +137,15 @@ void bits_event(bits_job *j, const char *what, int64_t file) {
     end(m, w->op, e->count);
     saros_op_unref(w->op);
   }
+}
+
+uint64_t bits_job_told(bits_job *j, const char **what) {
+  *what = NULL;
+  if (!bits_job_lock(j)) return 0;
+  uint64_t number = j->told_at;
+  *what = j->told;
+  bits_job_unlock(j);
+  return number;
 }
 
 /* The oldest that is kept behind `after`. */

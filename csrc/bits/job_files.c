@@ -109,15 +109,25 @@ static bool read_number(const value *v, uint64_t *n) {
   return true;
 }
 
+static bool has_more(const value *v) {
+  for (uint32_t i = 0; i < v->count; i++)
+    if (strcmp(v->as.fields[i].name, "offset") != 0 &&
+        strcmp(v->as.fields[i].name, "length") != 0)
+      return true;
+  return false;
+}
+
+/* A "lenght" that nobody minds would be a range to the end. */
 static error *read_range(const value *v, bits_range *r) {
   const value *length = value_get(v, "length");
   r->length = BITS_UNKNOWN;
-  if (v->type != VALUE_MAP ||
+  if (v->type != VALUE_MAP || has_more(v) ||
       !read_number(value_get(v, "offset"), &r->offset) ||
       (length != NULL && !read_number(length, &r->length)))
     return bits_fail(SAROS_E_INVALIDARG,
                      "a range has an offset and a length, whole numbers of "
-                     "bytes; without a length it goes to the end");
+                     "bytes, and nothing else; without a length it goes to the "
+                     "end");
   if (r->length == 0)
     return bits_fail(BG_E_INVALID_RANGE, "a range of no bytes is none");
   if (r->length != BITS_UNKNOWN && r->length > INT64_MAX - r->offset)
@@ -142,18 +152,13 @@ static error *check_apart(bits_range *ranges, uint32_t count) {
   return NULL;
 }
 
-static error *read_ranges(const bits_job *j, const value *v, bits_extra *x) {
+static error *read_ranges(const value *v, bits_extra *x) {
   if (v->type != VALUE_LIST || v->count == 0)
     return bits_fail(SAROS_E_INVALIDARG, "ranges is a list of ranges");
   if (v->count > BITS_RANGES_MOST)
     return bits_fail(BG_E_TOO_MANY_RANGES_IN_FILE,
                      "a file may have %d ranges, not %u", BITS_RANGES_MOST,
                      v->count);
-  if (j->type != BITS_DOWNLOAD)
-    return bits_fail(SAROS_E_NOTIMPL, "only downloads may have ranges");
-  if (j->terms->dynamic)
-    return bits_fail(SAROS_E_INVALIDARG,
-                     "a file of a dynamic job cannot have ranges");
   x->ranges = mem_zero(v->count * sizeof *x->ranges);
   if (x->ranges == NULL) return error_no_memory();
   x->range_count = v->count;
@@ -176,15 +181,14 @@ static error *read_sha256(const value *v, bits_extra *x) {
   return NULL;
 }
 
-static error *read_extra(const bits_job *j, const value *options,
-                         bits_file *f) {
+static error *read_extra(const value *options, bits_file *f) {
   const value *sha256 = value_get(options, "sha256");
   const value *ranges = value_get(options, "ranges");
   if (sha256 == NULL && ranges == NULL) return NULL;
   f->extra = mem_zero(sizeof *f->extra);
   if (f->extra == NULL) return error_no_memory();
   error *e = sha256 != NULL ? read_sha256(sha256, f->extra) : NULL;
-  if (e == NULL && ranges != NULL) e = read_ranges(j, ranges, f->extra);
+  if (e == NULL && ranges != NULL) e = read_ranges(ranges, f->extra);
   return e;
 }
 
@@ -237,52 +241,134 @@ static error *may_have_more(const bits_job *j) {
   return NULL;
 }
 
-/* With the lock. Of what is whole already the state changes: there is something
-   to do again, once somebody says so. */
-static error *add(bits_job *j, bits_file *f) {
+/* With the lock. */
+static error *may_have_ranges(const bits_job *j) {
+  if (j->type != BITS_DOWNLOAD)
+    return bits_fail(SAROS_E_NOTIMPL, "only downloads may have ranges");
+  if (j->terms->dynamic)
+    return bits_fail(SAROS_E_INVALIDARG,
+                     "a file of a dynamic job cannot have ranges");
+  return NULL;
+}
+
+/* With the lock; nobody is told yet. */
+static error *enter(bits_job *j, bits_file *f) {
+  error *e = may_have_more(j);
+  if (e == NULL && f->extra != NULL && f->extra->range_count > 0)
+    e = may_have_ranges(j);
+  if (e != NULL) return e;
   if (!make_names(j) || !make_room(j)) return error_no_memory();
   uint32_t *slot = name_slot(j, f->path);
   if (*slot != 0) {
     buffer b = BUFFER_EMPTY;
     text_escape(&b, f->path, strlen(f->path));
-    error *e = bits_fail(SAROS_E_INVALIDARG,
-                         "the job has a file with the path %s already",
-                         b.failed ? "" : b.data);
+    e = bits_fail(SAROS_E_INVALIDARG,
+                  "the job has a file with the path %s already",
+                  b.failed ? "" : b.data);
     buffer_free(&b);
     return e;
   }
   append(j, f);
   *slot = f->number + 1;
-  bits_file_touch(f);
+  return NULL;
+}
+
+/* With the lock: those behind the first `count` are not the job's any more. */
+static void take_back(bits_job *j, uint32_t count) {
+  if (j->file_count == count) return;
+  j->file_count = count;
+  mem_free(j->names); /* made anew with the next file */
+  j->names = NULL;
+  j->name_room = 0;
+}
+
+/* With the lock. Of what is whole already the state changes: there is something
+   to do again, once somebody says so. */
+static error *enter_all(bits_job *j, bits_file **files, uint32_t count) {
+  uint32_t before = j->file_count;
+  error *e = bits_job_may_change(j);
+  for (uint32_t i = 0; e == NULL && i < count; i++) e = enter(j, files[i]);
+  if (e != NULL) take_back(j, before);
+  if (e != NULL || count == 0) return e;
+  for (uint32_t i = 0; i < count; i++) bits_file_touch(files[i]);
   if (j->state == BITS_TRANSFERRED) bits_job_move(j, BITS_SUSPENDED);
   j->touched_at = bits_now(j->m);
   if (state_is_active(j->state)) bits_mover_touch(j);
   return NULL;
 }
 
-static error *add_checked(bits_job *j, const value *options, bits_file *f) {
-  if (!bits_job_lock(j))
-    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
-  error *e = bits_job_may_change(j);
-  if (e == NULL) e = may_have_more(j);
-  if (e == NULL) e = read_extra(j, options, f);
-  if (e == NULL) e = add(j, f);
-  bits_job_unlock(j);
-  return e;
+struct bits_files {
+  bits_job *j; /* a reference */
+  bits_file **files;
+  uint32_t count, room;
+};
+
+bits_files *bits_files_new(bits_job *j) {
+  bits_files *all = mem_zero(sizeof *all);
+  if (all != NULL) all->j = bits_job_ref(j);
+  return all;
 }
 
-error *bits_job_add_file(bits_job *j, const value *options) {
+void bits_files_free(bits_files *all) {
+  if (all == NULL) return;
+  for (uint32_t i = 0; i < all->count; i++) bits_file_free(all->files[i]);
+  mem_free(all->files);
+  bits_job_unref(all->j);
+  mem_free(all);
+}
+
+static error *prepare(bits_job *j, const value *options, bits_file **made) {
+  *made = NULL;
   error *e = known_names(options);
   if (e != NULL) return e;
   const char *url = text_of(options, "url"), *path = text_of(options, "path");
   e = check_texts(url, path);
   if (e != NULL) return e;
   char *clean = path_clean(path);
-  bits_file *f = clean != NULL ? file_new(j, url, clean) : NULL;
+  *made = clean != NULL ? file_new(j, url, clean) : NULL;
   mem_free(clean);
-  if (f == NULL) return error_no_memory();
-  e = add_checked(j, options, f);
-  if (e != NULL) bits_file_free(f);
+  return *made != NULL ? read_extra(options, *made) : error_no_memory();
+}
+
+static bool make_place(bits_files *all) {
+  if (all->count < all->room) return true;
+  uint32_t room = all->room == 0 ? 4 : all->room * 2;
+  bits_file **files = mem_grow(all->files, room * sizeof *files);
+  if (files == NULL) return false;
+  all->files = files;
+  all->room = room;
+  return true;
+}
+
+error *bits_files_put(bits_files *all, const value *options) {
+  bits_file *f;
+  error *e = prepare(all->j, options, &f);
+  if (e == NULL && all->count >= BITS_FILES_MOST)
+    e = bits_fail(BG_E_TOO_MANY_FILES_IN_JOB, "a job may have %u files",
+                  BITS_FILES_MOST);
+  if (e == NULL && !make_place(all)) e = error_no_memory();
+  if (e == NULL)
+    all->files[all->count++] = f;
+  else if (f != NULL)
+    bits_file_free(f);
+  return e;
+}
+
+error *bits_files_enter(bits_files *all) {
+  if (!bits_job_lock(all->j))
+    return bits_fail(SAROS_E_FORKED, "the job is the parent process's");
+  error *e = enter_all(all->j, all->files, all->count);
+  if (e == NULL) all->count = 0;
+  bits_job_unlock(all->j);
+  return e;
+}
+
+error *bits_job_add_file(bits_job *j, const value *options) {
+  bits_files *all = bits_files_new(j);
+  if (all == NULL) return error_no_memory();
+  error *e = bits_files_put(all, options);
+  if (e == NULL) e = bits_files_enter(all);
+  bits_files_free(all);
   return e;
 }
 
@@ -306,8 +392,9 @@ static error *set_one(bits_job *j, uint64_t number, const char *url) {
   if (e != NULL) return e;
   if (number >= j->file_count)
     return bits_fail(BG_E_FILE_NOT_FOUND,
-                     "the job '%s' has no file of the number %llu",
-                     bits_job_name(j), (unsigned long long)number);
+                     "the job '%s' has %u file%s, and none of that number",
+                     bits_job_name(j), j->file_count,
+                     j->file_count == 1 ? "" : "s");
   char *copy = mem_text(url);
   if (copy == NULL) return error_no_memory();
   take_url(j->files[number], copy);

@@ -280,12 +280,15 @@ static error *read_proxy(bits_draft *d, const property *p, const value *v,
 
 #define COMMAND_MOST 32768
 
+/* An empty one, which may be a list or a map, is none. */
 static error *read_command(bits_draft *d, const property *p, const value *v,
                            value **shown) {
   size_t size = 0;
-  bool good = v->type == VALUE_LIST && v->count <= p->high;
+  bool empty = v->type == VALUE_MAP && v->count == 0;
+  bool good = empty || (v->type == VALUE_LIST && v->count <= p->high);
   (void)d;
-  (void)shown;
+  if (empty) *shown = value_list();
+  if (empty && *shown == NULL) return error_no_memory();
   for (uint32_t i = 0; good && i < v->count; i++) {
     const value *item = v->as.items[i];
     good = item->type == VALUE_STRING &&

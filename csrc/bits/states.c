@@ -64,8 +64,8 @@ static void notify(bits_job *j, int64_t why) {
   const value *flags = value_get(j->properties, "notify_flags");
   int64_t wanted = value_integer(flags, NOTIFY_TRANSFERRED | NOTIFY_ERROR);
   if ((wanted & NOTIFY_DISABLED) != 0 || (wanted & why) == 0) return;
-  if (value_get(j->properties, "notify_command") != NULL)
-    j->marks |= BITS_JOB_NOTIFY;
+  const value *command = value_get(j->properties, "notify_command");
+  if (command != NULL && command->count > 0) j->marks |= BITS_JOB_NOTIFY;
 }
 
 static void stop_tries(bits_job *j) {

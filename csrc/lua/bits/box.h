@@ -20,7 +20,8 @@ typedef struct manager_box {
 } manager_box;
 
 typedef struct job_box {
-  bits_job *j; /* NULL: born closed */
+  bits_job *j;       /* NULL: born closed */
+  bits_files *files; /* that were put, and are not added yet; or NULL */
   saros_op *held;
 } job_box;
 

@@ -40,12 +40,39 @@ static int call_method(lua_State *L) {
   return call_push(L, &check(L, 1)->held, NULL, j);
 }
 
-/* job:add(file) --> true, or nil, code, message. Waits for nothing. */
-static int add_method(lua_State *L) {
+static void drop_files(job_box *b) {
+  bits_files *files = b->files;
+  b->files = NULL;
+  bits_files_free(files);
+}
+
+/* job:put(file [, first]) --> true, or nil, code, message: looked at, and kept
+   here until it is added. The first of several forgets those that were put
+   before it and came to nothing. */
+static int put_method(lua_State *L) {
   bits_job *j = job_check(L, 1);
+  job_box *b = check(L, 1);
+  if (lua_toboolean(L, 3)) drop_files(b);
   value *options = options_take(L, 2);
-  error *e = bits_job_add_file(j, options);
+  error *e = NULL;
+  if (b->files == NULL) b->files = bits_files_new(j);
+  if (b->files == NULL)
+    e = error_no_memory();
+  else
+    e = bits_files_put(b->files, options);
   value_free(options);
+  if (e != NULL) return error_push(L, e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* job:add() --> true, or nil, code, message: all that were put, or none. Waits
+   for nothing. */
+static int add_method(lua_State *L) {
+  job_check(L, 1);
+  job_box *b = check(L, 1);
+  error *e = b->files != NULL ? bits_files_enter(b->files) : NULL;
+  drop_files(b);
   if (e != NULL) return error_push(L, e);
   lua_pushboolean(L, 1);
   return 1;
@@ -114,6 +141,16 @@ static int get_status_method(lua_State *L) {
   return 5;
 }
 
+/* told() --> the number of the last event that said how it ended, and what it
+   was: "transferred" or "error"; or 0 */
+static int told_method(lua_State *L) {
+  const char *what;
+  uint64_t number = bits_job_told(job_check(L, 1), &what);
+  lua_pushinteger(L, (lua_Integer)number);
+  lua_pushstring(L, what);
+  return 2;
+}
+
 /* Nothing more is asked of it here; it goes on. */
 static int close_method(lua_State *L) {
   job_box *b = check(L, 1);
@@ -121,11 +158,13 @@ static int close_method(lua_State *L) {
   b->j = NULL;
   if (b->held != NULL) saros_op_unref(b->held);
   b->held = NULL;
+  drop_files(b);
   if (j != NULL) bits_job_unref(j);
   return 0;
 }
 
 const luaL_Reg bits_job_methods[] = {{"call", call_method},
+                                     {"put", put_method},
                                      {"add", add_method},
                                      {"id", id_method},
                                      {"state", state_method},
@@ -133,6 +172,7 @@ const luaL_Reg bits_job_methods[] = {{"call", call_method},
                                      {"files", files_method},
                                      {"error", error_method},
                                      {"run", run_method},
+                                     {"told", told_method},
                                      {"close", close_method},
                                      {"get_status", get_status_method},
                                      {NULL, NULL}};

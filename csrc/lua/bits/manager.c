@@ -95,7 +95,7 @@ static int jobs_method(lua_State *L) {
   for (;;) {
     size_t there = 0;
     bits_job **jobs = bits_manager_jobs(m, &there);
-    if (jobs == NULL && there > 0) return luaL_error(L, "not enough memory");
+    if (jobs == NULL) return luaL_error(L, "not enough memory");
     if (there <= count) { /* there is a box for each */
       for (size_t i = 0; i < there; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);

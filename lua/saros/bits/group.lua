@@ -27,20 +27,32 @@ local meta = { __index = group, __name = "saros.bits.group" }
 
 -- The modern job behind it. Raises when it has left the queue.
 local function job_of(self)
-  local job = self._job
-  local state = job and job:status().state
+  if getmetatable(self) ~= meta then
+    error("a group expected: group:method(), not group.method()", 3)
+  end
+  -- Somebody may have had it, and closed it.
+  if not rawget(self._job, "_core") then
+    self._job = self._job._manager:job(self._job.id) or self._job
+  end
+  local state = rawget(self._job, "_core") and self._job:status().state
   if not state or state == "cancelled" or state == "acknowledged" then
     raise(code.QM_E_ITEM_NOT_FOUND,
       ("the group %s is not in the queue any more"):format(self.id))
   end
-  return job, state
+  return self._job, state
 end
 
 -- What is kept with the job for this generation.
 local function kept_of(job) return job:status().kept or {} end
 
+-- Of two tasks that change it the second sees what the first has kept.
+local function its_turn(job)
+  while job._keeps and not job._keeps:done() do job._keeps:wait() end
+end
+
 local function keep(job, kept)
-  calls.result(job._core:call("set", { kept = kept }))
+  job._keeps = job._core:call("set", { kept = kept })
+  calls.result(job._keeps)
 end
 
 local function guid_of(what, id)
@@ -125,6 +137,7 @@ end
 ---@param id? string its GUID; without one it is made up
 ---@return saros.bits.group_job
 function group:create_job(id)
+  its_turn((job_of(self)))
   local job, state = job_of(self)
   local kept = kept_of(job)
   if not suspended_or_over(state) then
@@ -260,9 +273,14 @@ end
 ---@param property integer|string
 ---@param value integer|string
 function group:set_prop(property, value)
+  its_turn((job_of(self)))
   local job = job_of(self)
   local changes = properties.set(job:status(), property, value)
-  if next(changes) then calls.result(job._core:call("set", changes)) end
+  if changes.kept then
+    keep(job, changes.kept)
+  elseif next(changes) then
+    calls.result(job._core:call("set", changes))
+  end
 end
 
 --- InternalSetProp.
@@ -279,7 +297,8 @@ local FIRST_DELAY, LAST_DELAY = 0.25, 60 -- seconds
 -- As long as it does not return S_OK (0, or nothing), once more.
 local function tell(self, f)
   local delay = FIRST_DELAY
-  while rawget(self, "_on_status") == f do
+  while rawget(self, "_on_status") == f
+    and rawget(self._job._manager, "_core") do
     local there, flags = pcall(self.get_status, self)
     if not there then return end
     local jobs = self:enum_jobs(0)

@@ -3,6 +3,7 @@
 local code = require "saros.code"
 local calls = require "saros.bits.calls"
 local core = require "saros.bits.core"
+local options = require "saros.bits.options"
 
 local raise = calls.raise
 
@@ -12,7 +13,12 @@ local group_job = {}
 
 local meta = { __index = group_job, __name = "saros.bits.group_job" }
 
-local function job_of(self) return self._group:query_new_job_interface() end
+local function job_of(self)
+  if getmetatable(self) ~= meta then
+    error("a group's job expected: job:method(), not job.method()", 3)
+  end
+  return self._group:query_new_job_interface()
+end
 
 --- CancelJob: not implemented; its group is cancelled.
 function group_job:cancel_job() -- luacheck: no self
@@ -63,20 +69,24 @@ end
 --- that is none, E_ACCESSDENIED where nothing may be written.
 ---@param files saros.bits.file_set[]
 function group_job:add_files(files)
-  if type(files) ~= "table" then
-    raise(code.E_INVALIDARG, "AddFiles: a list of files expected")
-  end
   local job, list, paths = job_of(self), {}, {}
+  if not options.is_list(files) then
+    raise(code.E_INVALIDARG, "AddFiles: a list of files expected, "
+      .. "{ { remote_file =, local_file = }, … }")
+  end
   for i, file in ipairs(files) do
     list[i] = check(i, file)
     paths[i] = list[i].path
   end
   if #list == 0 then return end
   calls.result(job._core:call("check_files", { paths = paths }))
-  for _, file in ipairs(list) do calls.checked(job._core:add(file)) end
+  for i, file in ipairs(list) do
+    calls.checked(job._core:put(file, i == 1))
+  end
+  calls.checked(job._core:add())
 end
 
---- GetFile.
+--- GetFile. Its URL is shown without what is secret in it.
 ---@param index integer from 0
 ---@return saros.bits.file_set
 function group_job:get_file(index)

@@ -18,8 +18,8 @@ local PRIORITY, HTTP = 1, 1
 local GROUP_DONE, DISABLED = 0x04, 0x40
 
 local function text(what, value, most)
-  if type(value) ~= "string" or #value > most then
-    raise(code.E_INVALIDARG, ("%s: a text of at most %d bytes expected")
+  if type(value) ~= "string" or (utf8.len(value) or #value) > most then
+    raise(code.E_INVALIDARG, ("%s: a text of at most %d characters expected")
       :format(what, most))
   end
   return value

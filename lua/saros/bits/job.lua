@@ -7,78 +7,6 @@ local print_out = require "saros.bits.print"
 
 local failure, result = calls.failure, calls.result
 
----@class saros.bits.secret
----@field env? string a variable of the environment, read whenever the queue is opened
----@field file? string a file; one newline at its end is not part of it
-
----@class saros.bits.header
----@field name string
----@field value string|saros.bits.secret
----@field secret? boolean it goes to no other origin, and is never shown or stored: when this process has ended it is lost, unless it is in a file or in the environment
-
----@class saros.bits.credentials
----@field user? string
----@field password? string|saros.bits.secret
----@field token? string|saros.bits.secret instead of both: a bearer's
-
----@class saros.bits.s3
----@field access_key? string
----@field secret_key? string
----@field session_token? string
----@field region? string
----@field env? boolean|string true: AWS_ACCESS_KEY_ID and so on; a name: that variable, with a line for each key
----@field file? string a file with both keys, a line each
-
----@class saros.bits.properties
----@field name? string to be shown; others may have the same
----@field description? string
----@field priority? "foreground"|"high"|"normal"|"low" a lower one starts nothing while a higher one has work
----@field retry_delay? number seconds before what failed and may pass is tried again (600; 5 at least)
----@field no_progress_timeout? number seconds without any progress after which such a failure is final (14 days); 0: at once
----@field max_time? number seconds that it may take in all (90 days)
----@field connect_timeout? number seconds (30)
----@field stall_timeout? number seconds in which nothing comes or goes (60)
----@field headers? table<string, string|saros.bits.secret>|saros.bits.header[] sent with each request
----@field credentials? saros.bits.credentials for the server
----@field proxy? string|false a URL; false: none. Without it as the environment says
----@field proxy_credentials? saros.bits.credentials
----@field s3? saros.bits.s3 requests are signed, and large uploads go in parts
----@field method? string instead of GET or PUT
----@field cacert? string a file with the certificates to trust
----@field redirects? integer followed at most (10)
----@field durability? "group"|"file"|"none" whether what is done survives a power cut: many files at a time, each before the next, or when the kernel likes
----@field overwrite? boolean whoever has the name of a file already loses it
----@field length_required? boolean refuse what may have been cut without anybody seeing it
----@field dynamic? boolean never continue what was begun: the file is made anew each time
----@field on_change? "restart"|"error" what a file that changes meanwhile means
----@field max_size? integer|string of one file: 1000000, "100M"
----@field part_size? integer|string of uploads in parts
----@field connections_per_host? integer
----@field limit_download? integer|string bytes a second: 1000000, "1M"; 0: none
----@field limit_upload? integer|string
----@field notify? fun(job: saros.bits.job, event: saros.bits.event)|table<string, fun(job: saros.bits.job, event: saros.bits.event)> called when it is transferred, or in error; or `{ transferred =, error =, file =, modified = }`. Not kept: it ends with this manager
----@field notify_flags? integer|string[] of "transferred", "error", "modified", "file", "disable"
----@field notify_command? string|string[] a program and its arguments, run when it is transferred or in error, also by a later process
-
----@class saros.bits.file
----@field url string
----@field path string where it shall be, or what is sent
----@field sha256? string 64 hex digits: what it must be
----@field ranges? { offset: integer, length: integer }[] only these parts of it; without a length to its end
-
----@class saros.bits.event
----@field what "transferred"|"error"|"file"|"modified"|"state"
----@field id string of the job
----@field job? saros.bits.job nil when it is gone
----@field file? integer
-
----@class saros.bits.error: saros.error
----@field context? integer BG_ERROR_CONTEXT: what it has to do with
----@field context_name? string "local_file", "remote_file", "transport", "queue", …
----@field file? integer the number of the file
----@field win32? integer
----@field transport? integer the HTTP status
-
 --- A job. Two are equal when they are the same. What is done with it is kept:
 --- closing it, or the queue, lets go of it and cancels nothing.
 ---@class saros.bits.job
@@ -103,24 +31,28 @@ end
 function job:add_file(file)
   local core = core_of(self)
   local given = options.take("job:add_file", file, options.file)
-  calls.checked(core:add(options.file_of("job:add_file", given)))
+  calls.checked(core:put(options.file_of("job:add_file", given), true))
+  calls.checked(core:add())
   return self
 end
 
---- Adds several, or none of them when one is wrong in itself.
+--- Adds several, or none of them when one is wrong.
 ---@param files saros.bits.file[]
 ---@return saros.bits.job self
 function job:add_files(files)
   local core = core_of(self)
-  if type(files) ~= "table" then
-    error("job:add_files: a list of files expected, got " .. type(files), 2)
+  if not options.is_list(files) then
+    error("job:add_files: a list of files expected, { { url =, path = }, … }, "
+      .. "got " .. (type(files) == "table" and "something else"
+      or type(files)), 2)
   end
-  local list = {}
   for i, file in ipairs(files) do
     local what = ("job:add_files: [%d]"):format(i)
-    list[i] = options.file_of(what, options.take(what, file, options.file))
+    local given = options.file_of(what, options.take(what, file, options.file))
+    local ok, number, message = core:put(given, i == 1)
+    if not ok then calls.raise(number, ("[%d]: %s"):format(i, message)) end
   end
-  for _, file in ipairs(list) do calls.checked(core:add(file)) end
+  if #files > 0 then calls.checked(core:add()) end
   return self
 end
 
@@ -161,7 +93,7 @@ function job:set(properties)
   local notify = given.notify
   given.notify = nil
   if next(given) then result(core:call("set", given)) end
-  if notify then self._manager:_notify(self.id, notify) end
+  if notify ~= nil then self._manager:_notify(self.id, notify or nil) end
   return self
 end
 
@@ -191,9 +123,16 @@ end
 --- Its files: a list of `{ number, url, path, state, bytes, total, … }`.
 ---@param from? integer the first one of them (1)
 ---@param most? integer how many
----@return table[] files
+---@return saros.bits.file.status[] files
 function job:files(from, most)
-  local list = core_of(self):files(from, most)
+  local core = core_of(self)
+  for i, n in ipairs { from or 1, most or 0 } do
+    if math.type(n) ~= "integer" or n < 2 - i then
+      error(("job:files: %s expected, got %s"):format(i == 1
+        and "the number of the first, from 1," or "how many", tostring(n)), 2)
+    end
+  end
+  local list = core:files(from, most)
   for _, file in ipairs(list) do file.number = file.number + 1 end
   return print_out.files(list)
 end
@@ -228,19 +167,6 @@ function job:error()
   end
   return nil, failure(number, "the job has no error")
 end
-
----@class saros.bits.job.status
----@field id string
----@field name? string
----@field type "download"|"upload"
----@field priority string
----@field state "queued"|"connecting"|"transferring"|"suspended"|"error"|"transient_error"|"transferred"|"acknowledged"|"cancelled"
----@field job_state string the same
----@field bytes integer that are here, or were sent
----@field total? integer of all files; nil while that is not known
----@field files integer
----@field files_done integer
----@field error? table
 
 --- Everything there is to know about it now, without what is secret. Never
 --- blocks.
@@ -286,7 +212,7 @@ local ended = {
 --- Waits until it is transferred, in error or cancelled. One that is suspended
 --- fails at once with BG_E_INVALID_STATE.
 ---@param seconds? number at most so long; `0` only looks
----@return table? result `{ files, bytes }`
+---@return saros.bits.result? result
 ---@return saros.bits.error? err
 function job:wait(seconds)
   local core = core_of(self)
@@ -362,6 +288,14 @@ function job:on_done(f)
   return run:on_done(function(value, err) return f(value, err, self) end)
 end
 
+--- IBackgroundCopyJob::TakeOwnership: not implemented. A queue is its user's
+--- alone, and so are all jobs in it.
+function job:take_ownership()
+  core_of(self)
+  calls.raise(code.E_NOTIMPL, "a job is not taken over from another user: only "
+    .. "its own can open the queue; make it anew in one of yours")
+end
+
 --- Lets go of it; it goes on. Also `__close`.
 function job:close()
   local core = rawget(self, "_core")
@@ -381,7 +315,7 @@ function meta.__tostring(self)
   if not core then return "saros.bits.job: closed" end
   local there, s = pcall(core.status, core)
   if not there then return "saros.bits.job: " .. self.id end -- the parent's
-  return "saros.bits.job: " .. print_out.job_line(s)
+  return "saros.bits.job: " .. print_out.job(s)
 end
 
 --- Made by its manager alone.

@@ -4,6 +4,7 @@
 -- script from ending. What listeners have to do they spawn.
 
 local floor = require "saros.core"
+local print_out = require "saros.bits.print"
 
 local listen = {}
 
@@ -11,7 +12,9 @@ local listen = {}
 local listeners = {}
 listeners.__index = listeners
 
---- Of a manager; `of` makes of an event what the listeners are told.
+--- Of a manager; `of` makes of an event what the listeners are told. Of events
+--- that came faster than they were heard the oldest are lost: then they are told
+--- { what = "missed", missed = how many }.
 function listen.new(core, of)
   return setmetatable({ core = core, of = of, seen = 0, count = 0, all = {} },
     listeners)
@@ -19,17 +22,25 @@ end
 
 local pump
 
-local function heard(self, event)
-  self.waits = nil
-  if not event then return end -- the queue was closed
-  self.seen = event.number
-  local told = self.of(event)
-  -- Whoever listens from now on hears the next one.
+-- Whoever listens from now on hears the next one.
+local function tell(self, event)
   local now = {}
   for key, f in pairs(self.all) do now[key] = f end
   for key, f in pairs(now) do
-    if self.all[key] == f then f(told) end
+    if self.all[key] == f then f(event) end
   end
+end
+
+local function heard(self, event)
+  self.waits = nil
+  if not event then return end -- the queue was closed
+  local before = self.seen
+  self.seen = event.number
+  if before > 0 and event.number > before + 1 then
+    tell(self, print_out.event { what = "missed",
+      missed = event.number - before - 1 })
+  end
+  tell(self, self.of(event))
   pump(self)
 end
 

@@ -1,5 +1,6 @@
 --- Queues: their jobs, limits and events.
 
+local code = require "saros.code"
 local floor = require "saros.core"
 local core = require "saros.bits.core"
 local calls = require "saros.bits.calls"
@@ -72,7 +73,22 @@ function manager:jobs()
   return print_out.jobs(list)
 end
 
---- The job with this GUID.
+-- By the beginning of its GUID, as jobs show themselves.
+local function find_short(self, own, id)
+  local found
+  if not id:find "^%x%x%x%x[%x-]*$" then return nil end
+  for _, one in ipairs(own:jobs()) do
+    if one:id():sub(1, #id) == id:lower() then
+      if found then
+        calls.raise(code.E_INVALIDARG, ("two jobs begin with %s"):format(id))
+      end
+      found = one
+    end
+  end
+  return found and job_of(self, found)
+end
+
+--- The job with this GUID, or the only one whose GUID begins so.
 ---@param id string
 ---@return saros.bits.job? job nil when there is none (any more)
 function manager:job(id)
@@ -81,7 +97,8 @@ function manager:job(id)
     error("q:job: a GUID expected, got " .. type(id), 2)
   end
   local guid = core.guid(id)
-  local found = guid and own:job(guid)
+  if not guid then return find_short(self, own, id) end
+  local found = own:job(guid)
   return found and job_of(self, found) or nil
 end
 
@@ -104,7 +121,7 @@ function manager:set(settings)
 end
 
 --- `{ path, owner, jobs, … }`. Never blocks.
----@return table status
+---@return saros.bits.manager.status status
 function manager:status() return print_out.manager(core_of(self):status()) end
 
 --- Where it is.
@@ -120,6 +137,12 @@ function manager:is_owner() return core_of(self):is_owner() end
 -- Events
 -- ------------------------------------------------------------------
 
+-- A job that has left the queue, while somebody has it.
+local function held(self, id)
+  local one = self._jobs[id]
+  return one and rawget(one, "_core") and one or nil
+end
+
 local function listeners_of(self)
   local there = self._listeners
   if there then return there end
@@ -129,36 +152,83 @@ local function listeners_of(self)
     local q, id = weak[1], event.job
     event.id = id
     if event.file then event.file = event.file + 1 end
-    event.job = q and rawget(q, "_core") and id and q:job(id) or nil
-    if q and not event.job then q:_notify(id, nil) end
-    return event
+    event.job = q and rawget(q, "_core") and (q:job(id) or held(q, id)) or nil
+    return print_out.event(event)
   end)
   self._listeners = there
   return there
 end
 
-local wanted_usually = { transferred = true, error = true }
+-- Which events a function hears of that was given without a name: bits of
+-- notify_flags.
+local wanted = { transferred = 1, error = 2, modified = 8, file = 16 }
+local USUAL, DISABLED = 1 | 2, 4
+
+local over = { acknowledged = true, cancelled = true }
+
+-- Who is told of one job until it is over. Of how it ended he hears once, also
+-- when there were too many events to hear all of them.
+local function listener_of(self, one, notify)
+  local id, last = one.id, (one._core:told())
+  local flags = one:status().notify_flags or USUAL
+
+  local function tell(event)
+    local f = notify
+    if flags & DISABLED ~= 0 then return end
+    if type(f) == "table" then
+      f = f[event.what]
+    elseif flags & (wanted[event.what] or 0) == 0 then
+      return
+    end
+    if f then floor.spawn(f, one, event) end
+  end
+
+  local function tell_end(number, event)
+    if number <= last then return end -- he knows
+    last = number
+    tell(event)
+  end
+
+  local function catch_up()
+    local number, what = one._core:told()
+    tell_end(number, print_out.event { what = what, id = id, job = one,
+      number = number })
+  end
+
+  return function(event)
+    local what, missed = event.what, event.what == "missed"
+    if event.id ~= id and not missed then return end
+    if not rawget(one, "_core") then one = self:job(id) end -- it was closed
+    if not one then return self:_notify(id, nil) end
+    if missed then
+      catch_up()
+    elseif what == "transferred" or what == "error" then
+      tell_end(event.number, event)
+    else
+      if what == "modified" then flags = one:status().notify_flags or USUAL end
+      tell(event)
+    end
+    if over[one._core:state()]
+      and (missed or what == "state" and event.number > one._core:told()) then
+      self:_notify(id, nil) -- nothing follows
+    end
+  end
+end
 
 ---@private
 function manager:_notify(id, notify)
   if not notify and not self._listeners then return end
-  listeners_of(self):set(id, notify and function(event)
-    if event.id ~= id or not event.job then return end
-    local f = notify
-    if type(notify) == "table" then
-      f = notify[event.what]
-    elseif not wanted_usually[event.what] then
-      return
-    end
-    if f then floor.spawn(f, event.job, event) end
-  end)
+  local one = notify and self:job(id)
+  listeners_of(self):set(id, one and listener_of(self, one, notify) or nil)
 end
 
 --- Calls f(event) at each event of any job, as a task of its own, for as long
---- as anybody turns the loop; that alone keeps no script from ending.
+--- as anybody turns the loop; that alone keeps no script from ending. Who hears
+--- more slowly than things happen is told `{ what = "missed", missed = n }`.
 ---@param f fun(event: saros.bits.event)
 ---@return table listener `listener:close()` ends it; also `__close`
 function manager:on_event(f)
+  core_of(self)
   if type(f) ~= "function" then
     error("q:on_event: function expected, got " .. type(f), 2)
   end

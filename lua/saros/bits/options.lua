@@ -31,7 +31,7 @@ options.properties = {
   on_change = { "restart", "error" }, max_size = "integer|string",
   part_size = "integer|string", connections_per_host = "integer",
   limit_download = "integer|string", limit_upload = "integer|string",
-  notify = "function|table", notify_flags = "integer|table",
+  notify = "function|table|boolean", notify_flags = "integer|table",
   notify_command = "list",
 }
 options.creation = { type = { "download", "upload", "upload_reply" } }
@@ -49,8 +49,8 @@ local powers = { [""] = 0, K = 10, M = 20, G = 30, T = 40 }
 
 -- "1.5M" --> 1572864
 local function bytes_of(text)
-  local number, unit = text:match "^(%d+%.?%d*)%s*([KMGT]?)i?B?$"
-  local n = number and tonumber(number) * (1 << powers[unit])
+  local number, unit = text:match "^(%d+%.?%d*)%s*([KMGTkmgt]?)i?B?$"
+  local n = number and tonumber(number) * (1 << powers[unit:upper()])
   return n and math.tointeger(math.floor(n))
 end
 
@@ -69,6 +69,30 @@ local function secret_of(what, given)
     what .. ": a text, { env = name } or { file = path } expected"
 end
 
+local function unknown(what, name)
+  return nil, ("%s has no '%s'"):format(what, tostring(name))
+end
+
+local header_kinds = { name = "string", value = true, secret = "boolean" }
+
+-- What is wrong with { name =, value =, secret = }. A "secert" that nobody
+-- minds would be on the disk.
+local function header_wrong(h)
+  if type(h) ~= "table" or type(h.name) ~= "string" then
+    return "headers: { name =, value = } expected"
+  end
+  for key, item in pairs(h) do
+    local kind = header_kinds[key]
+    if not kind then
+      return ("headers: { name =, value =, secret = } has no '%s'")
+        :format(tostring(key))
+    elseif kind ~= true and type(item) ~= kind then
+      return ("headers['%s'].%s: %s expected, got %s"):format(h.name, key, kind,
+        type(item))
+    end
+  end
+end
+
 -- { Accept = "x", { name =, value =, secret = } } --> a list of the latter
 local function headers_of(given)
   local list, wrong = {}, nil
@@ -79,26 +103,23 @@ local function headers_of(given)
     list[#list + 1] = { name = name, value = text, reference = reference,
       secret = secret or reference ~= nil or nil }
   end
-  local names = {}
+  local names, count = {}, 0
   for name, value in pairs(given) do
     if math.type(name) == "integer" then
-      if type(value) ~= "table" or type(value.name) ~= "string" then
-        return nil, "headers: { name =, value = } expected"
-      end
+      count = count + 1
+      wrong = wrong or header_wrong(value)
     elseif type(name) == "string" then
       names[#names + 1] = name
     else
-      return nil, "headers: names expected"
+      wrong = wrong or "headers: names expected"
     end
   end
+  if count ~= #given then wrong = wrong or "headers: there is a hole in it" end
+  if wrong then return nil, wrong end
   table.sort(names)
   for _, name in ipairs(names) do add(name, given[name]) end
   for _, h in ipairs(given) do add(h.name, h.value, h.secret) end
   return list, wrong
-end
-
-local function unknown(what, name)
-  return nil, ("%s has no '%s'"):format(what, tostring(name))
 end
 
 -- { user =, password = } or { token = }: one secret, itself or where it is.
@@ -147,6 +168,9 @@ local flags = { transferred = 1, error = 2, disable = 4, modified = 8,
 
 local function flags_of(given)
   local sum = 0
+  if not options.is_list(given) then
+    return nil, "notify_flags: a list of names expected"
+  end
   for _, name in ipairs(given) do
     if not flags[name] then
       return nil, ("notify_flags: '%s' is none of transferred, error, "
@@ -157,7 +181,21 @@ local function flags_of(given)
   return sum
 end
 
-options.flags = flags
+-- f, { transferred = f, … }, or false: nobody.
+local function notify_of(given)
+  if given == true then
+    return nil, "notify: a function expected, or false for none"
+  end
+  for name, f in pairs(type(given) == "table" and given or {}) do
+    if not flags[name] or name == "disable" then
+      return nil, ("notify: '%s' is none of transferred, error, modified, file")
+        :format(tostring(name))
+    elseif type(f) ~= "function" then
+      return nil, ("notify.%s: function expected, got %s"):format(name, type(f))
+    end
+  end
+  return given
+end
 
 local ways = {
   headers = headers_of,
@@ -168,6 +206,7 @@ local ways = {
     return login_of("proxy_credentials", given, { password = true })
   end,
   s3 = s3_of,
+  notify = notify_of,
   cacert = core.absolute,
   proxy = function(given)
     if given == true then return nil, "proxy: a URL, or false for none" end
@@ -202,6 +241,14 @@ function options.take(what, given, kinds, level)
     end
   end
   return copy
+end
+
+--- Whether it is a list, and nothing else is in it.
+function options.is_list(given)
+  if type(given) ~= "table" then return false end
+  local count = 0
+  for _ in pairs(given) do count = count + 1 end
+  return count == #given
 end
 
 --- A file as C takes it; paths may be relative.

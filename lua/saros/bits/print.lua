@@ -47,14 +47,27 @@ function print_out.job_line(s)
   return ("%s%s: %s"):format(s.id:sub(1, 8), name, print_out.progress(s))
 end
 
-local of_status = shows("job.status", function(s)
-  local lines = { print_out.job_line(s) }
-  local e = s.error
-  if e then lines[2] = "  " .. safe(e.message or e.name or "?") end
-  return table.concat(lines, "\n")
+local of_failure = shows("job.error", function(e)
+  return safe(e.message or e.name or "?")
 end)
 
-function print_out.status(s) return setmetatable(s, of_status) end
+--- The same, and what is wrong with it.
+function print_out.job(s)
+  local lines = { print_out.job_line(s) }
+  if s.error then lines[2] = "  " .. of_failure.__tostring(s.error) end
+  if s.retry_in then
+    lines[2] = ("%s; again in %d s"):format(lines[2] or "",
+      math.ceil(s.retry_in))
+  end
+  return table.concat(lines, "\n")
+end
+
+local of_status = shows("job.status", print_out.job)
+
+function print_out.status(s)
+  if s.error then setmetatable(s.error, of_failure) end
+  return setmetatable(s, of_status)
+end
 
 local function file_line(f)
   return ("%3d  %-12s %12s  %s"):format(f.number, f.state,
@@ -78,6 +91,18 @@ local of_jobs = shows("jobs", function(list)
   end)
 end)
 
+local of_event = shows("event", function(e)
+  if e.what == "missed" then
+    return ("missed: %s came too fast"):format(some(e.missed, "event"))
+  end
+  local job = e.job and tostring(e.job):gsub("^saros%.bits%.job: ", "")
+    or e.id:sub(1, 8)
+  return ("%s: %s%s"):format(e.what, e.file and ("file %d of "):format(e.file)
+    or "", job)
+end)
+
+function print_out.event(e) return setmetatable(e, of_event) end
+
 function print_out.jobs(list) return setmetatable(list, of_jobs) end
 
 local of_manager = shows("manager.status", function(s)
@@ -89,9 +114,16 @@ local of_manager = shows("manager.status", function(s)
     line("  %s under way, %d waiting", some(s.active or 0, "transfer"),
       s.waiting or 0)
   end
-  for name, way in pairs { down = "download", up = "upload" } do
-    local limit = s[name]
-    if limit and limit > 0 then line("  %s at most %s/s", way, size(limit)) end
+  if s.settings and s.settings.active == false then
+    line("  nothing is transferred: it was set to active = false")
+  end
+  for _, gate in ipairs(s.gates or {}) do
+    line("  %s is %s for %d s", safe(gate.host), gate.offline
+      and "out of reach, and left alone" or "left alone", gate["until"])
+  end
+  for _, way in ipairs { "down", "up" } do
+    local limit = s[way]
+    if limit then line("  %sload at most %s/s", way, size(limit)) end
   end
   return table.concat(lines, "\n")
 end)

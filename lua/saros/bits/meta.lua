@@ -1,0 +1,133 @@
+---@meta saros.bits
+-- What queues, jobs and files are told and tell, for the language server and
+-- the reference. Never required.
+
+---@class saros.bits.secret
+---@field env? string a variable of the environment, read whenever the queue is opened
+---@field file? string a file; one newline at its end is not part of it
+
+---@class saros.bits.header
+---@field name string
+---@field value string|saros.bits.secret
+---@field secret? boolean it goes to no other origin, and is never shown or stored: when this process has ended it is lost, unless it is in a file or in the environment
+
+---@class saros.bits.credentials
+---@field user? string
+---@field password? string|saros.bits.secret
+---@field token? string|saros.bits.secret instead of both: a bearer's
+
+---@class saros.bits.s3
+---@field access_key? string
+---@field secret_key? string
+---@field session_token? string
+---@field region? string
+---@field env? boolean|string true: AWS_ACCESS_KEY_ID and so on; a name: that variable, with a line for each key
+---@field file? string a file with both keys, a line each
+
+---@class saros.bits.properties
+---@field name? string to be shown; others may have the same
+---@field description? string
+---@field priority? "foreground"|"high"|"normal"|"low" a lower one starts nothing while a higher one has work
+---@field retry_delay? number seconds before what failed and may pass is tried again (600; 5 at least)
+---@field no_progress_timeout? number seconds without any progress after which such a failure is final (14 days); 0: at once
+---@field max_time? number seconds that it may take in all (90 days; 0: for ever)
+---@field connect_timeout? number seconds (30)
+---@field stall_timeout? number seconds in which nothing comes or goes (60)
+---@field headers? table<string, string|saros.bits.secret>|saros.bits.header[] sent with each request
+---@field credentials? saros.bits.credentials for the server
+---@field proxy? string|false a URL; false: none. Without it as the environment says
+---@field proxy_credentials? saros.bits.credentials
+---@field s3? saros.bits.s3 requests are signed, and large uploads go in parts
+---@field method? string instead of GET or PUT
+---@field cacert? string a file with the certificates to trust
+---@field redirects? integer followed at most (10)
+---@field durability? "group"|"file"|"none" whether what is done survives a power cut: many files at a time, each before the next, or when the kernel likes
+---@field overwrite? boolean whoever has the name of a file already loses it
+---@field length_required? boolean refuse what may have been cut without anybody seeing it
+---@field dynamic? boolean never continue what was begun: the file is made anew each time
+---@field on_change? "restart"|"error" what a file that changes meanwhile means
+---@field max_size? integer|string of one file: 1000000, "100M"
+---@field part_size? integer|string of uploads in parts
+---@field connections_per_host? integer
+---@field limit_download? integer|string bytes a second: 1000000, "1M"; 0: none
+---@field limit_upload? integer|string
+---@field notify? fun(job: saros.bits.job, event: saros.bits.event)|table<string, fun(job: saros.bits.job, event: saros.bits.event)>|false called, as a task of its own, when it is transferred, or in error (or as notify_flags say); or `{ transferred =, error =, file =, modified = }`. Not kept: it ends with this manager, or with false
+---@field notify_flags? integer|string[] what is told: of "transferred" (1) and "error" (2), as is usual, "modified" (8), "file" (16); "disable" (4): nothing
+---@field notify_command? string|string[] a program and its arguments (`{ "sh", "-c", "…" }` for a line of the shell's), run when it is transferred or in error, also by a later process; it finds SAROS_JOB, SAROS_JOB_STATE and SAROS_QUEUE in its environment. {} takes it back
+
+---@class saros.bits.file
+---@field url string
+---@field path string where it shall be, or what is sent
+---@field sha256? string 64 hex digits: what it must be
+---@field ranges? { offset: integer, length: integer }[] only these parts of it; without a length to its end
+
+---@class saros.bits.event
+---@field what "transferred"|"error"|"file"|"modified"|"state"|"missed"
+---@field number integer
+---@field id? string of the job
+---@field job? saros.bits.job nil when it is gone and nobody has it
+---@field file? integer the number of the file
+---@field missed? integer so many events came faster than they were heard
+
+---@class saros.bits.error: saros.error
+---@field context? integer BG_ERROR_CONTEXT: what it has to do with
+---@field context_name? string "local_file", "remote_file", "transport", "queue", …
+---@field file? integer the number of the file
+---@field win32? integer
+---@field transport? integer the HTTP status
+
+---@class saros.bits.job.status: saros.bits.properties
+---@field id string
+---@field type "download"|"upload"
+---@field state "queued"|"connecting"|"transferring"|"suspended"|"error"|"transient_error"|"transferred"|"acknowledged"|"cancelled"
+---@field job_state string the same
+---@field group? string the GUID of the QMgr group that it is behind
+---@field bytes integer that are here, or were sent
+---@field total? integer of all files; nil while that is not known
+---@field files integer
+---@field files_done integer
+---@field files_unknown integer whose sizes nobody has said yet
+---@field running integer files that are under way now
+---@field tries integer in a row without any progress
+---@field retries integer of this run
+---@field error_count integer ever
+---@field retry_in? number seconds until it is tried again
+---@field created integer seconds since 1970
+---@field modified integer
+---@field transferred? integer
+---@field error? { code: integer, name: string, message: string, context: integer, context_name: string, file?: integer, url?: string, path?: string, win32: integer, transport: integer }
+
+---@class saros.bits.file.status
+---@field number integer from 1
+---@field url string without what is secret in it
+---@field path string
+---@field state "waiting"|"transferring"|"fetched"|"done" fetched: it is being verified
+---@field bytes integer
+---@field total? integer nil while nobody has said it
+---@field verified boolean held against a length or a digest
+---@field unproven boolean the server gave neither: nobody can tell whether that was all
+---@field appeared boolean it has its name
+---@field temporary? string where its bytes are until then
+---@field sha256? string as it was given
+---@field ranges? { offset: integer, length?: integer }[]
+---@field content_encoding? string it came in this, though nobody asked
+
+---@class saros.bits.result
+---@field files integer
+---@field bytes integer
+
+---@class saros.bits.manager.status
+---@field path string
+---@field owner boolean this process may change it
+---@field owned_by? string who else does
+---@field jobs integer
+---@field active? integer files that are under way
+---@field waiting? integer that could be
+---@field down? integer the limit that counts now, bytes a second
+---@field up? integer
+---@field gates? { host: string, until: integer, offline: boolean }[] servers that are left alone, for so many seconds
+---@field settings saros.bits.settings as they are kept
+---@field broken? string why the queue cannot be written
+---@field closed boolean
+---@field inherited boolean it is the parent's, who forked
+---@field clock number seconds that it has been open
