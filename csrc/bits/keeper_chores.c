@@ -9,6 +9,7 @@
 
 #define BUSY_MS 1000u
 #define IDLE_MS 60000u
+#define LEAST_MS 10u
 #define LOOKED_AT 1024u /* files of a job, for those that run */
 
 /* Running files are just before the next one that waits, nearly always. */
@@ -66,6 +67,9 @@ void bits_keeper_chores(bits_manager *m) {
   if (m->job_count > 0 && !busy && k->commit_at == KEEPER_NEVER)
     k->commit_at = http_clock(); /* the clock alone */
   k->chores_at = http_clock() + (busy ? BUSY_MS : IDLE_MS);
-  uint64_t next = bits_orphans_next(m);
+  uint64_t next = bits_orphans_next(m), least = http_clock() + LEAST_MS;
   if (k->chores_at > next) k->chores_at = next;
+  /* Never a loop of chores, whatever somebody says of his time: nobody else
+     would ever have the lock. */
+  if (k->chores_at < least) k->chores_at = least;
 }

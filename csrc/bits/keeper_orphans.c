@@ -65,7 +65,8 @@ static void asked(void *context, error *e) {
     m->changes++;
     bits_keeper_told(m);
   }
-  if (k->chores_at > o->at) k->chores_at = o->at;
+  uint64_t next = bits_orphans_next(m); /* another may have waited for it */
+  if (k->chores_at > next) k->chores_at = next;
   bits_keeper_wake(m);
   pthread_mutex_unlock(&m->lock);
   bits_manager_unref(m);
@@ -83,24 +84,32 @@ static void ask(void *context) {
     bits_s3_abort(m->lane, o->what, o->terms, asked, o);
 }
 
-/* With the lock. Nobody waits for them when it is closed. */
-void bits_orphans_ask(bits_manager *m) {
+/* Nobody waits for them when it is closed. */
+static bool may_ask(const bits_manager *m) {
   unsigned under_way = 0;
-  uint64_t now = http_clock();
-  for (keeper_orphan *o = m->keeper->orphans; o != NULL; o = o->next)
+  for (const keeper_orphan *o = m->keeper->orphans; o != NULL; o = o->next)
     under_way += o->asked;
-  for (keeper_orphan *o = m->keeper->orphans; o != NULL; o = o->next) {
-    if (under_way >= AT_ONCE || m->closing) return;
+  return under_way < AT_ONCE && !m->closing;
+}
+
+void bits_orphans_ask(bits_manager *m) {
+  uint64_t now = http_clock();
+  for (keeper_orphan *o = m->keeper->orphans; o != NULL && may_ask(m);
+       o = o->next) {
     if (o->asked || o->gone || o->id == 0 || now < o->at) continue;
     o->asked = http_lane_call(m->lane, ask, o);
-    if (!o->asked) return;
-    bits_manager_ref(m);
-    under_way++;
+    if (o->asked)
+      bits_manager_ref(m);
+    else
+      o->at = now + PATIENCE_MS; /* no memory */
   }
 }
 
+/* While none may be asked for it is whoever comes back that says so: else the
+   keeper would look for it again and again, with the lock. */
 uint64_t bits_orphans_next(const bits_manager *m) {
   uint64_t next = KEEPER_NEVER;
+  if (!may_ask(m)) return next;
   for (const keeper_orphan *o = m->keeper->orphans; o != NULL; o = o->next)
     if (!o->asked && !o->gone && o->id != 0 && o->at < next) next = o->at;
   return next;

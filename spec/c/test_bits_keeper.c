@@ -363,6 +363,48 @@ static unsigned holds(const char *why) {
   return n;
 }
 
+/* Uploads that are to be taken away from a server that is not there. */
+static void add_orphans(bits_manager *m, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    queue_orphan row = {.id = 1000 + i,
+                        .what = "{\"url\":\"http://127.0.0.1:1/b/k\","
+                                "\"proxy\":\"\",\"reference\":"
+                                "\"env:SAROS_TEST_KEYS\",\"id\":\"x\","
+                                "\"part\":5,\"size\":9}"};
+    CHECK(bits_orphans_load(m, &row));
+  }
+}
+
+static unsigned orphans_tried(bits_manager *m) {
+  unsigned tried = 0;
+  pthread_mutex_lock(&m->lock);
+  for (const keeper_orphan *o = m->keeper->orphans; o != NULL; o = o->next)
+    tried += o->tries > 0;
+  pthread_mutex_unlock(&m->lock);
+  return tried;
+}
+
+/* More than go at once, and some while it is being closed: who has to wait is
+   not looked at again and again, while nobody else gets the lock. */
+TEST(what_is_left_at_servers_waits_its_turn) {
+  world_next();
+  setenv("SAROS_TEST_KEYS", "KEY\nSECRET\n", 1);
+  bits_manager *m = open_queue("{}");
+  pthread_mutex_lock(&m->lock);
+  uint64_t began = http_clock();
+  add_orphans(m, 9);
+  m->closing = true;
+  bits_keeper_chores(m);
+  CHECK(m->keeper->chores_at > began + 1000);
+  m->closing = false;
+  bits_keeper_chores(m);
+  CHECK(m->keeper->chores_at > began + 1000);
+  pthread_mutex_unlock(&m->lock);
+  AWAIT(orphans_tried(m) == 9);
+  shut_queue(m);
+  unsetenv("SAROS_TEST_KEYS");
+}
+
 TEST(a_file_system_is_held_once) {
   world_next();
   unsigned before = holds("the transfer queue");
@@ -401,6 +443,7 @@ int main(int argc, char **argv) {
   GATE_RUN(a_command_line_is_run);
   GATE_RUN(a_command_line_that_nobody_saw_end);
   GATE_RUN(a_command_line_that_cannot_be_run);
+  GATE_RUN(what_is_left_at_servers_waits_its_turn);
   GATE_RUN(a_file_system_is_held_once);
   CHECK(gate_back_to(before));
   return check_end();
