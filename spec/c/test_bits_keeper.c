@@ -367,10 +367,11 @@ static unsigned holds(const char *why) {
 static void add_orphans(bits_manager *m, unsigned count) {
   for (unsigned i = 0; i < count; i++) {
     queue_orphan row = {.id = 1000 + i,
-                        .what = "{\"url\":\"http://127.0.0.1:1/b/k\","
-                                "\"proxy\":\"\",\"reference\":"
-                                "\"env:SAROS_TEST_KEYS\",\"id\":\"x\","
-                                "\"part\":5,\"size\":9}"};
+                        .what =
+                            "{\"url\":\"http://127.0.0.1:1/b/k\","
+                            "\"proxy\":\"\",\"reference\":"
+                            "\"env:SAROS_TEST_KEYS\",\"id\":\"x\","
+                            "\"part\":5,\"size\":9}"};
     CHECK(bits_orphans_load(m, &row));
   }
 }
