@@ -206,6 +206,20 @@ static error *remember_file(bits_queue *q) {
 ** As its owner
 ** ---------------------------------------------------------------- */
 
+/* What is seen at a first look, or NULL. */
+static const char *fault_of(bits_queue *q, queue_find what) {
+  switch (what) {
+    case QUEUE_OURS: break;
+    case QUEUE_CHANGED: return "its tables are not as we make them";
+    case QUEUE_EMPTY: return "it has no tables";
+    case QUEUE_BROKEN: return "it is no database any more";
+  }
+  /* We may; it is a newer SQLite's, as it says. */
+  return sqlite3_db_readonly(q->db, "main") != 0
+             ? "its first page says that nobody may write it"
+             : NULL;
+}
+
 /* Sound: connected, with *why NULL. Else *why, allocated, and disconnected. */
 static error *open_sound(bits_queue *q, char **why) {
   queue_find what = QUEUE_BROKEN;
@@ -215,13 +229,9 @@ static error *open_sound(bits_queue *q, char **why) {
   if (r != SQLITE_OK && !queue_is_damage(r))
     e = queue_trouble(q, q->db, r, "open the queue");
   if (r == SQLITE_OK) e = queue_look(q, q->db, &what);
-  if (e == NULL && what == QUEUE_OURS)
-    e = queue_check(q, why);
-  else if (e == NULL)
-    *why = mem_text(what == QUEUE_CHANGED ? "its tables are not as we make them"
-                    : what == QUEUE_EMPTY ? "it has no tables"
-                                          : "it is no database any more");
-  if (e == NULL && what != QUEUE_OURS && *why == NULL) e = queue_no_memory();
+  const char *fault = e == NULL ? fault_of(q, what) : NULL;
+  if (fault != NULL && (*why = mem_text(fault)) == NULL) e = queue_no_memory();
+  if (e == NULL && fault == NULL) e = queue_check(q, why);
   if (e == NULL && *why == NULL) {
     r = sqlite3_exec(q->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
     if (r != SQLITE_OK) e = queue_trouble(q, q->db, r, "open the queue");

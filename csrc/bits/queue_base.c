@@ -204,7 +204,9 @@ int queue_connect(bits_queue *q, const char *path, int flags, sqlite3 **db) {
   sqlite3_busy_handler(*db, wait_for_lock, q);
   r = sqlite3_exec(*db, settings, NULL, NULL, NULL);
   q->full = false;
-  return r;
+  /* There is nothing wrong with what we say: it is the file, by its first page
+     of a format that no SQLite has. */
+  return (r & 0xFF) == SQLITE_ERROR ? SQLITE_CORRUPT : r;
 }
 
 int queue_ask(sqlite3 *db, const char *sql, int64_t *answer) {
