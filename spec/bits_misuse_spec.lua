@@ -1,5 +1,6 @@
 -- Transfers, wrongly asked for: what is refused says why, in the script's line,
 -- and nothing of it is done. Nothing is transferred here.
+local volumes = require "spec.volumes" -- first: before there are threads
 local helper = require "spec.helper"
 local outside = require "spec.outside"
 local shared = require "spec.bits"
@@ -276,6 +277,83 @@ describe("a queue that cannot be had", function()
       assert.matches("its directory does not exist; make it", err.message)
       err = raised(shared.bits.manager, { path = "" })
       assert.matches("which queue%? Give its path", err.message)
+    end)
+  end)
+end)
+
+describe("who somebody is", function()
+  it("is said whole, and with the words that there are", function()
+    with(function(p)
+      for wrong, given in pairs {
+        ["credentials has no 'pasword'; it takes password, token, user"] =
+          { credentials = { user = "u", pasword = "x" } },
+        ["credentials: there is a user, and no password"] =
+          { credentials = { user = "u" } },
+        ["proxy_credentials: there is a password, and no user"] =
+          { proxy_credentials = { password = "x" } },
+        ["s3 has no 'acess_key'; it takes access_key, env, file"] =
+          { s3 = { acess_key = "x" } },
+        ["s3.env: a text expected"] = { s3 = { env = {} } },
+      } do
+        local said = raised(function() p.q:create_job(given) end)
+        assert.matches(HERE .. "q:create_job: option ", said)
+        assert.is_truthy(said:find(wrong, 1, true), said)
+      end
+    end)
+  end)
+end)
+
+describe("a number", function()
+  it("of a file, or of seconds, is one", function()
+    with(function(p)
+      local job = p.q:create_job():add_file(file(p, "a"))
+      assert.matches(HERE .. "job:set_url: .*counted from 1", raised(function()
+        job:set_url { number = 0, url = "http://h/" }
+      end))
+      assert.matches(HERE .. "job:wait: seconds expected, got string",
+        raised(function() job:wait "x" end))
+      assert.matches(HERE .. "q:close: seconds expected, got string",
+        raised(function() p.q:close "x" end))
+      assert.is_true(p.q:is_owner()) -- it was not closed
+    end)
+  end)
+end)
+
+describe("an error", function()
+  it("has a name, and says what is to be done and nothing else", function()
+    with(function(p)
+      local second <close> = shared.bits.manager { path = p.path "queue.db" }
+      local err = raises(code.SAROS_E_LOCKED, second.create_job, second)
+      assert.equal("SAROS_E_LOCKED", err.name)
+      local job = p.q:create_job()
+      for path, why in pairs { ["/tmp/"] = "a file is needed",
+        ["/tmp/../x"] = 'there is a ".." in it; write where that leads' } do
+        err = raises(code.E_INVALIDARG, job.add_file, job,
+          { url = "http://h/a", path = path })
+        assert.is_truthy(err.message:find(why .. "$"), err.message)
+      end
+    end)
+  end)
+end)
+
+describe("a queue on a disk that cannot be written", function()
+  it("is not looked at, and says why", function()
+    if volumes.missing then return pending(volumes.missing) end
+    outside.directory(function(at)
+      local said, good = volumes.run("mkdir '%s/ro' && mount -t tmpfs tmpfs "
+        .. "'%s/ro'", at, at)
+      if not good then return pending("no tmpfs: " .. said) end
+      local _ <close> = setmetatable({}, { __close = function()
+        volumes.run("umount -l '%s/ro'", at)
+      end })
+      local path = at .. "/ro/queue.db"
+      shared.bits.manager { path = path }:close()
+      assert(select(2, volumes.run("mount -o remount,ro '%s/ro'", at)))
+      for _, observe in ipairs { false, true } do
+        local err = raised(shared.bits.manager,
+          { path = path, observe = observe })
+        assert.matches("mounted read%-only", err.message)
+      end
     end)
   end)
 end)

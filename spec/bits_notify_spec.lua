@@ -1,5 +1,5 @@
 -- Who is told how a job ended: by flags, once, whatever else happens meanwhile;
--- and what an observer sees of the owner's settings, and takes over.
+-- what went wrong; and what an observer sees of the owner's settings, and takes over.
 local helper = require "spec.helper"
 local outside = require "spec.outside"
 local shared = require "spec.bits"
@@ -141,6 +141,29 @@ describe("a function that is told of a job", function()
       end)
       while saros.step() do end -- or there is still one who asks
       assert.is_true(calls >= 2)
+    end)
+  end)
+end)
+
+describe("what went wrong", function()
+  setup(function() server = shared.server() end)
+  teardown(function() server:close() end)
+
+  local function count(text, word)
+    return select(2, text:gsub(word, ""))
+  end
+
+  it("is said once, with what can be done", function()
+    shared.with(function(p)
+      local job = p.q:create_job():add_file { url = server:url(fresh(), 1),
+        path = p.path "none/x" }
+      job:resume()
+      local _, err = job:wait()
+      assert.equal(1, count(err.message, "none/x"), err.message)
+      assert.equal(1, count(err.message, "resume"), err.message)
+      job = job_of(p, "plan=404"):resume()
+      _, err = job:wait()
+      assert.matches("%? resume tries again; set_url", err.message)
     end)
   end)
 end)

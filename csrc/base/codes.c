@@ -63,10 +63,19 @@ static const code_entry *find(const code_table *table, uint32_t code) {
 }
 
 
+/* 0x25A5xxxx and 0xA5A5xxxx are nobody else's, so each facade may answer them:
+   that it is locked, closed, forked. */
+static bool is_ours(uint32_t code) {
+  return (code & 0x7FFF0000u) == 0x25A50000u;
+}
+
+
 const code_entry *code_find(saros_facade facade, uint32_t code) {
   const code_table *table = table_of(facade);
   const code_entry *entry = table != NULL ? find(table, code) : NULL;
-  return entry != NULL ? entry : find(&code_table_common, code);
+  if (entry == NULL) entry = find(&code_table_common, code);
+  return entry != NULL || !is_ours(code) ? entry
+                                         : find(&code_table_saros, code);
 }
 
 

@@ -267,7 +267,8 @@ void bits_address_show(buffer *b, const char *url) {
 ** ---------------------------------------------------------------- */
 
 static const char *read_path(const char *path) {
-  if (path[0] != '/') return "it does not begin at the root";
+  if (path[0] != '/')
+    return "it does not begin at the root; give an absolute one";
   if (strnlen(path, PATH_MAX) >= PATH_MAX) return "it is too long";
   const char *last = strrchr(path, '/') + 1;
   if (last[0] == '\0') return "it ends with a slash; a file is needed";
@@ -277,7 +278,7 @@ static const char *read_path(const char *path) {
     part++;
     size_t size = strcspn(part, "/");
     if (size == 2 && part[0] == '.' && part[1] == '.')
-      return "there is a \"..\" in it";
+      return "there is a \"..\" in it; write where that leads";
     if (size > NAME_MAX) return "a part of it is too long";
   }
   return NULL;
@@ -295,9 +296,7 @@ error *bits_address_check_path(const char *path) {
       shown.failed
           ? error_no_memory()
           : bits_fail(is_long ? BG_E_STRING_TOO_LONG : SAROS_E_INVALIDARG,
-                      "%s cannot be a local name: %s; give an absolute "
-                      "one",
-                      shown.data, why);
+                      "%s cannot be a local name: %s", shown.data, why);
   buffer_free(&shown);
   return e;
 }

@@ -172,13 +172,19 @@ static const char *advice(const bits_failure *f) {
 static void end_badly(bits_job *j) {
   const bits_failure *f = &j->failure;
   buffer b = BUFFER_EMPTY;
+  const char *why = f->why != NULL && f->why[0] != '\0' ? f->why : "it failed";
   if (f->file < j->file_count && f->context != BITS_CONTEXT_QUEUE) {
     const char *path = j->files[f->file]->path;
     text_escape(&b, path, strlen(path));
-    buffer_text(&b, ": ");
+    if (!b.failed && strncmp(why, b.data, b.size) == 0)
+      buffer_clear(&b); /* it says so itself */
+    else
+      buffer_text(&b, ": ");
   }
-  buffer_text(&b, f->why != NULL && f->why[0] != '\0' ? f->why : "it failed");
-  buffer_format(&b, "; %s", advice(f));
+  buffer_text(&b, why);
+  if (strstr(why, "resume") == NULL)
+    buffer_format(&b, "%s %s", why[strlen(why) - 1] == '?' ? "" : ";",
+                  advice(f));
   saros_op_transfer_error(j->run, f->win32, f->transport);
   bits_run_end(j, f->code, b.failed ? f->why : b.data);
   buffer_free(&b);

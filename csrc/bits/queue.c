@@ -319,6 +319,17 @@ static error *open_to_read(bits_queue *q) {
   return e;
 }
 
+/* SQLite reads with files beside it, and does not say that it could make
+   none. */
+static error *why_not_read(const bits_queue *q, error *e) {
+  if (e == NULL || e->code != WIN32_(WIN32_FILE_NOT_FOUND) || !has_bytes(q))
+    return e;
+  error *why = may_write(q);
+  if (why == NULL) return e;
+  error_unref(e);
+  return why;
+}
+
 /* Its owner may just be making or mending it. */
 static error *wait_to_read(bits_queue *q, bool is_made) {
   error *e = NULL;
@@ -331,7 +342,7 @@ static error *wait_to_read(bits_queue *q, bool is_made) {
     if (!passes || !is_made || atomic_load(&q->gives_up)) break;
     nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
   }
-  return e;
+  return why_not_read(q, e);
 }
 
 

@@ -21,6 +21,12 @@ function calls.result(op)
   return value
 end
 
+--- Raises in the line of who called the function that calls this.
+function calls.check_seconds(what, seconds)
+  if seconds == nil or type(seconds) == "number" then return end
+  error(("%s: seconds expected, got %s"):format(what, type(seconds)), 3)
+end
+
 --- Calls a method of C that returns nil, a code and a sentence when it fails.
 function calls.checked(value, code, message)
   if value == nil then error(floor.failure("bits", code, message), 0) end

@@ -115,7 +115,12 @@ function job:set_url(where)
   if (one == nil) == (all == nil) then
     error("job:set_url: { number =, url = } or { from =, to = } expected", 2)
   end
-  if given.number then given.number = given.number - 1 end
+  if given.number then
+    if given.number < 1 then
+      error("job:set_url: option 'number': files are counted from 1", 2)
+    end
+    given.number = given.number - 1
+  end
   result(core:call("set_url", given))
   return self
 end
@@ -216,6 +221,7 @@ local ended = {
 ---@return saros.bits.error? err
 function job:wait(seconds)
   local core = core_of(self)
+  calls.check_seconds("job:wait", seconds)
   local state = core:state()
   if state == "suspended" then
     return nil, failure(code.BG_E_INVALID_STATE,

@@ -236,7 +236,8 @@ function manager:on_event(f)
   local listener = {}
   function listener.close() all:set(listener, nil) end
   all:set(listener, function(event) floor.spawn(f, event) end)
-  return setmetatable(listener, { __close = listener.close })
+  return setmetatable(listener, { __close = listener.close,
+    __name = "saros.bits.listener" })
 end
 
 -- ------------------------------------------------------------------
@@ -251,6 +252,7 @@ end
 ---@return saros.error? err
 function manager:close(seconds)
   local own = rawget(self, "_core")
+  calls.check_seconds("q:close", seconds)
   self._core = nil
   if not own then return true end
   if self._listeners then self._listeners:close() end

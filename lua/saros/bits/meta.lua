@@ -28,7 +28,7 @@
 ---@field name? string to be shown; others may have the same
 ---@field description? string
 ---@field priority? "foreground"|"high"|"normal"|"low" a lower one starts nothing while a higher one has work
----@field retry_delay? number seconds before what failed and may pass is tried again (600; 5 at least)
+---@field retry_delay? number seconds before what has failed for the fourth time in a row, and may pass, is tried again (600; 5 at least); the first three times it is 1, 2 and 4 at most
 ---@field no_progress_timeout? number seconds without any progress after which such a failure is final (14 days); 0: at once
 ---@field max_time? number seconds that it may take in all (90 days; 0: for ever)
 ---@field connect_timeout? number seconds (30)

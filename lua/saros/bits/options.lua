@@ -69,8 +69,12 @@ local function secret_of(what, given)
     what .. ": a text, { env = name } or { file = path } expected"
 end
 
-local function unknown(what, name)
-  return nil, ("%s has no '%s'"):format(what, tostring(name))
+local function unknown(what, name, known)
+  local names = {}
+  for one in pairs(known) do names[#names + 1] = one end
+  table.sort(names)
+  return nil, ("%s has no '%s'; it takes %s"):format(what, tostring(name),
+    table.concat(names, ", "))
 end
 
 local header_kinds = { name = "string", value = true, secret = "boolean" }
@@ -136,28 +140,34 @@ local function login_of(what, given, secrets)
       if wrong then return nil, wrong end
       copy[name], copy.reference = text, reference
     else
-      return unknown(what, name)
+      return unknown(what, name, secrets)
     end
+  end
+  if (given.user == nil) ~= (given.password == nil) and not given.token then
+    return nil, ("%s: there is a %s, and no %s"):format(what,
+      given.user and "user" or "password", given.user and "password" or "user")
   end
   return copy
 end
 
 local s3_names = { access_key = true, secret_key = true, session_token = true,
-  region = true }
+  region = true, env = true, file = true }
 
 local function s3_of(given)
   local copy = {}
   for name, value in pairs(given) do
-    if name == "env" then
-      copy.reference = value and "env:" .. (value == true and "AWS" or value)
+    if name == "env" and type(value) == "boolean" then
+      copy.reference = value and "env:AWS" or copy.reference
     elseif type(value) ~= "string" then
       return nil, ("s3.%s: a text expected"):format(tostring(name))
+    elseif name == "env" then
+      copy.reference = "env:" .. value
     elseif name == "file" then
       copy.reference = "file:" .. core.absolute(value)
     elseif s3_names[name] then
       copy[name] = value
     else
-      return unknown("s3", name)
+      return unknown("s3", name, s3_names)
     end
   end
   return copy
@@ -200,10 +210,12 @@ end
 local ways = {
   headers = headers_of,
   credentials = function(given)
-    return login_of("credentials", given, { password = true, token = true })
+    return login_of("credentials", given, { password = true, token = true,
+      user = true })
   end,
   proxy_credentials = function(given)
-    return login_of("proxy_credentials", given, { password = true })
+    return login_of("proxy_credentials", given, { password = true,
+      user = true })
   end,
   s3 = s3_of,
   notify = notify_of,

@@ -118,8 +118,9 @@ local of_manager = shows("manager.status", function(s)
     line("  nothing is transferred: it was set to active = false")
   end
   for _, gate in ipairs(s.gates or {}) do
-    line("  %s is %s for %d s", safe(gate.host), gate.offline
-      and "out of reach, and left alone" or "left alone", gate["until"])
+    line("  %s is %s for %d s", safe(gate.host:gsub("/", "://", 1)),
+      gate.offline and "out of reach, and left alone" or "left alone",
+      gate["until"])
   end
   for _, way in ipairs { "down", "up" } do
     local limit = s[way]
