@@ -64,13 +64,15 @@ char *http_origin_of(const char *url, const char **why) {
   return origin;
 }
 
-/* Relative to where we are. curl_free it. */
+/* Relative to where we are, and escaped, for many servers forget that.
+   curl_free it. */
 static char *resolve(const char *base, const char *location) {
   CURLU *u = curl_url();
   char *url = NULL;
   if (u != NULL &&
       curl_url_set(u, CURLUPART_URL, base, CURLU_PATH_AS_IS) == CURLUE_OK &&
-      curl_url_set(u, CURLUPART_URL, location, 0) == CURLUE_OK) {
+      curl_url_set(u, CURLUPART_URL, location,
+                   CURLU_URLENCODE | CURLU_ALLOW_SPACE) == CURLUE_OK) {
     curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
     url = part(u, CURLUPART_URL, 0);
   }

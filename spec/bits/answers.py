@@ -92,6 +92,9 @@ def wrong_part(way, first, last, total):
         says = [f"bytes {l}-{f}/{t}"]
     elif way.part == "total":     # it says that it is so much longer
         says = [f"bytes {f}-{l}/{t + by}"]
+    elif way.part == "little":    # 4 KiB, of nobody knows how much
+        l = min(l, f + 4095)
+        says = [f"bytes {f}-{l}/*"]
     elif way.part == "star":
         says = [f"bytes {f}-{l}/*"]
     elif way.part == "bad-total":
@@ -147,6 +150,9 @@ def of_bytes(way, r, data, fields, etag):
         part = None
     if way.ranges:
         fields.append(("Accept-Ranges", "bytes"))
+    if way.part == "cached":      # somebody has kept a part of it for all
+        half = ("Content-Range", f"bytes 0-{total // 2 - 1}/{total}")
+        return Answer(200, fields + [half], data[:total // 2])
     if part is None:
         return Answer(200, fields, data)
     if part is False:
@@ -171,7 +177,8 @@ def digest_field(header, right, data):
     text = base64.b64encode(
         kind(bytes(data) if right else b"something else").digest()).decode()
     return header, {"Repr-Digest": f"sha-256=:{text}:",
-                    "Digest": f"SHA-256={text}", "Content-MD5": text}[header]
+                    "Content-Digest": f"sha-256=:{text}:",
+                    "Digest": f"SHA-256={text}"}.get(header, text)
 
 
 def of_status(way, total):

@@ -165,6 +165,18 @@ def digest(w, right="right"):
 
 
 @word
+def content_digest(w, right="right"):
+    """Content-Digest"""
+    w.digest.append(("Content-Digest", right == "right"))
+
+
+@word
+def s3_digest(w, right="right"):
+    """What S3 says of objects that it has checked."""
+    w.digest.append(("x-amz-checksum-sha256", right == "right"))
+
+
+@word
 def old_digest(w, right="right"):
     """Digest"""
     w.digest.append(("Digest", right == "right"))
@@ -184,7 +196,8 @@ setter("no-range", ranges=False)
 @word
 def range_(w, how, by=1):
     """shift, lie, earlier, short, thin, long, none, garbage, items, backward,
-    total, star, bad-total, two, unasked, multipart, empty: see answers.py"""
+    total, star, bad-total, two, unasked, multipart, empty, cached, little: see
+    answers.py"""
     w.part, w.part_by = how, int(by)
 
 
@@ -267,7 +280,7 @@ def head(w, how):
 @word
 def redirect(w, where="here", status=302):
     """here, away (the second port), http, https, file, ftp, none (no Location),
-    two, user, garbage"""
+    two, user, garbage, space (one that nobody has escaped)"""
     w.redirect = where, int(status)
 
 

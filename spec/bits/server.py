@@ -138,6 +138,9 @@ class Connection:
     def request(self):
         while b"\r\n\r\n" not in self.input:
             self.more()
+            if self.input[0] == 0x16:  # TLS, to a port that knows none
+                self.send(b"HTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n")
+                self.end("fin")
         text, _, self.input = self.input.partition(b"\r\n\r\n")
         first, *lines = text.decode("latin-1").split("\r\n")
         r = Request(first, lines)
@@ -340,6 +343,7 @@ class Server:
               "away": f"http://127.0.0.1:{port}{path}",
               "file": "file:///etc/hostname", "ftp": f"ftp://127.0.0.1{path}",
               "user": f"http://user:password@127.0.0.1:{port}{path}",
+              "space": f"http://127.0.0.1:{port}{path}&of=a b\u00e9",
               "garbage": "http://[::1/%zz", "two": path}.get(where, path)
         fields = [] if where == "none" else [("Location", to)]
         if where == "two":
