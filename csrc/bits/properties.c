@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "bits/job_parts.h"
 
@@ -235,6 +236,8 @@ static error *read_method(bits_draft *d, const property *p, const value *v,
   const char *text = v->as.string.data;
   if (text[strspn(text, TOKEN)] != '\0')
     return bits_fail(SAROS_E_INVALIDARG, "method is a word like GET");
+  if (strcasecmp(text, "HEAD") == 0 || strcasecmp(text, "CONNECT") == 0)
+    return bits_fail(SAROS_E_INVALIDARG, "%s transfers no file", text);
   return keep_text(d, p, v);
 }
 

@@ -128,6 +128,7 @@ static const struct {
     {"{'notify_command':[1]}", BAD},
     {"{'method':'POST'}", 0},
     {"{'method':'GO AWAY'}", BAD},
+    {"{'method':'HEAD'}", BAD},
     {"{'cacert':'ca.pem'}", BAD},
     {"{'cacert':'/ca.pem'}", 0},
     {"{'proxy':''}", 0},
