@@ -303,10 +303,14 @@ $(BUILD)/spec/fuzz_repo_%: $(BUILD)/obj/spec/fuzz/fuzz_repo_%.o $(C_OBJECTS) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(REPO_LIBS)
 
 # And about transfers. What a try tells its manager it tells some of the tests.
+BITS_TOLD := bits_file_know bits_file_mark bits_file_size bits_file_commit \
+  bits_device_enter bits_device_leave bits_part_sync
 $(BUILD)/spec/test_bits_fet% $(BUILD)/spec/test_bits_fin%: private WRAP = \
-  $(patsubst %,-Wl$(comma)--wrap=%,bits_file_know bits_file_mark \
-    bits_file_size bits_file_commit bits_device_enter bits_device_leave \
-    bits_part_sync)
+  $(patsubst %,-Wl$(comma)--wrap=%,$(BITS_TOLD))
+# And file systems are as one of them says.
+$(BUILD)/spec/test_bits_finish_disk: private WRAP = \
+  $(patsubst %,-Wl$(comma)--wrap=%,$(BITS_TOLD) renameat2 linkat unlinkat \
+    fdatasync syncfs fsync)
 $(patsubst %,$(BUILD)/spec/test_bits_%,send s3 s3_orphan): private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,bits_file_mark bits_file_size \
     bits_file_upload bits_file_commit bits_keeper_orphan)

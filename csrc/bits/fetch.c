@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "bits/address.h"
 #include "bits/fetch_parts.h"
 
 #define BAD_RANGES 2 /* as often ranges are tried with a server that errs */
+#define REFUSAL_MOST ((uint64_t)16 << 10) /* that is read, of nobody */
 
 /* ------------------------------------------------------------------
 ** The end
@@ -27,20 +29,35 @@ static void end_result(fetch *t) {
   bool stays = r->end == BITS_END_WHOLE || judge_can_resume(f->known);
   r->moved = stays && t->have > f->best;
   if (r->moved) f->best = t->have;
-  if (r->moved)
-    f->wrongs = 0;
-  else if (judge_is_borne(r) && f->wrongs < UINT8_MAX)
-    f->wrongs++;
+  if (!r->moved && judge_is_borne(r)) {
+    if (f->wrongs < UINT8_MAX) f->wrongs++;
+  } else if (r->moved || (r->end != BITS_END_AT_ONCE && !t->stopped)) {
+    f->wrongs = 0; /* once it has failed who resumes it bears as much again */
+  }
 }
 
-/* Nothing is known any more. */
+/* Nothing is known any more, for good. */
 static void forget(fetch *t, bits_committed then) {
   atomic_store_explicit(&t->f->have, 0, memory_order_relaxed);
   t->have = 0;
   t->waits = true;
   t->asked.known = NULL;
-  bits_file_know(t->f, NULL);
+  if (t->f->known != NULL) bits_file_know(t->f, NULL);
   bits_file_commit(t->f, then, t);
+}
+
+void fetch_fails(fetch *t, bits_end end, uint32_t code, const char *format,
+                 ...) {
+  buffer url = BUFFER_EMPTY;
+  va_list args;
+  bits_address_show(&url, t->f->url);
+  const http_answer a = {.url = url.failed ? NULL : url.data};
+  t->result =
+      (bits_result){.end = end, .code = code, .context = BITS_CONTEXT_REMOTE};
+  va_start(args, format);
+  judge_say(&t->result, &a, format, args);
+  va_end(args);
+  buffer_free(&url);
 }
 
 static void not_committed(fetch *t, const error *e) {
@@ -54,7 +71,10 @@ static void end(fetch *t);
 static void forgotten(void *context, error *e) {
   fetch *t = context;
   t->waits = false;
-  if (e != NULL) not_committed(t, e);
+  if (e != NULL)
+    not_committed(t, e);
+  else
+    t->f->stale = false;
   end(t);
 }
 
@@ -99,21 +119,15 @@ static http_flow stop(fetch *t, fetch_then then) {
 /* Another representation, or as good as that: from the beginning. Where this
    try itself has stored what does not fit together the server gets a rest. */
 static http_flow begin_again(fetch *t, const char *why) {
-  t->result =
-      (bits_result){.end = t->stored ? BITS_END_AGAIN : BITS_END_AT_ONCE,
-                    .code = BG_E_INVALID_SERVER_RESPONSE,
-                    .context = BITS_CONTEXT_REMOTE};
-  snprintf(t->result.why, sizeof t->result.why, "%s", why);
+  fetch_fails(t, t->stored ? BITS_END_AGAIN : BITS_END_AT_ONCE,
+              BG_E_INVALID_SERVER_RESPONSE, "%s", why);
   return stop(t, FETCH_FORGET);
 }
 
 static http_flow refuse(fetch *t, uint32_t code, unsigned status,
                         const char *why) {
-  t->result = (bits_result){.end = BITS_END_FAILED,
-                            .code = code,
-                            .context = BITS_CONTEXT_REMOTE,
-                            .transport = status};
-  snprintf(t->result.why, sizeof t->result.why, "%s", why);
+  fetch_fails(t, BITS_END_FAILED, code, "%s", why);
+  t->result.transport = status;
   return stop(t, FETCH_END);
 }
 
@@ -132,9 +146,7 @@ static http_flow bad_range(fetch *t, unsigned status) {
 static http_flow bare(fetch *t, unsigned status) {
   if (!t->asked.conditional) return bad_range(t, status);
   bits_file_mark(t->f, BITS_FILE_BARE, 0);
-  t->result = (bits_result){.end = BITS_END_AT_ONCE};
-  snprintf(t->result.why, sizeof t->result.why,
-           "the server does not know If-Range");
+  fetch_fails(t, BITS_END_AT_ONCE, 0, "the server does not know If-Range");
   return stop(t, FETCH_END);
 }
 
@@ -177,6 +189,22 @@ static bool is_answer(unsigned status) {
   return status == 200 || status == 206 || status == 412 || status == 416;
 }
 
+/* The length is the server's word, and not only what has come. `said`: it is
+   now. */
+static bool is_proven(const fetch *t, bool said) {
+  return said || (bits_file_marks(t->f) & BITS_FILE_UNPROVEN) == 0;
+}
+
+/* What it says besides is nobody's; but to read a little of that costs less
+   than another connection. (Who is the wrong server is not asked again over
+   this one.) */
+static http_flow refused(fetch *t, const http_answer *a) {
+  bool reads =
+      a->status >= 400 && a->status != 421 && a->length <= REFUSAL_MOST;
+  t->then = FETCH_END;
+  return reads ? HTTP_GO : HTTP_STOP;
+}
+
 static http_flow on_head(void *context, const http_answer *a) {
   fetch *t = context;
   if (is_beyond(t, a) && t->f->known == NULL)
@@ -198,14 +226,17 @@ static http_flow on_head(void *context, const http_answer *a) {
                       "a range of it lies behind its end");
       return begins(t, fetch_store_go_on(t, a));
     case JUDGE_HAVE_ALL:
-      t->result = (bits_result){.end = BITS_END_WHOLE, .proven = true};
+      t->result =
+          (bits_result){.end = BITS_END_WHOLE,
+                        .proven = is_proven(
+                            t, http_answer_field(a, "content-range") != NULL)};
       return stop(t, FETCH_END);
     case JUDGE_CHANGED: return changed(t);
     case JUDGE_BARE: return bare(t, a->status);
     case JUDGE_RESTART: return bad_range(t, a->status);
     case JUDGE_FAIL: break;
   }
-  return stop(t, FETCH_END);
+  return refused(t, a);
 }
 
 static http_flow on_body(void *context, const void *data, size_t size) {
@@ -214,6 +245,7 @@ static http_flow on_body(void *context, const void *data, size_t size) {
     fetch_s3_body(t, data, size);
     return HTTP_GO;
   }
+  if (t->then == FETCH_END) return HTTP_GO;
   int number = fetch_store(t, data, size);
   if (number == 0) return HTTP_GO;
   if (number != EBADMSG) return stop(t, FETCH_END);
@@ -228,20 +260,25 @@ static http_flow on_body(void *context, const void *data, size_t size) {
 ** The end of a request
 ** ---------------------------------------------------------------- */
 
+/* That so many came is remembered as a length only where that is enough; and
+   never without that it proves nothing. */
 static void whole(fetch *t, bool proven) {
+  if (!proven && t->terms->length_required) {
+    refuse(t, BG_E_MISSING_FILE_SIZE, 0,
+           "the server did not say how long it is, and that is asked for");
+    return;
+  }
+  if (!proven) bits_file_mark(t->f, BITS_FILE_UNPROVEN, BITS_FILE_VERIFIED);
   t->result = (bits_result){.end = BITS_END_WHOLE, .proven = proven};
-  if (bits_file_length(t->f) == BITS_UNKNOWN && !fetch_store_end(t)) return;
-  if (proven || !t->terms->length_required) return;
-  refuse(t, BG_E_MISSING_FILE_SIZE, 0,
-         "the server did not say how long it is, and that is asked for");
+  if (bits_file_length(t->f) == BITS_UNKNOWN) fetch_store_end(t);
 }
 
 /* A part came as it was announced. True: there is more to be asked for. */
-static bool part_came(fetch *t) {
+static bool part_came(fetch *t, const http_answer *a) {
   uint64_t length = bits_file_length(t->f);
   bool compared = t->at == t->have;
   if (t->have >= length && compared) {
-    whole(t, true);
+    whole(t, is_proven(t, a->total != HTTP_UNKNOWN));
     return false;
   }
   if (t->have > t->had) return true;
@@ -249,11 +286,8 @@ static bool part_came(fetch *t) {
     whole(t, false); /* nothing is behind it */
     return false;
   }
-  t->result = (bits_result){.end = BITS_END_AGAIN,
-                            .code = BG_E_INSUFFICIENT_RANGE_SUPPORT,
-                            .context = BITS_CONTEXT_REMOTE};
-  snprintf(t->result.why, sizeof t->result.why,
-           "the server gives less of it than it has");
+  fetch_fails(t, BITS_END_AGAIN, BG_E_INSUFFICIENT_RANGE_SUPPORT,
+              "the server gives less of it than it has");
   return false;
 }
 
@@ -261,7 +295,8 @@ static bool part_came(fetch *t) {
 static bool judge_end(fetch *t, const http_answer *a) {
   if (t->then == FETCH_S3 && a->end == HTTP_WHOLE)
     return fetch_s3_refused(t, a);
-  if (a->end == HTTP_WHOLE && a->status == 206 && t->begun) return part_came(t);
+  if (a->end == HTTP_WHOLE && a->status == 206 && t->begun)
+    return part_came(t, a);
   if (a->end == HTTP_WHOLE && a->status == 200 && t->begun) {
     whole(t, a->proven);
     return false;
@@ -317,7 +352,10 @@ static void fetch_limit(bits_try *base, uint64_t down, uint64_t up) {
 static void begin_anew(void *context, error *e) {
   fetch *t = context;
   t->waits = false;
-  if (e != NULL) not_committed(t, e);
+  if (e != NULL)
+    not_committed(t, e);
+  else
+    t->f->stale = false;
   if (e != NULL || t->stopped || !fetch_ask(t)) end(t);
 }
 
@@ -358,7 +396,7 @@ static void begin(void *context) {
   t->waits = false;
   if (number != 0) fetch_local(t, number, what);
   bool over = number != 0 || done || t->stopped;
-  if (!over && known && t->part.fd < 0)
+  if (!over && t->part.fd < 0 && (known || t->f->stale))
     forget(t, begin_anew);
   else if (over || !fetch_ask(t))
     end(t);

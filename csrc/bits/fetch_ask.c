@@ -74,9 +74,7 @@ static const char *method_of(const fetch *t) {
 }
 
 static bool fails(fetch *t, uint32_t code, const char *why, const char *name) {
-  t->result = (bits_result){
-      .end = BITS_END_FAILED, .code = code, .context = BITS_CONTEXT_REMOTE};
-  snprintf(t->result.why, sizeof t->result.why, "%s%s", why, name);
+  fetch_fails(t, BITS_END_FAILED, code, "%s%s", why, name);
   return false;
 }
 
@@ -108,7 +106,6 @@ static bool send(fetch *t, const char *url, const http_field *fields,
                   .room = t->lone ? BIG_ROOM : 0,
                   .calls = &fetch_http_calls,
                   .context = t};
-  if (terms->most > 0) ask.most = terms->most - t->at;
   t->then = FETCH_JUDGE;
   t->request = http_start(&ask, &e);
   if (t->request != NULL) return true;

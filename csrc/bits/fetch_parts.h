@@ -1,8 +1,7 @@
 /*
 ** What the files of a download share: fetch.c is the try from its beginning to
 ** its end, fetch_ask.c what is asked for (fetch_s3.c: signed), fetch_store.c
-*where
-** what comes goes.
+** where what comes goes.
 */
 #ifndef SAROS_BITS_FETCH_PARTS_H
 #define SAROS_BITS_FETCH_PARTS_H
@@ -91,6 +90,9 @@ extern uint64_t fetch_sync_bytes;
 
 /* fetch.c */
 extern const http_calls fetch_http_calls;
+/* The result: what is wrong with what the server says, and at which URL. */
+void fetch_fails(fetch *t, bits_end end, uint32_t code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* What was begun to make bytes durable is over. */
 void fetch_synced(fetch *t);
 

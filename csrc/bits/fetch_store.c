@@ -35,15 +35,14 @@ void fetch_local(fetch *t, int number, const char *what) {
 ** The beginning
 ** ---------------------------------------------------------------- */
 
+/* So much of it there is at least. (http is not told: what a server says when
+   it refuses may be larger than the file may be.) */
 static bool too_large(fetch *t, uint64_t length) {
   uint64_t most = t->terms->most;
   if (most == 0 || length == BITS_UNKNOWN || length <= most) return false;
-  t->result = (bits_result){.end = BITS_END_FAILED,
-                            .code = BG_E_TOO_LARGE,
-                            .context = BITS_CONTEXT_REMOTE};
-  snprintf(t->result.why, sizeof t->result.why,
-           "it has %llu bytes and the job allows %llu",
-           (unsigned long long)length, (unsigned long long)most);
+  fetch_fails(t, BITS_END_FAILED, BG_E_TOO_LARGE,
+              "it has at least %llu bytes, and the job allows %llu",
+              (unsigned long long)length, (unsigned long long)most);
   return true;
 }
 
@@ -75,6 +74,8 @@ bool fetch_store_begin(fetch *t, const http_answer *a) {
   k->inode = t->part.inode;
   memcpy(k->boot, bits_boot(), sizeof k->boot);
   bits_file_know(t->f, k);
+  if ((bits_file_marks(t->f) & BITS_FILE_UNPROVEN) != 0)
+    bits_file_mark(t->f, 0, BITS_FILE_UNPROVEN); /* that was another */
   bits_file_size(t->f, bits_file_length(t->f));
   return prepare(t);
 }
@@ -100,8 +101,9 @@ bool fetch_store_go_on(fetch *t, const http_answer *a) {
       k->total == BITS_UNKNOWN && a->status == 206 ? a->total : k->total;
   /* What was here when the machine was booted is on the disk. */
   bool booted = strcmp(k->boot, bits_boot()) != 0;
-  if (total != k->total || booted)
-    if (!know(t, total, booted ? t->have : k->durable)) return false;
+  uint64_t durable = booted || k->durable > t->have ? t->have : k->durable;
+  if (total != k->total || booted || durable != k->durable)
+    if (!know(t, total, durable)) return false;
   bits_file_size(t->f, bits_file_length(t->f));
   return prepare(t);
 }
@@ -191,6 +193,7 @@ int fetch_store(fetch *t, const void *data, size_t size) {
     size -= n;
   }
   if (size == 0) return 0;
+  if (too_large(t, t->have + size)) return EFBIG;
   number = bits_part_write(&t->part, t->have, bytes, size);
   if (number == 0) {
     t->have = t->at = t->have + size;

@@ -71,6 +71,8 @@ struct bits_file {
   uint8_t restarts;   /* for a wrong digest; the try's */
   uint8_t wrongs;     /* in a row, what a server says cannot be; the try's */
   bool later;         /* waits for its time; the mover's */
+  bool stale;         /* what was known is forgotten, and its row may still say
+                         it; as `known` */
   char *url;          /* constant while a try is at work */
   char *path;         /* absolute; constant likewise */
   bits_extra *extra;  /* NULL: nothing of it */

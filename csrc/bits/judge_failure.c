@@ -133,6 +133,7 @@ static void unreached(const http_answer *a, unsigned tries, bits_result *r) {
   if (a->curl == CURLE_SSL_CONNECT_ERROR) {
     fill(r, tries < BORNE ? BITS_END_AGAIN : BITS_END_FAILED,
          BG_E_SECURE_CHANNEL_FAILURE, BITS_CONTEXT_TRANSPORT, 0);
+    r->borne = true;
     say(r, a, "no secure connection could be made (%s)", a->why);
     return;
   }
@@ -238,6 +239,7 @@ static void refused(const http_answer *a, unsigned tries, bits_result *r) {
        a->status < 300 ? BG_E_INVALID_SERVER_RESPONSE : BG_E_HTTP(a->status),
        a->status == 407 ? BITS_CONTEXT_TRANSPORT : BITS_CONTEXT_REMOTE, 0);
   r->transport = a->status;
+  r->borne = row->fate == BORNE_IT;
   r->gate_host = row->gate;
   if (row->fate == PASSES) wait_for(a, r);
   say(r, a, "the server answers %u: %s", a->status, row->text);
@@ -251,6 +253,7 @@ static void wrong(const http_answer *a, unsigned tries, bits_result *r) {
   fill(r, tries < BORNE ? BITS_END_AGAIN : BITS_END_FAILED,
        BG_E_INVALID_SERVER_RESPONSE, BITS_CONTEXT_REMOTE, 0);
   if (a->status >= 300) r->transport = a->status;
+  r->borne = true;
   say(r, a, "the answer makes no sense: %s", a->why);
 }
 
@@ -319,15 +322,7 @@ void judge_failure(const http_answer *answer, unsigned tries, bits_result *r) {
 }
 
 bool judge_is_borne(const bits_result *r) {
-  if (r->end != BITS_END_AGAIN) return false;
-  switch (r->code) {
-    case BG_E_INVALID_SERVER_RESPONSE:
-    case BG_E_SECURE_CHANNEL_FAILURE:
-    case BG_E_HTTP(416):
-    case BG_E_HTTP(417):
-    case BG_E_HTTP(421): return true;
-    default: return false;
-  }
+  return r->end == BITS_END_AGAIN && r->borne;
 }
 
 /* ------------------------------------------------------------------

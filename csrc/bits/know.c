@@ -10,6 +10,7 @@ void bits_file_know(bits_file *f, bits_known *k) {
   pthread_mutex_lock(&m->lock);
   bits_known *before = f->known;
   f->known = k;
+  f->stale = f->stale || (k == NULL && before != NULL);
   bits_file_touch(f);
   pthread_mutex_unlock(&m->lock);
   bits_known_free(before);

@@ -173,6 +173,7 @@ void bits_s3_judge(const http_answer *a, const http_problem *problem,
     fate f = names[i].fate;
     r->end = f == FATE_FAIL || (f == FATE_FEW && tries >= 2) ? BITS_END_FAILED
                                                              : BITS_END_AGAIN;
+    r->borne = f == FATE_FEW;
     r->code = names[i].code != 0 ? names[i].code
               : a->status >= 300 ? BG_E_HTTP(a->status)
                                  : BG_E_INVALID_SERVER_RESPONSE;

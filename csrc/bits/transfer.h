@@ -36,6 +36,7 @@ typedef struct bits_result {
   bool has_wait;      /* the server said how long: at least */
   uint64_t wait_ms;
   bool gate_host; /* it is the host that needs a rest (429, 503, …) */
+  bool borne;     /* AGAIN, but not for ever: see judge_is_borne */
   bool moved;     /* more is here, for good, than ever before */
   bool proven;    /* the end of the body was marked, or a length kept */
   bool verified;  /* by a digest */

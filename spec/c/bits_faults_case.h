@@ -53,6 +53,10 @@ static inline void make_url(const row *r, char url[4096]) {
   }
   snprintf(path, sizeof path, "%s%s/r%u.?size=%zu&%s", before,
            is_upload(r) ? "u" : "f", r->host, r->size, first);
+  if (strncmp(r->query, "plain:", 6) == 0) { /* https to where none is */
+    snprintf(url, 4096, "https%s", strstr(at_host(r->host, path), ":"));
+    return;
+  }
   if (strncmp(r->query, "refused:", 8) == 0) {
     snprintf(url, 4096, "http://127.0.0.1:1/%s", path);
     return;

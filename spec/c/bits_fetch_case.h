@@ -67,6 +67,7 @@ static inline void bed_commit(bed *b) {
 void __wrap_bits_file_know(bits_file *f, bits_known *k) {
   bed *b = bed_now;
   pthread_mutex_lock(&b->lock);
+  f->stale = f->stale || (k == NULL && f->known != NULL);
   bits_known_free(f->known);
   f->known = k;
   if (b->eager && f == b->f) bed_commit(b);
@@ -296,6 +297,7 @@ static inline void bed_crash(bed *b) {
   f->size = b->row.size;
   f->marks = b->row.marks;
   f->best = 0;
+  f->stale = false;
   f->bad_ranges = f->restarts = f->wrongs = 0;
 }
 

@@ -153,7 +153,7 @@ TEST(what_is_wrong_is_no_file) {
     bits_end end = bed_try(&b);
     if (end != w->end || (w->code != 0 && b.result.code != w->code) ||
         b.result.transport != w->transport || b.result.code == 0 ||
-        b.result.why[0] == '\0') {
+        strncmp(b.result.why, "http://127.0.0.1:", 17) != 0) {
       check_bad++;
       printf("%s: %d 0x%08x %u %s\n", w->plan, (int)end, b.result.code,
              b.result.transport, b.result.why);
@@ -172,6 +172,48 @@ TEST(nonsense_has_an_end) {
   bed_make(&b, "nonsense", "size=60000&all=204");
   CHECK_INT(bed_carry(&b, 10), BITS_END_FAILED);
   CHECK_INT(b.tries, 4);
+  bed_end(&b);
+}
+
+/* "in a row": and who resumes it bears as much again. */
+TEST(nonsense_now_and_then_has_none) {
+  bed_make(&b, "nonsense",
+           "size=60000&plan=204,204,204,503,204,204,204,204,204,ok");
+  CHECK_INT(bed_carry(&b, 20), BITS_END_FAILED);
+  CHECK_INT(b.tries, 8);
+  CHECK(bed_comes(&b, 2, 60000, 0));
+  bed_end(&b);
+}
+
+static void connections(const char *name, int *first, int *second) {
+  char what[64];
+  snprintf(what, sizeof what, "!words?of=/f/%s", name);
+  char *words = server_told(what);
+  *first = *second = -1;
+  sscanf(words, "%d %*[^\n] %d", first, second);
+  free(words);
+}
+
+/* A refusal is read to its end, for that costs less than another connection;
+   unless it is the connection that is refused. */
+TEST(a_refusal_leaves_the_connection) {
+  int first, second;
+  bed_make(&b, "refusal", "size=60000&plan=503,ok");
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  CHECK_INT(b.result.code, BG_E_HTTP(503));
+  CHECK(bed_comes(&b, 1, 60000, 0));
+  connections("refusal", &first, &second);
+  CHECK(first > 0 && first == second);
+  bed_end(&b);
+  bed_make(&b, "wrongly", "size=60000&plan=421,ok");
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  CHECK(bed_comes(&b, 1, 60000, 0));
+  connections("wrongly", &first, &second);
+  CHECK(first > 0 && second > 0 && first != second);
+  bed_end(&b);
+  bed_make(&b, "refusal", "size=60000&plan=503+drop:3");
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  CHECK_INT(b.result.code, BG_E_HTTP(503));
   bed_end(&b);
 }
 
@@ -370,6 +412,8 @@ int main(int argc, char **argv) {
   GATE_RUN(a_header_that_is_lost);
   GATE_RUN(what_is_wrong_is_no_file);
   GATE_RUN(nonsense_has_an_end);
+  GATE_RUN(nonsense_now_and_then_has_none);
+  GATE_RUN(a_refusal_leaves_the_connection);
   GATE_RUN(a_server_that_asks_for_patience);
   GATE_RUN(nobody_listens);
   GATE_RUN(more_than_is_allowed);

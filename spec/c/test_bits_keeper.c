@@ -215,6 +215,13 @@ TEST(a_try_is_told_of_a_commit) {
   CHECK(h.was_on_lane);
   bits_file_commit(j->files[0], on_commit, &h); /* nothing has changed */
   AWAIT(atomic_load(&h.thens) == 21);
+  /* What was known and is not is still in the row: a try waits for that. */
+  bits_file_know(j->files[0], NULL);
+  CHECK(!j->files[0]->stale);
+  bits_file_know(j->files[0], mem_zero(sizeof(bits_known)));
+  CHECK(!j->files[0]->stale);
+  bits_file_know(j->files[0], NULL);
+  CHECK(j->files[0]->stale);
   bits_job_unref(j);
   shut_queue(m);
 }
