@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-
 #include "bits/address.h"
 #include "bits/judge.h"
 
@@ -75,35 +74,63 @@ static const char *encoding_of(const http_answer *a) {
   return text;
 }
 
-/* "sha-256=:<base64>:" among others, or "SHA-256=<base64>": 32 bytes as hex. */
-static char *digest_in(const char *text, bool colons) {
-  for (; text != NULL; text = strchr(text, ',')) {
-    text += strspn(text, ", \t");
-    if (strncasecmp(text, "sha-256=", 8) != 0) continue;
+/* Base64 of so many bytes: "sha-256:<hex>". NULL: it is none. */
+static char *digest_as_hex(const char *name, size_t bytes, const char *text,
+                           size_t size) {
+  buffer raw = BUFFER_EMPTY, hex = BUFFER_EMPTY;
+  if (text_unbase64(&raw, text, size) && raw.size == bytes) {
+    buffer_format(&hex, "%s:", name);
+    for (size_t i = 0; i < raw.size; i++)
+      buffer_format(&hex, "%02x", (unsigned char)raw.data[i]);
+  }
+  hex.failed = hex.failed || raw.failed;
+  buffer_free(&raw);
+  return hex.size > 0 || hex.failed ? buffer_take(&hex) : NULL;
+}
+
+/* "sha-256=:<base64>:", or "SHA-256=<base64>". */
+static char *digest_at(const char *text, bool colons) {
+  static const char *const names[] = {"sha-256", "sha-512"};
+  for (size_t i = 0; i < 2; i++) {
+    if (strncasecmp(text, names[i], 7) != 0 || text[7] != '=') continue;
     text += 8;
     if (colons && *text++ != ':') return NULL;
     size_t size = strcspn(text, colons ? ":" : ", \t;");
     if (colons && text[size] != ':') return NULL;
-    buffer raw = BUFFER_EMPTY, hex = BUFFER_EMPTY;
-    if (text_unbase64(&raw, text, size) && raw.size == 32) {
-      buffer_text(&hex, "sha-256:");
-      for (size_t i = 0; i < raw.size; i++)
-        buffer_format(&hex, "%02x", (unsigned char)raw.data[i]);
-    }
-    hex.failed = hex.failed || raw.failed;
-    buffer_free(&raw);
-    if (hex.size == 0 && !hex.failed) return NULL;
-    return buffer_take(&hex);
+    return digest_as_hex(names[i], i == 0 ? 32 : 64, text, size);
   }
   return NULL;
 }
 
+/* The first among others that is known here. */
+static char *digest_in(const char *text, bool colons) {
+  char *digest = NULL;
+  for (; text != NULL && digest == NULL; text = strchr(text, ',')) {
+    text += strspn(text, ", \t");
+    digest = digest_at(text, colons);
+  }
+  return digest;
+}
+
+/* Of all of it. What is said of the content is that where all is sent; and
+   what S3 says of one that was uploaded in parts is none of its bytes. */
 static char *digest_of(const http_answer *a) {
+  char *digest = NULL;
   const char *text = only(a, "repr-digest");
-  char *digest = text != NULL ? digest_in(text, true) : NULL;
-  if (digest != NULL) return digest;
-  text = only(a, "digest");
-  return text != NULL ? digest_in(text, false) : NULL;
+  if (text != NULL) digest = digest_in(text, true);
+  if (digest == NULL && a->status == 200) {
+    text = only(a, "content-digest");
+    if (text != NULL) digest = digest_in(text, true);
+  }
+  if (digest == NULL) {
+    text = only(a, "digest");
+    if (text != NULL) digest = digest_in(text, false);
+  }
+  if (digest == NULL && a->status == 200) {
+    text = only(a, "x-amz-checksum-sha256");
+    if (text != NULL) digest = digest_as_hex("sha-256", 32, text, strlen(text));
+  }
+  return digest;
 }
 
 static bool keep(char **to, const char *text) {
@@ -213,9 +240,32 @@ static judge_verdict contradicts(const question *q, const char *what) {
               "%s; what is already here is kept, and it is tried again", what);
 }
 
+/* A Content-Range that means less than all. There should be none; but there
+   are caches that have kept a part of it, and give it away as all. */
+static bool names_part(const http_answer *a) {
+  const char *field = only(a, "content-range");
+  char *end;
+  if (field == NULL || strncasecmp(field, "bytes ", 6) != 0) return false;
+  unsigned long long from = strtoull(field + 6, &end, 10);
+  if (*end != '-') return false;
+  unsigned long long last = strtoull(end + 1, &end, 10);
+  if (from > 0) return true;
+  return *end == '/' && end[1] != '*' && strtoull(end + 1, NULL, 10) > last + 1;
+}
+
+static judge_verdict makes_no_sense(const question *q, const char *why) {
+  http_answer wrong = *q->a;
+  wrong.end = HTTP_WRONG;
+  wrong.why = why;
+  judge_failure(&wrong, q->file->wrongs, q->r);
+  return JUDGE_FAIL;
+}
+
 /* All of it: from the beginning. */
 static judge_verdict judge_all(const question *q) {
   const http_answer *a = q->a;
+  if (names_part(a))
+    return makes_no_sense(q, "it is to be all of it, and names a part");
   const char *coding =
       a->fields == NULL ? NULL : http_answer_field(a, "transfer-encoding");
   if (a->length == HTTP_UNKNOWN && coding == NULL && q->terms->length_required)
@@ -280,8 +330,12 @@ static judge_verdict judge_part(const question *q) {
   likeness like = compare(k, a);
   if (like == DIFFERENT) return changed(q);
   if (!is_part(q) || !same_encoding(k, a)) return JUDGE_RESTART;
-  /* With If-Range the part itself says that it is the same. */
-  if (like == SILENT && !(q->asked->conditional && judge_can_resume(k)))
+  /* With If-Range the part itself says that it is the same, and need not say
+     when that was changed; but its ETag it has to (RFC 9110, 15.3.7): who does
+     not may not know If-Range either, and have another version. */
+  bool is_said = k->etag == NULL || has_field(a, "etag");
+  if (like == SILENT &&
+      !(is_said && q->asked->conditional && judge_can_resume(k)))
     return JUDGE_RESTART;
   if (k->total != BITS_UNKNOWN &&
       (a->last >= k->total ||
@@ -299,17 +353,22 @@ static bool says_total(const http_answer *a, uint64_t total) {
   return strcasecmp(field, text) == 0;
 }
 
+static judge_verdict lies_beyond(const question *q) {
+  return fail(q, BITS_END_FAILED, BG_E_INVALID_RANGE, 416,
+              "the part of it that is wanted lies beyond its end");
+}
+
 static judge_verdict judge_beyond(const question *q) {
   const bits_known *k = q->asked->known;
   if (!q->asked->ranged)
     return contradicts(q, "the server refuses a range, and none was asked for");
   if (k == NULL) {
-    if (wants_ranges(q->file))
-      return fail(q, BITS_END_FAILED, BG_E_INVALID_RANGE, 416,
-                  "the part of it that is wanted lies beyond its end");
-    return JUDGE_RESTART;
+    return wants_ranges(q->file) ? lies_beyond(q) : JUDGE_RESTART;
   }
   if (compare(k, q->a) == DIFFERENT) return changed(q);
+  if (wants_ranges(q->file) && k->total != BITS_UNKNOWN &&
+      q->asked->from >= k->total && says_total(q->a, k->total))
+    return lies_beyond(q);
   if (k->total != BITS_UNKNOWN && judge_can_resume(k) &&
       !wants_ranges(q->file) && atomic_load(&q->file->have) == k->total &&
       says_total(q->a, k->total))

@@ -268,7 +268,8 @@ static bool fits(const char *name, bits_s3_fields which) {
       "content-md5",   "x-amz-content-sha256", "x-amz-security-token",
       "content-length"};
   static const char *const few[] = {"x-amz-request-payer",
-                                    "x-amz-expected-bucket-owner"};
+                                    "x-amz-expected-bucket-owner",
+                                    "x-amz-checksum-mode"};
   for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
     if (strcasecmp(name, ours[i]) == 0) return false;
   if (which == BITS_S3_ALL ||

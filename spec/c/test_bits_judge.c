@@ -10,6 +10,12 @@
 
 #define HEX "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define B64 "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+#define LONG                                                                   \
+  "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeo" \
+  "GlODJ6+SfaPg=="
+#define LONG_HEX                                                             \
+  "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c" \
+  "5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e"
 
 TEST(what_is_known_is_what_can_be_relied_on) {
   static const struct {
@@ -41,7 +47,14 @@ TEST(what_is_known_is_what_can_be_relied_on) {
       {"Repr-Digest: sha-256=" B64, NULL, NULL, NULL, NULL, NULL},
       {"Digest: md5=AAAA,SHA-256=" B64, NULL, NULL, NULL, "sha-256:" HEX, NULL},
       {"Digest: SHA-256=" B64 "x", NULL, NULL, NULL, NULL, NULL},
-      {"Content-Digest: sha-256=:" B64 ":", NULL, NULL, NULL, NULL, NULL},
+      {"Repr-Digest: sha-512=:" B64 B64 ":", NULL, NULL, NULL, NULL, NULL},
+      {"Digest: SHA-512=" LONG, NULL, NULL, NULL, "sha-512:" LONG_HEX, NULL},
+      {"Content-Digest: sha-256=:" B64 ":", NULL, NULL, NULL, "sha-256:" HEX,
+       NULL},
+      {"Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==", NULL, NULL, NULL, NULL, NULL},
+      {"x-amz-checksum-sha256: " B64, NULL, NULL, NULL, "sha-256:" HEX, NULL},
+      {"x-amz-checksum-sha256: " B64 "-3", NULL, NULL, NULL, NULL, NULL},
+      {"x-amz-checksum-sha256: " B64 "-100", NULL, NULL, NULL, NULL, NULL},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     http_answer a = answer(200, 77, rows[i].lines);
@@ -64,6 +77,11 @@ TEST(what_is_known_is_what_can_be_relied_on) {
   http_answer a = part(10, 19, 300, "");
   bits_known *k = judge_know(&a);
   CHECK_INT(k->total, 300);
+  bits_known_free(k);
+  a = part(10, 19, 300,
+           "Content-Digest: sha-256=:" B64 ":|x-amz-checksum-sha256: " B64);
+  k = judge_know(&a);
+  CHECK(k->digest == NULL); /* they are of the part */
   bits_known_free(k);
 }
 
@@ -118,6 +136,16 @@ static const table_row table[] = {
      0, 0, U, "ETag: \"b\"", JUDGE_STORE, 0, 0},
     {"fresh, encoded", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
      "Content-Encoding: gzip", JUDGE_STORE, 0, 0},
+    {"fresh, and says that it is all", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: bytes 0-99/100", JUDGE_STORE, 0, 0},
+    {"fresh, and says nothing that is", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: all of it", JUDGE_STORE, 0, 0},
+    {"fresh, and its beginning", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: bytes 0-99/200", JUDGE_FAIL, AGAIN, BAD},
+    {"fresh, and its end", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: Bytes 100-199/200", JUDGE_FAIL, AGAIN, BAD},
+    {"fresh, and its end, of how much", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: bytes 100-199/*", JUDGE_FAIL, AGAIN, BAD},
     /* 200 instead of a part */
     {"another ETag", A, NULL, NULL, 100, 'r', 0, 200, ALL, "ETag: \"b\"",
      JUDGE_CHANGED, 0, 0},
@@ -168,8 +196,14 @@ static const table_row table[] = {
      TAG, JUDGE_CONTINUE, 0, 0},
     {"the whole was not known", A, NULL, NULL, U, 'r', 0, 206, PART, TAG,
      JUDGE_CONTINUE, 0, 0},
-    {"If-Range says enough", A, &OLD[15], NULL, 100, 'r', 0, 206, PART, "",
+    {"If-Range says enough", NULL, &OLD[15], NULL, 100, 'r', 0, 206, PART, "",
      JUDGE_CONTINUE, 0, 0},
+    {"but for an ETag", A, &OLD[15], NULL, 100, 'r', 0, 206, PART, OLD,
+     JUDGE_RESTART, 0, 0},
+    {"even a weak one", "W/\"a\"", &OLD[15], NULL, 100, 'r', 0, 206, PART, "",
+     JUDGE_RESTART, 0, 0},
+    {"which is enough then", "W/\"a\"", &OLD[15], NULL, 100, 'r', 0, 206, PART,
+     "ETag: W/\"a\"", JUDGE_CONTINUE, 0, 0},
     {"without it the ETag is demanded", A, &OLD[15], NULL, 100, 'b', 0, 206,
      PART, OLD, JUDGE_RESTART, 0, 0},
     {"chunks", A, NULL, NULL, 100, 'r', 0, 206, U, 40, 99, 100, TAG,
@@ -354,6 +388,13 @@ TEST(ranges_of_a_file_are_nothing_else) {
   asked.conditional = false;
   CHECK_INT(judge_answer(&asked, &terms, &f, &a, &r), JUDGE_FAIL);
   CHECK_INT(r.code, BG_E_INSUFFICIENT_RANGE_SUPPORT);
+  asked.from = 100;
+  a = answer(416, 0, "Content-Range: bytes */100");
+  CHECK_INT(judge_answer(&asked, &terms, &f, &a, &r), JUDGE_FAIL);
+  CHECK_INT(r.code, BG_E_INVALID_RANGE);
+  a = answer(416, 0, "Content-Range: bytes */99");
+  CHECK_INT(judge_answer(&asked, &terms, &f, &a, &r), JUDGE_RESTART);
+  asked.from = 40;
   /* Of a file that is wanted as a whole nothing is a part from the start. */
   f.extra = NULL;
   f.known = NULL;

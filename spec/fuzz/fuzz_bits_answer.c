@@ -101,7 +101,7 @@ static void require_same(const asking *x, const http_answer *a) {
   unsigned dates = fields(a, "last-modified", k->modified, &others);
   if (k->modified != NULL) REQUIRE(others == 0);
   if (!strong && k->modified != NULL && dates > 0) proven = true;
-  if (x->asked.conditional) proven = true;
+  if (x->asked.conditional && (k->etag == NULL || tags > 0)) proven = true;
   REQUIRE(proven);
   REQUIRE(strong || k->modified != NULL);
 }
@@ -134,7 +134,13 @@ static void require_part(const asking *x, const http_answer *a) {
 }
 
 static void require_all(const asking *x, const http_answer *a) {
+  unsigned long long from, last, total;
+  unsigned others;
   REQUIRE(a->end == HTTP_WHOLE && a->status == 200);
+  const char *range = http_answer_field(a, "content-range");
+  if (range != NULL && fields(a, "content-range", range, &others) == 1 &&
+      sscanf(range, "bytes %llu-%llu/%llu", &from, &last, &total) == 3)
+    REQUIRE(from == 0 && total <= last + 1);
   REQUIRE(!x->asked.ranged || x->asked.known == NULL);
   REQUIRE(!x->asked.ranged || x->file.extra == NULL);
   if (x->terms.most > 0 && a->length != HTTP_UNKNOWN)
