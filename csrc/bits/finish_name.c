@@ -137,27 +137,43 @@ static int rename_part(int directory, const char *part, const char *name,
   return link_then_unlink(directory, part, name);
 }
 
+/* Where neither is possible: without RENAME_NOREPLACE, nor links. */
+static bool is_no_way(int number) {
+  return number == EPERM || number == EOPNOTSUPP || number == ENOSYS;
+}
+
+static int give_name(int directory, const bits_file *f, bool overwrite) {
+  char *path = bits_part_name(f);
+  if (path == NULL) return ENOMEM;
+  const char *part = strrchr(path, '/') + 1;
+  int number =
+      rename_part(directory, part, strrchr(f->path, '/') + 1, overwrite);
+  /* It has both names, because somebody died between the two steps. */
+  if (number == EEXIST && bits_finish_is_named(f))
+    number = unlinkat(directory, part, 0) == 0 ? 0 : errno;
+  mem_free(path);
+  return number == ENOENT && bits_finish_is_named(f) ? 0 : number;
+}
+
+static void explain(const bits_file *f, const char *what, bits_result *r) {
+  snprintf(r->why, sizeof r->why, "%s: %.250s", what, f->path);
+}
+
 static void name_one(int directory, bits_file *f, const bits_terms *terms,
                      bits_result *r) {
-  char *part = bits_part_name(f);
-  int number = ENOMEM;
-  if (part != NULL)
-    number = rename_part(directory, strrchr(part, '/') + 1,
-                         strrchr(f->path, '/') + 1, terms->overwrite);
-  mem_free(part);
-  if (number == 0 || (number == ENOENT && bits_finish_is_named(f))) return;
-  if (number == EEXIST) {
-    *r = (bits_result){.end = BITS_END_FAILED,
-                       .code = WIN32_(WIN32_ALREADY_EXISTS),
-                       .context = BITS_CONTEXT_LOCAL,
-                       .win32 = WIN32_ALREADY_EXISTS};
-    snprintf(r->why, sizeof r->why,
-             "there is a file of this name meanwhile, take it away or let the "
-             "job overwrite it: %.250s",
-             f->path);
-  } else {
-    bits_finish_local(f, number, "it cannot be given its name", r);
-  }
+  int number = give_name(directory, f, terms->overwrite);
+  if (number == 0) return;
+  bits_finish_local(f, number, "it cannot be given its name", r);
+  if (number == EEXIST)
+    explain(f,
+            "there is a file of this name meanwhile, take it away or let the "
+            "job overwrite it",
+            r);
+  else if (is_no_way(number) && !terms->overwrite)
+    explain(f,
+            "this file system cannot give a name only where nobody has it; let "
+            "the job overwrite",
+            r);
 }
 
 /* Files one after the other in the same directory. */

@@ -1,56 +1,7 @@
 /*
 ** The end of a download: digests, names, and what a crash leaves between.
 */
-#include "bits_fetch_case.h"
-
-static bed b;
-static bits_result r;
-
-/* A part that is whole; "abc" and its SHA-256. */
-static bits_file *put(const char *name, uint32_t number, const char *text) {
-  const char *what;
-  bits_part part;
-  bits_file *f = file_make(&b.p, number, name);
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
-  CHECK_INT(bits_part_write(&part, 0, text, strlen(text)), 0);
-  file_know(f, &part, strlen(text));
-  atomic_store(&f->have, strlen(text));
-  f->size = strlen(text);
-  bits_part_close(&part);
-  return f;
-}
-
-#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-#define NOT "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ae"
-
-static void make(void) {
-  bed_make(&b, "file", "");
-  file_end(b.f);
-  b.f = put("file", 0, "abc");
-}
-
-static void caller_says(const char *hex) {
-  b.f->extra = mem_zero(sizeof *b.f->extra);
-  b.f->extra->sha256 = mem_text(hex);
-}
-
-static bits_end verify(void) {
-  bits_finish_verify(b.f, b.terms, &r);
-  return r.end;
-}
-
-static bits_end name(void) {
-  bits_finish_name(&b.f, b.terms, 1, &r);
-  return r.end;
-}
-
-static void is_local(uint32_t win32) {
-  CHECK_INT(r.end, BITS_END_FAILED);
-  CHECK_INT(r.context, BITS_CONTEXT_LOCAL);
-  CHECK_INT(r.win32, win32);
-  CHECK_INT(r.code, WIN32_(win32));
-  CHECK_INT(r.transport, 0);
-}
+#include "bits_finish_case.h"
 
 /* ------------------------------------------------------------------
 ** Digests
