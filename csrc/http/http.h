@@ -192,6 +192,7 @@ void http_wipe(void *bytes, size_t size);
 #ifdef SAROS_TEST
 unsigned http_threads(void); /* that run, or are on their way out */
 void http_settle(void);      /* waits until there is none */
+extern _Atomic uint64_t http_clock_ahead; /* ms that are said to have passed */
 #endif
 
 #endif

@@ -219,6 +219,22 @@ static inline void bed_stop(bed *b) {
   CHECK(http_lane_call(b->lane, bed_stop_now, b));
 }
 
+static inline bool bed_has_ended(bed *b) {
+  pthread_mutex_lock(&b->lock);
+  bool ended = b->ended;
+  pthread_mutex_unlock(&b->lock);
+  return ended;
+}
+
+static inline void bed_nothing(void *context) {
+  (void)context;
+}
+
+/* The lane looks around. */
+static inline void bed_stir(bed *b) {
+  CHECK(http_lane_call(b->lane, bed_nothing, b));
+}
+
 static inline bits_end bed_try(bed *b) {
   bed_begin(b);
   return bed_wait(b);

@@ -150,7 +150,6 @@ TEST(bodies_whose_connections_are_gone) {
   http_ask ask = {.method = "PUT",
                   .gives = true,
                   .give_size = 1000,
-                  .stall_ms = 5000,
                   .calls = &calls,
                   .context = &l};
   told other;

@@ -299,14 +299,14 @@ class Faults:
         token, s = r.path[1], self.state
         with s.lock:
             s.lock.wait_for(
-                lambda: s.inside.get(token, 0) >= int(r.path[2]), 30)
+                lambda: s.inside.get(token, 0) >= int(r.path[2]), 60)
             c.answer(200, str(s.most.get(token, 0)).encode())
 
     def opened(self, c, r):
         """/opened/TOKEN: answers when a /stall/TOKEN is there."""
         s = self.state
         with s.lock:
-            s.lock.wait_for(lambda: r.path[1] in s.open, 30)
+            s.lock.wait_for(lambda: r.path[1] in s.open, 60)
         c.answer(200)
 
     # ---- connections ----

@@ -15,7 +15,7 @@ object lock), /!uploads (that are not ended), /!meta/BUCKET/KEY,
 /!begin/BUCKET/KEY (an upload of somebody else's), /!lose/N, /!give/N (a part of
 all uploads), /!abandon (all of them). A request that the plan holds waits:
 /!held (/!held/SECONDS) answers when there is one, /!release lets all go on; /!quiet
-answers when nothing is being done.
+answers when nothing is being done. What is answered in spaces is held behind each.
 """
 import calendar
 import hashlib
@@ -585,9 +585,9 @@ class S3:
             raise Cut
         if r.fault == "spaces":  # 200, long before it is known
             c.send(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n")
-            for _ in range(40):
+            for _ in range(3):
                 c.send(b"1\r\n \r\n")
-                time.sleep(0.005)
+                self.hold()
             return c.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
         if r.fault == "same page":
             body = body.replace(b"<NextContinuationToken>t",
