@@ -95,6 +95,8 @@ static inline void put_source(const row *r) {
   free(data);
 }
 
+/* The fourth failure in a row is waited out for so long that the state it
+   leaves is the one that is looked at in the end. */
 static inline void begin(row *r) {
   char options[600], url[4096], local[32], sha256[100] = "";
   const char *more = r->options[0] == '{' ? r->options + 1 : "}";
@@ -111,7 +113,7 @@ static inline void begin(row *r) {
   const char *durable =
       strstr(more, "durability") == NULL ? ",'durability':'none'" : "";
   snprintf(options, sizeof options,
-           "{'name':'row %u','type':'%s','proxy':'','retry_delay':5"
+           "{'name':'row %u','type':'%s','proxy':'','retry_delay':600"
            "%s%s%s%s%s%s",
            r->host, is_upload(r) ? "upload" : "download",
            faults_ca[0] != '\0' ? ",'cacert':'" : "", faults_ca,
@@ -137,6 +139,7 @@ static inline void remember(row *r) {
 
 /* True: it is over, or has been told often enough. */
 static inline bool step(row *r) {
+  if (r->job == NULL) return false;
   bits_state state = bits_job_state(r->job);
   if (state == BITS_TRANSFERRED || state == BITS_ERROR) {
     r->over = state;
@@ -163,7 +166,7 @@ static inline void go_on(unsigned most) {
     usleep(1000);
   }
   for (unsigned i = 0; left > most && i < row_count; i++)
-    if (rows[i].over == BITS_QUEUED) {
+    if (rows[i].over == BITS_QUEUED && rows[i].job != NULL) {
       check_bad++;
       printf("\"%s\" never ends: it is in state %d\n", rows[i].name,
              (int)bits_job_state(rows[i].job));

@@ -1,7 +1,7 @@
 /*
 ** The fault table (spec/bits_faults.txt), each row through a job of its own,
-*all
-** of them at once. What is called whole is compared byte by byte.
+** all of them at once, but for those that are in haste. What is called whole
+** is compared byte by byte.
 **
 ** not under valgrind: a hundred and fifty jobs, and their time-outs
 */
@@ -218,9 +218,23 @@ static void check_row(const row *r) {
   if (is == wanted) check_asked(r);
 }
 
+/* Has a time-out that a busy server must not reach. */
+static bool has_haste(const row *r) {
+  return strstr(r->options, "stall_timeout") != NULL;
+}
+
 TEST(the_table) {
+  unsigned hasty = 0;
   read_table();
-  for (unsigned i = 0; i < row_count; i++) begin(&rows[i]);
+  for (unsigned i = 0; i < row_count; i++)
+    if (!has_haste(&rows[i]))
+      begin(&rows[i]);
+    else
+      hasty++;
+  CHECK(hasty > 0);
+  go_on(hasty);
+  for (unsigned i = 0; i < row_count; i++)
+    if (has_haste(&rows[i])) begin(&rows[i]);
   go_on(0);
   for (unsigned i = 0; i < row_count; i++) check_row(&rows[i]);
   end_all();
