@@ -30,7 +30,7 @@
 #include "op/start.h"
 #include "op/watch.h"
 
-#define GATE_BOUND_MS 30000u /* generous: reached only when something hangs */
+#define GATE_BOUND_MS 60000u /* generous: reached only when something hangs */
 #define GATE_HANG 600u       /* seconds for a whole program */
 
 #if defined(__has_feature)
@@ -405,11 +405,14 @@ static inline unsigned gate_below(uint64_t *state, unsigned n) {
   return (unsigned)(gate_random(state) % n);
 }
 
-/* SAROS_SEED, else another one each time; printed. */
+/* SAROS_SEED; else the same one each time, so that no suite fails once in ten
+   thousand runs. A long run, which looks for just that, draws another. */
 static inline uint64_t gate_seed(const char *what) {
   const char *given = getenv("SAROS_SEED");
   uint64_t seed = given != NULL ? strtoull(given, NULL, 0)
-                                : engine_clock() ^ ((uint64_t)getpid() << 32);
+                  : getenv("SAROS_LONG") != NULL
+                      ? engine_clock() ^ ((uint64_t)getpid() << 32)
+                      : 20261122;
   printf("%s: SAROS_SEED=%llu\n", what, (unsigned long long)seed);
   return seed;
 }
