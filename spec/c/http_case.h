@@ -206,7 +206,7 @@ static inline long least_blocks(void) {
 }
 
 static inline bool has_no_more_blocks(long than) {
-  for (int i = 0; i < 30000 && mem_blocks() > than; i++) usleep(1000);
+  for (int i = 0; i < 60000 && mem_blocks() > than; i++) usleep(1000);
   if (mem_blocks() > than) printf("%ld blocks, not %ld\n", mem_blocks(), than);
   return mem_blocks() <= than;
 }

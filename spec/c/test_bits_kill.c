@@ -223,7 +223,7 @@ static int child(char **argv) {
     left += jobs[i] != NULL;
   }
   for (int turn = 0; left > 0; turn++) {
-    if (turn > 20000) give_up(jobs);
+    if (turn > 120000) give_up(jobs);
     for (size_t i = 0; i < PLANS; i++) {
       if (jobs[i] == NULL || !look(jobs[i], &plans[i])) continue;
       bits_job_unref(jobs[i]);

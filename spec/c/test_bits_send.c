@@ -268,6 +268,11 @@ TEST(what_it_should_be_is_known_before_it_is_sent) {
 ** Stopping, limits, secrets
 ** ---------------------------------------------------------------- */
 
+static void start_and_stop(void *context) {
+  upload_start_here(context);
+  upload_stop_here(context);
+}
+
 TEST(it_is_stopped_at_once) {
   tried t;
   begin(&t, "stopped", 1000, "plan=stall-head:0,ok");
@@ -278,8 +283,7 @@ TEST(it_is_stopped_at_once) {
   CHECK_INT(t.r.end, BITS_END_STOPPED);
   server_release();
   /* And before it has begun. */
-  upload_start(&t);
-  upload_stop(&t);
+  CHECK(http_lane_call(upload_lane, start_and_stop, &t));
   CHECK(upload_wait(&t, &t.ends, 2));
   CHECK_INT(t.r.end, BITS_END_STOPPED);
   upload_done(&t);

@@ -182,7 +182,7 @@ TEST(what_is_left_is_taken_back_later) {
 
 /* Goes on with the job of the queue, or makes it. */
 static _Noreturn void child(const char *name) {
-  alarm(60);
+  alarm(200);
   s3_orphan_age = 0;
   bits_retry_least_ms = 20;
   bits_manager *m = open_queue("{}");
@@ -247,7 +247,7 @@ static bool kill_at(const char *name, unsigned request, const char *how) {
            request, how);
   control("/!plan", plan);
   pid_t pid = begin_child(name);
-  char *held = server_ask(&s, "GET", "/!held/30", "");
+  char *held = server_ask(&s, "GET", "/!held/100", "");
   bool was = held[0] == '1';
   free(held);
   if (was) kill_child(pid);
