@@ -86,7 +86,7 @@ static uint64_t own(bits_manager *m) {
   }
   if (now >= look) {
     m->look_at = UINT64_MAX;
-    if (!m->closing) bits_mover_wake(m);
+    if (!m->closing) bits_mover_look(m);
     return 0;
   }
   if (k->stops) return 0;
@@ -215,9 +215,11 @@ void bits_keeper_stop(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
   if (hand) pthread_join(k->hand, NULL);
   bool runs = k->runs;
-  if (runs) error_unref(bits_keeper_flush(m, true)); /* it is in the log */
   pthread_mutex_lock(&m->lock);
   bits_notify_end(m);
+  pthread_mutex_unlock(&m->lock);
+  if (runs) error_unref(bits_keeper_flush(m, true)); /* it is in the log */
+  pthread_mutex_lock(&m->lock);
   k->stops = true;
   bits_keeper_wake(m);
   pthread_mutex_unlock(&m->lock);

@@ -88,7 +88,6 @@ static void settle(load *l) {
   if (l->own) {
     bits_job_let_go(j);
     bits_job_loaded(j);
-    bits_mover_wake(l->m);
   } else if (j->state != l->before) {
     bits_event(j, "state", -1);
   }

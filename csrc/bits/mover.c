@@ -65,7 +65,8 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
 
 /* When to look again, whatever happens until then. */
 static void set_alarm(bits_mover *v, uint64_t now) {
-  uint64_t at = v->due;
+  uint64_t at = v->due > v->rest ? v->due : v->rest;
+  if (v->due == MOVER_NEVER) at = MOVER_NEVER;
   if (v->active > 0 || v->owing) at = sooner(at, v->tick_at);
   if (v->owing) at = sooner(at, now + SHARE_TICK_MS);
   if (!is_crowded(v))
@@ -103,7 +104,7 @@ void mover_go(bits_mover *v) {
   for (;;) {
     uint64_t now = mover_now(m);
     size_t failed = 0, n = mover_pick(v, begin, MOVER_BATCH, now);
-    mover_check(v);
+    mover_check(v, now);
     share_tick(v, now);
     if (v->stops > 0 || v->relimits > 0) give_orders(v);
     set_alarm(v, now);
@@ -151,6 +152,10 @@ void bits_mover_wake(bits_manager *m) {
   if (v == NULL) return;
   v->rescan = true;
   post(v);
+}
+
+void bits_mover_look(bits_manager *m) {
+  if (m->mover != NULL) post(m->mover);
 }
 
 void bits_mover_touch(bits_job *j) {
@@ -259,6 +264,11 @@ void bits_mover_stop(bits_job *j, bool *none) {
   *none = j->running == 0;
   if (v == NULL || *none) return;
   j->turn.stopping = true;
+  /* If it goes on, then because somebody wants it now: what has failed before
+     that does not count. */
+  later_all_at(j, mover_now(j->m));
+  mem_free(j->turn.bad);
+  j->turn.bad = NULL;
   for (mover_run *run = v->runs; run != NULL; run = run->next)
     if (run->job == j && !run->stop) {
       run->stop = true;

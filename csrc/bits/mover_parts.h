@@ -81,6 +81,9 @@ typedef struct turn_list {
 void turn_leave(bits_job *j); /* whichever it stands in */
 void turn_append(turn_list *l, bits_job *j);
 void turn_prepend(turn_list *l, bits_job *j);
+/* At a host: in the order in which they came to wait there; who has only been
+   let in, and found no place, stands where he stood. */
+void turn_queue(bits_mover *v, turn_list *l, bits_job *j);
 
 /* mover_later.c ------------------------------------------------------- */
 
@@ -183,11 +186,18 @@ typedef struct share_bucket {
   uint64_t at;    /* when that was so */
 } share_bucket;
 
-typedef enum share_word { SHARE_GO, SHARE_OWES, SHARE_CLOSED } share_word;
+typedef enum share_word {
+  SHARE_GO,
+  SHARE_OWES,    /* the job has had too much */
+  SHARE_ALL_OWE, /* the queue has, in this direction */
+  SHARE_CLOSED   /* by the time of day */
+} share_word;
 
 /* What counts now: limits of the queue, hours. */
 void share_rates(bits_mover *v);
 share_word share_may_begin(bits_mover *v, bits_job *j, uint64_t now);
+/* All that goes this way owes: nobody begins anything. */
+bool share_owes(bits_mover *v, bool upload, uint64_t now);
 void share_prepay(mover_run *run, uint64_t now);
 void share_charge(mover_run *run, uint64_t bytes);
 void share_settle(mover_run *run); /* what was prepaid and did not come */
@@ -225,6 +235,7 @@ struct bits_mover {
   bool posted, rescan, ending, refused;
   unsigned inside;
   uint64_t due;      /* something can be begun then that cannot be now */
+  uint64_t rest;     /* not all jobs are looked at before, for that alone */
   uint64_t tick_at;  /* MOVER_NEVER: no limit, or nothing to limit */
   uint64_t crowd_at; /* when to look who has had his slice */
   uint64_t net_at;   /* … whether there is a network */
@@ -237,7 +248,9 @@ struct bits_mover {
   /* Jobs. */
   turn_list ring[MOVER_LEVELS]; /* could begin something */
   turn_list parked;             /* could not */
-  size_t known, host_waits[MOVER_LEVELS];
+  size_t known, uploads;        /* uploads: of them */
+  size_t host_waits[MOVER_LEVELS];
+  uint64_t tickets; /* given to who waits at a host */
   uint32_t scan;
   bits_job *check;   /* whose last try may have ended */
   bits_job *touched; /* to be looked at; a reference each */
@@ -251,6 +264,7 @@ struct bits_mover {
   /* Bandwidth. */
   share_bucket down, up;
   bool owing;    /* somebody begins nothing until he owes less */
+  bool owes[2];  /* nobody that goes down, or up, does */
   uint64_t mean; /* bytes of a file, of late */
 };
 
@@ -270,7 +284,7 @@ void mover_scan(bits_mover *v, uint64_t now);
 void mover_scan_touched(bits_mover *v, uint64_t now);
 void mover_note(bits_mover *v, bits_job *j);
 /* Jobs whose last try has ended, and of which nothing was begun. */
-void mover_check(bits_mover *v);
+void mover_check(bits_mover *v, uint64_t now);
 /* There may be a network again. */
 void mover_online(bits_mover *v, uint64_t now);
 void mover_forget(bits_mover *v, bits_job *j);

@@ -57,8 +57,9 @@ bool run_start(mover_run *run, bits_result *r) {
 
 void run_count(mover_run *run) {
   uint64_t have = atomic_load_explicit(&run->file->have, memory_order_relaxed);
-  /* Less: it has begun anew. */
-  uint64_t more = have >= run->seen ? have - run->seen : have;
+  /* Less: it has begun anew, or a part of an upload that was lost is sent once
+     more; all that is there has not come again. */
+  uint64_t more = have >= run->seen ? have - run->seen : 0;
   run->seen = have;
   if (more == 0) return;
   run->bytes += more;
@@ -96,6 +97,13 @@ static void remember(bits_job *j, const bits_file *f, const bits_result *r) {
   j->turn.bad_file = f->number;
 }
 
+/* It is not what keeps the job from going on any more. */
+static void forget_bad(bits_job *j, const bits_file *f) {
+  if (j->turn.bad == NULL || j->turn.bad_file != f->number) return;
+  mem_free(j->turn.bad);
+  j->turn.bad = NULL;
+}
+
 static void progressed(bits_job *j, uint64_t now) {
   j->tries = 0;
   j->progress_at = now;
@@ -111,6 +119,9 @@ static bool again(mover_run *run, const bits_result *r, uint64_t now) {
   unsigned tries = r->moved ? 1 : run->tries + 1;
   f->state = BITS_FILE_WAITS;
   if (r->moved) progressed(j, now);
+  /* Its time without progress begins with what fails first: what it has waited
+     for its turn, or for a network, is no part of it. */
+  if (offline || j->tries == 0) j->progress_at = now;
   if (offline) {
     tries = run->tries;
     at = now + RETRY_BASE_MS;
@@ -147,10 +158,7 @@ static void whole(mover_run *run, const bits_result *r, uint64_t now) {
   marks |= r->proven || r->verified ? BITS_FILE_VERIFIED : BITS_FILE_UNPROVEN;
   f->marks = (uint8_t)marks;
   progressed(j, now);
-  if (j->turn.bad != NULL && j->turn.bad_file == f->number) {
-    mem_free(j->turn.bad);
-    j->turn.bad = NULL;
-  }
+  forget_bad(j, f);
   mover_touch(f);
   mover_finish(run->mover->m, f);
 }
@@ -205,6 +213,7 @@ static void begun(void *context) {
   bits_mover *v = run->mover;
   pthread_mutex_lock(&v->m->lock);
   host_good(v, run);
+  forget_bad(run->job, run->file);
   if (run->job->state == BITS_CONNECTING)
     mover_move(run->job, BITS_TRANSFERRING);
   pthread_mutex_unlock(&v->m->lock);

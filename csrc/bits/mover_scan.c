@@ -8,6 +8,10 @@
 ** All jobs
 ** ---------------------------------------------------------------- */
 
+/* A hundred thousand take some 30 ms: that is nothing to be done all the time
+   because each has its own moment. */
+#define SCANNED_A_MS 200
+
 /* Without the lock, soon: it may be the last reference. */
 void mover_let_leave(bits_mover *v, bits_job *j) {
   j->turn.leaving = true;
@@ -27,6 +31,7 @@ void mover_forget(bits_mover *v, bits_job *j) {
   if (!t->known) return;
   t->known = false;
   v->known--;
+  v->uploads -= j->type != BITS_DOWNLOAD;
   mover_let_leave(v, j);
 }
 
@@ -37,12 +42,23 @@ static void try_now(bits_mover *v, bits_job *j, uint64_t now) {
   later_all_at(j, now);
 }
 
+/* It waits at a host, and has another file whose time has come, of another
+   host. */
+static bool has_other(bits_mover *v, bits_job *j, uint64_t now) {
+  bits_turn *t = &j->turn;
+  if (t->list == NULL || t->list->all == NULL) return false;
+  if (t->later_count == 0 || t->later[0].at > now) return false;
+  const mover_host *h = host_of(v, j->files[t->later[0].file]->url);
+  return h != NULL && t->list != &h->waiting[t->level];
+}
+
 static void meet(bits_mover *v, bits_job *j, uint64_t now) {
   bits_turn *t = &j->turn;
   if (!t->known) {
     atomic_fetch_add(&j->refs, 1);
     t->known = true;
     v->known++;
+    v->uploads += j->type != BITS_DOWNLOAD;
   }
   if (t->level != (uint8_t)j->priority) {
     turn_leave(j);
@@ -50,12 +66,16 @@ static void meet(bits_mover *v, bits_job *j, uint64_t now) {
   }
   if (t->transient && now < t->due) try_now(v, j, now);
   t->transient = false;
-  /* What waits at a host may have another file whose time has come. */
-  bool due = t->later_count > 0 && t->later[0].at <= now;
-  if (t->list == NULL || t->list == &v->parked || due)
+  /* Who has a place in a row keeps it, or he would never be the first. */
+  if (has_other(v, j, now)) {
     turn_append(&v->ring[t->level], j);
-  else if (t->later_count > 0 && v->due > t->later[0].at)
+    t->returned = true;
+  } else if (t->list == NULL || t->list == &v->parked) {
+    turn_append(&v->ring[t->level], j);
+  } else if (t->later_count > 0 && t->later[0].at > now &&
+             v->due > t->later[0].at) {
     v->due = t->later[0].at;
+  }
 }
 
 static void scan_job(bits_mover *v, bits_job *j, uint64_t now) {
@@ -105,6 +125,7 @@ static void scan_runs(bits_mover *v, const bits_job *only) {
 void mover_scan(bits_mover *v, uint64_t now) {
   v->rescan = false;
   v->due = MOVER_NEVER;
+  v->rest = now + v->m->job_count / SCANNED_A_MS;
   v->scan++;
   size_t known = 0;
   for (bits_job *j = v->m->first; j != NULL; j = j->next) {
@@ -149,12 +170,21 @@ void mover_scan_touched(bits_mover *v, uint64_t now) {
 ** What has become of a job whose last try has ended
 ** ---------------------------------------------------------------- */
 
-static void check_job(bits_mover *v, bits_job *j) {
+/* It is its turn, and goes on in a moment. */
+static bool only_owes(const bits_mover *v, const bits_job *j, share_word word) {
+  const turn_list *ring = &v->ring[j->turn.level];
+  return (word == SHARE_OWES || word == SHARE_ALL_OWE) &&
+         j->turn.list == ring &&
+         (ring->first == j || j->turn.level == BITS_FOREGROUND);
+}
+
+static void check_job(bits_mover *v, bits_job *j, uint64_t now) {
   bits_turn *t = &j->turn;
   if (!t->known || j->running > 0 || !mover_may_run(j)) return;
-  if (t->list != &v->parked) {
-    /* It is not its turn; but who only owes goes on in a moment. */
-    if (j->state != BITS_QUEUED && !v->owing) mover_move(j, BITS_QUEUED);
+  share_word word = share_may_begin(v, j, now);
+  if (t->list != &v->parked || word == SHARE_CLOSED) {
+    if (j->state != BITS_QUEUED && !only_owes(v, j, word))
+      mover_move(j, BITS_QUEUED);
     return;
   }
   if (t->due == MOVER_NEVER) return; /* the keeper has the last of it */
@@ -171,12 +201,12 @@ static void check_job(bits_mover *v, bits_job *j) {
   t->transient = true;
 }
 
-void mover_check(bits_mover *v) {
+void mover_check(bits_mover *v, uint64_t now) {
   while (v->check != NULL) {
     bits_job *j = v->check;
     v->check = j->turn.next_check;
     j->turn.to_check = false;
-    check_job(v, j);
+    check_job(v, j, now);
   }
 }
 

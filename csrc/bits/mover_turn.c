@@ -67,6 +67,20 @@ void turn_prepend(turn_list *l, bits_job *j) {
   insert(l, j, NULL, l->first);
 }
 
+void turn_queue(bits_mover *v, turn_list *l, bits_job *j) {
+  if (!j->turn.returned) j->turn.ticket = ++v->tickets;
+  j->turn.returned = false;
+  turn_leave(j);
+  if (l->last == NULL || l->last->turn.ticket < j->turn.ticket) {
+    turn_append(l, j);
+    return;
+  }
+  /* It was among the first. */
+  bits_job *behind = l->first;
+  while (behind->turn.ticket < j->turn.ticket) behind = behind->turn.next;
+  insert(l, j, behind->turn.previous, behind);
+}
+
 static void to_check(bits_mover *v, bits_job *j) {
   if (j->turn.to_check) return;
   j->turn.to_check = true;
@@ -101,6 +115,7 @@ typedef enum verdict {
   FULL, /* its host has no connection left */
   BUSY, /* the job has as many at once as it may */
   OWES, /* bandwidth */
+  ALL_OWE,
   LATER,
   NOTHING
 } verdict;
@@ -181,7 +196,11 @@ static verdict find(bits_mover *v, bits_job *j, found *f, uint64_t now) {
   if (j->running >= at_once(v, j)) return BUSY;
   switch (share_may_begin(v, j, now)) {
     case SHARE_OWES: return OWES;
-    case SHARE_CLOSED: f->due = v->hours_at; return LATER;
+    case SHARE_ALL_OWE: return ALL_OWE;
+    case SHARE_CLOSED:
+      f->due = v->hours_at;
+      j->progress_at = now; /* there cannot be any */
+      return LATER;
     default: break;
   }
   verdict what = find_again(v, j, f, now);
@@ -255,11 +274,17 @@ static mover_run *take(bits_mover *v, bits_job *j, const found *f,
 ** The rings
 ** ---------------------------------------------------------------- */
 
+/* Nobody can begin anything: there may be a hundred thousand of them. */
+static bool nobody_may(const bits_mover *v) {
+  return (v->owes[false] || v->uploads == v->known) &&
+         (v->owes[true] || v->uploads == 0);
+}
+
 static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
   turn_list *ring = &v->ring[level];
   bits_job *next;
   found f;
-  for (bits_job *j = ring->first; j != NULL; j = next) {
+  for (bits_job *j = ring->first; j != NULL && !nobody_may(v); j = next) {
     next = j->turn.next;
     if (!mover_may_run(j)) {
       if (j->running > 0 || !j->turn.known)
@@ -284,16 +309,13 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
         break;
       }
       case FULL:
-        if (j->turn.returned)
-          turn_prepend(&f.host->waiting[level], j);
-        else
-          turn_append(&f.host->waiting[level], j);
-        j->turn.returned = false;
+        turn_queue(v, &f.host->waiting[level], j);
         if (j->turn.later_count > 0 && j->turn.later[0].at > now &&
             v->due > j->turn.later[0].at)
           v->due = j->turn.later[0].at;
         break;
       case OWES: v->owing = true; break;
+      case ALL_OWE: v->owing = v->owes[j->type != BITS_DOWNLOAD] = true; break;
       default: park(v, j, f.due); break;
     }
   }
@@ -310,18 +332,50 @@ static mover_run *next(bits_mover *v, uint64_t now) {
   return NULL;
 }
 
-/* Who waits at a host that has a connection left comes back into its ring. */
-static bool let_in(bits_mover *v) {
-  while (v->freed != NULL) {
-    mover_host *h = v->freed;
-    for (unsigned l = 0; l < MOVER_LEVELS && h->active < v->per_host; l++)
-      if (h->waiting[l].count > 0) {
-        bits_job *j = h->waiting[l].first;
-        turn_append(&v->ring[l], j);
-        j->turn.returned = true;
-        return true;
-      }
-    v->freed = h->next_freed;
+/* The first level on which there is something to do: lower ones wait. */
+static unsigned top_level(const bits_mover *v) {
+  unsigned l = 0;
+  while (l < MOVER_LEVELS - 1 && v->level_active[l] == 0 &&
+         v->ring[l].count == 0 && v->host_waits[l] == 0)
+    l++;
+  return l;
+}
+
+/* Somebody who waits at this host and could begin something; *waits: there are
+   others, who cannot now, whatever the host says. */
+static bits_job *first_of(bits_mover *v, const mover_host *h, unsigned top,
+                          bool *waits, uint64_t now) {
+  *waits = false;
+  if (h->active >= v->per_host) return NULL;
+  for (unsigned l = 0; l < MOVER_LEVELS; l++) {
+    bits_job *j = h->waiting[l].first;
+    if (j == NULL) continue;
+    bool upload = j->type != BITS_DOWNLOAD, owes = share_owes(v, upload, now);
+    if (l <= top && !owes) return j;
+    v->owing |= owes;
+    *waits = true;
+  }
+  return NULL;
+}
+
+/* Who waits at a host that has a connection left comes back into its ring: one
+   of them, and only when it may be his turn. */
+static bool let_in(bits_mover *v, uint64_t now) {
+  unsigned top = top_level(v);
+  for (mover_host **link = &v->freed; *link != NULL;) {
+    mover_host *h = *link;
+    bool waits;
+    bits_job *j = first_of(v, h, top, &waits, now);
+    if (j != NULL) {
+      turn_append(&v->ring[j->turn.level], j);
+      j->turn.returned = true;
+      return true;
+    }
+    if (waits) {
+      link = &h->next_freed;
+      continue;
+    }
+    *link = h->next_freed;
     h->freed = false;
   }
   return false;
@@ -347,15 +401,15 @@ static bool can_begin(const bits_mover *v) {
 
 size_t mover_pick(bits_mover *v, mover_run **begin, size_t most, uint64_t now) {
   size_t n = 0;
-  if (v->rescan || now >= v->due) mover_scan(v, now);
+  if (v->rescan || (now >= v->due && now >= v->rest)) mover_scan(v, now);
   if (v->touched != NULL) mover_scan_touched(v, now);
-  v->owing = false;
+  v->owing = v->owes[false] = v->owes[true] = false;
   if (!can_begin(v)) return 0;
   while (n < most && v->active < v->connections) {
     mover_run *run = next(v, now);
     if (run != NULL)
       begin[n++] = run;
-    else if (!let_in(v))
+    else if (!let_in(v, now))
       break;
   }
   if (n == 1 && v->active == 1) {

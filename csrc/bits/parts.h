@@ -43,9 +43,11 @@ typedef struct bits_turn {
   bits_result *bad;          /* what failed last, until it is told */
   uint32_t later_count, later_room;
   uint32_t bad_file;
-  uint32_t scan; /* when it was last seen in the manager's list */
-  uint64_t due;  /* nothing can be begun before */
+  uint32_t scan;   /* when it was last seen in the manager's list */
+  uint64_t due;    /* nothing can be begun before */
+  uint64_t ticket; /* its place among who waits at a host */
   uint64_t slice_at, slice_bytes;
+  uint64_t limit; /* bytes a second, as it counts now; 0: none */
   int64_t tokens; /* bytes that it may carry now, where it has a limit */
   uint64_t tokens_at;
   uint8_t level;
@@ -84,6 +86,7 @@ struct bits_job {
   unsigned tries;                         /* in a row without progress */
   uint32_t retries;                       /* of this run, as QMgr counts */
   uint32_t error_count;                   /* ever */
+  uint32_t notices; /* how often its command line was to be run */
   bits_failure failure;
   uint64_t down, up; /* limits; 0: none */
   saros_op *run;     /* the present one, or the last; or NULL */
@@ -181,7 +184,7 @@ void bits_keeper_stop(bits_manager *m); /* behind all work; joins */
 error *bits_keeper_flush(bits_manager *m, bool full);
 /* With the lock: something is there for it now. */
 void bits_keeper_wake(bits_manager *m);
-/* With the lock: bits_mover_wake shall be called at that time of bits_now.
+/* With the lock: bits_mover_look shall be called at that time of bits_now.
    (Sets look_at.) */
 void bits_keeper_look(bits_manager *m, uint64_t at);
 /* With the lock: this file's bytes are here. It is FETCHED; it will be
@@ -210,6 +213,8 @@ void bits_mover_free(bits_manager *m);
 /* With the lock, any thread: something has changed; it will look soon, at all
    jobs; or: at this one. */
 void bits_mover_wake(bits_manager *m);
+/* With the lock: it is time, as the mover has asked (bits_keeper_look). */
+void bits_mover_look(bits_manager *m);
 void bits_mover_touch(bits_job *j);
 /* With the lock: its tries end soon (suspended, cancelled, closed); *none:
    there are none. When the last has ended, bits_job_idle is called. */

@@ -60,6 +60,27 @@ static time_t wall(void) {
   return time(NULL);
 }
 
+static int64_t depth_of(uint64_t rate) {
+  return (int64_t)min_of(rate / DEPTH + 1, INT64_MAX / 4);
+}
+
+/* Nobody owes more of a new limit than it lets go in a moment, whatever he owed
+   of the one before; nor has he more. */
+static void bound(uint64_t rate, int64_t *tokens) {
+  int64_t full = depth_of(rate);
+  if (*tokens > full) *tokens = full;
+  if (*tokens < -full) *tokens = -full;
+}
+
+/* Another limit counts from now on: what has come until now has come under the
+   one before. */
+static void change_rate(bits_mover *v, share_bucket *b, uint64_t rate) {
+  if (b->rate == rate) return;
+  for (mover_run *run = v->runs; run != NULL; run = run->next) run_count(run);
+  b->rate = rate;
+  bound(rate, &b->tokens);
+}
+
 void share_rates(bits_mover *v) {
   uint64_t down = v->limit_down > 0 ? v->limit_down : SHARE_ANY;
   uint64_t up = v->limit_up > 0 ? v->limit_up : SHARE_ANY;
@@ -70,21 +91,27 @@ void share_rates(bits_mover *v) {
     /* Rules begin and end with a minute. */
     v->hours_at = mover_now(v->m) + (uint64_t)(60 - now % 60) * 1000;
   }
-  v->down.rate = down;
-  v->up.rate = up;
+  change_rate(v, &v->down, down);
+  change_rate(v, &v->up, up);
 }
 
+/* What counts, which is what was set when somebody looked last. */
 static uint64_t job_limit(const bits_job *j) {
+  return j->turn.limit > 0 ? j->turn.limit : SHARE_ANY;
+}
+
+/* The same of a job, of which a setter may have said something else. */
+static void renew_limit(bits_mover *v, bits_job *j) {
   uint64_t limit = j->type == BITS_DOWNLOAD ? j->down : j->up;
-  return limit > 0 ? limit : SHARE_ANY;
+  if (j->turn.limit == limit) return;
+  for (mover_run *run = v->runs; run != NULL; run = run->next)
+    if (run->job == j) run_count(run);
+  j->turn.limit = limit;
+  bound(job_limit(j), &j->turn.tokens);
 }
 
 static share_bucket *bucket_of(bits_mover *v, const bits_job *j) {
   return j->type == BITS_DOWNLOAD ? &v->down : &v->up;
-}
-
-static int64_t depth_of(uint64_t rate) {
-  return (int64_t)min_of(rate / DEPTH + 1, INT64_MAX / 4);
 }
 
 /* Time has passed: tokens come, at most a bucket full. */
@@ -100,16 +127,19 @@ static void fill(uint64_t rate, int64_t *tokens, uint64_t *at, uint64_t now) {
   if (passed > 3600000) passed = 3600000;
   if (rate > UINT64_MAX / 3600001 / 2) rate = UINT64_MAX / 3600001 / 2;
   uint64_t come = rate * passed / 1000;
-  if (come == 0) return; /* its fraction is not lost */
-  *at = now;
-  if (*tokens < full && come < (uint64_t)(full - *tokens))
+  if (come == 0) return;
+  if (*tokens < full && come < (uint64_t)(full - *tokens)) {
     *tokens += (int64_t)come;
-  else
+    *at = now - passed + (come * 1000 + rate - 1) / rate; /* what it took */
+  } else {
     *tokens = full;
+    *at = now;
+  }
 }
 
 static void fill_both(bits_mover *v, bits_job *j, uint64_t now) {
   share_bucket *b = bucket_of(v, j);
+  renew_limit(v, j);
   fill(b->rate, &b->tokens, &b->at, now);
   fill(job_limit(j), &j->turn.tokens, &j->turn.tokens_at, now);
 }
@@ -118,13 +148,21 @@ static bool is_limited(bits_mover *v, const bits_job *j) {
   return bucket_of(v, j)->rate != SHARE_ANY || job_limit(j) != SHARE_ANY;
 }
 
+bool share_owes(bits_mover *v, bool upload, uint64_t now) {
+  share_bucket *b = upload ? &v->up : &v->down;
+  if (b->rate == SHARE_ANY || b->rate == 0) return false;
+  fill(b->rate, &b->tokens, &b->at, now);
+  return b->tokens < -depth_of(b->rate);
+}
+
 share_word share_may_begin(bits_mover *v, bits_job *j, uint64_t now) {
+  renew_limit(v, j);
   if (!is_limited(v, j)) return SHARE_GO;
   share_bucket *b = bucket_of(v, j);
   uint64_t limit = job_limit(j);
   if (b->rate == 0) return SHARE_CLOSED;
   fill_both(v, j, now);
-  if (b->rate != SHARE_ANY && b->tokens < -depth_of(b->rate)) return SHARE_OWES;
+  if (share_owes(v, j->type != BITS_DOWNLOAD, now)) return SHARE_ALL_OWE;
   if (limit != SHARE_ANY && j->turn.tokens < -depth_of(limit))
     return SHARE_OWES;
   return SHARE_GO;
@@ -259,6 +297,7 @@ void share_tick(bits_mover *v, uint64_t now) {
   bool limited = false;
   if (now < v->tick_at) return; /* or there is no limit */
   for (mover_run *run = v->runs; run != NULL; run = run->next) {
+    renew_limit(v, run->job);
     limited =
         limited || is_limited(v, run->job) || run->down > 0 || run->up > 0;
     if (bucket_of(v, run->job)->rate == 0 && !run->stop) {

@@ -65,7 +65,9 @@ static void notify(bits_job *j, int64_t why) {
   int64_t wanted = value_integer(flags, NOTIFY_TRANSFERRED | NOTIFY_ERROR);
   if ((wanted & NOTIFY_DISABLED) != 0 || (wanted & why) == 0) return;
   const value *command = value_get(j->properties, "notify_command");
-  if (command != NULL && command->count > 0) j->marks |= BITS_JOB_NOTIFY;
+  if (command == NULL || command->count == 0) return;
+  j->marks |= BITS_JOB_NOTIFY;
+  j->notices++;
 }
 
 static void stop_tries(bits_job *j) {
@@ -75,6 +77,8 @@ static void stop_tries(bits_job *j) {
 
 /* What a state means besides. */
 static void entered(bits_job *j) {
+  /* Of what is so no more nobody is told. */
+  j->marks &= (uint8_t)~BITS_JOB_NOTIFY;
   switch (j->state) {
     case BITS_QUEUED: j->retry_at = 0; break;
     case BITS_TRANSFERRING: bits_failure_clear(&j->failure); break;
@@ -94,10 +98,7 @@ static void entered(bits_job *j) {
       notify(j, NOTIFY_TRANSFERRED);
       break;
     case BITS_ACKNOWLEDGED:
-    case BITS_CANCELLED:
-      j->marks &= (uint8_t)~BITS_JOB_NOTIFY;
-      stop_tries(j);
-      break;
+    case BITS_CANCELLED: stop_tries(j); break;
     default: break;
   }
 }
@@ -144,9 +145,12 @@ static void remember(bits_job *j, const bits_file *f, const bits_result *r) {
   j->error_count++;
 }
 
-/* Whether it is not tried again, though the failure would pass. */
-static bool has_no_time(const bits_job *j, uint64_t now) {
-  return j->no_progress_ms == 0 || j->retry_delay_ms > j->no_progress_ms ||
+/* Whether it is not tried again, though the failure would pass. A network that
+   is lost is waited for, however long that takes. */
+static bool has_no_time(const bits_job *j, const bits_result *r, uint64_t now) {
+  if (j->no_progress_ms == 0) return true;
+  if (r->end == BITS_END_OFFLINE) return false;
+  return j->retry_delay_ms > j->no_progress_ms ||
          (now >= j->progress_at && now - j->progress_at >= j->no_progress_ms);
 }
 
@@ -157,7 +161,8 @@ void bits_job_fails(bits_job *j, bits_file *f, const bits_result *r) {
   if (f != NULL) waits_again(j, f);
   if (!state_is_active(j->state) && j->state != BITS_TRANSFERRED) return;
   bool passes = r->end == BITS_END_AGAIN || r->end == BITS_END_OFFLINE;
-  bool tried = passes && j->state != BITS_TRANSFERRED && !has_no_time(j, now);
+  bool tried =
+      passes && j->state != BITS_TRANSFERRED && !has_no_time(j, r, now);
   remember(j, f, r);
   if (tried) j->retry_at = now + j->retry_delay_ms;
   if (tried && j->state == BITS_TRANSIENT_ERROR) bits_job_touch(j);
@@ -238,7 +243,9 @@ static uint64_t tick_active(bits_job *j, uint64_t now) {
     return UINT64_MAX;
   }
   if (j->state != BITS_TRANSIENT_ERROR) return up;
-  uint64_t hopeless = after(j->progress_at, j->no_progress_ms);
+  uint64_t hopeless = j->failure.code == BG_E_NETWORK_DISCONNECTED
+                          ? UINT64_MAX
+                          : after(j->progress_at, j->no_progress_ms);
   if (now >= hopeless) {
     bits_job_move(j, BITS_ERROR); /* with what failed last */
     return UINT64_MAX;
@@ -329,6 +336,7 @@ void bits_job_loaded(bits_job *j) {
   if (to != j->state) {
     j->state = to;
     j->retry_at = 0;
+    j->marks &= (uint8_t)~BITS_JOB_NOTIFY;
     bits_job_touch(j);
   }
   if (to != BITS_QUEUED) return;

@@ -203,13 +203,20 @@ static inline void wake(void) {
   turn();
 }
 
+static inline void look(void) {
+  pthread_mutex_lock(&w.m.lock);
+  bits_mover_look(&w.m);
+  pthread_mutex_unlock(&w.m.lock);
+  turn();
+}
+
 /* The keeper's part: it calls when it is time. */
 static inline void until(uint64_t then) {
   turn();
   for (int i = 0; i < 1000000 && w.m.look_at <= then; i++) {
     if (w.now < w.m.look_at) w.now = w.m.look_at;
     w.m.look_at = MOVER_NEVER;
-    wake();
+    look();
   }
   if (w.now < then) w.now = then;
 }

@@ -84,6 +84,18 @@ static uint64_t bytes_of(const bits_job *j) {
   return sum;
 }
 
+/* Of a job, or (NULL) of the queue; from now on. */
+static void settle_limit(bits_job *j, uint64_t limit) {
+  pthread_mutex_lock(&w.m.lock);
+  if (j != NULL)
+    j->down = limit;
+  else
+    w.m.mover->limit_down = limit;
+  bits_mover_limits(&w.m);
+  pthread_mutex_unlock(&w.m.lock);
+  turn();
+}
+
 TEST(no_limit_nobody_wakes) {
   world_begin(NULL);
   bits_job *j = a_job(BITS_NORMAL, 3, "a");
@@ -158,6 +170,76 @@ TEST(a_limit_comes_and_goes) {
   CHECK_INT(w.tries->down, 0);
   CHECK(w.m.look_at == MOVER_NEVER);
   world_end();
+}
+
+/* What came before there was a limit is no debt. */
+TEST(a_limit_counts_from_when_it_is_set) {
+  for (int of_job = 0; of_job < 2; of_job++) {
+    world_begin(NULL);
+    bits_job *j = a_job(BITS_NORMAL, 2, "a");
+    wake();
+    carry(10000, 1000000000);
+    settle_limit(of_job ? j : NULL, 1000000);
+    uint64_t sum = carry(10000, 1000000000);
+    CHECK(is_about(sum, 10000000));
+    world_end();
+  }
+}
+
+/* Who has carried much under a high limit owes no hours of a low one. */
+TEST(a_limit_that_is_lowered_stalls_nobody) {
+  for (int of_job = 0; of_job < 2; of_job++) {
+    world_begin(NULL);
+    bits_job *j = a_job(BITS_NORMAL, 1000, "a");
+    settle_limit(of_job ? j : NULL, 1000000000);
+    wake();
+    for (int i = 0; i < 6; i++) atomic_fetch_add(&j->files[i]->have, 400000000);
+    pass(250); /* it owes a second, and more */
+    settle_limit(of_job ? j : NULL, 100000);
+    pass(1000);
+    unsigned before = w.starts;
+    for (int i = 0; i < 6; i++) ends(w.tries->file, BITS_END_WHOLE);
+    pass(10000);
+    CHECK(w.starts > before);
+    world_end();
+  }
+}
+
+/* What has arrived of an upload and is lost on its way is not charged twice,
+   nor is all that is there already. */
+TEST(an_upload_that_goes_back_owes_nothing) {
+  world_begin("{\"limit_upload\": 1000000}");
+  bits_job *j = a_job(BITS_NORMAL, 1, "a");
+  j->type = BITS_UPLOAD;
+  atomic_store(&j->files[0]->have, 5ull << 30);
+  wake();
+  pass(250);
+  atomic_fetch_sub(&j->files[0]->have, 3 << 20);
+  pass(1000);
+  CHECK(w.m.mover->up.tokens > -1000000);
+  CHECK(w.tries->up > 900000);
+  world_end();
+}
+
+/* Next to nothing of a small limit is lost to rounding. */
+TEST(small_limits_are_kept_to) {
+  static const uint64_t limits[] = {1, 3, 7, 30, 999};
+  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+    world_begin(NULL);
+    bits_mover *v = w.m.mover;
+    v->limit_down = limits[i];
+    share_rates(v);
+    v->down.at = w.now;
+    v->down.tokens = -1000000;
+    for (int t = 0; t < 4000; t++) {
+      w.now += 251;
+      share_owes(v, false, w.now);
+    }
+    uint64_t come = (uint64_t)(v->down.tokens + 1000000);
+    uint64_t all = limits[i] * 4000 * 251 / 1000;
+    CHECK(come <= all && come >= all - all / 100);
+    world_end();
+  }
 }
 
 TEST(up_and_down_are_apart) {
@@ -256,6 +338,10 @@ int main(int argc, char **argv) {
   RUN(a_job_has_a_limit);
   RUN(what_one_has_no_use_for_others_have);
   RUN(a_limit_comes_and_goes);
+  RUN(a_limit_counts_from_when_it_is_set);
+  RUN(a_limit_that_is_lowered_stalls_nobody);
+  RUN(an_upload_that_goes_back_owes_nothing);
+  RUN(small_limits_are_kept_to);
   RUN(up_and_down_are_apart);
   RUN(small_files_have_the_limit_too);
   RUN(a_limited_job_does_not_hold_up_others);

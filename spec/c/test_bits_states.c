@@ -634,6 +634,22 @@ TEST(without_time_every_error_is_fatal) {
   drop(j);
 }
 
+/* Neither the delay nor the time counts: it is no failure of anybody's. */
+TEST(a_lost_network_is_waited_for) {
+  bits_job *j = job_with("{'retry_delay':200,'no_progress_timeout':100}", 1);
+  bring(j, BITS_CONNECTING);
+  later(150000);
+  fails(j, BITS_END_OFFLINE, BG_E_NETWORK_DISCONNECTED, 1231, 0);
+  CHECK_INT(bits_job_state(j), BITS_TRANSIENT_ERROR);
+  later(150000);
+  tick(j);
+  CHECK_INT(bits_job_state(j), BITS_TRANSIENT_ERROR);
+  later(50000);
+  tick(j);
+  CHECK_INT(bits_job_state(j), BITS_QUEUED);
+  drop(j);
+}
+
 TEST(it_may_take_so_long) {
   bits_job *j = job_with("{'max_time':50}", 1);
   bring(j, BITS_TRANSFERRING);
@@ -985,6 +1001,7 @@ int main(int argc, char **argv) {
   RUN(no_progress_is_noticed_while_it_waits);
   RUN(a_delay_longer_than_the_time_out);
   RUN(without_time_every_error_is_fatal);
+  RUN(a_lost_network_is_waited_for);
   RUN(it_may_take_so_long);
   RUN(ninety_days_of_nothing);
   RUN(what_a_try_says_of_a_suspended_job);
