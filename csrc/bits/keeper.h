@@ -50,9 +50,18 @@ typedef struct keeper_orphan {
 /* A command line that runs. */
 typedef struct keeper_notice {
   struct keeper_notice *next;
-  bits_job *job; /* a reference */
+  bits_job *job;  /* a reference */
+  uint32_t which; /* of its job's */
+  uint64_t began;
   saros_op *op;
 } keeper_notice;
+
+#define KEEPER_NOTICES 32       /* command lines at once, but for those … */
+#define KEEPER_NOTICE_MS 30000u /* … that take longer */
+
+#ifdef SAROS_TEST
+extern uint64_t bits_notice_ms;
+#endif
 
 struct bits_keeper {
   bits_queue *queue; /* the thread's alone, once it runs */
@@ -74,7 +83,9 @@ struct bits_keeper {
   bool rescan; /* some of them had no room */
   keeper_orphan *orphans;
   keeper_notice *notices;
-  bool notify; /* some job has BITS_JOB_NOTIFY, and that is committed */
+  bool notify;  /* some job has BITS_JOB_NOTIFY, and that is committed */
+  bool starts;  /* one of them is being begun */
+  bool crowded; /* more command lines wait than may run at once */
 };
 
 /* keeper.c */

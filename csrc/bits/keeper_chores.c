@@ -1,9 +1,9 @@
 /*
 ** What has its time: how far running files have come is told now and then, so
 ** that those who watch a run or observe the queue see it; the clock is kept
-*while nothing else is;
-** uploads that were given up are taken away from servers; command lines are
-** seen to; jobs that do nothing by themselves are looked at for their times.
+** while nothing else is; uploads that were given up are taken away from
+** servers; command lines are seen to; jobs that do nothing by themselves are
+*looked at for their times.
 */
 #include "bits/keeper.h"
 
@@ -66,7 +66,9 @@ void bits_keeper_chores(bits_manager *m) {
   bits_orphans_ask(m);
   if (m->job_count > 0 && !busy && k->commit_at == KEEPER_NEVER)
     k->commit_at = http_clock(); /* the clock alone */
-  k->chores_at = http_clock() + (busy ? BUSY_MS : IDLE_MS);
+  k->chores_at = http_clock() + (k->crowded ? KEEPER_TICK_MS
+                                 : busy     ? BUSY_MS
+                                            : IDLE_MS);
   uint64_t next = bits_orphans_next(m), least = http_clock() + LEAST_MS;
   if (k->chores_at > next) k->chores_at = next;
   /* Never a loop of chores, whatever somebody says of his time: nobody else

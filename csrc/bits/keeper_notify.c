@@ -1,8 +1,12 @@
 /*
-** Command lines that are run when a job is transferred or in error. That one is
-** still to be run is in the job's row before it is run, and goes from there
-** when it has ended: a process that dies meanwhile runs it again. No shell has
-** a part in it. It is told by its environment what it is about.
+** Command lines that are run when a job is transferred or in error, and is so
+** still. That one is to be run is in the job's row before it is run, and goes
+** from there when it has ended: a process that dies meanwhile runs it again; a
+** queue that is closed leaves it to itself. No shell has a part in it. It is
+** told by its environment what it is about.
+**
+** Ten thousand jobs may end in one moment: so many command lines are not begun
+** at once. Nor does one that never ends keep others from it.
 */
 #include <string.h>
 #include <unistd.h>
@@ -83,8 +87,9 @@ static void warn(const bits_job *j, const char *program, const char *what,
   buffer_free(&b);
 }
 
-/* With the lock. */
-static void over(bits_job *j) {
+/* With the lock. What has happened to the job since is told, too. */
+static void over(bits_job *j, uint32_t which) {
+  if (j->notices != which) return;
   j->marks &= (uint8_t)~BITS_JOB_NOTIFY;
   bits_job_touch(j);
 }
@@ -100,12 +105,14 @@ static void start(bits_manager *m, bits_job *j) {
   bits_keeper *k = m->keeper;
   command c;
   uint32_t why = 0;
+  uint32_t which = j->notices;
   if (!make_command(&c, j)) {
     free_command(&c);
-    over(j);
+    over(j, which);
     return;
   }
   keeper_notice *n = mem_zero(sizeof *n);
+  k->starts = true;
   pthread_mutex_unlock(&m->lock);
   saros_process_options options = {
       .size = sizeof options, .argv = c.argv, .env = c.env, .limit = 4096};
@@ -113,12 +120,18 @@ static void start(bits_manager *m, bits_job *j) {
   if (op == NULL) warn(j, c.argv[0], "cannot be run", why);
   free_command(&c);
   pthread_mutex_lock(&m->lock);
+  k->starts = false;
+  pthread_cond_broadcast(&m->done);
   if (op == NULL) {
     mem_free(n);
-    over(j);
+    over(j, which);
     return;
   }
-  *n = (keeper_notice){.next = k->notices, .job = bits_job_ref(j), .op = op};
+  *n = (keeper_notice){.next = k->notices,
+                       .job = bits_job_ref(j),
+                       .which = which,
+                       .began = http_clock(),
+                       .op = op};
   k->notices = n;
   k->chores_at = http_clock() + KEEPER_TICK_MS;
 }
@@ -140,7 +153,7 @@ static keeper_notice *ended(bits_keeper *k, bool all) {
 
 /* With the lock, let go meanwhile. */
 static void conclude(bits_manager *m, keeper_notice *list) {
-  for (keeper_notice *n = list; n != NULL; n = n->next) over(n->job);
+  for (keeper_notice *n = list; n != NULL; n = n->next) over(n->job, n->which);
   pthread_mutex_unlock(&m->lock);
   for (keeper_notice *n = list, *next; n != NULL; n = next) {
     next = n->next;
@@ -153,26 +166,54 @@ static void conclude(bits_manager *m, keeper_notice *list) {
   pthread_mutex_lock(&m->lock);
 }
 
-static bits_job *next_job(bits_manager *m) {
-  bits_job *j = m->first;
-  while (j != NULL && ((j->marks & BITS_JOB_NOTIFY) == 0 ||
-                       (j->marks & BITS_JOB_DIRTY) != 0 || runs(m->keeper, j)))
-    j = j->next;
-  return j != NULL ? bits_job_ref(j) : NULL;
+/* The next one behind j (NULL: the first), with a reference. */
+static bits_job *next_job(bits_manager *m, const bits_job *j) {
+  bits_job *next = j != NULL ? j->next : m->first;
+  while (next != NULL &&
+         ((next->marks & BITS_JOB_NOTIFY) == 0 ||
+          (next->marks & BITS_JOB_DIRTY) != 0 || runs(m->keeper, next)))
+    next = next->next;
+  return next != NULL ? bits_job_ref(next) : NULL;
+}
+
+#ifdef SAROS_TEST
+uint64_t bits_notice_ms = KEEPER_NOTICE_MS;
+#else
+static const uint64_t bits_notice_ms = KEEPER_NOTICE_MS;
+#endif
+
+static bool has_place(const bits_keeper *k) {
+  unsigned n = 0;
+  uint64_t now = http_clock();
+  for (const keeper_notice *i = k->notices; i != NULL; i = i->next)
+    n += now - i->began < bits_notice_ms;
+  return n < KEEPER_NOTICES;
 }
 
 void bits_notify_look(bits_manager *m) {
-  bits_job *j;
-  conclude(m, ended(m->keeper, false));
-  while (!m->closing && (j = next_job(m)) != NULL) {
-    start(m, j);
+  bits_keeper *k = m->keeper;
+  bits_job *j = NULL, *next;
+  conclude(m, ended(k, false));
+  k->crowded = false;
+  while (!m->closing && (next = next_job(m, j)) != NULL) {
+    k->crowded = !has_place(k);
+    if (!k->crowded) start(m, next);
     pthread_mutex_unlock(&m->lock);
-    bits_job_unref(j);
+    if (j != NULL) bits_job_unref(j);
     pthread_mutex_lock(&m->lock);
+    j = next;
+    if (k->crowded) break;
   }
+  if (j == NULL) return;
+  /* It may have left the list meanwhile: then the others come next time. */
+  k->crowded |= j->next == NULL && m->last != j;
+  pthread_mutex_unlock(&m->lock);
+  bits_job_unref(j);
+  pthread_mutex_lock(&m->lock);
 }
 
 /* What was started goes on by itself. */
 void bits_notify_end(bits_manager *m) {
+  while (m->keeper->starts) pthread_cond_wait(&m->done, &m->lock);
   conclude(m, ended(m->keeper, true));
 }

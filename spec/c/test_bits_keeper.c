@@ -1,7 +1,6 @@
 /*
 ** bits: the keeper. What is told is committed; a disk that is full, or does not
-** move; what the hand is asked for; command lines; file systems that are
-** written to.
+** move; what the hand is asked for; file systems that are written to.
 **
 ** not under valgrind: it kills programs that have started others; ASan runs it
 */
@@ -259,112 +258,6 @@ TEST(the_hand_does_what_it_is_asked) {
 }
 
 /* ------------------------------------------------------------------
-** Command lines
-** ---------------------------------------------------------------- */
-
-/* What it has written, without the newline; static. */
-static const char *said(const char *name) {
-  static char text[300];
-  FILE *f = fopen(in_world(name), "r");
-  text[0] = '\0';
-  if (f == NULL) return "";
-  if (fgets(text, sizeof text, f) == NULL) text[0] = '\0';
-  fclose(f);
-  text[strcspn(text, "\n")] = '\0';
-  return text;
-}
-
-static bits_job *notified(bits_manager *m, const char *script, const char *to) {
-  char options[1000];
-  snprintf(options, sizeof options,
-           "{'notify_command':['/bin/sh','-c','%s','sh','%s']}", script,
-           in_world(to));
-  bits_job *j = make_job(m, options);
-  CHECK(add_file(j, nowhere, "never"));
-  return j;
-}
-
-static void fail_job(bits_job *j) {
-  bits_result r = {.end = BITS_END_FAILED, .code = BG_E_HTTP(404)};
-  pthread_mutex_lock(&j->m->lock);
-  bits_job_move(j, BITS_QUEUED);
-  bits_job_fails(j, j->files[0], &r);
-  pthread_mutex_unlock(&j->m->lock);
-}
-
-static bool is_marked(bits_job *j) {
-  pthread_mutex_lock(&j->m->lock);
-  bool marked = (j->marks & BITS_JOB_NOTIFY) != 0;
-  pthread_mutex_unlock(&j->m->lock);
-  return marked;
-}
-
-TEST(a_command_line_is_run) {
-  char wanted[100];
-  world_next();
-  bits_manager *m = open_queue("{}");
-  bits_job *j = notified(
-      m, "echo $SAROS_JOB $SAROS_JOB_STATE > $1.new; mv $1.new $1", "note");
-  fail_job(j);
-  AWAIT(is_there("note"));
-  snprintf(wanted, sizeof wanted, "%s error", bits_job_id(j));
-  CHECK_TEXT(said("note"), wanted);
-  AWAIT(!is_marked(j));
-  bits_job_unref(j);
-  shut_queue(m);
-  unlink(in_world("note"));
-  m = open_queue("{}"); /* once is enough */
-  CHECK(is_fine(bits_keeper_flush(m, true)));
-  CHECK(!is_marked(m->first));
-  shut_queue(m);
-  CHECK(!is_there("note"));
-}
-
-/* Command lines run while it is there. */
-static void write_gate(void) {
-  int fd = open(in_world("runs.gate"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  CHECK(fd >= 0);
-  close(fd);
-}
-
-/* Whoever dies while it runs has it run again. */
-TEST(a_command_line_that_nobody_saw_end) {
-  world_next();
-  write_gate();
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid == 0) {
-    bits_manager *m = open_queue("{}");
-    bits_job *j = notified(
-        m, "echo run >> $1; while [ -e $1.gate ]; do sleep 0.05; done", "runs");
-    fail_job(j);
-    for (;;) pause();
-  }
-  AWAIT(strcmp(said("runs"), "run") == 0);
-  kill(pid, SIGKILL);
-  waitpid(pid, NULL, 0);
-  unlink(in_world("runs"));
-  bits_manager *m = open_queue("{}");
-  AWAIT(strcmp(said("runs"), "run") == 0);
-  CHECK(is_marked(m->first));
-  unlink(in_world("runs.gate"));
-  AWAIT(!is_marked(m->first));
-  shut_queue(m);
-}
-
-TEST(a_command_line_that_cannot_be_run) {
-  world_next();
-  bits_manager *m = open_queue("{}");
-  bits_job *j = make_job(m, "{'notify_command':['/nowhere/at/all']}");
-  CHECK(add_file(j, nowhere, "never"));
-  fail_job(j);
-  AWAIT(is_marked(j) || bits_job_state(j) == BITS_ERROR);
-  AWAIT(!is_marked(j)); /* told in the log */
-  bits_job_unref(j);
-  shut_queue(m);
-}
-
-/* ------------------------------------------------------------------
 ** File systems that are written to
 ** ---------------------------------------------------------------- */
 
@@ -455,9 +348,6 @@ int main(int argc, char **argv) {
   GATE_RUN(many_files_at_once);
   GATE_RUN(a_try_is_told_of_a_commit);
   GATE_RUN(the_hand_does_what_it_is_asked);
-  GATE_RUN(a_command_line_is_run);
-  GATE_RUN(a_command_line_that_nobody_saw_end);
-  GATE_RUN(a_command_line_that_cannot_be_run);
   GATE_RUN(what_is_left_at_servers_waits_its_turn);
   GATE_RUN(a_file_system_is_held_once);
   CHECK(gate_back_to(before));
