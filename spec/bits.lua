@@ -99,7 +99,8 @@ function server:check(path, name, size, version)
 end
 
 --- A directory with a queue in it that is open: `f(p)`, where p has `root`, `q`,
---- path(name), and reopen(), which closes it and opens it once more.
+--- path(name), and reopen(), which closes it and opens it once more. It waits for
+--- no disk: each change of a queue would, and a busy one takes its time.
 function shared.with(f, options)
   return outside.directory(function(root)
     local given = { path = root .. "/queue.db" }
@@ -122,7 +123,7 @@ function shared.with(f, options)
     end
     p.q = p.open()
     return f(p)
-  end)
+  end, outside.memory)
 end
 
 -- A script with a queue `q` in a process of its own.
