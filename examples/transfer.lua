@@ -68,13 +68,15 @@ end
 -- ------------------------------------------------------------------
 
 -- It may be as somebody has left it who was killed, in the middle of anything.
+-- One that fails stays in the queue, and is tried again the next time.
 local function finish(job, options)
   local s = job:status()
   if s.files == 0 then return job:cancel() end
   if s.state == "error" or s.state == "suspended" then job:resume() end
   if not options.quiet then watch(job, options.stop) end
-  assert(job:wait())
-  job:complete()
+  local r, err = job:wait()
+  if r then return job:complete() end
+  io.stderr:write(tostring(err), "\n")
 end
 
 local function fetch(directory, urls, options)
@@ -97,12 +99,13 @@ local function fetch(directory, urls, options)
     end
     job:resume()
   end
-  for _, job in ipairs(q:jobs()) do finish(job, options) end
+  local all = true
+  for _, job in ipairs(q:jobs()) do all = finish(job, options) and all end
+  return all
 end
 
 if arg[1] and arg[1] ~= "--show" then
-  saros.run(fetch, arg[1], { table.unpack(arg, 2) }, {})
-  return
+  os.exit(saros.run(fetch, arg[1], { table.unpack(arg, 2) }, {}) ~= nil, true)
 end
 
 -- ------------------------------------------------------------------
@@ -155,10 +158,10 @@ place.main(function()
   assert(not exists(directory .. "/1")) -- none has its name yet
 
   print "another process opens the queue, and it goes on"
-  fetch(directory, {}, { limit = LIMIT })
+  assert(fetch(directory, {}, { limit = LIMIT }))
 
   -- What it was worth.
-  fetch(directory, { base .. "sums", base .. "sent" }, { quiet = true })
+  assert(fetch(directory, { base .. "sums", base .. "sent" }, { quiet = true }))
   place.run("sh", "-c", 'cd "$1" && sha256sum --quiet -c sums', "sh", directory)
   local sent <close> = assert(io.open(directory .. "/sent"))
   print(("all %d are what they were; %.1f MiB were sent for %.1f MiB"):format(

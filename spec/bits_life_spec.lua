@@ -140,8 +140,8 @@ describe("the example", function()
   it("finishes what was left in any state, and says who is at it", function()
     outside.directory(function(root)
       local one, two = fresh(), fresh()
-      local function example()
-        return outside.run(outside.lua, "examples/transfer.lua", root)
+      local function example(...)
+        return outside.run(outside.lua, "examples/transfer.lua", root, ...)
       end
       do
         local q <close> = bits.manager { path = root .. "/.queue.db" }
@@ -156,12 +156,19 @@ describe("the example", function()
         assert.same({ "exit", 1 }, { how, status }, said)
         assert.matches("owned by pid %d+", said)
       end
-      local said, how, status = example()
-      assert.same({ "exit", 0 }, { how, status }, said)
+      local said, how, status = example(server:url(fresh(), 1, "plan=404"))
+      assert.same({ "exit", 1 }, { how, status }, said)
+      assert.matches("answers 404", said)
       server:check(root .. "/" .. one, one, 1000)
       server:check(root .. "/" .. two, two, 1000)
-      local q <close> = bits.manager { path = root .. "/.queue.db" }
-      assert.same({}, q:jobs())
+      do
+        local q <close> = bits.manager { path = root .. "/.queue.db" }
+        assert.equal(1, #q:jobs()) -- to be tried again
+        assert.equal("error", q:jobs()[1]:status().state)
+        q:jobs()[1]:cancel()
+      end
+      said, how, status = example()
+      assert.same({ "exit", 0 }, { how, status }, said)
     end)
   end)
 end)

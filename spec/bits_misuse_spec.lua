@@ -198,9 +198,14 @@ describe("a job", function()
       local q = p.q
       q:on_event(print)
       q:close()
-      assert.matches(HERE .. "the queue was closed", raised(function()
-        q:on_event(print)
-      end))
+      for _, f in ipairs {
+        function() q:on_event(print) end, function() q:jobs() end,
+        function() q:create_group() end, function() q:enum_groups() end,
+      } do
+        assert.matches(HERE .. "the queue was closed", raised(f))
+      end
+      assert.matches(HERE .. "a queue expected: q:method%(%)",
+        raised(function() q.create_group() end))
     end)
   end)
 end)

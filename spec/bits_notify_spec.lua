@@ -169,6 +169,27 @@ describe("what went wrong", function()
 end)
 
 describe("an observer", function()
+  setup(function() server = shared.server() end)
+  teardown(function() server:close() end)
+
+  it("is told how the owner's jobs end", function()
+    shared.with(function(p)
+      local job = job_of(p, "plan=404,ok")
+      local told = {}
+      local q <close> = shared.bits.manager { path = p.path "queue.db" }
+      local seen = q:job(job.id)
+      seen:set { notify = function(one, event)
+        assert.equal(seen, one)
+        told[event.what] = event.file or true
+      end }
+      job:resume()
+      turn(function() return told.error end)
+      job:resume()
+      turn(function() return told.transferred end)
+      assert.same({ error = 1, transferred = true }, told)
+    end)
+  end)
+
   it("sees the owner's settings, and takes them over with his own", function()
     outside.directory(function(root)
       local path = root .. "/queue.db"

@@ -73,6 +73,13 @@ static void stop_torn(bits_job *j) {
   if (j->state < BITS_ACKNOWLEDGED) j->state = BITS_ERROR;
 }
 
+/* With the lock: what the owner has heard, so that an observer does. */
+static void observed(bits_job *j) {
+  bits_event(j, "state", -1);
+  if (j->state == BITS_TRANSFERRED) bits_event(j, "transferred", -1);
+  if (j->state == BITS_ERROR) bits_event(j, "error", j->failure.file);
+}
+
 /* All its files are there. */
 static void settle(load *l) {
   bits_job *j = l->job;
@@ -89,7 +96,7 @@ static void settle(load *l) {
     bits_job_let_go(j);
     bits_job_loaded(j);
   } else if (j->state != l->before) {
-    bits_event(j, "state", -1);
+    observed(j);
   }
   pthread_mutex_unlock(&l->m->lock);
   bits_job_unref(j);

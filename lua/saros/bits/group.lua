@@ -3,6 +3,15 @@
 --- method is called as its original is and answers as that does: what is not
 --- implemented there raises E_NOTIMPL. Files have their names as soon as each is
 --- whole, and keep them when the group is cancelled.
+---
+--- ```lua
+--- local group = q:create_group()
+--- local job = group:create_job()
+--- job:add_files { { remote_file = "https://example.org/a.iso",
+---   local_file = "/srv/a.iso" } }
+--- group:resume_group()
+--- local flags, win32, transport, retries = job:get_status() -- 0x08: under way
+--- ```
 
 local floor = require "saros.core"
 local code = require "saros.code"
@@ -92,6 +101,7 @@ end
 ---@param id? string its GUID; without one it is made up
 ---@return saros.bits.group
 function manager:create_group(id)
+  manager._check(self)
   if id == nil then id = core.guid() end
   id = guid_of("q:create_group", id)
   if find(self, id) then
@@ -106,6 +116,7 @@ end
 ---@param id string
 ---@return saros.bits.group
 function manager:get_group(id)
+  manager._check(self)
   id = guid_of("q:get_group", id)
   return find(self, id) or raise(code.QM_E_ITEM_NOT_FOUND,
     ("there is no group %s in the queue"):format(id))
@@ -115,6 +126,7 @@ end
 ---@param flags? integer must be 0
 ---@return saros.bits.group[]
 function manager:enum_groups(flags)
+  manager._check(self)
   if (flags or 0) ~= 0 then
     raise(code.E_NOTIMPL, "EnumGroups has no flags: 0 expected")
   end

@@ -19,12 +19,16 @@ local manager = {}
 
 local meta = { __index = manager, __name = "saros.bits.manager" }
 
-local function core_of(self)
+local function core_of(self, level)
   local own = type(self) == "table" and rawget(self, "_core")
   if own then return own end
-  if getmetatable(self) == meta then error("the queue was closed", 3) end
-  error("a queue expected: q:method(), not q.method()", 3)
+  error(getmetatable(self) == meta and "the queue was closed"
+    or "a queue expected: q:method(), not q.method()", level or 3)
 end
+
+--- For those of its methods that are written elsewhere.
+---@private
+function manager._check(self) core_of(self, 4) end
 
 -- The same job is the same table for as long as somebody has it.
 local function job_of(self, own)
