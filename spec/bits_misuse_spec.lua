@@ -1,5 +1,6 @@
 -- Transfers, wrongly asked for: what is refused says why, in the script's line,
 -- and nothing of it is done. Nothing is transferred here.
+-- also under valgrind
 local volumes = require "spec.volumes" -- first: before there are threads
 local helper = require "spec.helper"
 local outside = require "spec.outside"
