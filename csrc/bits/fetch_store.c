@@ -89,6 +89,7 @@ static bool know(fetch *t, uint64_t total, uint64_t durable) {
   }
   k->total = total;
   k->durable = durable;
+  k->device = t->part.device;
   memcpy(k->boot, bits_boot(), sizeof k->boot);
   bits_file_know(t->f, k);
   t->asked.known = k;

@@ -34,8 +34,16 @@ void bits_finish_again(bits_file *f, uint32_t code, bits_result *r) {
 
 static bool is_the_one(const bits_file *f, const struct stat *s) {
   const bits_known *k = f->known;
-  return k != NULL && S_ISREG(s->st_mode) && s->st_dev == k->device &&
-         s->st_ino == k->inode;
+  return k != NULL && S_ISREG(s->st_mode) &&
+         bits_part_is_known(k, s->st_dev, s->st_ino);
+}
+
+/* It is the one, on a device of this number now. */
+static void note_device(bits_file *f, uint64_t device) {
+  bits_manager *m = f->job->m;
+  pthread_mutex_lock(&m->lock);
+  f->known->device = device;
+  pthread_mutex_unlock(&m->lock);
 }
 
 /* All of what came. */
@@ -103,6 +111,7 @@ int bits_finish_open(bits_file *f, bits_result *r) {
     lost(f, "somebody has changed the length of the partial file", r);
   } else {
     *r = (bits_result){.end = BITS_END_WHOLE};
+    if (f->known->device != s.st_dev) note_device(f, s.st_dev);
     return fd;
   }
   if (fd >= 0) close(fd);

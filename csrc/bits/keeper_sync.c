@@ -48,6 +48,7 @@ int bits_sync_part(bits_file *f) {
   pthread_mutex_lock(&m->lock);
   if (f->known != NULL) {
     f->known->durable = (uint64_t)s.st_size;
+    f->known->device = s.st_dev;
     snprintf(f->known->boot, sizeof f->known->boot, "%s", bits_boot());
     bits_file_touch(f);
   }

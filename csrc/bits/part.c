@@ -31,6 +31,11 @@ const char *bits_boot(void) {
   return boot;
 }
 
+bool bits_part_is_known(const bits_known *k, uint64_t device, uint64_t inode) {
+  return k->inode == inode &&
+         (k->device == device || strcmp(k->boot, bits_boot()) != 0);
+}
+
 uint64_t bits_part_trusted(const bits_file *f) {
   const bits_known *k = f->known;
   if (k == NULL) return 0;
@@ -84,7 +89,7 @@ int bits_part_open(bits_part *p, const bits_file *f, uint64_t keep,
   mem_free(path);
   if (number != 0) return is_none(number) ? 0 : number;
   number = look(p);
-  if (number == ESTALE || p->device != k->device || p->inode != k->inode) {
+  if (number == ESTALE || !bits_part_is_known(k, p->device, p->inode)) {
     bits_part_close(p);
     return 0;
   }
@@ -200,4 +205,10 @@ int bits_part_sync(bits_part *p) {
   do r = fdatasync(p->fd);
   while (r != 0 && errno == EINTR);
   return r == 0 ? 0 : errno;
+}
+
+int bits_part_check(int fd) {
+  if (sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) == 0) return 0;
+  bool is_lost = errno == EIO || errno == ENOSPC || errno == EDQUOT;
+  return is_lost ? errno : 0;
 }

@@ -389,6 +389,17 @@ TEST(the_machine_dies) {
   CHECK(bed_comes(&b, 1, 60000, 0));
   CHECK(log_has("machine", "\"range\": \"bytes=5904-\""));
   bed_end(&b);
+  /* The disk has another number now, and its file is known by that. */
+  bed_make(&b, "renumbered", "size=60000&plan=drop:30000,drop:9000,ok");
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  uint64_t device = b.row.known->device++;
+  b.row.known->durable = 10000;
+  bed_power_cut(&b);
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
+  CHECK_INT(b.row.known->device, device);
+  CHECK(bed_comes(&b, 1, 60000, 0));
+  CHECK_INT(ranges_asked("renumbered"), 2);
+  bed_end(&b);
   begin_part("nothing");
   bed_power_cut(&b);
   CHECK(bed_comes(&b, 2, 60000, 0));

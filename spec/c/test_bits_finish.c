@@ -259,6 +259,27 @@ TEST(booted_before_it_was_on_the_disk) {
   bed_end(&b);
 }
 
+/* Disks have other numbers now. */
+TEST(booted_with_another_device) {
+  make();
+  caller_says(ABC);
+  uint64_t device = b.f->known->device++;
+  CHECK_INT(verify(), BITS_END_AT_ONCE); /* in one boot they have not */
+  bed_end(&b);
+  make();
+  caller_says(ABC);
+  b.f->known->device++;
+  b.f->known->boot[0] ^= 1;
+  b.f->known->durable = 3;
+  CHECK_INT(verify(), BITS_END_WHOLE);
+  CHECK_INT(b.f->known->device, device);
+  b.f->known->device++;
+  CHECK_INT(name(), BITS_END_WHOLE);
+  CHECK_INT(name(), BITS_END_WHOLE);
+  CHECK(file_has(b.path, "abc", 3));
+  bed_end(&b);
+}
+
 TEST(it_is_dropped) {
   make();
   CHECK(bits_finish_drop(b.f));
@@ -307,6 +328,7 @@ int main(int argc, char **argv) {
   GATE_RUN(it_had_its_name_already);
   GATE_RUN(a_name_before_its_bytes);
   GATE_RUN(booted_before_it_was_on_the_disk);
+  GATE_RUN(booted_with_another_device);
   GATE_RUN(it_is_dropped);
   GATE_RUN(no_memory);
   http_settle();
