@@ -52,7 +52,6 @@ static void sync_disks(disks *d) {
   }
 }
 
-
 /* Nobody is told twice that something could not be written: none of what is
    there can be trusted any more. */
 static void not_written(bits_file *f, int number, bits_result *r) {
@@ -64,7 +63,11 @@ static void not_written(bits_file *f, int number, bits_result *r) {
 /* One that needs it, alone; of many only its disk is noted. */
 static void sync_one(bits_file *f, int fd, disks *together, bool *kept,
                      bits_result *r) {
-  if (bits_finish_is_durable(f)) return;
+  if (bits_finish_is_durable(f)) {
+    int number = bits_part_check(fd);
+    if (number != 0) not_written(f, number, r);
+    return;
+  }
   if (together != NULL) {
     *kept = put_disk(together, (dev_t)f->known->device, fd);
     if (disk_of(together, (dev_t)f->known->device) != DISKS) return;
@@ -84,6 +87,16 @@ static void prepare(bits_file *f, mode_t mode, bool syncs, disks *together,
   if (!kept) close(fd);
 }
 
+/* One whose disk was synced. */
+static void check_one(bits_file *f, int number, bits_result *r) {
+  int fd = number == 0 ? bits_finish_open(f, r) : -1;
+  if (fd >= 0) {
+    number = bits_part_check(fd);
+    close(fd);
+  }
+  if (number != 0) not_written(f, number, r);
+}
+
 static void prepare_all(bits_file *const *files, const bits_terms *terms,
                         size_t count, mode_t mode, bits_result *r) {
   bool syncs = terms->durability != BITS_DURABLE_NONE;
@@ -98,8 +111,7 @@ static void prepare_all(bits_file *const *files, const bits_terms *terms,
     if (r[i].end != BITS_END_WHOLE || bits_finish_is_durable(files[i]))
       continue;
     unsigned n = disk_of(&d, (dev_t)files[i]->known->device);
-    if (n != DISKS && d.number[n] != 0)
-      not_written(files[i], d.number[n], &r[i]);
+    if (n != DISKS) check_one(files[i], d.number[n], &r[i]);
   }
 }
 

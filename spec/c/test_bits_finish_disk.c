@@ -19,11 +19,14 @@ unlink_call __wrap_unlinkat, __real_unlinkat;
 sync_call __wrap_fdatasync, __real_fdatasync;
 sync_call __wrap_syncfs, __real_syncfs;
 sync_call __wrap_fsync, __real_fsync;
+typedef int range_call(int, off_t, off_t, unsigned);
+range_call __wrap_sync_file_range, __real_sync_file_range;
 
 /* With which errno a call fails; 0: it does not. */
 static struct {
   int renames, links, unlinks, data, system, directory;
-  ino_t whose; /* fdatasync: only of this file; 0: of all */
+  int written; /* what was written behind our back */
+  ino_t whose; /* data, written: only of this file; 0: of all */
 } bad;
 
 static int failing(int number) {
@@ -54,6 +57,14 @@ int __wrap_fdatasync(int fd) {
       (bad.whose == 0 || bad.whose == about.st_ino))
     return failing(bad.data);
   return __real_fdatasync(fd);
+}
+
+int __wrap_sync_file_range(int fd, off_t at, off_t size, unsigned flags) {
+  struct stat about;
+  if (bad.written != 0 && fstat(fd, &about) == 0 &&
+      (bad.whose == 0 || bad.whose == about.st_ino))
+    return failing(bad.written);
+  return __real_sync_file_range(fd, at, size, flags);
 }
 
 int __wrap_syncfs(int fd) {
@@ -156,6 +167,24 @@ TEST(the_disk_loses_one) {
   bed_end(&b);
 }
 
+/* It was told somebody else, and of another file. */
+TEST(the_disk_has_lost_it_before) {
+  make();
+  b.f->known->durable = 3; /* as a sync of all said */
+  b.terms->durability = BITS_DURABLE_GROUP;
+  bad.written = EINVAL; /* some have no such thing */
+  CHECK_INT(name(), BITS_END_WHOLE);
+  bed_end(&b);
+  make();
+  b.f->known->durable = 3;
+  b.terms->durability = BITS_DURABLE_GROUP;
+  bad.written = EIO;
+  CHECK_INT(name(), BITS_END_FAILED);
+  is_lost(b.f, &r);
+  all_is_well();
+  bed_end(&b);
+}
+
 static void lose(bits_durability durability, int system) {
   enum { COUNT = 20 };
   bits_file *files[COUNT];
@@ -172,7 +201,7 @@ static void lose(bits_durability durability, int system) {
   char *part = bits_part_name(files[7]);
   CHECK_INT(stat(part, &about), 0);
   mem_free(part);
-  bad.data = EIO;
+  bad.data = bad.written = EIO;
   bad.whose = about.st_ino;
   bad.system = system;
   bits_finish_name(files, b.terms, COUNT, results);
@@ -191,6 +220,7 @@ static void lose(bits_durability durability, int system) {
 
 TEST(the_disk_loses_some_of_many) {
   lose(BITS_DURABLE_FILE, 0);
+  lose(BITS_DURABLE_GROUP, 0);
   lose(BITS_DURABLE_GROUP, EIO);
 }
 
@@ -216,6 +246,7 @@ int main(int argc, char **argv) {
   GATE_RUN(it_has_both_names);
   GATE_RUN(neither_is_possible);
   GATE_RUN(the_disk_loses_one);
+  GATE_RUN(the_disk_has_lost_it_before);
   GATE_RUN(the_disk_loses_some_of_many);
   GATE_RUN(a_name_that_does_not_come_to_the_disk);
   http_settle();
