@@ -246,9 +246,9 @@ static void listed(s3_upload *s) {
 ** The first step, and the last
 ** ---------------------------------------------------------------- */
 
+/* Not by the number of its device: that may be another after each boot. */
 static bool is_same(const s3_memory *m, const upload_local *l) {
-  return m->size == l->size && m->device == l->device && m->inode == l->inode &&
-         m->changed == l->changed;
+  return m->size == l->size && m->inode == l->inode && m->changed == l->changed;
 }
 
 static bool is_small(const upload *u) {

@@ -125,6 +125,12 @@ TEST(what_has_arrived_is_not_sent_twice) {
   CHECK(s3_row_has(&t, "\"id\""));
   unsigned sent = s3_parts_sent();
   CHECK(sent >= 3);
+  char *device = strstr(t.file.extra->upload, "\"device\":");
+  CHECK(device != NULL);
+  if (device != NULL) { /* the machine was booted, and numbers them anew */
+    device += strcspn(device, "0123456789");
+    *device = *device == '1' ? '2' : '1';
+  }
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
   CHECK(t.r.verified);
   CHECK_INT(s3_parts_sent() + sent, 6);
