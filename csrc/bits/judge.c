@@ -74,63 +74,60 @@ static const char *encoding_of(const http_answer *a) {
   return text;
 }
 
-/* Base64 of so many bytes: "sha-256:<hex>". NULL: it is none. */
-static char *digest_as_hex(const char *name, size_t bytes, const char *text,
-                           size_t size) {
+/* Base64 of so many bytes, as "sha-256:<hex>". False: no memory. NULL where it
+   is none. */
+static bool put_digest(char **digest, const char *name, size_t bytes,
+                       const char *text, size_t size) {
   buffer raw = BUFFER_EMPTY, hex = BUFFER_EMPTY;
   if (text_unbase64(&raw, text, size) && raw.size == bytes) {
     buffer_format(&hex, "%s:", name);
     for (size_t i = 0; i < raw.size; i++)
       buffer_format(&hex, "%02x", (unsigned char)raw.data[i]);
   }
-  hex.failed = hex.failed || raw.failed;
+  bool failed = hex.failed || raw.failed;
   buffer_free(&raw);
-  return hex.size > 0 || hex.failed ? buffer_take(&hex) : NULL;
+  if (hex.size > 0) *digest = buffer_take(&hex);
+  return !failed;
 }
 
 /* "sha-256=:<base64>:", or "SHA-256=<base64>". */
-static char *digest_at(const char *text, bool colons) {
+static bool read_digest(char **digest, const char *text, bool colons) {
   static const char *const names[] = {"sha-256", "sha-512"};
   for (size_t i = 0; i < 2; i++) {
     if (strncasecmp(text, names[i], 7) != 0 || text[7] != '=') continue;
     text += 8;
-    if (colons && *text++ != ':') return NULL;
+    if (colons && *text++ != ':') return true;
     size_t size = strcspn(text, colons ? ":" : ", \t;");
-    if (colons && text[size] != ':') return NULL;
-    return digest_as_hex(names[i], i == 0 ? 32 : 64, text, size);
+    if (colons && text[size] != ':') return true;
+    return put_digest(digest, names[i], i == 0 ? 32 : 64, text, size);
   }
-  return NULL;
+  return true;
 }
 
-/* The first among others that is known here. */
-static char *digest_in(const char *text, bool colons) {
-  char *digest = NULL;
-  for (; text != NULL && digest == NULL; text = strchr(text, ',')) {
+/* The first of the field that is known here. */
+static bool find_digest(char **digest, const http_answer *a, const char *name,
+                        bool colons) {
+  const char *text = *digest == NULL ? only(a, name) : NULL;
+  bool good = true;
+  for (; good && text != NULL && *digest == NULL; text = strchr(text, ',')) {
     text += strspn(text, ", \t");
-    digest = digest_at(text, colons);
+    good = read_digest(digest, text, colons);
   }
-  return digest;
+  return good;
 }
 
 /* Of all of it. What is said of the content is that where all is sent; and
    what S3 says of one that was uploaded in parts is none of its bytes. */
-static char *digest_of(const http_answer *a) {
-  char *digest = NULL;
-  const char *text = only(a, "repr-digest");
-  if (text != NULL) digest = digest_in(text, true);
-  if (digest == NULL && a->status == 200) {
-    text = only(a, "content-digest");
-    if (text != NULL) digest = digest_in(text, true);
-  }
-  if (digest == NULL) {
-    text = only(a, "digest");
-    if (text != NULL) digest = digest_in(text, false);
-  }
-  if (digest == NULL && a->status == 200) {
-    text = only(a, "x-amz-checksum-sha256");
-    if (text != NULL) digest = digest_as_hex("sha-256", 32, text, strlen(text));
-  }
-  return digest;
+static bool find_digests(char **digest, const http_answer *a) {
+  bool all = a->status == 200;
+  bool good = find_digest(digest, a, "repr-digest", true);
+  if (good && all) good = find_digest(digest, a, "content-digest", true);
+  if (good) good = find_digest(digest, a, "digest", false);
+  const char *text =
+      all && *digest == NULL ? only(a, "x-amz-checksum-sha256") : NULL;
+  if (good && text != NULL)
+    good = put_digest(digest, "sha-256", 32, text, strlen(text));
+  return good;
 }
 
 static bool keep(char **to, const char *text) {
@@ -143,13 +140,11 @@ bits_known *judge_know(const http_answer *a) {
   bits_known *k = mem_zero(sizeof *k);
   if (k == NULL) return NULL;
   k->total = a->status == 206 ? a->total : a->length;
-  if (!keep(&k->etag, tag_of(a)) || !keep(&k->modified, modified_of(a)) ||
-      !keep(&k->encoding, encoding_of(a))) {
-    bits_known_free(k);
-    return NULL;
-  }
-  k->digest = digest_of(a);
-  return k;
+  if (keep(&k->etag, tag_of(a)) && keep(&k->modified, modified_of(a)) &&
+      keep(&k->encoding, encoding_of(a)) && find_digests(&k->digest, a))
+    return k;
+  bits_known_free(k);
+  return NULL;
 }
 
 const char *judge_if_range(const bits_known *k) {
