@@ -377,7 +377,8 @@ static int open_part(fetch *t, const char **what) {
 /* A process died between its name and its row. */
 static bool is_done(fetch *t) {
   if (!bits_finish_appeared(t->f)) return false;
-  t->result = (bits_result){.end = BITS_END_WHOLE, .proven = true};
+  t->result =
+      (bits_result){.end = BITS_END_WHOLE, .proven = is_proven(t, false)};
   t->have = bits_file_length(t->f);
   return true;
 }

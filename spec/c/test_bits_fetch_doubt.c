@@ -45,6 +45,19 @@ TEST(as_much_as_came_proves_nothing) {
   bed_end(&b);
 }
 
+TEST(nor_does_a_name) {
+  bed_make(&b, "name", "size=60000&plan=close");
+  b.terms->length_required = false;
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE);
+  CHECK(!b.result.proven);
+  CHECK_INT(bed_finish(&b), BITS_END_WHOLE);
+  bed_crash(&b);
+  CHECK_INT(bed_try(&b), BITS_END_WHOLE);
+  CHECK(!b.result.proven);
+  CHECK_INT(server_count("/f/name"), 1);
+  bed_end(&b);
+}
+
 int main(int argc, char **argv) {
   gate_begin(argc, argv);
   if (!faults_start(false)) {
@@ -55,6 +68,7 @@ int main(int argc, char **argv) {
   long blocks = least_blocks();
   GATE_RUN(a_row_that_is_stale_goes_first);
   GATE_RUN(as_much_as_came_proves_nothing);
+  GATE_RUN(nor_does_a_name);
   http_settle();
   CHECK(has_no_more_blocks(blocks));
   faults_stop();
