@@ -197,8 +197,14 @@ describe("a job", function()
   it("and a queue that was closed say so in the script's line", function()
     with(function(p)
       local q = p.q
-      q:on_event(print)
+      q:on_event(function() end)
+      local job, group = q:create_job(), q:create_group()
+      assert.matches(HERE .. "group:on_status: function expected",
+        raised(function() group:set_notification_pointer(7) end))
       q:close()
+      assert.matches(HERE .. "job:set: the queue was closed", raised(function()
+        job:set { notify = print }
+      end))
       for _, f in ipairs {
         function() q:on_event(print) end, function() q:jobs() end,
         function() q:create_group() end, function() q:enum_groups() end,
@@ -331,6 +337,7 @@ describe("an error", function()
       local second <close> = shared.bits.manager { path = p.path "queue.db" }
       local err = raises(code.SAROS_E_LOCKED, second.create_job, second)
       assert.equal("SAROS_E_LOCKED", err.name)
+      assert.matches("is owned by pid ", err.message)
       local job = p.q:create_job()
       for path, why in pairs { ["/tmp/"] = "a file is needed",
         ["/tmp/../x"] = 'there is a ".." in it; write where that leads' } do
@@ -338,6 +345,18 @@ describe("an error", function()
           { url = "http://h/a", path = path })
         assert.is_truthy(err.message:find(why .. "$"), err.message)
       end
+    end)
+  end)
+end)
+
+describe("a queue that is observed", function()
+  it("and has no owner says so", function()
+    outside.directory(function(root)
+      local path = root .. "/queue.db"
+      shared.bits.manager { path = path }:close()
+      local q <close> = shared.bits.manager { path = path, observe = true }
+      local err = raises(code.SAROS_E_LOCKED, q.create_job, q)
+      assert.matches("nobody owns it now: open it without observe", err.message)
     end)
   end)
 end)

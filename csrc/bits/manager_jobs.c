@@ -113,6 +113,11 @@ error *bits_manager_may_write(bits_manager *m) {
   if (m->closing)
     return bits_fail(SAROS_E_CLOSED, "the queue %s was closed", m->path);
   if (m->owner && !m->loads) return NULL;
+  if (m->observes && m->owned_by == NULL)
+    return bits_fail(SAROS_E_LOCKED,
+                     "the queue %s was opened to be observed, and nobody owns "
+                     "it now: open it without observe",
+                     m->path);
   return bits_fail(SAROS_E_LOCKED,
                    "the queue %s is owned by %s: jobs are changed there%s",
                    m->path, m->owned_by != NULL ? m->owned_by : "somebody else",

@@ -347,7 +347,7 @@ end
 
 --- SetNotificationPointer, by that name.
 ---@param f? function as on_status takes it
-function group:set_notification_pointer(f) self:on_status(f) end
+function group:set_notification_pointer(f) return self:on_status(f) end
 
 function meta.__eq(a, b)
   return getmetatable(a) == meta and getmetatable(b) == meta

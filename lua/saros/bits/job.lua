@@ -92,6 +92,9 @@ function job:set(properties)
   local given = options.take("job:set", properties, options.properties)
   local notify = given.notify
   given.notify = nil
+  if notify ~= nil and not rawget(self._manager, "_core") then
+    error("job:set: the queue was closed", 2)
+  end
   if next(given) then result(core:call("set", given)) end
   if notify ~= nil then self._manager:_notify(self.id, notify or nil) end
   return self
