@@ -253,6 +253,8 @@ class Connection:
             self.troubled(way.trouble, head)
         if r.method == "HEAD":
             body, way.body_stop = b"", None
+        # Drawn before they have the answer, and may ask for other things.
+        ends = way.keep and answers.chance(*way.keep[1:])
         plain = (way.head_stop is way.head_stall is way.body_stop is
                  way.body_stall is way.slow is None)
         if plain and len(body) < 65536:
@@ -262,7 +264,7 @@ class Connection:
             self.send_piece(way, body, way.body_stop, way.body_stall)
         if not lives or r.get("connection", "").lower() == "close":
             self.end("fin")
-        if way.keep and answers.chance(*way.keep[1:]):
+        if ends:
             if way.keep[0] == "next":
                 self.request()
             self.end("rst" if way.keep[0] == "rst" else "fin")
