@@ -3,7 +3,8 @@
 ** it is proven to be of what the server has now: it names a validator, the
 ** answer is the range that was asked for, and the last 4 KiB that are here
 ** come once more and are the same. In all other cases it begins again, and not
-** before the row that names the old representation is gone for good.
+** before the row that names the old representation is gone for good, and there
+** is one at all.
 */
 #include <errno.h>
 #include <stdio.h>
@@ -349,13 +350,13 @@ static void fetch_limit(bits_try *base, uint64_t down, uint64_t up) {
   if (t->request != NULL) http_limit(t->request, down, up);
 }
 
+/* What could not be committed is tried again: nothing is begun until it can. */
 static void begin_anew(void *context, error *e) {
   fetch *t = context;
   t->waits = false;
-  if (e != NULL)
-    not_committed(t, e);
-  else
-    t->f->stale = false;
+  if (e == NULL) t->f->stale = false;
+  if (e != NULL) not_committed(t, e);
+  if (e != NULL) t->result.end = BITS_END_AGAIN;
   if (e != NULL || t->stopped || !fetch_ask(t)) end(t);
 }
 
@@ -383,6 +384,12 @@ static bool is_done(fetch *t) {
   return true;
 }
 
+/* It was just added. */
+static void commit_first(fetch *t) {
+  t->waits = true;
+  bits_file_commit(t->f, begin_anew, t);
+}
+
 static void begin(void *context) {
   fetch *t = context;
   const char *what;
@@ -399,6 +406,8 @@ static void begin(void *context) {
   bool over = number != 0 || done || t->stopped;
   if (!over && t->part.fd < 0 && (known || t->f->stale))
     forget(t, begin_anew);
+  else if (!over && t->part.fd < 0 && !bits_file_has_row(t->f))
+    commit_first(t);
   else if (over || !fetch_ask(t))
     end(t);
 }

@@ -65,6 +65,13 @@ uint8_t bits_file_marks(bits_file *f) {
   return marks;
 }
 
+bool bits_file_has_row(bits_file *f) {
+  pthread_mutex_lock(&f->job->m->lock);
+  bool has = !f->rowless;
+  pthread_mutex_unlock(&f->job->m->lock);
+  return has;
+}
+
 #define NAME_MOST 255u /* bytes, of a name: NAME_MAX everywhere */
 
 /* A name that is cut is cut between two characters. */

@@ -73,6 +73,7 @@ struct bits_file {
   bool later;         /* waits for its time; the mover's */
   bool stale;         /* what was known is forgotten, and its row may still say
                          it; as `known` */
+  bool rowless;       /* it has none in the queue yet; the manager's lock */
   char *url;          /* constant while a try is at work */
   char *path;         /* absolute; constant likewise */
   bits_extra *extra;  /* NULL: nothing of it */

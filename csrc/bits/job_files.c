@@ -270,6 +270,7 @@ static error *enter(bits_job *j, bits_file *f) {
   }
   append(j, f);
   *slot = f->number + 1;
+  f->rowless = true;
   return NULL;
 }
 

@@ -86,6 +86,9 @@ struct bits_keeper {
   bool notify;  /* some job has BITS_JOB_NOTIFY, and that is committed */
   bool starts;  /* one of them is being begun */
   bool crowded; /* more command lines wait than may run at once */
+  /* Of an observer, the thread's alone. */
+  bool unread; /* somebody has written, and it could not be read yet */
+  char *said;  /* what was wrong last: nobody is told that twice */
 };
 
 /* keeper.c */
@@ -121,9 +124,9 @@ bool bits_keeper_finish_some(bits_manager *m);
 /* keeper_sync.c, without: what is here of a file is on the disk when it
    returns, and the file says so. 0 or errno. */
 int bits_sync_part(bits_file *f);
-/* All files of a job, in as few steps as possible: then it says so. *failed:
-   the first that could not be. */
-int bits_sync_job(bits_job *j, bits_file **failed);
+/* The first `count` files of a job, which are all that are whole, in as few
+   steps as possible: then it says so. *failed: the first that could not be. */
+int bits_sync_job(bits_job *j, uint32_t count, bits_file **failed);
 
 /* keeper_chores.c, with the lock (let go meanwhile). */
 void bits_keeper_chores(bits_manager *m);
@@ -163,6 +166,13 @@ void bits_devices_free(bits_manager *m);
 /* load.c, without the lock: reads all rows. `again`: what is there is brought
    up to date. `own`: jobs that were under way are queued again. */
 error *bits_load(bits_manager *m, bits_queue *q, bool again, bool own);
+#ifdef SAROS_TEST
+/* So many readings, at their ends. */
+typedef struct load_fails {
+  _Atomic int looks, owns;
+} load_fails;
+extern load_fails bits_load_fails;
+#endif
 /* events.c */
 bool bits_events_new(bits_manager *m);
 void bits_events_close(bits_manager *m); /* with the lock: all that wait end */

@@ -302,6 +302,7 @@ static void failed(bits_manager *m, batch *b, error *e) {
 /* With the lock. */
 static void succeeded(bits_manager *m, const batch *b, bool full) {
   bits_keeper *k = m->keeper;
+  for (size_t i = 0; i < b->file_count; i++) b->files_made[i]->rowless = false;
   k->failures = 0;
   k->committed = b->change;
   if (full) k->committed_full = b->change;

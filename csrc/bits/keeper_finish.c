@@ -15,7 +15,8 @@ typedef struct batch {
   bits_job *job; /* a reference */
   bits_terms *terms;
   bool group, upload;
-  bool last; /* with them the job has all its files */
+  bool durable; /* the job's row says that all it has is on the disk */
+  uint32_t all; /* files that the job has, if with them it has all; else 0 */
   size_t count;
   bool appeared[AT_ONCE]; /* as it was when they were taken */
   bits_file *files[AT_ONCE];
@@ -145,7 +146,7 @@ static void not_on_the_disk(bits_manager *m, batch *b, bits_file *f,
 /* Those that appear later are made safe for that. */
 static void sync_files(bits_manager *m, batch *b) {
   bits_file *failed = NULL;
-  bool all = b->last;
+  bool all = b->all > 0;
   for (size_t i = 0; i < b->count; i++) {
     if (b->terms->durability == BITS_DURABLE_FILE && is_good(b, i)) {
       int number = bits_sync_part(b->files[i]);
@@ -154,21 +155,19 @@ static void sync_files(bits_manager *m, batch *b) {
     all &= is_good(b, i);
   }
   if (!all || b->terms->durability != BITS_DURABLE_GROUP) return;
-  int number = bits_sync_job(b->job, &failed);
+  int number = bits_sync_job(b->job, b->all, &failed);
   if (number != 0) not_on_the_disk(m, b, failed, number);
 }
 
 static void work(bits_manager *m, batch *b) {
-  bool again = false;
+  /* These are done when it does not say so any more: of a job and its files the
+     rows are not of the same moment. */
+  if (b->durable) error_unref(bits_keeper_flush(m, true));
   verify(b);
   if (b->group && !b->upload)
     name(m, b);
   else if (!b->upload)
     sync_files(m, b);
-  for (size_t i = 0; i < b->count; i++)
-    again |= b->results[i].end == BITS_END_AT_ONCE;
-  /* Before other bytes come nothing may be known of those that were here. */
-  if (again) error_unref(bits_keeper_flush(m, true));
 }
 
 /* ------------------------------------------------------------------
@@ -205,8 +204,9 @@ static void conclude(batch *b) {
 }
 
 /* Those that are done, and those that are in the batch. */
-static bool is_last(const batch *b) {
-  return b->count + b->job->files_done == b->job->file_count;
+static uint32_t count_all(const batch *b) {
+  const bits_job *j = b->job;
+  return b->count + j->files_done == j->file_count ? j->file_count : 0;
 }
 
 bool bits_keeper_finish_some(bits_manager *m) {
@@ -217,8 +217,10 @@ bool bits_keeper_finish_some(bits_manager *m) {
   b.terms = bits_terms_ref(b.job->terms);
   b.group = (b.job->marks & BITS_JOB_GROUP) != 0;
   b.upload = b.job->type != BITS_DOWNLOAD;
-  b.last = is_last(&b);
+  b.all = count_all(&b);
+  b.durable = (b.job->marks & BITS_JOB_DURABLE) != 0;
   b.job->marks &= (uint8_t)~BITS_JOB_DURABLE;
+  if (b.durable) bits_job_touch(b.job);
   bits_job_seize(b.job);
   b.job->finishing = true; /* tries of other files go on */
   pthread_mutex_unlock(&m->lock);

@@ -57,8 +57,16 @@ int bits_sync_part(bits_file *f) {
 }
 
 /* ------------------------------------------------------------------
-** All of a job. Its files are nobody else's meanwhile.
+** All of a job: its first `count` files are whole, and nobody else's meanwhile.
+** More may be added, for which the list of them is moved.
 ** ---------------------------------------------------------------- */
+
+static bits_file *file_at(bits_job *j, uint32_t i) {
+  pthread_mutex_lock(&j->m->lock);
+  bits_file *f = j->files[i];
+  pthread_mutex_unlock(&j->m->lock);
+  return f;
+}
 
 typedef struct systems {
   dev_t done[MOST_SYSTEMS];
@@ -93,18 +101,18 @@ static int sync_system(systems *s, const bits_file *f) {
   return number;
 }
 
-static int sync_many(bits_job *j) {
+static int sync_many(bits_job *j, uint32_t count) {
   systems s = {.count = 0};
   int number = 0;
-  for (uint32_t i = 0; number == 0 && i < j->file_count; i++)
-    number = sync_system(&s, j->files[i]);
+  for (uint32_t i = 0; number == 0 && i < count; i++)
+    number = sync_system(&s, file_at(j, i));
   mem_free(s.parent);
   return number;
 }
 
-static int sync_each(bits_job *j, bits_file **failed) {
-  for (uint32_t i = 0; i < j->file_count; i++) {
-    *failed = j->files[i];
+static int sync_each(bits_job *j, uint32_t count, bits_file **failed) {
+  for (uint32_t i = 0; i < count; i++) {
+    *failed = file_at(j, i);
     pthread_mutex_lock(&j->m->lock);
     bool durable = is_durable(*failed);
     pthread_mutex_unlock(&j->m->lock);
@@ -116,15 +124,15 @@ static int sync_each(bits_job *j, bits_file **failed) {
 
 /* A file system does not say which of its files has failed: then each is
    asked. */
-int bits_sync_job(bits_job *j, bits_file **failed) {
+int bits_sync_job(bits_job *j, uint32_t count, bits_file **failed) {
   bits_manager *m = j->m;
   uint32_t left = 0;
   pthread_mutex_lock(&m->lock);
-  for (uint32_t i = 0; i < j->file_count && left <= FEW; i++)
+  for (uint32_t i = 0; i < count && left <= FEW; i++)
     left += !is_durable(j->files[i]);
   pthread_mutex_unlock(&m->lock);
-  int number = left > FEW ? sync_many(j) : -1;
-  if (number != 0) number = sync_each(j, failed);
+  int number = left > FEW ? sync_many(j, count) : -1;
+  if (number != 0) number = sync_each(j, count, failed);
   if (number != 0) return number;
   pthread_mutex_lock(&m->lock);
   j->marks |= BITS_JOB_DURABLE;

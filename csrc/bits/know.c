@@ -1,7 +1,7 @@
 /*
 ** What a try tells the manager of its file. On the I/O thread; the row is
 ** written with the next commit. (bits_file_commit is in keeper_wait.c,
-** bits_file_marks in file.c.)
+** bits_file_marks and bits_file_has_row in file.c.)
 */
 #include "bits/parts.h"
 

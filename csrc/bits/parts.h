@@ -267,6 +267,9 @@ const char *bits_state_name(bits_state state);
 /* Reads properties into a job (its times, limits, terms); `stored`: from a
    row, else from a script, where nothing is forgiven. */
 error *bits_properties_read(bits_job *j, const value *properties, bool stored);
+/* The same from a row, without the lock: what references lead to may take as
+   long as a disk does. Without `secrets` it is not read. */
+error *bits_properties_load(bits_job *j, const value *properties, bool secrets);
 /* What is stored: properties, times, counters, the failure. NULL: no memory. */
 char *bits_properties_write(const bits_job *j);
 /* The JSON of what a file knows and has extra; false: no memory. */
