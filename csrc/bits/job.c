@@ -166,6 +166,16 @@ static error *not_entered(const bits_manager *m, const bits_job *j) {
   return error_no_memory();
 }
 
+/* It could not be written down, and is not there: also when it can be again. */
+static void take_back(bits_job *j) {
+  bits_job_lock(j);
+  bits_job_move(j, BITS_CANCELLED);
+  j->marks |= BITS_JOB_GONE;
+  bits_job_touch(j);
+  bits_manager_leave(j->m, j);
+  bits_job_unlock(j);
+}
+
 /* With the lock. */
 static error *enter(bits_manager *m, bits_job *j) {
   error *e = bits_manager_may_write(m);
@@ -192,7 +202,10 @@ static error *create(bits_manager *m, const value *options, bits_job **made) {
   pthread_mutex_lock(&m->lock);
   e = enter(m, j);
   pthread_mutex_unlock(&m->lock);
-  return e != NULL ? e : bits_keeper_flush(m, false);
+  if (e != NULL) return e;
+  e = bits_keeper_flush(m, false);
+  if (e != NULL) take_back(j);
+  return e;
 }
 
 bits_job *bits_job_create(bits_manager *m, const value *options, error **e) {

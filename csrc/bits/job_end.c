@@ -18,32 +18,29 @@
 
 #define NAMED_AT_ONCE 256
 
-/* With the lock: a try is at work, or the keeper will be. */
+/* With the lock: a try is at work, or the keeper will be; when the queue is
+   closed it will not, but tries end first. */
 static bool is_at_work(const bits_job *j) {
   if (j->running > 0) return true;
+  if (j->m->closing) return false;
   for (uint32_t i = 0; i < j->file_count; i++)
     if (j->files[i]->state == BITS_FILE_FETCHED) return true;
   return false;
 }
 
-/* Its rows go, and then it does. */
+/* Its rows go, and then it does; also if they could not yet, for it is over. */
 static error *leave(bits_job *j) {
   error *e = bits_keeper_flush(j->m, true);
-  if (e != NULL) return e;
   bits_job_lock(j);
   bits_manager_leave(j->m, j);
   bits_job_unlock(j);
-  return NULL;
+  return e;
 }
 
 void bits_job_hold_files(bits_job *j) {
-  bits_manager *m = j->m;
+  while ((j->marks & BITS_JOB_BUSY) != 0 || is_at_work(j))
+    pthread_cond_wait(&j->m->done, &j->m->lock);
   bits_job_seize(j);
-  while (is_at_work(j) && !m->closing) {
-    bits_job_let_go(j);
-    pthread_cond_wait(&m->done, &m->lock);
-    bits_job_seize(j);
-  }
 }
 
 /* ------------------------------------------------------------------
@@ -289,7 +286,13 @@ static error *cancel_rest(bits_job *j, uint32_t *code) {
   bits_job_lock(j);
   bits_job_hold_files(j);
   bits_job_unlock(j);
-  bool good = e != NULL || !deletes || drop_files(j, true);
+  /* On a disk that is full there is room for that once its files are gone. */
+  bool full = e != NULL && e->code == WIN32_(WIN32_DISK_FULL);
+  bool good = (e != NULL && !full) || !deletes || drop_files(j, true);
+  if (full) {
+    error_unref(e);
+    e = bits_keeper_flush(j->m, true);
+  }
   *code = good ? SAROS_S_OK : BG_S_UNABLE_TO_DELETE_FILES;
   bits_job_lock(j);
   if (e == NULL) {

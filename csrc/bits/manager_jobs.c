@@ -145,9 +145,15 @@ static void list_file(bits_manager *m, bits_file *f) {
   m->dirty_files_end = &f->next_dirty;
 }
 
+/* What an observer sees has changed where it is owned; and of what was closed
+   nothing is committed any more, so that nobody would ever let go of it. */
+static bool is_kept(const bits_manager *m) {
+  return m->owner && !m->closed;
+}
+
 void bits_job_touch(bits_job *j) {
   bits_manager *m = j->m;
-  if (!m->owner) return; /* it has changed where it is owned */
+  if (!is_kept(m)) return;
   m->changes++;
   if ((j->marks & BITS_JOB_DIRTY) == 0) list_job(m, j);
   bits_keeper_told(m);
@@ -155,7 +161,7 @@ void bits_job_touch(bits_job *j) {
 
 void bits_file_touch(bits_file *f) {
   bits_manager *m = f->job->m;
-  if (!m->owner) return;
+  if (!is_kept(m)) return;
   m->changes++;
   if ((f->marks & BITS_FILE_DIRTY) == 0) list_file(m, f);
   bits_keeper_told(m);
