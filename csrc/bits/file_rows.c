@@ -242,6 +242,10 @@ error *bits_file_read(bits_file *f, const queue_file *row) {
     return bits_fail(SAROS_E_DAMAGED, "a file's numbers make no sense");
   error *e = row->extra != NULL ? read_extra(f, row->extra) : NULL;
   if (e != NULL) return e;
+  if (row->extra == NULL) { /* an observer's may have had some */
+    bits_extra_free(f->extra);
+    f->extra = NULL;
+  }
   f->state = (uint8_t)row->state;
   f->marks = (uint8_t)((f->marks & BITS_FILE_DIRTY) |
                        (row->marks & 0xFFu & ~BITS_FILE_DIRTY));

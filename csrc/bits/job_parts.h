@@ -50,6 +50,7 @@ void bits_failure_clear(bits_failure *f);
 /* properties.c: what a setter works on without the lock. */
 typedef struct bits_draft {
   bool stored; /* nothing is refused, what is wrong is left out */
+  bool looks;  /* an observer's: what is secret is not read */
   bits_terms *terms;
   value *properties;
   bits_priority priority;

@@ -6,6 +6,7 @@
 #include "bits/keeper.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -116,11 +117,16 @@ static error *take_over(bits_manager *m) {
 }
 
 static void observed(bits_manager *m, error *e) {
+  bits_keeper *k = m->keeper;
   buffer b = BUFFER_EMPTY;
-  if (e == NULL) return;
-  buffer_format(&b, "%s cannot be read: %s", m->path, e->message);
-  if (!b.failed) saros_log(SAROS_LOG_WARNING, "bits", b.data);
-  buffer_free(&b);
+  bool same = e != NULL && k->said != NULL && strcmp(k->said, e->message) == 0;
+  if (e != NULL && !same) {
+    buffer_format(&b, "%s cannot be read: %s", m->path, e->message);
+    if (!b.failed) saros_log(SAROS_LOG_WARNING, "bits", b.data);
+    buffer_free(&b);
+  }
+  mem_free(k->said);
+  k->said = e != NULL ? mem_text(e->message) : NULL;
   error_unref(e);
 }
 
@@ -134,8 +140,12 @@ static uint64_t observe(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
   bool changed = false;
   error *e = bits_queue_changed(k->queue, &changed);
-  if (e == NULL && changed) e = bits_load(m, k->queue, true, false);
-  if (e == NULL && changed) e = bits_manager_read(m, k->queue, false);
+  k->unread |= e == NULL && changed;
+  if (e == NULL && k->unread) {
+    e = bits_load(m, k->queue, true, false);
+    if (e == NULL) e = bits_manager_read(m, k->queue, false);
+    k->unread = e != NULL;
+  }
   if (e == NULL) e = take_over(m);
   bits_manager_note_owner(m, k->queue);
   observed(m, e);
@@ -252,6 +262,7 @@ void bits_keeper_free(bits_manager *m) {
     mem_free(d);
   }
   bits_orphans_free(m);
+  mem_free(k->said);
   mem_free(k->fetched);
   if (!bits_manager_is_inherited(m)) { /* else the parent's threads wait */
     pthread_cond_destroy(&k->work);

@@ -10,6 +10,10 @@
 #include "bits/job_parts.h"
 #include "bits/keeper.h"
 
+#ifdef SAROS_TEST
+load_fails bits_load_fails;
+#endif
+
 typedef struct load {
   bits_manager *m;
   bits_job
@@ -106,10 +110,23 @@ static void settle(load *l) {
 ** Rows
 ** ---------------------------------------------------------------- */
 
-/* With the lock; a reference. */
+/* With the lock: it has no row any more, and so has left the queue where it is
+   owned: which way, nobody has written down. */
+static void has_left(bits_job *j) {
+  j->state = j->state == BITS_TRANSFERRED ? BITS_ACKNOWLEDGED : BITS_CANCELLED;
+  bits_event(j, "state", -1);
+  bits_manager_leave(j->m, j);
+}
+
+/* With the lock; a reference. One that has the same GUID and another number was
+   made anew behind our back. */
 static bits_job *find_or_make(load *l, const queue_job *row) {
   bits_manager *m = l->m;
   bits_job *j = bits_manager_find(m, row->guid);
+  if (j != NULL && j->id != row->id) {
+    has_left(j);
+    j = NULL;
+  }
   if (j != NULL) {
     l->before = j->state;
     return bits_job_ref(j);
@@ -121,20 +138,23 @@ static bits_job *find_or_make(load *l, const queue_job *row) {
   return NULL;
 }
 
+/* With the lock: the job of the row. Nothing of an owner's is begun, or taken
+   for done, while files may be missing. */
+static void begin_job(load *l, const queue_job *row) {
+  l->job = find_or_make(l, row);
+  if (l->job == NULL) return;
+  if (l->own) bits_job_seize(l->job);
+  l->job->seen = l->reading;
+  l->job->priority = (bits_priority)row->priority;
+  if (row->id >= l->m->next_id) l->m->next_id = row->id + 1;
+}
+
 /* With the lock. */
-static error *read_job(load *l, bits_job *j, const queue_job *row,
-                       const value *properties) {
-  bits_manager *m = l->m;
-  j->seen = l->reading;
-  if (row->id >= m->next_id) m->next_id = row->id + 1;
+static void set_state(const load *l, bits_job *j, const queue_job *row) {
   j->state = (bits_state)row->state;
-  j->priority = (bits_priority)row->priority;
-  error *e = bits_properties_read(j, properties, true);
-  if (row->torn) {
-    stop_torn(j);
-    if (l->own) bits_job_touch(j);
-  }
-  return e;
+  if (!row->torn) return;
+  stop_torn(j);
+  if (l->own) bits_job_touch(j);
 }
 
 static error *load_job(void *context, const queue_job *row) {
@@ -148,16 +168,18 @@ static error *load_job(void *context, const queue_job *row) {
     return NULL;
   }
   pthread_mutex_lock(&l->m->lock);
-  l->job = find_or_make(l, row);
-  /* Nothing of it is begun, or taken for done, while files may be missing. */
-  if (l->job != NULL && l->own) bits_job_seize(l->job);
-  if (l->job == NULL)
-    e = error_no_memory();
-  else
-    e = read_job(l, l->job, row, properties);
+  begin_job(l, row);
   pthread_mutex_unlock(&l->m->lock);
+  bits_job *j = l->job;
+  /* Who only looks needs no secrets. */
+  e = j != NULL ? bits_properties_load(j, properties, l->own)
+                : error_no_memory();
   value_free(properties);
-  if (e == NULL || l->job == NULL) return e;
+  if (j == NULL) return e;
+  pthread_mutex_lock(&l->m->lock);
+  set_state(l, j, row);
+  pthread_mutex_unlock(&l->m->lock);
+  if (e == NULL) return NULL;
   tell(l->m, row->guid, "its properties are not as they were written", e);
   return NULL;
 }
@@ -232,27 +254,34 @@ static error *load_orphan(void *context, const queue_orphan *row) {
 ** All of them
 ** ---------------------------------------------------------------- */
 
-/* Those that have no row any more have left the queue where it is owned: which
-   way, nobody has written down. */
+/* Those that have no row any more. */
 static void leave_behind(load *l) {
   bits_manager *m = l->m;
   pthread_mutex_lock(&m->lock);
   for (bits_job *j = m->first, *next; j != NULL; j = next) {
     next = j->next;
-    if (j->seen == l->reading) continue;
-    j->state =
-        j->state == BITS_TRANSFERRED ? BITS_ACKNOWLEDGED : BITS_CANCELLED;
-    bits_event(j, "state", -1);
-    bits_manager_leave(m, j);
+    if (j->seen != l->reading) has_left(j);
   }
   pthread_mutex_unlock(&m->lock);
 }
 
-error *bits_load(bits_manager *m, bits_queue *q, bool again, bool own) {
+static error *read_rows(load *l, bits_queue *q) {
   static const queue_calls calls = {
       .job = load_job, .file = load_file, .orphan = load_orphan};
+  error *e = bits_queue_load(q, &calls, l);
+#ifdef SAROS_TEST
+  _Atomic int *fails = l->own ? &bits_load_fails.owns : &bits_load_fails.looks;
+  if (e == NULL && atomic_load(fails) > 0) {
+    atomic_fetch_sub(fails, 1);
+    e = error_no_memory();
+  }
+#endif
+  return e;
+}
+
+error *bits_load(bits_manager *m, bits_queue *q, bool again, bool own) {
   load l = {.m = m, .own = own, .reading = reading_next()};
-  error *e = bits_queue_load(q, &calls, &l);
+  error *e = read_rows(&l, q);
   if (e == NULL) settle(&l);
   if (l.job != NULL && own) {
     pthread_mutex_lock(&m->lock);

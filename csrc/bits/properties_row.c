@@ -137,16 +137,38 @@ static error *read_rest(bits_job *j, const value *map) {
   return NULL;
 }
 
+static error *read_set(bits_draft *d, const value *v) {
+  const value *set = value_get(v, "set");
+  if (set == NULL || set->type != VALUE_MAP) return NULL;
+  return bits_draft_read(d, set, false);
+}
+
+static error *take(bits_job *j, bits_draft *d, const value *v) {
+  bits_draft_swap(d, j);
+  return read_rest(j, v);
+}
+
+error *bits_properties_load(bits_job *j, const value *v, bool secrets) {
+  bits_draft d;
+  if (!bits_draft_usual(&d, j)) return error_no_memory();
+  d.looks = !secrets;
+  error *e = read_set(&d, v);
+  pthread_mutex_lock(&j->m->lock);
+  if (e == NULL) e = take(j, &d, v);
+  pthread_mutex_unlock(&j->m->lock);
+  bits_draft_free(&d);
+  return e;
+}
+
 error *bits_properties_read(bits_job *j, const value *v, bool stored) {
   bits_draft d;
   if (!(stored ? bits_draft_usual(&d, j) : bits_draft_begin(&d, j)))
     return error_no_memory();
-  const value *set = stored ? value_get(v, "set") : v;
-  error *e = stored && (set == NULL || set->type != VALUE_MAP)
-                 ? NULL
-                 : bits_draft_read(&d, set, false);
-  if (e == NULL) bits_draft_swap(&d, j);
+  error *e = stored ? read_set(&d, v) : bits_draft_read(&d, v, false);
+  if (e == NULL && stored)
+    e = take(j, &d, v);
+  else if (e == NULL)
+    bits_draft_swap(&d, j);
   bits_draft_free(&d);
-  if (e == NULL && stored) e = read_rest(j, v);
   return e;
 }

@@ -91,7 +91,7 @@ static error *read_keys(const bits_draft *d, const value *v, keys *k) {
         !text_is_utf8(reference, strlen(reference)))
       return bits_fail(SAROS_E_INVALIDARG,
                        "s3: a reference is 'env:NAME' or 'file:/path'");
-    return dereference(reference, k);
+    return d->looks ? NULL : dereference(reference, k);
   }
   if (key == NULL || secret == NULL)
     return d->stored ? NULL

@@ -91,6 +91,8 @@ static error *reference_of(const value *map, const char *what,
 static error *dereference(const bits_draft *d, const char *reference,
                           char **text) {
   error *e;
+  *text = NULL;
+  if (d->looks) return NULL;
   *text = bits_reference_read(reference, &e);
   if (e == NULL || !d->stored) return e;
   log_write(LOG_WARNING, "bits", "a job's secret: %s", e->message);
