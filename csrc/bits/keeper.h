@@ -147,7 +147,8 @@ bool bits_orphans_load(bits_manager *m, const queue_orphan *row);
 void bits_notify_look(bits_manager *m);
 void bits_notify_end(bits_manager *m);
 
-/* manager.c, without the lock: the queue is ours from now on. */
+/* manager.c, without the lock: the queue is ours from now on. An error: not
+   yet; it is tried again. */
 error *bits_manager_own(bits_manager *m, bits_queue *q);
 void bits_manager_note_owner(bits_manager *m, bits_queue *q);
 /* manager_settings.c, without the lock: E_INVALIDARG for an option that a queue

@@ -43,9 +43,11 @@ static error *load_clock(bits_manager *m, bits_queue *q) {
   error *e;
   value *v = bits_manager_stored(q, "clock", &e);
   int64_t ms = value_integer(v, 0);
+  value_free(v);
+  pthread_mutex_lock(&m->lock);
   m->clock_base = ms > 0 ? (uint64_t)ms : 0;
   m->opened_at = http_clock();
-  value_free(v);
+  pthread_mutex_unlock(&m->lock);
   return e;
 }
 
@@ -76,12 +78,14 @@ void bits_manager_note_owner(bits_manager *m, bits_queue *q) {
 /* What only an owner has: the mover, and jobs that go on. `again`: he has only
    looked until now. */
 static error *begin_owning(bits_manager *m, bits_queue *q, bool again) {
-  error *e = m->mover == NULL ? bits_mover_new(m) : NULL;
-  if (e == NULL && again) e = bits_manager_read(m, q, true);
+  error *e = again ? bits_manager_read(m, q, true) : NULL;
   if (e != NULL) return e;
   pthread_mutex_lock(&m->lock);
-  m->owner = m->loads = true;
-  e = bits_mover_settings(m, m->settings);
+  if (m->mover == NULL) e = bits_mover_new(m);
+  if (e == NULL) {
+    m->owner = m->loads = true;
+    e = bits_mover_settings(m, m->settings);
+  }
   pthread_mutex_unlock(&m->lock);
   return e != NULL ? e : bits_load(m, q, again, true);
 }
@@ -97,10 +101,30 @@ static void go_on(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
 }
 
+/* It looks on. Files that are to be finished are found again with their rows;
+   who waits for a commit would wait for us. */
+static void not_yet(bits_manager *m, error *e) {
+  bits_keeper *k = m->keeper;
+  pthread_mutex_lock(&m->lock);
+  m->owner = m->loads = false;
+  keeper_waiters w = bits_keeper_waiters(m);
+  bits_file **fetched = k->fetched;
+  size_t count = k->fetched_count;
+  k->fetched = NULL;
+  k->fetched_count = k->fetched_room = 0;
+  pthread_mutex_unlock(&m->lock);
+  bits_keeper_answer(m, &w, e);
+  for (size_t i = 0; i < count; i++) bits_job_unref(fetched[i]->job);
+  mem_free(fetched);
+}
+
 error *bits_manager_own(bits_manager *m, bits_queue *q) {
   error *e = load_clock(m, q);
   if (e == NULL) e = begin_owning(m, q, true);
-  if (e != NULL) return e;
+  if (e != NULL) {
+    not_yet(m, e);
+    return e;
+  }
   buffer b = BUFFER_EMPTY;
   buffer_format(&b, "%s: its owner is dead; it is ours now", m->path);
   if (!b.failed) saros_log(SAROS_LOG_NOTICE, "bits", b.data);
@@ -237,23 +261,31 @@ static void drain_lane(bits_manager *m) {
   pthread_mutex_unlock(&m->lock);
 }
 
-/* With or without threads. */
-static void let_go_of_jobs(bits_manager *m) {
-  bits_job *files_of = NULL;
-  for (bits_job *j; (j = m->dirty_jobs) != NULL;) {
+/* With a reference, and the lock, which a child may have, too. NULL: there is
+   none any more. */
+static bits_job *let_go_of_one(bits_manager *m) {
+  bits_job *j = m->dirty_jobs;
+  const bits_file *f = m->dirty_files;
+  if (j != NULL) {
     m->dirty_jobs = j->next_dirty;
-    bits_job_unref(j);
-  }
-  for (bits_file *f; (f = m->dirty_files) != NULL;) {
+  } else if (f != NULL) {
     m->dirty_files = f->next_dirty;
-    files_of = f->job;
-    bits_job_unref(files_of);
-  }
-  while (m->first != NULL) {
-    bits_job *j = bits_job_ref(m->first);
+    j = f->job;
+  } else if (m->first != NULL) {
+    j = bits_job_ref(m->first);
     bits_manager_leave(m, j);
-    bits_job_unref(j);
   }
+  return j;
+}
+
+static void let_go_of_jobs(bits_manager *m) {
+  bits_job *j;
+  do {
+    pthread_mutex_lock(&m->lock);
+    j = let_go_of_one(m);
+    pthread_mutex_unlock(&m->lock);
+    if (j != NULL) bits_job_unref(j);
+  } while (j != NULL);
 }
 
 static void close_for_good(bits_manager *m) {
@@ -294,6 +326,7 @@ void bits_manager_close(bits_manager *m) {
   pthread_mutex_lock(&m->lock);
   bool first = !m->closing;
   m->closing = true;
+  pthread_cond_broadcast(&m->done); /* who waits for what will not come now */
   if (first) {
     stop_tries(m);
   } else {

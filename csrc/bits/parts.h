@@ -114,8 +114,8 @@ struct bits_manager {
   http_lane *lane;     /* constant */
   pthread_mutex_t lock;
   saros_device *hold;  /* constant: of the queue's directory */
-  uint64_t opened_at;  /* constant: of the machine's clock */
-  uint64_t clock_base; /* constant: ms that the queue had been open before */
+  uint64_t opened_at;  /* of the machine's clock; constant while it is owned */
+  uint64_t clock_base; /* likewise: ms that the queue had been open before */
   pthread_cond_t done; /* something has come to its end: a commit, a seizure, a
                           job's last try */
   /* Under the lock. */

@@ -80,8 +80,8 @@ struct bits_try {
 
 /* Those bits of `marks` that a try may look at: it has no lock. */
 uint8_t bits_file_marks(bits_file *f);
-/* Else commit first: who died beside a part that no row knows would leave it for
-   ever. */
+/* Else commit first: who died beside a part that no row knows would leave it
+   for ever. */
 bool bits_file_has_row(bits_file *f);
 /* Replaces what is known (taken over; NULL: nothing). */
 void bits_file_know(bits_file *f, bits_known *k);

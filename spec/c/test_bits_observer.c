@@ -64,8 +64,7 @@ static void write_secret(void) {
 
 static int64_t setting(bits_manager *m, const char *name) {
   value *v = bits_manager_status(m);
-  int64_t n =
-      value_integer(value_get(value_get(v, "settings"), name), -1);
+  int64_t n = value_integer(value_get(value_get(v, "settings"), name), -1);
   value_free(v);
   return n;
 }
