@@ -324,7 +324,11 @@ static void set_manners(http_request *r) {
   /* Else to cancel would wait until a name is looked up. */
   curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 #endif
-  if (r->cacert_text != NULL) SET(CURLOPT_CAINFO, r->cacert_text);
+  if (r->cacert_text != NULL) {
+    SET(CURLOPT_CAINFO, r->cacert_text);
+    /* Else the system's folder of them counts, too. */
+    SET(CURLOPT_CAPATH, NULL);
+  }
   if (r->proxy_text != NULL) SET(CURLOPT_PROXY, r->proxy_text);
   if (r->login_text != NULL) SET(CURLOPT_PROXYUSERPWD, r->login_text);
   /* A connection that was used before may be dead, and then libcurl, too,

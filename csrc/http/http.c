@@ -140,12 +140,29 @@ static bool copy_text(char **copy, const char *text) {
   return *copy != NULL || text == NULL;
 }
 
+/* libcurl takes what follows a % for the digits of a character. */
+static bool copy_login(char **copy, const char *login) {
+  size_t size = 1;
+  if (login == NULL) return true;
+  for (const char *c = login; *c != '\0'; c++) size += *c == '%' ? 3 : 1;
+  char *to = *copy = mem_alloc(size);
+  if (to == NULL) return false;
+  for (const char *c = login; *c != '\0'; c++) {
+    *to++ = *c;
+    if (*c != '%') continue;
+    *to++ = '2';
+    *to++ = '5';
+  }
+  *to = '\0';
+  return true;
+}
+
 static bool copy_texts(http_request *r, const http_ask *ask) {
   if (!copy_text(&r->method_text, ask->method) ||
       !copy_text(&r->url_text, ask->url) ||
       !copy_text(&r->cacert_text, ask->cacert) ||
       !copy_text(&r->proxy_text, ask->proxy) ||
-      !copy_text(&r->login_text, ask->proxy_login))
+      !copy_login(&r->login_text, ask->proxy_login))
     return false;
   if (ask->field_count == 0) return true;
   r->fields = mem_zero(ask->field_count * sizeof *r->fields);

@@ -83,6 +83,7 @@ typedef struct http_answer {
   const char *url; /* the last one, without its query */
   const char *why; /* a sentence, when it is not whole */
   int number;      /* errno of a connection that failed, or 0 */
+  unsigned proxy;  /* what a proxy says that does not lead there, or 0 */
   int curl;        /* CURLcode */
   const struct http_head *fields;
 } http_answer;

@@ -107,6 +107,17 @@ static void libcurl_says(http_request *r, CURLcode rc) {
   buffer_free(&b);
 }
 
+/* Of a proxy that was asked to lead to a host, and does not, libcurl says that
+   the connection was lost. */
+static void proxy_says(http_request *r) {
+  long status = 0;
+  if (r->easy == NULL || r->head.begun) return;
+  curl_easy_getinfo(r->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+  if (status < 300 || status > 999) return;
+  r->answer.proxy = (unsigned)status;
+  http_condemn(r, HTTP_UNREACHED, "the proxy answers %u", r->answer.proxy);
+}
+
 void http_verdict(http_request *r, CURLcode rc) {
   http_answer *a = &r->answer;
   a->curl = (int)rc;
@@ -121,6 +132,7 @@ void http_verdict(http_request *r, CURLcode rc) {
   }
   if (r->behind)
     http_condemn(r, HTTP_CUT, "connections were lost one after the other");
+  if (!r->ending && rc != CURLE_OK) proxy_says(r);
   if (!r->ending && rc != CURLE_OK) libcurl_says(r, rc);
   if (!r->ending) judge_body(r);
   a->end = r->ending ? r->verdict : HTTP_WHOLE;

@@ -4,6 +4,8 @@
 **
 ** not under valgrind: it has a server that waits; ASan runs it
 */
+#include <openssl/x509_vfy.h>
+
 #include "http_case.h"
 
 /* ------------------------------------------------------------------
@@ -400,6 +402,73 @@ TEST(proxies) {
   told_free(&t, r);
 }
 
+/* What looks like an escape in it is none. */
+TEST(a_proxy_is_told_the_password_as_it_is) {
+  static const char login[] = "me:50%41%25%zz%";
+  told t;
+  char proxy[64];
+  buffer b = BUFFER_EMPTY;
+  snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
+  text_base64(&b, login, strlen(login));
+  http_request *r = go("http://nowhere.invalid/x",
+                       &(http_ask){.proxy = proxy, .proxy_login = login}, &t);
+  CHECK_INT(t.end, HTTP_WHOLE);
+  CHECK(t.body.data != NULL && strstr(t.body.data, b.data) != NULL);
+  buffer_free(&b);
+  told_free(&t, r);
+}
+
+TEST(a_proxy_that_leads_nobody_there_says_why) {
+  static const char *const urls[] = {"https://nowhere.invalid/x",
+                                     "https://down.invalid/x"};
+  static const unsigned status[] = {407, 502};
+  for (int i = 0; i < 2; i++) {
+    told t;
+    char proxy[64];
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
+    http_request *r = go(urls[i], &(http_ask){.proxy = proxy}, &t);
+    CHECK_INT(t.end, HTTP_UNREACHED);
+    CHECK_INT(t.status, 0);
+    CHECK_INT(http_answer_of(r)->proxy, status[i]);
+    told_free(&t, r);
+  }
+}
+
+/* libcurl's folder of authorities, besides the file of them. */
+static atomic_uint folders;
+
+__attribute__((visibility("default"))) int X509_STORE_load_path(
+    X509_STORE *store, const char *folder) {
+  (void)store;
+  (void)folder;
+  folders++;
+  return 1;
+}
+
+TEST(no_authority_counts_but_the_one_that_is_named) {
+  server tls;
+  char folder[64], url[100], ca[100];
+  told t;
+  if (!start_tls(&tls, folder, NULL)) {
+    stop_tls(&tls, folder);
+    SKIP("there is no openssl here to make a certificate with");
+  }
+  snprintf(url, sizeof url, "https://127.0.0.1:%d/ok/1", tls.port);
+  snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+  folders = 0;
+  http_request *r = go(url, &(http_ask){0}, &t);
+  CHECK_INT(t.end, HTTP_UNTRUSTED);
+  told_free(&t, r);
+  unsigned usual = folders;
+  folders = 0;
+  r = go(url, &(http_ask){.cacert = ca}, &t);
+  CHECK_INT(t.end, HTTP_WHOLE);
+  CHECK_INT(folders, 0);
+  told_free(&t, r);
+  stop_tls(&tls, folder);
+  if (usual == 0) SKIP("libcurl has no such folder here");
+}
+
 int main(int argc, char **argv) {
   static const char *const command[] = {"python3", "spec/http/server.py", NULL};
   check_begin(argc, argv);
@@ -418,6 +487,9 @@ int main(int argc, char **argv) {
   RUN(secrets_stay_with_their_origin);
   RUN(certificates_are_verified);
   RUN(proxies);
+  RUN(a_proxy_is_told_the_password_as_it_is);
+  RUN(a_proxy_that_leads_nobody_there_says_why);
+  RUN(no_authority_counts_but_the_one_that_is_named);
   server_stop(&s);
   http_settle();
   return check_end();

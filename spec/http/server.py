@@ -369,6 +369,9 @@ class Faults:
     NO_BODY = ("early", "givesup")
 
     def serve(self, c, r):
+        if r.method == "CONNECT":  # we lead nobody anywhere
+            status = 502 if r.target.startswith("down.") else 407
+            return c.answer(status, b"", [("Proxy-Authenticate", "Basic")])
         if r.target.startswith("http://"):
             lines = "".join(f"{k}: {v}\n" for k, v in r.headers)
             return c.answer(200, f"proxied {r.target}\n{lines}".encode())
