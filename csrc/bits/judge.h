@@ -53,6 +53,9 @@ bool judge_is_borne(const bits_result *r);
 /* The same of an errno of a local file: FAILED, context local. */
 void judge_local(int number, const char *what, const char *path,
                  bits_result *r);
+/* The same of one that is to be sent. */
+void judge_source(int number, const char *what, const char *path,
+                  bits_result *r);
 /* The sentence alone: whose URL (a->url), and what. */
 void judge_say(bits_result *r, const http_answer *a, const char *format,
                va_list args) __attribute__((format(printf, 3, 0)));

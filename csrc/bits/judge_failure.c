@@ -128,8 +128,23 @@ static const failing connecting[] = {
      "nobody answered in time"},
 };
 
+static void refused_by_proxy(const http_answer *a, bits_result *r) {
+  bool passes = a->proxy >= 500 || a->proxy == 408 || a->proxy == 429;
+  fill(r, passes ? BITS_END_AGAIN : BITS_END_FAILED, BG_E_HTTP(a->proxy),
+       BITS_CONTEXT_TRANSPORT, 0);
+  r->transport = a->proxy;
+  say(r, a, "the proxy answers %u, and does not lead there%s", a->proxy,
+      a->proxy == 407 ? ": give the job a user and a password for it"
+      : passes        ? "; it is tried again"
+                      : ": ask who runs it, or give the job another one");
+}
+
 static void unreached(const http_answer *a, unsigned tries, bits_result *r) {
   const failing *row = NULL;
+  if (a->proxy != 0) {
+    refused_by_proxy(a, r);
+    return;
+  }
   if (a->curl == CURLE_SSL_CONNECT_ERROR) {
     fill(r, tries < BORNE ? BITS_END_AGAIN : BITS_END_FAILED,
          BG_E_SECURE_CHANNEL_FAILURE, BITS_CONTEXT_TRANSPORT, 0);
@@ -348,8 +363,20 @@ static const char *advice(int number) {
   }
 }
 
-void judge_local(int number, const char *what, const char *path,
-                 bits_result *r) {
+static const char *advice_to_send(int number) {
+  switch (number) {
+    case ENOENT:
+    case ENOTDIR: return "there has to be a file; put it there, and resume";
+    case EACCES:
+    case EPERM: return "allow it to be read, then resume the job";
+    case EISDIR: return "that is a directory; make a job for each of its files";
+    case EINVAL: return "that is no file but something else; it is not read";
+    default: return "see to that disk, then resume the job";
+  }
+}
+
+static void local(int number, const char *what, const char *path,
+                  const char *then, bits_result *r) {
   buffer shown = BUFFER_EMPTY;
   memset(r, 0, sizeof *r);
   uint32_t win32 = code_win32_of_errno(number != 0 ? number : EIO);
@@ -358,7 +385,16 @@ void judge_local(int number, const char *what, const char *path,
   const http_answer a = {
       .url = shown.data != NULL && !shown.failed ? shown.data : "a local file"};
   char text[128];
-  say(r, &a, "%s: %s; %s", what, strerror_r(number, text, sizeof text),
-      advice(number));
+  say(r, &a, "%s: %s; %s", what, strerror_r(number, text, sizeof text), then);
   buffer_free(&shown);
+}
+
+void judge_local(int number, const char *what, const char *path,
+                 bits_result *r) {
+  local(number, what, path, advice(number), r);
+}
+
+void judge_source(int number, const char *what, const char *path,
+                  bits_result *r) {
+  local(number, what, path, advice_to_send(number), r);
 }

@@ -105,6 +105,29 @@ TEST(every_end_has_a_row) {
   judge_pretend(0);
 }
 
+/* A proxy that was asked to lead to a host. */
+TEST(what_a_proxy_answers_is_told) {
+  static const struct {
+    unsigned status;
+    bits_end end;
+  } rows[] = {{302, FAILED}, {403, FAILED}, {405, FAILED}, {407, FAILED},
+              {408, AGAIN},  {429, AGAIN},  {502, AGAIN},  {503, AGAIN}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    http_answer a = answer(200, U, "");
+    bits_result r;
+    a.end = HTTP_UNREACHED;
+    a.status = 0;
+    a.curl = CURLE_RECV_ERROR;
+    a.proxy = rows[i].status;
+    judge_failure(&a, 0, &r);
+    CHECK_INT(r.end, rows[i].end);
+    CHECK_INT(r.code, BG_E_HTTP(rows[i].status));
+    CHECK_INT(r.context, TRANSPORT);
+    CHECK_INT(r.transport, rows[i].status);
+    CHECK(strstr(r.why, "the proxy answers") != NULL);
+  }
+}
+
 TEST(without_a_network_names_and_hosts_wait_for_one) {
   static const fail_row none[] = {
       {HTTP_UNREACHED, 0, CURLE_COULDNT_RESOLVE_HOST, 0, OFFLINE, OFFLINE,
@@ -252,6 +275,7 @@ TEST(a_sentence_is_whole_however_long_it_is) {
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(every_end_has_a_row);
+  RUN(what_a_proxy_answers_is_told);
   RUN(without_a_network_names_and_hosts_wait_for_one);
   RUN(every_status_has_a_row);
   RUN(it_is_the_host_that_needs_a_rest);
