@@ -427,6 +427,7 @@ bits_try *bits_fetch_start(const bits_try_ask *ask, error **e) {
   t->down = ask->down;
   t->up = ask->up;
   t->lone = ask->lone;
+  t->per_host = ask->per_host;
   t->part = PART_CLOSED;
   t->waits = true;
   t->result.end = BITS_END_STOPPED; /* until something else is known */

@@ -27,6 +27,7 @@ typedef struct fetch {
   void *context;
   uint64_t down, up;
   bool lone;
+  unsigned per_host;
   bool begun, stopped, waits;
   fetch_then then;
   http_request *request;

@@ -154,6 +154,7 @@ struct mover_run {
   bits_terms *terms; /* for the start */
   mover_way way;
   unsigned tries, at_once, wave;
+  unsigned per_host;     /* the queue's, when it began */
   uint64_t began, bytes; /* of this run */
   uint64_t seen;         /* of file->have, when it was last counted */
   uint64_t prepaid;      /* bytes that are charged and have not come */

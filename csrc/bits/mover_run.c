@@ -39,6 +39,7 @@ bool run_start(mover_run *run, bits_result *r) {
                       .down = run->down,
                       .up = run->up,
                       .lone = run->lone,
+                      .per_host = run->per_host,
                       .calls = &calls,
                       .context = run};
   run->try = start(run->way, &ask, &e);

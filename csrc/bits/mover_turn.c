@@ -246,6 +246,7 @@ static mover_run *take(bits_mover *v, bits_job *j, const found *f,
              : run->terms->s3_key != NULL ? MOVER_S3
                                           : MOVER_SEND;
   run->tries = f->tries;
+  run->per_host = v->per_host;
   run->wave = f->host->wave;
   run->probe = f->host->until != 0;
   if (run->probe) {

@@ -54,6 +54,7 @@ bool upload_begin(upload *u, const bits_try_ask *ask, void (*first)(upload *u),
   u->calls = ask->calls;
   u->context = ask->context;
   u->up = ask->up;
+  u->per_host = ask->per_host;
   u->local.fd = -1;
   if (b != NULL) *b = (beginning){u, first};
   if (b == NULL || !http_lane_call(u->lane, begin, b)) {
@@ -105,6 +106,7 @@ void upload_count(upload *u, const bits_result *r) {
   if ((judge_is_borne(r) || r->code == BG_E_VALIDATION_FAILED) &&
       *tries < UINT8_MAX)
     ++*tries;
+  if (r->end == BITS_END_FAILED) *tries = 0; /* whoever resumes begins anew */
 }
 
 void upload_fail(upload *u, bits_end end, uint32_t code, bits_context context,
@@ -122,7 +124,7 @@ void upload_fail_local(upload *u, int number, const char *what) {
   if (number == ESTALE) {
     upload_fail_changed(u);
   } else {
-    judge_local(number, what, u->file->path, &r);
+    judge_source(number, what, u->file->path, &r);
     upload_over(u, &r, false);
   }
 }

@@ -58,6 +58,7 @@ typedef struct bits_try_ask {
   http_lane *lane;
   uint64_t down, up; /* bytes a second; 0: any */
   bool lone;         /* nothing else is transferred: large buffers */
+  unsigned per_host; /* connections that the queue has to one; 0: as usual */
   const bits_try_calls *calls;
   void *context;
 } bits_try_ask;

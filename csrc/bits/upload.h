@@ -47,6 +47,7 @@ struct upload {
   const bits_try_calls *calls;
   void *context;
   uint64_t up;
+  unsigned per_host;
   upload_local local;
   bits_s3_place place;
   uint64_t settled;      /* bytes that have arrived, and are not sent again */
