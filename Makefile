@@ -311,7 +311,8 @@ $(BUILD)/spec/test_bits_fet% $(BUILD)/spec/test_bits_fin%: private WRAP = \
 $(BUILD)/spec/test_bits_finish_disk: private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,$(BITS_TOLD) renameat2 linkat unlinkat \
     fdatasync syncfs fsync sync_file_range)
-$(patsubst %,$(BUILD)/spec/test_bits_%,send s3 s3_orphan): private WRAP = \
+$(patsubst %,$(BUILD)/spec/test_bits_%,send s3 s3_orphan s3_servers): \
+  private WRAP = \
   $(patsubst %,-Wl$(comma)--wrap=%,bits_file_mark bits_file_size \
     bits_file_upload bits_file_commit bits_keeper_orphan)
 $(BUILD)/obj/spec/c/test_bits_%.o: private STATIC =

@@ -43,6 +43,16 @@ void bits_job_hold_files(bits_job *j) {
   bits_job_seize(j);
 }
 
+/* With the lock: what an upload has left at its server, also one that went
+   otherwise in the end. */
+static void leave_orphans(bits_job *j) {
+  for (uint32_t i = 0; i < j->file_count; i++) {
+    const bits_extra *x = j->files[i]->extra;
+    if (x != NULL && x->upload != NULL)
+      bits_keeper_orphan(j->m, x->upload, j->terms);
+  }
+}
+
 /* ------------------------------------------------------------------
 ** What is here of files goes. The files are held, the lock is not.
 ** ---------------------------------------------------------------- */
@@ -213,6 +223,7 @@ static void completed(bits_job *j, const naming *n, error **e) {
     return;
   }
   bits_job_move(j, BITS_ACKNOWLEDGED);
+  leave_orphans(j);
   j->marks |= BITS_JOB_GONE;
   bits_job_touch(j);
 }
@@ -265,15 +276,6 @@ error *bits_job_complete(bits_job *j, uint32_t *code) {
 /* ------------------------------------------------------------------
 ** Cancelled
 ** ---------------------------------------------------------------- */
-
-/* With the lock: what an upload has left at its server. */
-static void leave_orphans(bits_job *j) {
-  for (uint32_t i = 0; i < j->file_count; i++) {
-    const bits_extra *x = j->files[i]->extra;
-    if (j->files[i]->state != BITS_FILE_DONE && x != NULL && x->upload != NULL)
-      bits_keeper_orphan(j->m, x->upload, j->terms);
-  }
-}
 
 /* It is CANCELLED; the rest of that. */
 static error *cancel_rest(bits_job *j, uint32_t *code) {

@@ -377,9 +377,27 @@ error *bits_job_add_file(bits_job *j, const value *options) {
 ** Another address
 ** ---------------------------------------------------------------- */
 
+static bool is_same_place(const char *a, const char *b) {
+  size_t size = strcspn(a, "?#");
+  return size == strcspn(b, "?#") && memcmp(a, b, size) == 0;
+}
+
+/* With the lock: what an upload in parts has left at the old address nobody
+   would take away from there. */
+static void leave_upload(bits_file *f, const char *url) {
+  bits_extra *x = f->extra;
+  if (x == NULL || x->upload == NULL || is_same_place(f->url, url) ||
+      !bits_keeper_orphan(f->job->m, x->upload, f->job->terms))
+    return;
+  mem_free(x->upload);
+  x->upload = NULL;
+  atomic_store(&f->have, 0);
+}
+
 /* With the lock. What is here of the file stays: the server's validators say
    whether it is the same. */
 static void take_url(bits_file *f, char *url) {
+  leave_upload(f, url);
   mem_free(f->url);
   f->url = url;
   f->marks &= (uint8_t) ~(BITS_FILE_NO_RANGE | BITS_FILE_BARE);

@@ -132,6 +132,13 @@ static void commit(s3_upload *s, s3_then then) {
 
 static void send_all(s3_upload *s);
 
+/* By one PUT, which knows nothing of what is left here. */
+static void single(s3_upload *s) {
+  s3_memory_forget(&s->m);
+  s3_leave_rest(s);
+  upload_over(&s->u, &(bits_result){.end = BITS_END_SINGLE}, false);
+}
+
 static void on_create(upload_call *c, const http_answer *a) {
   s3_upload *s = s3_of(c->u);
   if (upload_call_is_good(c, a)) {
@@ -156,7 +163,7 @@ static void on_create(upload_call *c, const http_answer *a) {
   if (c->u->over) return;
   bool cannot = a->end == HTTP_WHOLE && (a->status == 501 || a->status == 405);
   if (cannot && s->u.local.size <= SINGLE_MOST)
-    upload_over(c->u, &(bits_result){.end = BITS_END_SINGLE}, false);
+    single(s);
   else
     s3_refused(s, c, a, false);
 }
@@ -258,7 +265,7 @@ static bool is_small(const upload *u) {
 
 static void go_on(s3_upload *s) {
   if (s->m.id == NULL && is_small(&s->u)) {
-    upload_over(&s->u, &(bits_result){.end = BITS_END_SINGLE}, false);
+    single(s);
   } else if (s->m.id == NULL) {
     begin_new(s);
   } else {

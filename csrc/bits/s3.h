@@ -9,7 +9,8 @@
 #include "http/xml.h"
 
 #define BITS_S3_REGION 64
-#define BITS_S3_LINES 48
+/* What is signed, and 64 lines of the job's and its credentials. */
+#define BITS_S3_LINES 80
 
 /* ------------------------------------------------------------------
 ** Signing: what a GET, HEAD or PUT of an object needs more than any other

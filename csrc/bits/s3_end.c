@@ -112,6 +112,10 @@ static void on_look(upload_call *c, const http_answer *a) {
     was_no_truth(s,
                  "the server says that it has put the file together, and it "
                  "is not there");
+  } else if (completed < 0) {
+    was_no_truth(s,
+                 "what the server says that it has put together is not what "
+                 "was sent (its ETag is another one)");
   } else if (!upload_call_is_good(c, a)) {
     arrived(s, completed > 0, completed > 0); /* it shows nobody */
   } else if (a->length != HTTP_UNKNOWN && a->length != s->m.size) {

@@ -85,6 +85,9 @@ void bits_s3_problem(const bits_terms *t, const char *body, size_t size,
   hide(p, t->s3_key);
   hide(p, t->s3_secret);
   hide(p, t->s3_token);
+  hide(p, t->proxy_login);
+  for (uint32_t i = 0; i < t->header_count; i++)
+    if (t->headers[i].secret) hide(p, t->headers[i].value);
 }
 
 /* ------------------------------------------------------------------

@@ -385,10 +385,10 @@ void s3_sweep(s3_upload *s) {
 ** ---------------------------------------------------------------- */
 
 void s3_leave_rest(s3_upload *s) {
-  char *json = NULL;
-  if (!s3_memory_is_empty(&s->m))
-    json = s3_memory_write(&s->m, s->u.file, s->u.terms);
-  if (json == NULL || bits_file_orphan(s->u.file, json, s->u.terms)) {
+  bool empty = s3_memory_is_empty(&s->m);
+  char *json = empty ? NULL : s3_memory_write(&s->m, s->u.file, s->u.terms);
+  if (empty ||
+      (json != NULL && bits_file_orphan(s->u.file, json, s->u.terms))) {
     s3_memory_free(&s->m);
     bits_file_upload(s->u.file, NULL);
   } else {

@@ -94,12 +94,23 @@ static void on_part(upload_call *c, const http_answer *a) {
     return;
   }
   if (s->u.over) return;
-  if (c->number != 0)
+  if (c->number != 0) {
     s3_digest_failed(s, c->number);
-  else if (upload_is_changed(&s->u.local, s->u.file->path))
+  } else if (upload_is_changed(&s->u.local, s->u.file->path)) {
     s3_changed(s);
-  else
+  } else if (a->status == 417 && !c->plainly) {
+    s->plainly = true; /* whatever the end: libcurl has tried by itself, too */
+    send_part(e);
+  } else if (strcmp(c->problem.name, "NoSuchUpload") == 0) {
+    upload_over(&s->u, /* somebody has taken it away: it is looked for */
+                &(bits_result){.end = BITS_END_AT_ONCE,
+                               .context = BITS_CONTEXT_REMOTE,
+                               .why = "the server knows nothing of the upload "
+                                      "any more"},
+                false);
+  } else {
     s3_refused(s, c, a, true);
+  }
 }
 
 static void send_part(s3_sender *e) {
@@ -120,6 +131,7 @@ static void send_part(s3_sender *e) {
                           .from = (uint64_t)e->part * s->m.part,
                           .size = s3_memory_part(&s->m, e->part),
                           .digest = &e->digest,
+                          .plainly = s->plainly,
                           .done = on_part};
   upload_call_start(&e->call);
 }
@@ -183,14 +195,15 @@ static void next_part(s3_sender *e) {
 }
 
 void s3_parts_send(s3_upload *s) {
+  unsigned most = s->u.terms->per_host;
+  unsigned flight = most > 0 && most < S3_FLIGHT ? most : S3_FLIGHT;
   s->next = 0;
   s->u.settled = 0;
   believe_listing(s);
-  for (unsigned i = 0; i < S3_FLIGHT && !s->u.over; i++) {
+  for (unsigned i = 0; i < flight && !s->u.over; i++) {
     s->senders[i].s = s;
     s->senders[i].tries = 0;
     s->senders[i].busy = true; /* so that only the last finds nothing more */
   }
-  for (unsigned i = 0; i < S3_FLIGHT && !s->u.over; i++)
-    next_part(&s->senders[i]);
+  for (unsigned i = 0; i < flight && !s->u.over; i++) next_part(&s->senders[i]);
 }

@@ -120,7 +120,8 @@ struct s3_upload {
   unsigned looks;
   unsigned page; /* of a listing */
   int64_t server_time;
-  bool noting; /* what is lost could be told from what is somebody else's */
+  bool noting;  /* what is lost could be told from what is somebody else's */
+  bool plainly; /* the server knows no Expect: 100-continue */
   /* s3_orphan.c: uploads that are there. */
   char *bucket, *key; /* its URL, and what is in it */
   bool tried_host;    /* the bucket may be the host's */

@@ -116,13 +116,21 @@ static void look(sending *s) {
   upload_call_start(&s->head);
 }
 
+/* It makes what is at an address, and makes it again. */
+static bool is_put(const char *method) {
+  return strcmp(method, "PUT") == 0;
+}
+
 static void judge_tag(sending *s) {
   if (s->digested && s->digest.wants_md5)
     memcpy(s->md5, s->digest.md5_hex, sizeof s->md5);
   else if (!upload_call_md5(&s->put, s->md5))
     s->md5[0] = '\0';
   s->tagged = is_ours(s, &s->put);
-  if (is_other(s, &s->put))
+  /* What else is done with a file need not be found at its address. */
+  if (!is_put(s->put.method))
+    arrived(s, s->tagged, s->tagged);
+  else if (is_other(s, &s->put))
     lied(s, "its ETag is the MD5 of something else");
   else
     look(s);
@@ -158,11 +166,6 @@ static void on_put(upload_call *c, const http_answer *a) {
   }
 }
 
-/* What is not idempotent is sent once. */
-static bool may_repeat(const char *method) {
-  return strcmp(method, "PUT") == 0;
-}
-
 static void put(sending *s, bool plainly) {
   upload *u = &s->u;
   const char *method = u->terms->method != NULL ? u->terms->method : "PUT";
@@ -176,7 +179,7 @@ static void put(sending *s, bool plainly) {
                          .sha256 = s->digested && bits_s3_is_wanted(u->terms)
                                        ? s->digest.sha256
                                        : NULL,
-                         .once = !may_repeat(method),
+                         .once = !is_put(method),
                          .plainly = plainly,
                          .hashes = !s->digested || !s->digest.wants_md5,
                          .done = on_put};

@@ -217,9 +217,16 @@ bool http_answer_at(const http_answer *a, size_t i, const char **name,
   return true;
 }
 
+#define LAST_DATE 253402300799 /* of the year 9999 */
+
+/* One that cannot be now would be written into what is signed. */
 bool http_answer_date(const http_answer *a, int64_t *date) {
   const char *text = http_answer_field(a, "date");
-  return text != NULL && http_date(text, date);
+  int64_t then;
+  if (text == NULL || !http_date(text, &then) || then < 0 || then > LAST_DATE)
+    return false;
+  *date = then;
+  return true;
 }
 
 /* Seconds, or a date: then of the server's clock, if it says what that is. */

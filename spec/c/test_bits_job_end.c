@@ -3,6 +3,7 @@
 ** the way; cancelled, with all that is here of them; and what a process leaves
 ** that dies in between. Files come from the test, not from a server.
 */
+#include "bits/keeper.h"
 #include "bits_end_case.h"
 #include "check.h"
 
@@ -136,6 +137,31 @@ TEST(an_upload_deletes_nothing) {
     remove_names(j);
     bits_job_unref(j);
   }
+}
+
+/* It was sent at once in the end, and what was begun before in parts could not
+   be taken back then. */
+TEST(an_upload_leaves_nothing_at_its_server) {
+  static const char what[] =
+      "{\"url\":\"http://127.0.0.1:1/b/k\",\"stale\":[\"x\"],"
+      "\"reference\":\"env:SAROS_TEST_NONE\"}";
+  uint32_t code = 1;
+  bits_job *j = job_with("{'type':'upload'}", 1);
+  pthread_mutex_lock(&m->lock);
+  bits_file *f = j->files[0];
+  f->extra = mem_zero(sizeof *f->extra);
+  f->extra->upload = mem_text(what);
+  f->state = BITS_FILE_DONE;
+  j->files_done = 1;
+  j->state = BITS_TRANSFERRED;
+  pthread_mutex_unlock(&m->lock);
+  CHECK(is_fine(bits_job_complete(j, &code)));
+  CHECK_INT(code, SAROS_S_OK);
+  pthread_mutex_lock(&m->lock);
+  const keeper_orphan *o = m->keeper->orphans;
+  CHECK(o != NULL && strcmp(o->what, what) == 0 && o->id != 0);
+  pthread_mutex_unlock(&m->lock);
+  bits_job_unref(j);
 }
 
 /* ------------------------------------------------------------------
@@ -359,6 +385,7 @@ int main(int argc, char **argv) {
   RUN(a_part_that_is_gone);
   RUN(another_file_in_place_of_a_part);
   RUN(an_upload_deletes_nothing);
+  RUN(an_upload_leaves_nothing_at_its_server);
   RUN(all_that_is_here_goes);
   RUN(names_that_were_given_go_too);
   RUN(what_cannot_be_deleted);

@@ -308,12 +308,15 @@ static bool tells(const char *text) {
 
 /* A server that says what it was sent, in all that it says. */
 TEST(what_is_secret_is_told_nobody) {
-  static const char *const echoes[] = {ACCESS, SECRET, TOKEN};
-  for (int i = 0; i < 3; i++) {
+  static const char line[] = "hEaDeR/canary/line", login[] = "me:canary%proxy";
+  static const char *const echoes[] = {ACCESS, SECRET, TOKEN, line, login};
+  for (int i = 0; i < 5; i++) {
     tried t;
     char plan[400];
     s3_begin(&t, "secret", SIZE);
     t.ask.terms->s3_token = mem_text(TOKEN);
+    t.ask.terms->proxy_login = mem_text(login);
+    upload_header(&t, "X-Key", line, true);
     snprintf(plan, sizeof plan,
              "[{\"method\": \"PUT\", \"fault\": \"status\", \"status\": "
              "403, \"code\": \"AccessDenied\", \"more\": "

@@ -184,6 +184,60 @@ TEST(a_post_is_sent_once) {
   upload_done(&t);
 }
 
+/* What it makes of it need not be at that address. */
+TEST(a_post_is_not_looked_for) {
+  tried t;
+  begin(&t, "posted", 1000, "head=head-size:10");
+  t.ask.terms->method = mem_text("POST");
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK_INT(server_count("/u/posted"), 1);
+  upload_done(&t);
+}
+
+TEST(all_lines_of_its_header_go) {
+  tried t;
+  begin(&t, "lines", 1000, "");
+  for (unsigned i = 0; i < 65; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "X-Line-%u", i);
+    upload_header(&t, name, "x", false);
+  }
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  char *log = server_told("!log?of=/u/lines");
+  CHECK(strstr(log, "x-line-0\"") != NULL &&
+        strstr(log, "x-line-64\"") != NULL);
+  free(log);
+  upload_done(&t);
+}
+
+/* Whoever resumes it has it borne three times again. */
+TEST(what_is_borne_is_borne_again) {
+  tried t;
+  begin(&t, "borne", 1000, "plan=416");
+  for (int i = 0; i < 2; i++) {
+    for (int k = 0; k < 3; k++) CHECK_INT(upload_go(&t), BITS_END_AGAIN);
+    CHECK_INT(upload_go(&t), BITS_END_FAILED);
+  }
+  upload_done(&t);
+}
+
+/* How many go to one host is the queue's to say: what one job may have counts
+   for its own files. */
+TEST(jobs_with_few_connections_go_side_by_side) {
+  tried one, other;
+  begin(&one, "one", 1000, "plan=stall-head:0,ok");
+  begin(&other, "other", 1000, "");
+  one.ask.terms->per_host = other.ask.terms->per_host = 1;
+  one.ask.per_host = other.ask.per_host = 2;
+  upload_start(&one);
+  CHECK(server_stalled(1));
+  CHECK_INT(upload_go(&other), BITS_END_WHOLE);
+  server_release();
+  CHECK(upload_wait(&one, &one.ends, 1));
+  upload_done(&one);
+  upload_done(&other);
+}
+
 /* ------------------------------------------------------------------
 ** The local file
 ** ---------------------------------------------------------------- */
@@ -194,8 +248,10 @@ TEST(a_file_that_is_none) {
   unlink(t.path);
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
   CHECK_INT(t.r.context, BITS_CONTEXT_LOCAL);
+  CHECK(strstr(t.r.why, "put it there") != NULL);
   mkdir(t.path, 0700);
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
+  CHECK(strstr(t.r.why, "that is a directory") != NULL);
   rmdir(t.path);
   CHECK_INT(mkfifo(t.path, 0600), 0); /* would be waited for */
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
@@ -325,6 +381,10 @@ int main(int argc, char **argv) {
   RUN(who_knows_no_100_continue_is_asked_without);
   RUN(redirects_are_followed_with_all_of_it);
   RUN(a_post_is_sent_once);
+  RUN(a_post_is_not_looked_for);
+  RUN(all_lines_of_its_header_go);
+  RUN(what_is_borne_is_borne_again);
+  RUN(jobs_with_few_connections_go_side_by_side);
   RUN(a_file_that_is_none);
   RUN(a_file_that_is_too_large);
   RUN(a_file_that_changes_meanwhile);

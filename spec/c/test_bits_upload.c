@@ -33,17 +33,21 @@ static bool any_upload(void) {
 }
 
 /* The server says what it is. */
-static bool is_stored(const char *name, size_t size) {
+static bool is_stored_at(const char *key, const char *name, size_t size) {
   char path[128], want[65];
   unsigned char *data = server_content(name, size, 0);
   http_sign_sha256(data, size, want);
   free(data);
-  snprintf(path, sizeof path, "/!sha256/bucket/%s", name);
+  snprintf(path, sizeof path, "/!sha256/bucket/%s", key);
   char *there = server_ask(&s, "GET", path, "");
   bool same = strcmp(there, want) == 0;
-  if (!same) printf("%s is %s, not %s\n", name, there, want);
+  if (!same) printf("%s is %s, not %s\n", key, there, want);
   free(there);
   return same;
+}
+
+static bool is_stored(const char *name, size_t size) {
+  return is_stored_at(name, name, size);
 }
 
 static void write_file(const char *name, size_t size) {
@@ -148,6 +152,25 @@ TEST(a_cancelled_job_is_taken_back) {
   bits_job *j = upload_half(m, "cancelled", by_text);
   CHECK(is_fine(bits_job_cancel(j, &code)));
   free(server_ask(&s, "GET", "/!release", ""));
+  AWAIT(!any_upload());
+  bits_job_unref(j);
+  shut_queue(m);
+}
+
+/* It goes elsewhere now: what has arrived is taken back from where it was. */
+TEST(another_address_leaves_nothing_at_the_first) {
+  world_next();
+  empty_bucket();
+  bits_manager *m = open_queue("{}");
+  bits_job *j = upload_half(m, "moved", by_text);
+  CHECK(is_fine(bits_job_suspend(j)));
+  free(server_ask(&s, "GET", "/!release", ""));
+  value *v = json_of("{'number':0,'url':'%s'}", at("bucket/elsewhere"));
+  CHECK(is_fine(bits_job_set_url(j, v)));
+  value_free(v);
+  CHECK(is_fine(bits_job_resume(j)));
+  CHECK(await_state(j, BITS_TRANSFERRED));
+  CHECK(is_stored_at("elsewhere", "moved", SIZE));
   AWAIT(!any_upload());
   bits_job_unref(j);
   shut_queue(m);
@@ -313,6 +336,7 @@ int main(int argc, char **argv) {
   RUN(a_job_is_uploaded);
   RUN(a_job_is_uploaded_at_once);
   RUN(a_cancelled_job_is_taken_back);
+  RUN(another_address_leaves_nothing_at_the_first);
   RUN(what_is_left_is_taken_back_later);
   server_stop(&s);
   return check_end();
