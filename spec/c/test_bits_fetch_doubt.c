@@ -15,7 +15,7 @@ TEST(a_row_that_is_stale_goes_first) {
   bits_file_know(b.f, NULL);
   CHECK(b.row.known != NULL);
   b.refusals = 1;
-  CHECK_INT(bed_try(&b), BITS_END_FAILED);
+  CHECK_INT(bed_try(&b), BITS_END_AGAIN);
   CHECK_INT(b.result.context, BITS_CONTEXT_QUEUE);
   CHECK_INT(server_count("/f/stale"), 1);
   CHECK(bed_comes(&b, 1, 60000, 0));
