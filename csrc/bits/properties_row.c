@@ -80,14 +80,30 @@ static uint64_t past(const bits_job *j, const value *map, const char *name) {
   return at < now ? at : now;
 }
 
-/* A sentence that is shown: no control characters, and not endless. */
+#define SENTENCE_MOST 400
+
+/* A sentence that is shown: no control characters, and not endless. What we
+   have written was escaped before: its backslashes stay as they are. */
 static char *sentence(const value *v) {
   const char *text = value_chars(v, NULL);
   if (text == NULL) return NULL;
   buffer b = BUFFER_EMPTY;
-  size_t size = strlen(text);
-  text_escape(&b, text, size < 400 ? size : 400);
-  return buffer_take(&b);
+  size_t size = strnlen(text, SENTENCE_MOST);
+  while (size > 0) {
+    const char *slash = memchr(text, '\\', size);
+    size_t n = slash != NULL ? (size_t)(slash - text) : size;
+    text_escape(&b, text, n);
+    if (slash != NULL) buffer_byte(&b, text[n++]);
+    text += n;
+    size -= n;
+  }
+  char *said = buffer_take(&b);
+  if (said != NULL && strlen(said) > SENTENCE_MOST) {
+    size = SENTENCE_MOST;
+    while (((unsigned char)said[size] & 0xC0) == 0x80) size--;
+    said[size] = '\0';
+  }
+  return said;
 }
 
 static void read_failure(bits_job *j, const value *map) {
@@ -127,9 +143,8 @@ static error *read_rest(bits_job *j, const value *map) {
   j->progress_at = past(j, map, "progress_at");
   j->begun_at = past(j, map, "begun_at");
   /* Who does not know when he was last touched is not cancelled for it. */
-  j->touched_at = value_get(map, "touched_at") != NULL
-                      ? past(j, map, "touched_at")
-                      : bits_now(j->m);
+  j->touched_at = past(j, map, "touched_at");
+  if (j->touched_at == 0) j->touched_at = bits_now(j->m);
   j->tries = (unsigned)number(map, "tries", UINT32_MAX);
   j->retries = (uint32_t)number(map, "retries", UINT32_MAX);
   j->error_count = (uint32_t)number(map, "errors", UINT32_MAX);

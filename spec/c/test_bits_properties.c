@@ -545,7 +545,7 @@ TEST(a_row_comes_back) {
                               .win32 = 6,
                               .transport = 404,
                               .file = 7,
-                              .why = mem_text("it is not there")};
+                              .why = mem_text("a\\\\b\\n is not there")};
   bits_job *other = reload(j);
   CHECK(value_equal(j->properties, other->properties));
   CHECK_INT(other->priority, BITS_LOW);
@@ -571,7 +571,7 @@ TEST(a_row_comes_back) {
   CHECK_INT(other->failure.win32, 6);
   CHECK_INT(other->failure.transport, 404);
   CHECK_INT(other->failure.file, 7);
-  CHECK_TEXT(other->failure.why, "it is not there");
+  CHECK_TEXT(other->failure.why, "a\\\\b\\n is not there");
   bits_job_unref(other);
   bits_job_unref(j);
 }

@@ -180,10 +180,7 @@ static void require_verdict(const asking *x, const http_answer *a,
       REQUIRE(x->asked.ranged && x->asked.known != NULL);
       REQUIRE(x->terms.restart_changed);
       break;
-    case JUDGE_BARE:
-      REQUIRE(x->asked.conditional && a->status == 200);
-      REQUIRE((x->file.marks & BITS_FILE_BARE) == 0);
-      break;
+    case JUDGE_BARE: REQUIRE(x->asked.conditional && a->status == 200); break;
     case JUDGE_RESTART: REQUIRE(x->asked.ranged); break;
     case JUDGE_FAIL: require_sentence(r); return;
   }

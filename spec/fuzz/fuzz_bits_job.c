@@ -62,7 +62,7 @@ static value *read_text(const char *text) {
 
 static void check_job(const bits_job *j) {
   uint64_t now = bits_now(&manager);
-  REQUIRE(j->priority <= BITS_LOW);
+  REQUIRE(j->priority <= BITS_LOW && j->touched_at > 0);
   REQUIRE(j->progress_at <= now && j->touched_at <= now && j->begun_at <= now);
   REQUIRE(j->failure.code == 0 || code_failed(j->failure.code));
   REQUIRE(j->failure.context <= BITS_CONTEXT_APPLICATION);
@@ -92,6 +92,7 @@ static void job_row(const char *text) {
   value_free(v);
   check_job(again);
   char *same = bits_properties_write(again);
+  if (strcmp(row, same) != 0) fprintf(stderr, "%s\n%s\n", row, same);
   REQUIRE(strcmp(row, same) == 0);
   mem_free(row);
   mem_free(same);
