@@ -254,9 +254,11 @@ static void set_method(http_request *r) {
     SET(CURLOPT_READDATA, r);
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, r);
-    SET(CURLOPT_UPLOAD_BUFFERSIZE, r->ask.up > 0            ? 16L << 10
-                                   : r->body_size > 1 << 20 ? 512L << 10
-                                                            : 64L << 10);
+    long room = r->ask.up > 0            ? 16L << 10
+                : r->body_size > 1 << 20 ? 512L << 10
+                                         : 64L << 10;
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, room);
+    r->burst = 2 * (uint64_t)room;
     if (strcmp(m, "PUT") != 0) SET(CURLOPT_CUSTOMREQUEST, m);
   } else if (strcmp(m, "HEAD") == 0) {
     SET(CURLOPT_NOBODY, 1L);
@@ -283,7 +285,9 @@ static void set_calls(http_request *r) {
 #define ROOM_LEAST ((size_t)1 << 10) /* libcurl's own bounds */
 #define ROOM_MOST ((size_t)512 << 10)
 
-/* libcurl obeys a limit in bursts of its buffer. */
+/* libcurl obeys a limit in bursts: so many times its buffer. */
+#define BURST 101
+
 static long buffer_for(uint64_t down, size_t room) {
   if (down == 0 && room == 0) return 128L << 10;
   if (down == 0)
@@ -298,6 +302,13 @@ void http_carry_limit(http_request *r) {
   if (e == NULL) return;
   SET(CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)r->ask.down);
   SET(CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)r->ask.up);
+}
+
+void http_carry_loosen(http_request *r) {
+  CURL *e = r->easy;
+  if (e == NULL) return;
+  SET(CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)INT64_MAX);
+  SET(CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)INT64_MAX);
 }
 
 static void set_manners(http_request *r) {
@@ -319,7 +330,9 @@ static void set_manners(http_request *r) {
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_CONNECTTIMEOUT_MS, (long)r->ask.connect_ms);
   SET(CURLOPT_TCP_KEEPALIVE, 1L);
-  SET(CURLOPT_BUFFERSIZE, buffer_for(r->ask.down, r->ask.room));
+  long room = buffer_for(r->ask.down, r->ask.room);
+  SET(CURLOPT_BUFFERSIZE, room);
+  if (!r->has_body) r->burst = (uint64_t)room * BURST;
 #if LIBCURL_VERSION_NUM >= 0x075700
   /* Else to cancel would wait until a name is looked up. */
   curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);

@@ -120,8 +120,11 @@ struct http_request {
   bool behind; /* libcurl has lost what it was given of the body */
   bool ending; /* `verdict` counts, whatever libcurl says */
   http_end verdict;
-  uint64_t moved;              /* bytes, either way */
-  uint64_t since, moved_since; /* the window */
+  uint64_t moved;                     /* bytes, either way */
+  uint64_t since, moved_since;        /* the window */
+  uint64_t burst;                     /* what libcurl may carry at once */
+  uint64_t lowered_at, lowered_moved; /* its limit; 0: long ago */
+  bool loose;                         /* for a moment it has none */
   bool limited;
   char why[320];
   char shown[320];
@@ -139,6 +142,7 @@ void http_carry_end(http_request *r);
 /* The body is to be sent from its start. */
 bool http_carry_rewind(http_request *r);
 void http_carry_limit(http_request *r);
+void http_carry_loosen(http_request *r); /* none, until it is limited again */
 
 /* verdict.c: fills r->answer, once libcurl has let go. */
 void http_verdict(http_request *r, CURLcode rc);

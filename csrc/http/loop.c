@@ -75,10 +75,24 @@ static void run_list_drop(http_request *r) {
   r->link = NULL;
 }
 
+#define PATIENCE_MOST ((uint64_t)3600000)
+
+/* How long a window is. What libcurl has carried at once under a small limit it
+   waits for before it carries more: that is no stall. */
+static uint64_t patience(const http_request *r) {
+  uint64_t limit = r->has_body ? r->ask.up : r->ask.down;
+  uint64_t most = limit > 0 ? r->burst * 1000 / limit : 0;
+  return r->ask.stall_ms + (most < PATIENCE_MOST ? most : PATIENCE_MOST);
+}
+
+static void look_before(http_loop *l, uint64_t at) {
+  if (l->look_at > at) l->look_at = at;
+}
+
 static void open_window(http_loop *l, http_request *r, uint64_t now) {
   r->since = now;
   r->moved_since = r->moved;
-  if (l->look_at > now + r->ask.stall_ms) l->look_at = now + r->ask.stall_ms;
+  look_before(l, now + patience(r));
 }
 
 /* Its slot with its host is taken. False: it is condemned. */
@@ -171,17 +185,47 @@ static void cancel(http_loop *l, http_request *r) {
   end_now(r, CURLE_OK);
 }
 
+/* libcurl holds what has come within the last three seconds against a new
+   limit, too, and waits until that is made up for: minutes, where it is much
+   lower. It forgets that when it sees, behind those seconds, that the limit is
+   kept; so it is shown one that is. */
+#define LOWERED_MS 3100u
+#define MUCH 8
+
+static bool is_much_lower(uint64_t limit, uint64_t than) {
+  return limit > 0 && (than == 0 || limit < than / MUCH);
+}
+
+static void set_limit(http_loop *l, http_request *r, const http_wish *wish) {
+  bool lower = is_much_lower(wish->down, r->ask.down) ||
+               is_much_lower(wish->up, r->ask.up);
+  r->ask.down = wish->down;
+  r->ask.up = wish->up;
+  http_carry_limit(r);
+  if (!lower || r->easy == NULL) return;
+  r->lowered_at = http_clock();
+  r->lowered_moved = r->moved;
+  look_before(l, r->lowered_at + LOWERED_MS);
+}
+
+/* Nothing has moved since, and it is time. */
+static bool is_stuck(http_loop *l, http_request *r, uint64_t now) {
+  if (r->lowered_at == 0) return false;
+  if (now < r->lowered_at + LOWERED_MS) {
+    look_before(l, r->lowered_at + LOWERED_MS);
+    return false;
+  }
+  r->lowered_at = 0;
+  return r->moved == r->lowered_moved && !r->paused;
+}
+
 static void grant(http_loop *l, http_request *r, const http_wish *wish) {
   if (r->state == HTTP_IS_OVER) return;
   if (wish->cancel) {
     cancel(l, r);
     return;
   }
-  if (wish->limit) {
-    r->ask.down = wish->down;
-    r->ask.up = wish->up;
-    http_carry_limit(r);
-  }
+  if (wish->limit) set_limit(l, r, wish);
   if (r->state == HTTP_GIVEN) {
     enter(l, r);
   } else if (wish->resume && r->paused) {
@@ -210,6 +254,23 @@ static void take_ended(http_loop *l) {
   }
 }
 
+static void loosen(http_loop *l, uint64_t now) {
+  int running;
+  bool any = false;
+  for (http_request *r = l->running; r != NULL; r = r->next)
+    if (is_stuck(l, r, now)) {
+      http_carry_loosen(r);
+      any = r->loose = true;
+    }
+  if (!any) return;
+  curl_multi_perform(l->multi, &running);
+  for (http_request *r = l->running; r != NULL; r = r->next) {
+    if (r->loose) http_carry_limit(r);
+    r->loose = false;
+  }
+  take_ended(l);
+}
+
 /* A window that ends with too little in it is a stall; a pause is none. */
 static void look_for_stalls(http_loop *l) {
   uint64_t now = http_clock();
@@ -218,7 +279,7 @@ static void look_for_stalls(http_loop *l) {
   l->look_at = HTTP_UNKNOWN;
   for (http_request *r = l->running; r != NULL; r = next) {
     next = r->next;
-    bool over = now - r->since >= r->ask.stall_ms;
+    bool over = now - r->since >= patience(r);
     if (over && !r->paused && r->moved - r->moved_since < r->ask.stall_bytes) {
       http_condemn(r, HTTP_STALLED,
                    "less than %llu bytes came or went within %u ms",
@@ -226,10 +287,11 @@ static void look_for_stalls(http_loop *l) {
       settle(l, r, CURLE_OPERATION_TIMEDOUT);
     } else if (over) {
       open_window(l, r, now);
-    } else if (l->look_at > r->since + r->ask.stall_ms) {
-      l->look_at = r->since + r->ask.stall_ms;
+    } else {
+      look_before(l, r->since + patience(r));
     }
   }
+  loosen(l, now);
 }
 
 #define LONG_MS 100 /* for a turn: a callback waited for a disk */
