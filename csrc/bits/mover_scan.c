@@ -92,6 +92,10 @@ static void scan_job(bits_mover *v, bits_job *j, uint64_t now) {
     if (v->due > j->retry_at) v->due = j->retry_at > now ? j->retry_at : now;
   } else if (t->known && j->running == 0) {
     mover_forget(v, j);
+  } else if (t->stopping && t->list != NULL && t->list != &v->parked) {
+    /* Its tries are to end first: nobody waits because it does. */
+    turn_append(&v->parked, j);
+    t->due = MOVER_NEVER;
   }
 }
 

@@ -217,6 +217,28 @@ TEST(resumed_while_it_stops_it_goes_on_now) {
   world_end();
 }
 
+/* Its try still ends, on its new level, and what has waited for a connection on
+   the old one does so no more. */
+TEST(who_is_stopped_keeps_nobody_waiting) {
+  world_begin("{\"connections_per_host\": 1}");
+  bits_job *high = a_job(BITS_HIGH, 2, "a"), *low = a_job(BITS_LOW, 1, "b");
+  wake();
+  CHECK_INT(high->running, 1);
+  CHECK_INT(low->running, 0);
+  bool none;
+  high->priority = BITS_LOW;
+  world_move(high, BITS_SUSPENDED);
+  bits_mover_stop(high, &none);
+  wake();
+  CHECK_INT(high->running, 1);
+  CHECK_INT(low->running, 1);
+  stopped_end();
+  world_move(high, BITS_QUEUED);
+  wake();
+  CHECK_INT(high->running, 1);
+  world_end();
+}
+
 /* ------------------------------------------------------------------
 ** Many
 ** ---------------------------------------------------------------- */
@@ -285,6 +307,7 @@ int main(int argc, char **argv) {
   RUN(what_answers_has_not_failed);
   RUN(whose_slice_is_over_waits_in_line);
   RUN(resumed_while_it_stops_it_goes_on_now);
+  RUN(who_is_stopped_keeps_nobody_waiting);
   RUN(who_cannot_begin_is_left_where_he_is);
   RUN(so_many_times_are_not_so_many_looks);
   CHECK_INT(mem_blocks(), 0);
