@@ -31,6 +31,9 @@ __attribute__((weak)) const saros_api *saros_api_table;
 
 const saros_api *saros_api_own(void);
 
+/* Where nobody listens. */
+static const char nowhere[] = "http://127.0.0.1:9/x";
+
 static char world_folder[64], world_queue[80];
 static pid_t world_owner;
 
@@ -172,6 +175,14 @@ static inline bits_manager *open_queue(const char *options) {
 static inline void shut_queue(bits_manager *m) {
   bits_manager_close(m);
   bits_manager_unref(m);
+}
+
+/* A number of the manager's status; -1: there is none. */
+static inline int64_t status_number(bits_manager *m, const char *name) {
+  value *v = bits_manager_status(m);
+  int64_t n = value_integer(value_get(v, name), -1);
+  value_free(v);
+  return n;
 }
 
 static inline bits_job *make_job(bits_manager *m, const char *options) {

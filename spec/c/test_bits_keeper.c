@@ -10,8 +10,6 @@
 #include "bits/keeper.h"
 #include "bits_case.h"
 
-static const char nowhere[] = "http://127.0.0.1:9/x";
-
 /* ------------------------------------------------------------------
 ** The queue's disk: SQLite's writes are ours
 ** ---------------------------------------------------------------- */

@@ -10,8 +10,6 @@
 #include "bits/keeper.h"
 #include "bits_case.h"
 
-static const char nowhere[] = "http://127.0.0.1:9/x";
-
 /* What it has written, without the newline; static. */
 static const char *said(const char *name) {
   static char text[300];

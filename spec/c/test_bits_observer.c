@@ -7,8 +7,6 @@
 #include "bits/keeper.h"
 #include "bits_case.h"
 
-static const char nowhere[] = "http://127.0.0.1:9/x";
-
 /* ------------------------------------------------------------------
 ** A file with a secret: who opens it may be held there
 ** ---------------------------------------------------------------- */
