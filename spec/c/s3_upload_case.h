@@ -12,13 +12,43 @@
 #define SECRET "sEcReT/canary+key"
 #define TOKEN "tOkEn/canary=="
 
+#define PART 65536u
+
+/* What is answered to a request of this method with `match` in its URL: a fault
+   of the server's, or a refusal; once, or so often. Parts of a plan. */
+#define S3_WHEN(method, match, answer) \
+  "{\"method\": \"" method "\", \"match\": \"" match "\", " answer "}"
+#define S3_FAULT(what) "\"fault\": \"" what "\""
+#define S3_STATUS(status, code) \
+  S3_FAULT("status") ", \"status\": " #status ", \"code\": \"" code "\""
+#define S3_TIMES(n) ", \"times\": " #n
+#define S3_AFTER(seconds) ", \"after\": " #seconds
+#define S3_MORE(xml) ", \"more\": \"" xml "\""
+
+/* All parts are there, and it cannot be put together now. */
+#define S3_NOT_COMPLETED \
+  S3_WHEN("POST", "uploadId", S3_STATUS(500, "InternalError"))
+
+/* What goes wrong from now on; what was asked before is forgotten. */
+#define S3_PLAN(...) s3_plan((const char *const[]){__VA_ARGS__, NULL})
+
 static inline void control(const char *path, const char *body) {
   free(server_ask(&s, "POST", path, body));
 }
 
-/* A list of faults, in JSON; what was asked before is forgotten. */
-static inline void s3_plan(const char *plan) {
-  control("/!plan", plan);
+static inline void s3_plan(const char *const *parts) {
+  buffer b = BUFFER_EMPTY;
+  buffer_text(&b, "[");
+  for (size_t i = 0; parts[i] != NULL; i++)
+    buffer_format(&b, "%s%s", i > 0 ? ", " : "", parts[i]);
+  buffer_text(&b, "]");
+  control("/!plan", b.data);
+  buffer_free(&b);
+}
+
+/* Nothing does. */
+static inline void s3_no_plan(void) {
+  control("/!plan", "[]");
 }
 
 static inline bool s3_suite_begin(void) {
@@ -44,7 +74,7 @@ static inline void s3_begin(tried *t, const char *name, size_t size) {
   snprintf(path, sizeof path, "bucket/%s", name);
   upload_case(t, name, size, at(path));
   t->start = bits_s3_start;
-  t->ask.terms->part_size = 65536;
+  t->ask.terms->part_size = PART;
   t->ask.terms->s3_key = mem_text(ACCESS);
   t->ask.terms->s3_secret = mem_text(SECRET);
 }
@@ -104,10 +134,20 @@ static inline bool s3_is_stored(const tried *t, const char *name, size_t size) {
   return s3_is_stored_at(name, name, size);
 }
 
-/* What is held goes on, and all that is asked of the server is done: what
-   nobody waits for any more, too. */
-static inline void s3_release(void) {
+/* Waits until a request is held. */
+static inline void s3_await_held(void) {
+  free(server_ask(&s, "GET", "/!held", ""));
+}
+
+/* What is held goes on. */
+static inline void s3_let_go(void) {
   free(server_ask(&s, "GET", "/!release", ""));
+}
+
+/* That, and all that is asked of the server is done: what nobody waits for any
+   more, too. */
+static inline void s3_release(void) {
+  s3_let_go();
   free(server_ask(&s, "GET", "/!quiet", ""));
 }
 

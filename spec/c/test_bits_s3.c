@@ -6,7 +6,6 @@
 */
 #include "s3_upload_case.h"
 
-#define PART 65536u
 #define SIZE (4 * PART + 1000) /* five parts */
 
 TEST(a_file_goes_in_parts) {
@@ -116,10 +115,7 @@ TEST(tokens_and_fields_are_signed) {
 TEST(what_has_arrived_is_not_sent_twice) {
   tried t;
   s3_begin(&t, "resumed", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=3&\", "
-      "\"fault\": \"status\", \"status\": 500, "
-      "\"code\": \"InternalError\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=3&", S3_STATUS(500, "InternalError")));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK(t.r.moved);
   CHECK(s3_row_has(&t, "\"id\""));
@@ -144,10 +140,7 @@ TEST(what_is_forgotten_is_found_by_its_digest) {
   tried t;
   s3_begin(&t, "forgotten", SIZE);
   control("/!set", "{\"page_parts\": 2}");
-  s3_plan(
-      "[{\"match\": \"POST\", \"times\": 0}, {\"method\": \"POST\", "
-      "\"match\": \"uploadId\", \"fault\": \"status\", "
-      "\"status\": 503, \"code\": \"SlowDown\", \"after\": 7}]");
+  S3_PLAN(S3_WHEN("POST", "uploadId", S3_STATUS(503, "SlowDown") S3_AFTER(7)));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK(t.r.gate_host && t.r.has_wait);
   CHECK_INT(t.r.wait_ms, 7000);
@@ -164,18 +157,15 @@ TEST(what_is_forgotten_is_found_by_its_digest) {
 TEST(a_part_that_is_another_one_is_sent_again) {
   tried t;
   s3_begin(&t, "mended", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=2&\", "
-      "\"fault\": \"store half\"}, {\"method\": \"PUT\", "
-      "\"match\": \"partNumber=4&\", \"fault\": \"no etag\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=2&", S3_FAULT("store half")),
+          S3_WHEN("PUT", "partNumber=4&", S3_FAULT("no etag")));
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
   CHECK_INT(s3_parts_sent(), 7);
   CHECK(s3_is_stored(&t, "mended", SIZE));
   upload_done(&t);
   s3_begin(&t, "unmended", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=2&\", "
-      "\"fault\": \"store half\", \"times\": 100}]");
+  S3_PLAN(
+      S3_WHEN("PUT", "partNumber=2&", S3_FAULT("store half") S3_TIMES(100)));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK_INT(t.r.code, BG_E_VALIDATION_FAILED);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
@@ -188,10 +178,7 @@ TEST(a_part_that_is_another_one_is_sent_again) {
 TEST(a_part_that_is_lost_is_sent_again) {
   tried t;
   s3_begin(&t, "holes", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"status\", \"status\": 400, "
-      "\"code\": \"InvalidPart\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploadId", S3_STATUS(400, "InvalidPart")));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK_INT(s3_parts_sent(), 5);
   control("/!lose/2", "");
@@ -204,11 +191,9 @@ TEST(a_part_that_is_lost_is_sent_again) {
 TEST(it_is_stopped_and_goes_on) {
   tried t;
   s3_begin(&t, "stopped", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=5&\", "
-      "\"fault\": \"hold\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=5&", S3_FAULT("hold")));
   upload_start(&t);
-  free(server_ask(&s, "GET", "/!held", ""));
+  s3_await_held();
   upload_stop(&t);
   CHECK(upload_wait(&t, &t.ends, 1));
   CHECK_INT(t.r.end, BITS_END_STOPPED);
@@ -227,15 +212,15 @@ TEST(it_is_stopped_wherever_it_is) {
     char plan[200];
     s3_begin(&t, "anywhere", SIZE);
     snprintf(plan, sizeof plan,
-             "[{\"match\": \"bucket\", \"skip\": %u, \"fault\": \"hold\"}]", i);
-    s3_plan(plan);
+             "{\"match\": \"bucket\", \"skip\": %u, \"fault\": \"hold\"}", i);
+    S3_PLAN(plan);
     upload_start(&t);
-    free(server_ask(&s, "GET", "/!held", ""));
+    s3_await_held();
     upload_stop(&t);
     CHECK(upload_wait(&t, &t.ends, 1));
     CHECK_INT(t.r.end, BITS_END_STOPPED);
     s3_release();
-    s3_plan("[]");
+    s3_no_plan();
     s3_orphan_age = 0;
     bits_end end = upload_go(&t);
     if (end == BITS_END_AT_ONCE) end = upload_go(&t);
@@ -254,10 +239,8 @@ TEST(it_is_stopped_wherever_it_is) {
 TEST(what_was_put_together_and_not_told_is_found) {
   tried t;
   s3_begin(&t, "lost", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"lost\"}, {\"method\": \"POST\", "
-      "\"match\": \"uploadId\", \"fault\": \"lost\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploadId", S3_FAULT("lost")),
+          S3_WHEN("POST", "uploadId", S3_FAULT("lost")));
   /* Over a connection that was used before it is sent again by itself. */
   bits_end end = upload_go(&t);
   if (end == BITS_END_AGAIN) end = upload_go(&t);
@@ -272,10 +255,7 @@ TEST(what_was_put_together_and_not_told_is_found) {
 TEST(what_the_server_has_forgotten_begins_again) {
   tried t;
   s3_begin(&t, "aborted", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"status\", \"status\": 500, "
-      "\"code\": \"InternalError\"}]");
+  S3_PLAN(S3_NOT_COMPLETED);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!abandon", "");
   CHECK_INT(upload_go(&t), BITS_END_AT_ONCE);
@@ -291,10 +271,7 @@ TEST(what_the_server_has_forgotten_begins_again) {
 TEST(another_object_is_not_ours) {
   tried t;
   s3_begin(&t, "theirs", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"status\", \"status\": 500, "
-      "\"code\": \"InternalError\"}]");
+  S3_PLAN(S3_NOT_COMPLETED);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!abandon", "");
   s3_put_object("theirs", "another", SIZE);
@@ -311,11 +288,9 @@ TEST(an_error_behind_200_is_one) {
     tried t;
     char plan[200];
     s3_begin(&t, "late", SIZE);
-    snprintf(plan, sizeof plan,
-             "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-             "\"fault\": \"%s\"}]",
+    snprintf(plan, sizeof plan, S3_WHEN("POST", "uploadId", S3_FAULT("%s")),
              faults[i]);
-    s3_plan(plan);
+    S3_PLAN(plan);
     bits_end end = upload_go(&t);
     CHECK(end == BITS_END_AGAIN || (i == 2 && end == BITS_END_WHOLE));
     if (end == BITS_END_AGAIN) CHECK_INT(upload_go(&t), BITS_END_WHOLE);
@@ -330,16 +305,14 @@ TEST(an_error_behind_200_is_one) {
 TEST(an_answer_may_be_long_in_coming) {
   tried t;
   s3_begin(&t, "spaces", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"spaces\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploadId", S3_FAULT("spaces")));
   upload_start(&t);
   for (int i = 0; i < 3; i++) {
-    free(server_ask(&s, "GET", "/!held", ""));
+    s3_await_held();
     upload_settle("!log"); /* it has the space */
     atomic_fetch_add(&http_clock_ahead, t.ask.terms->stall_ms);
     upload_settle("!log"); /* and waits for the next */
-    free(server_ask(&s, "GET", "/!release", ""));
+    s3_let_go();
   }
   CHECK(upload_wait(&t, &t.ends, 1));
   CHECK_INT(t.r.end, BITS_END_WHOLE);
@@ -355,10 +328,9 @@ TEST(a_wrong_object_is_no_success) {
     char plan[200];
     s3_begin(&t, "wrong", SIZE);
     snprintf(plan, sizeof plan,
-             "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-             "\"fault\": \"%s\", \"times\": 3}]",
+             S3_WHEN("POST", "uploadId", S3_FAULT("%s") S3_TIMES(3)),
              faults[i]);
-    s3_plan(plan);
+    S3_PLAN(plan);
     CHECK_INT(upload_go(&t), BITS_END_AGAIN);
     CHECK_INT(t.r.code, BG_E_VALIDATION_FAILED);
     CHECK_INT(upload_go(&t), BITS_END_AGAIN);
@@ -375,13 +347,10 @@ TEST(what_is_encrypted_there_is_told_by_what_it_says) {
   tried t;
   s3_begin(&t, "sealed", SIZE);
   control("/!set", "{\"sealed\": true}");
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=3&\", "
-      "\"fault\": \"reset\"}, {\"method\": \"PUT\", "
-      "\"match\": \"partNumber=3&\", \"fault\": \"reset\"}, "
-      "{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"lost\"}, {\"method\": \"POST\", "
-      "\"match\": \"uploadId\", \"fault\": \"lost\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=3&", S3_FAULT("reset")),
+          S3_WHEN("PUT", "partNumber=3&", S3_FAULT("reset")),
+          S3_WHEN("POST", "uploadId", S3_FAULT("lost")),
+          S3_WHEN("POST", "uploadId", S3_FAULT("lost")));
   bits_end end = BITS_END_AGAIN;
   for (int i = 0; i < 5 && end == BITS_END_AGAIN; i++) end = upload_go(&t);
   CHECK_INT(end, BITS_END_WHOLE);
@@ -398,10 +367,7 @@ TEST(what_is_encrypted_there_is_told_by_what_it_says) {
 TEST(a_file_that_changes_is_taken_back) {
   tried t;
   s3_begin(&t, "changes", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", "
-      "\"fault\": \"status\", \"status\": 500, "
-      "\"code\": \"InternalError\"}]");
+  S3_PLAN(S3_NOT_COMPLETED);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   upload_write(t.path, "other", SIZE);
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
@@ -413,15 +379,12 @@ TEST(a_file_that_changes_is_taken_back) {
   upload_done(&t);
   /* While it is sent. */
   s3_begin(&t, "meanwhile", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=5&\", "
-      "\"fault\": \"hold\"}, {\"method\": \"DELETE\", "
-      "\"match\": \"uploadId\", \"fault\": \"status\", "
-      "\"status\": 500, \"code\": \"InternalError\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=5&", S3_FAULT("hold")),
+          S3_WHEN("DELETE", "uploadId", S3_STATUS(500, "InternalError")));
   upload_start(&t);
-  free(server_ask(&s, "GET", "/!held", ""));
+  s3_await_held();
   CHECK_INT(truncate(t.path, 1000), 0);
-  free(server_ask(&s, "GET", "/!release", ""));
+  s3_let_go();
   CHECK(upload_wait(&t, &t.ends, 1));
   CHECK_INT(t.r.end, BITS_END_FAILED);
   CHECK_INT(t.r.code, BG_E_LOCAL_FILE_CHANGED);
@@ -446,95 +409,8 @@ TEST(what_it_should_be_is_known_before) {
 }
 
 /* ------------------------------------------------------------------
-** What a server teaches
+** No memory
 ** ---------------------------------------------------------------- */
-
-TEST(clocks_and_regions_are_learned) {
-  tried t;
-  s3_begin(&t, "learned", SIZE);
-  control("/!set", "{\"region\": \"eu-test-7\"}");
-  bits_s3_ahead = 5000;
-  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
-  bits_s3_ahead = 0;
-  CHECK(t.r.verified);
-  upload_done(&t);
-}
-
-TEST(another_host_is_followed_only_if_it_is_the_same) {
-  static const bool follows[] = {true, false};
-  for (int i = 0; i < 2; i++) {
-    tried t;
-    char plan[300];
-    s3_begin(&t, "moved", SIZE);
-    snprintf(plan, sizeof plan,
-             "[{\"match\": \"bucket/moved\", \"fault\": \"status\", "
-             "\"status\": 307, \"fields\": {\"Location\": "
-             "\"http://%s:%d/bucket/moved?uploads=\"}}]",
-             follows[i] ? "127.0.0.1" : "127.0.0.2", s.port);
-    mem_free(t.file.url);
-    /* It is named otherwise: the port is said twice. */
-    char url[100];
-    snprintf(url, sizeof url, "http://127.0.0.1:0%d/bucket/moved", s.port);
-    t.file.url = mem_text(url);
-    s3_plan(plan);
-    CHECK_INT(upload_go(&t), follows[i] ? BITS_END_WHOLE : BITS_END_FAILED);
-    upload_done(&t);
-  }
-}
-
-TEST(what_is_refused_says_what_to_do) {
-  tried t;
-  s3_begin(&t, "expired", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=4&\", "
-      "\"fault\": \"status\", \"status\": 400, "
-      "\"code\": \"ExpiredToken\"}]");
-  CHECK_INT(upload_go(&t), BITS_END_FAILED);
-  CHECK_INT(t.r.code, BG_E_INVALID_CREDENTIALS);
-  CHECK_INT(t.r.transport, 400);
-  CHECK(strstr(t.r.why, "new credentials") != NULL);
-  CHECK_INT(upload_go(&t), BITS_END_WHOLE); /* with what is kept */
-  CHECK(s3_parts_sent() <= 8);
-  upload_done(&t);
-  s3_begin(&t, "wrongkey", SIZE);
-  mem_free(t.ask.terms->s3_secret);
-  t.ask.terms->s3_secret = mem_text("wrong");
-  CHECK_INT(upload_go(&t), BITS_END_FAILED);
-  CHECK_INT(t.r.code, BG_E_INVALID_CREDENTIALS);
-  CHECK(strstr(t.r.why, "SignatureDoesNotMatch") != NULL);
-  upload_done(&t);
-}
-
-/* Over TLS a body need not be hashed before it goes: its MD5 and its tag say
-   what arrived. */
-TEST(over_tls) {
-  tried t;
-  server plain = s;
-  char folder[] = "/tmp/saros-upload-tls-XXXXXX", ca[64], path[64];
-  if (mkdtemp(folder) == NULL) abort();
-  const char *argv[] = {"python3", "spec/s3/server.py", "--tls", folder, NULL};
-  s3_begin(&t, "tls", SIZE);
-  CHECK(server_start(&s, argv));
-  snprintf(path, sizeof path, "https://127.0.0.1:%d/secure/tls", s.port);
-  snprintf(ca, sizeof ca, "%s/ca.pem", folder);
-  mem_free(t.file.url);
-  t.file.url = mem_text(path);
-  CHECK_INT(upload_go(&t), BITS_END_FAILED); /* who is that? */
-  CHECK_INT(t.r.code, BG_E_TRUST_FAILURE);
-  t.ask.terms->cacert = mem_text(ca);
-  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
-  CHECK(t.r.verified);
-  t.start = bits_send_start;
-  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
-  CHECK(t.r.verified);
-  server_stop(&s);
-  s = plain;
-  unlink(ca);
-  snprintf(ca, sizeof ca, "%s/key.pem", folder);
-  unlink(ca);
-  rmdir(folder);
-  upload_done(&t);
-}
 
 /* Whatever request for memory fails: no wrong success, nothing lost but time.
  */
@@ -585,10 +461,6 @@ int main(int argc, char **argv) {
   RUN(what_is_encrypted_there_is_told_by_what_it_says);
   RUN(a_file_that_changes_is_taken_back);
   RUN(what_it_should_be_is_known_before);
-  RUN(clocks_and_regions_are_learned);
-  RUN(another_host_is_followed_only_if_it_is_the_same);
-  RUN(what_is_refused_says_what_to_do);
-  RUN(over_tls);
   RUN(memory_runs_out);
   s3_suite_end();
   return check_end();

@@ -6,7 +6,6 @@
 */
 #include "s3_upload_case.h"
 
-#define PART 65536u
 #define SIZE (2 * PART + 1000) /* three parts */
 
 /* ------------------------------------------------------------------
@@ -51,14 +50,10 @@ static bool take_back(const char *what, bits_terms *terms) {
   return a.gone;
 }
 
-static const char refuse_complete[] =
-    "[{\"method\": \"POST\", \"match\": \"uploadId\", \"fault\": "
-    "\"status\", \"status\": 500, \"code\": \"InternalError\"}]";
-
 /* One whose parts are there, and which is not ended. */
 static void left(tried *t, const char *name) {
   s3_begin(t, name, SIZE);
-  s3_plan(refuse_complete);
+  S3_PLAN(S3_NOT_COMPLETED);
   CHECK_INT(upload_go(t), BITS_END_AGAIN);
   CHECK(s3_any_upload());
 }
@@ -76,14 +71,12 @@ TEST(a_cancelled_one_is_taken_back) {
 TEST(what_cannot_be_taken_back_is_tried_again) {
   tried t;
   left(&t, "later");
-  s3_plan(
-      "[{\"method\": \"DELETE\", \"fault\": \"status\", "
-      "\"status\": 503, \"code\": \"SlowDown\"}, {\"method\": "
-      "\"DELETE\", \"fault\": \"reset\", \"times\": 9}]");
+  S3_PLAN(S3_WHEN("DELETE", "", S3_STATUS(503, "SlowDown")),
+          S3_WHEN("DELETE", "", S3_FAULT("reset") S3_TIMES(9)));
   CHECK(!take_back(t.file.extra->upload, t.ask.terms));
   CHECK(!take_back(t.file.extra->upload, t.ask.terms));
   CHECK(s3_any_upload());
-  s3_plan("[]");
+  s3_no_plan();
   CHECK(take_back(t.file.extra->upload, t.ask.terms));
   CHECK(!s3_any_upload());
   upload_done(&t);
@@ -93,7 +86,7 @@ TEST(keys_are_found_where_the_row_says) {
   tried t;
   s3_begin(&t, "reference", SIZE);
   t.ask.terms->s3_reference = mem_text("env:SAROS_TEST_KEYS");
-  s3_plan(refuse_complete);
+  S3_PLAN(S3_NOT_COMPLETED);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK(s3_row_has(&t, "env:SAROS_TEST_KEYS"));
   unsetenv("SAROS_TEST_KEYS");
@@ -120,9 +113,7 @@ TEST(without_keys_nothing_can_be_done) {
 ** What began, and nobody was told
 ** ---------------------------------------------------------------- */
 
-static const char lose_create[] =
-    "[{\"method\": \"POST\", \"match\": \"uploads=\", \"fault\": "
-    "\"lost\"}]";
+#define LOST_CREATE S3_WHEN("POST", "uploads=", S3_FAULT("lost"))
 
 static unsigned uploads(void) {
   char *text = server_ask(&s, "GET", "/!uploads", "");
@@ -138,7 +129,7 @@ TEST(a_lost_beginning_is_taken_back) {
   for (int old = 0; old < 2; old++) {
     tried t;
     s3_begin(&t, "begun", SIZE);
-    s3_plan(lose_create);
+    S3_PLAN(LOST_CREATE);
     CHECK_INT(upload_go(&t), BITS_END_AGAIN);
     CHECK_INT(uploads(), 1);
     CHECK(s3_row_has(&t, "\"intents\""));
@@ -168,7 +159,7 @@ TEST(somebody_elses_is_left_alone) {
   s3_begin(&t, "shared", SIZE);
   s3_orphan_age = 0;
   control("/!begin/bucket/shared", "");
-  s3_plan(lose_create);
+  S3_PLAN(LOST_CREATE);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!begin/bucket/shared2", "");
   CHECK_INT(uploads(), 3);
@@ -178,7 +169,7 @@ TEST(somebody_elses_is_left_alone) {
 
   s3_begin(&t, "ambiguous", SIZE);
   s3_orphan_age = 0;
-  s3_plan(lose_create);
+  S3_PLAN(LOST_CREATE);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!begin/bucket/ambiguous", "");
   CHECK_INT(uploads(), 2);
@@ -190,9 +181,7 @@ TEST(somebody_elses_is_left_alone) {
   /* Ours never began, theirs did, and is at work. */
   s3_begin(&t, "working", SIZE);
   s3_orphan_age = 0;
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploads=\", \"fault\": "
-      "\"reset\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploads=", S3_FAULT("reset")));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!begin/bucket/working", "");
   control("/!give/1", "");
@@ -204,7 +193,7 @@ TEST(somebody_elses_is_left_alone) {
   s3_begin(&t, "unlisted", SIZE);
   s3_orphan_age = 0;
   control("/!set", "{\"list_uploads\": false}");
-  s3_plan(lose_create);
+  S3_PLAN(LOST_CREATE);
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
   CHECK_INT(uploads(), 1);
@@ -213,9 +202,7 @@ TEST(somebody_elses_is_left_alone) {
   /* Long before, or long after. */
   s3_begin(&t, "old", SIZE);
   s3_orphan_age = 0;
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploads=\", \"fault\": "
-      "\"reset\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploads=", S3_FAULT("reset")));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   control("/!set", "{\"age\": 100}");
   control("/!begin/bucket/old", "");
@@ -228,9 +215,7 @@ TEST(somebody_elses_is_left_alone) {
 TEST(a_refused_beginning_is_none) {
   tried t;
   s3_begin(&t, "refused", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploads=\", \"fault\": "
-      "\"status\", \"status\": 403, \"code\": \"AccessDenied\"}]");
+  S3_PLAN(S3_WHEN("POST", "uploads=", S3_STATUS(403, "AccessDenied")));
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
   CHECK(t.file.extra->upload == NULL);
   upload_done(&t);
@@ -318,11 +303,11 @@ TEST(what_is_secret_is_told_nobody) {
     t.ask.terms->proxy_login = mem_text(login);
     upload_header(&t, "X-Key", line, true);
     snprintf(plan, sizeof plan,
-             "[{\"method\": \"PUT\", \"fault\": \"status\", \"status\": "
-             "403, \"code\": \"AccessDenied\", \"more\": "
-             "\"<Message>you said %s to us</Message>\"}]",
+             S3_WHEN("PUT", "",
+                     S3_STATUS(403, "AccessDenied")
+                         S3_MORE("<Message>you said %s to us</Message>")),
              echoes[i]);
-    s3_plan(plan);
+    S3_PLAN(plan);
     CHECK_INT(upload_go(&t), BITS_END_FAILED);
     CHECK(strstr(t.r.why, "AccessDenied") != NULL);
     CHECK(!tells(t.r.why));

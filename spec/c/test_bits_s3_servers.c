@@ -1,12 +1,11 @@
 /*
 ** What servers of S3 say that few of them say, or should not: and what an
-** upload in parts makes of it.
+** upload in parts makes of it. What it learns from them, and whom it follows.
 **
 ** not under valgrind: it has a server that waits; ASan runs it
 */
 #include "s3_upload_case.h"
 
-#define PART 65536u
 #define SIZE (4 * PART + 1000) /* five parts */
 
 /* One that cannot be now is not written into what is signed. */
@@ -19,11 +18,11 @@ TEST(a_clock_that_cannot_be_is_not_adopted) {
     char plan[300];
     s3_begin(&t, "clock", SIZE);
     snprintf(plan, sizeof plan,
-             "[{\"fault\": \"status\", \"status\": 403, \"code\": "
+             "{\"fault\": \"status\", \"status\": 403, \"code\": "
              "\"RequestTimeTooSkewed\", \"fields\": {\"Date\": \"%s\"}, "
-             "\"times\": 9}]",
+             "\"times\": 9}",
              dates[i]);
-    s3_plan(plan);
+    S3_PLAN(plan);
     CHECK_INT(upload_go(&t), BITS_END_FAILED);
     CHECK_INT(t.r.transport, 403);
     CHECK_INT(s3_asked(" 403"), 3); /* whose are there (two ways); begin */
@@ -35,9 +34,7 @@ TEST(a_clock_that_cannot_be_is_not_adopted) {
 TEST(an_upload_that_is_taken_away_meanwhile) {
   tried t;
   s3_begin(&t, "away", SIZE);
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=3&\", \"fault\": "
-      "\"status\", \"status\": 404, \"code\": \"NoSuchUpload\"}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=3&", S3_STATUS(404, "NoSuchUpload")));
   CHECK_INT(upload_go(&t), BITS_END_AT_ONCE);
   control("/!abandon", "");
   CHECK_INT(upload_go(&t), BITS_END_AT_ONCE); /* it is looked for */
@@ -51,9 +48,7 @@ TEST(who_knows_no_100_continue_gets_its_parts) {
   size_t size = (2u << 20) + 5;
   s3_begin(&t, "expect", size);
   t.ask.terms->part_size = 1 << 20;
-  s3_plan(
-      "[{\"method\": \"PUT\", \"match\": \"partNumber=1&\", \"fault\": "
-      "\"status\", \"status\": 417}]");
+  S3_PLAN(S3_WHEN("PUT", "partNumber=1&", S3_STATUS(417, "")));
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
   CHECK(t.r.verified);
   CHECK(s3_is_stored(&t, "expect", size));
@@ -64,10 +59,8 @@ TEST(who_knows_no_100_continue_gets_its_parts) {
 TEST(a_wrong_object_that_is_not_shown_is_no_success) {
   tried t;
   s3_begin(&t, "hidden", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", \"fault\": "
-      "\"shuffle\"}, {\"method\": \"HEAD\", \"fault\": \"status\", "
-      "\"status\": 403, \"times\": 99}]");
+  S3_PLAN(S3_WHEN("POST", "uploadId", S3_FAULT("shuffle")),
+          S3_WHEN("HEAD", "", S3_STATUS(403, "") S3_TIMES(99)));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK_INT(t.r.code, BG_E_VALIDATION_FAILED);
   CHECK_INT(upload_go(&t), BITS_END_WHOLE); /* its tag says enough now */
@@ -100,13 +93,11 @@ TEST(parts_go_over_few_connections) {
       t.ask.terms->per_host = 1;
     else
       t.ask.per_host = 1;
-    s3_plan(
-        "[{\"method\": \"PUT\", \"match\": \"partNumber=1&\", "
-        "\"fault\": \"hold\"}]");
+    S3_PLAN(S3_WHEN("PUT", "partNumber=1&", S3_FAULT("hold")));
     upload_start(&t);
-    free(server_ask(&s, "GET", "/!held", ""));
+    s3_await_held();
     CHECK_INT(s3_parts_sent(), 0);
-    free(server_ask(&s, "GET", "/!release", ""));
+    s3_let_go();
     CHECK(upload_wait(&t, &t.ends, 1));
     CHECK_INT(t.r.end, BITS_END_WHOLE);
     upload_done(&t);
@@ -117,11 +108,8 @@ TEST(parts_go_over_few_connections) {
 TEST(what_is_left_behind_when_it_goes_at_once) {
   tried t;
   s3_begin(&t, "shrunk", SIZE);
-  s3_plan(
-      "[{\"method\": \"POST\", \"match\": \"uploadId\", \"fault\": "
-      "\"status\", \"status\": 500, \"code\": \"InternalError\"}, "
-      "{\"method\": \"DELETE\", \"fault\": \"status\", \"status\": 503, "
-      "\"code\": \"SlowDown\", \"times\": 9}]");
+  S3_PLAN(S3_NOT_COMPLETED,
+          S3_WHEN("DELETE", "", S3_STATUS(503, "SlowDown") S3_TIMES(9)));
   CHECK_INT(upload_go(&t), BITS_END_AGAIN);
   CHECK_INT(truncate(t.path, 1000), 0);
   CHECK_INT(upload_go(&t), BITS_END_FAILED);
@@ -130,6 +118,94 @@ TEST(what_is_left_behind_when_it_goes_at_once) {
   CHECK(s3_any_upload());
   CHECK(upload_orphan != NULL && strstr(upload_orphan, "\"stale\"") != NULL);
   CHECK(t.file.extra->upload == NULL);
+  upload_done(&t);
+}
+
+/* ------------------------------------------------------------------
+** What is learned, and what is not believed
+** ---------------------------------------------------------------- */
+
+TEST(clocks_and_regions_are_learned) {
+  tried t;
+  s3_begin(&t, "learned", SIZE);
+  control("/!set", "{\"region\": \"eu-test-7\"}");
+  bits_s3_ahead = 5000;
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  bits_s3_ahead = 0;
+  CHECK(t.r.verified);
+  upload_done(&t);
+}
+
+TEST(another_host_is_followed_only_if_it_is_the_same) {
+  static const bool follows[] = {true, false};
+  for (int i = 0; i < 2; i++) {
+    tried t;
+    char plan[300];
+    s3_begin(&t, "moved", SIZE);
+    snprintf(plan, sizeof plan,
+             "{\"match\": \"bucket/moved\", \"fault\": \"status\", "
+             "\"status\": 307, \"fields\": {\"Location\": "
+             "\"http://%s:%d/bucket/moved?uploads=\"}}",
+             follows[i] ? "127.0.0.1" : "127.0.0.2", s.port);
+    mem_free(t.file.url);
+    /* It is named otherwise: the port is said twice. */
+    char url[100];
+    snprintf(url, sizeof url, "http://127.0.0.1:0%d/bucket/moved", s.port);
+    t.file.url = mem_text(url);
+    S3_PLAN(plan);
+    CHECK_INT(upload_go(&t), follows[i] ? BITS_END_WHOLE : BITS_END_FAILED);
+    upload_done(&t);
+  }
+}
+
+TEST(what_is_refused_says_what_to_do) {
+  tried t;
+  s3_begin(&t, "expired", SIZE);
+  S3_PLAN(S3_WHEN("PUT", "partNumber=4&", S3_STATUS(400, "ExpiredToken")));
+  CHECK_INT(upload_go(&t), BITS_END_FAILED);
+  CHECK_INT(t.r.code, BG_E_INVALID_CREDENTIALS);
+  CHECK_INT(t.r.transport, 400);
+  CHECK(strstr(t.r.why, "new credentials") != NULL);
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE); /* with what is kept */
+  CHECK(s3_parts_sent() <= 8);
+  upload_done(&t);
+  s3_begin(&t, "wrongkey", SIZE);
+  mem_free(t.ask.terms->s3_secret);
+  t.ask.terms->s3_secret = mem_text("wrong");
+  CHECK_INT(upload_go(&t), BITS_END_FAILED);
+  CHECK_INT(t.r.code, BG_E_INVALID_CREDENTIALS);
+  CHECK(strstr(t.r.why, "SignatureDoesNotMatch") != NULL);
+  upload_done(&t);
+}
+
+/* Over TLS a body need not be hashed before it goes: its MD5 and its tag say
+   what arrived. */
+TEST(over_tls) {
+  tried t;
+  server plain = s;
+  char folder[] = "/tmp/saros-upload-tls-XXXXXX", ca[64], path[64];
+  if (mkdtemp(folder) == NULL) abort();
+  const char *argv[] = {"python3", "spec/s3/server.py", "--tls", folder, NULL};
+  s3_begin(&t, "tls", SIZE);
+  CHECK(server_start(&s, argv));
+  snprintf(path, sizeof path, "https://127.0.0.1:%d/secure/tls", s.port);
+  snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+  mem_free(t.file.url);
+  t.file.url = mem_text(path);
+  CHECK_INT(upload_go(&t), BITS_END_FAILED); /* who is that? */
+  CHECK_INT(t.r.code, BG_E_TRUST_FAILURE);
+  t.ask.terms->cacert = mem_text(ca);
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK(t.r.verified);
+  t.start = bits_send_start;
+  CHECK_INT(upload_go(&t), BITS_END_WHOLE);
+  CHECK(t.r.verified);
+  server_stop(&s);
+  s = plain;
+  unlink(ca);
+  snprintf(ca, sizeof ca, "%s/key.pem", folder);
+  unlink(ca);
+  rmdir(folder);
   upload_done(&t);
 }
 
@@ -146,6 +222,10 @@ int main(int argc, char **argv) {
   RUN(as_many_lines_as_a_job_may_have);
   RUN(parts_go_over_few_connections);
   RUN(what_is_left_behind_when_it_goes_at_once);
+  RUN(clocks_and_regions_are_learned);
+  RUN(another_host_is_followed_only_if_it_is_the_same);
+  RUN(what_is_refused_says_what_to_do);
+  RUN(over_tls);
   s3_suite_end();
   return check_end();
 }
