@@ -347,4 +347,56 @@ static inline bool bed_comes(bed *b, unsigned tries, size_t size,
          place_names(&b->p) == 1;
 }
 
+/* ------------------------------------------------------------------
+** What was asked of the server
+** ---------------------------------------------------------------- */
+
+/* How many of the requests for it had a range. */
+static inline int ranges_asked(const char *name) {
+  char what[128];
+  snprintf(what, sizeof what, "!log?of=/f/%s", name);
+  char *log = server_told(what);
+  int n = 0;
+  for (char *at = log; (at = strstr(at, "\"range\"")) != NULL; at++) n++;
+  free(log);
+  return n;
+}
+
+static inline bool log_has(const char *name, const char *text) {
+  char what[128];
+  snprintf(what, sizeof what, "!log?of=/f/%s", name);
+  char *log = server_told(what);
+  bool has = strstr(log, text) != NULL;
+  free(log);
+  return has;
+}
+
+/* ------------------------------------------------------------------
+** A suite
+** ---------------------------------------------------------------- */
+
+static long bed_blocks;
+
+/* Before the first test, when the server is there. */
+static inline void bed_suite_count(void) {
+  http_settle();
+  bed_blocks = least_blocks();
+}
+
+/* With the server that has every fault; false: there is none. */
+static inline bool bed_suite_begin(int argc, char **argv) {
+  gate_begin(argc, argv);
+  if (!faults_start(false)) return false;
+  bed_suite_count();
+  return true;
+}
+
+/* Nothing is left. */
+static inline int bed_suite_end(void) {
+  http_settle();
+  CHECK(has_no_more_blocks(bed_blocks));
+  faults_stop();
+  return check_end();
+}
+
 #endif

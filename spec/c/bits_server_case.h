@@ -10,7 +10,7 @@
 **     }
 **     int main(int argc, char **argv) {
 **       gate_begin(argc, argv);
-**       if (!faults_start(false)) return check_end();  // no python3
+**       if (!faults_start(false)) return server_missing();
 **       GATE_RUN(dropped);
 **       faults_stop();
 **       return check_end();

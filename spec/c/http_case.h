@@ -67,6 +67,13 @@ static inline bool server_start(server *s, const char *const *argv) {
   return s->port > 0;
 }
 
+/* What a program comes to that cannot have one. */
+static inline int server_missing(void) {
+  printf("SKIPPED all: there is no python3 here to serve with\n");
+  check_skipped++;
+  return check_end();
+}
+
 static inline void server_stop(server *s) {
   if (s->pid <= 0) return;
   close(s->input);
@@ -188,6 +195,20 @@ static inline const char *at(const char *path) {
   return url;
 }
 
+/* As asked of the server, and not waited for. */
+static inline http_request *launch(const char *path, http_ask ask,
+                                   void *context) {
+  error *e = NULL;
+  ask.url = at(path);
+  ask.proxy = "";
+  if (ask.method == NULL) ask.method = "GET";
+  if (ask.calls == NULL) ask.calls = &told_calls;
+  ask.context = context;
+  http_request *r = http_start(&ask, &e);
+  if (r == NULL) printf("%s\n", e->message);
+  return r;
+}
+
 static inline void told_free(told *t, http_request *r) {
   buffer_free(&t->body);
   http_unref(r);
@@ -209,6 +230,23 @@ static inline bool has_no_more_blocks(long than) {
   for (int i = 0; i < 60000 && mem_blocks() > than; i++) usleep(1000);
   if (mem_blocks() > than) printf("%ld blocks, not %ld\n", mem_blocks(), than);
   return mem_blocks() <= than;
+}
+
+/* ------------------------------------------------------------------
+** A suite
+** ---------------------------------------------------------------- */
+
+/* With the server of spec/http; false: there is none. */
+static inline bool http_suite_begin(int argc, char **argv) {
+  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
+  check_begin(argc, argv);
+  return server_start(&s, command);
+}
+
+static inline int http_suite_end(void) {
+  server_stop(&s);
+  http_settle();
+  return check_end();
 }
 
 #endif

@@ -404,13 +404,7 @@ TEST(a_limit_counts_at_once) {
 }
 
 int main(int argc, char **argv) {
-  gate_begin(argc, argv);
-  if (!faults_start(false)) {
-    printf("there is no python3\n");
-    return check_end();
-  }
-  http_settle();
-  long blocks = least_blocks();
+  if (!bed_suite_begin(argc, argv)) return server_missing();
   GATE_RUN(all_sizes);
   GATE_RUN(all_ways_to_say_how_long);
   GATE_RUN(a_length_that_was_kept_is_a_proof);
@@ -434,8 +428,5 @@ int main(int argc, char **argv) {
   GATE_RUN(it_is_stopped_at_any_moment);
   GATE_RUN(a_try_is_small);
   GATE_RUN(a_limit_counts_at_once);
-  http_settle();
-  CHECK(has_no_more_blocks(blocks));
-  faults_stop();
-  return check_end();
+  return bed_suite_end();
 }

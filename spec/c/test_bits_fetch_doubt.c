@@ -59,18 +59,9 @@ TEST(nor_does_a_name) {
 }
 
 int main(int argc, char **argv) {
-  gate_begin(argc, argv);
-  if (!faults_start(false)) {
-    printf("there is no python3\n");
-    return check_end();
-  }
-  http_settle();
-  long blocks = least_blocks();
+  if (!bed_suite_begin(argc, argv)) return server_missing();
   GATE_RUN(a_row_that_is_stale_goes_first);
   GATE_RUN(as_much_as_came_proves_nothing);
   GATE_RUN(nor_does_a_name);
-  http_settle();
-  CHECK(has_no_more_blocks(blocks));
-  faults_stop();
-  return check_end();
+  return bed_suite_end();
 }

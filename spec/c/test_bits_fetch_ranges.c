@@ -143,21 +143,12 @@ TEST(a_server_that_cannot) {
 }
 
 int main(int argc, char **argv) {
-  gate_begin(argc, argv);
-  if (!faults_start(false)) {
-    printf("there is no python3\n");
-    return check_end();
-  }
-  http_settle();
-  long blocks = least_blocks();
+  if (!bed_suite_begin(argc, argv)) return server_missing();
   GATE_RUN(one_after_the_other);
   GATE_RUN(it_is_gone_on_with);
   GATE_RUN(short_ones_are_put_together);
   GATE_RUN(of_one_version);
   GATE_RUN(what_is_no_part_of_it);
   GATE_RUN(a_server_that_cannot);
-  http_settle();
-  CHECK(has_no_more_blocks(blocks));
-  faults_stop();
-  return check_end();
+  return bed_suite_end();
 }

@@ -96,18 +96,11 @@ int main(int argc, char **argv) {
   gate_begin(argc, argv);
   for (size_t i = 0; i + 1 < sizeof content; i++)
     content[i] = (char)('a' + i * 7 % 26);
-  if (!server_start(&s, command)) {
-    printf("there is no python3\n");
-    return check_end();
-  }
-  http_settle();
-  long blocks = least_blocks();
+  if (!server_start(&s, command)) return server_missing();
+  bed_suite_count();
   GATE_RUN(it_is_signed);
   GATE_RUN(it_is_gone_on_with);
   GATE_RUN(another_region);
   GATE_RUN(what_is_refused);
-  http_settle();
-  CHECK(has_no_more_blocks(blocks));
-  server_stop(&s);
-  return check_end();
+  return bed_suite_end();
 }

@@ -477,7 +477,7 @@ TEST(killed_again_and_again) {
 int main(int argc, char **argv) {
   if (argc == 6 && strcmp(argv[1], "--child") == 0) return child(argv + 2);
   gate_begin(argc, argv);
-  if (!faults_start(false)) return check_end();
+  if (!faults_start(false)) return server_missing();
   world_make();
   GATE_RUN(nobody_is_killed);
   GATE_RUN(killed_again_and_again);

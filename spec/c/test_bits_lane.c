@@ -15,18 +15,6 @@ static http_lane *lane_new(void) {
   return l;
 }
 
-static http_request *begin(const char *path, http_ask ask, void *context) {
-  error *e = NULL;
-  ask.url = at(path);
-  ask.proxy = "";
-  if (ask.method == NULL) ask.method = "GET";
-  if (ask.calls == NULL) ask.calls = &told_calls;
-  ask.context = context;
-  http_request *r = http_start(&ask, &e);
-  if (r == NULL) printf("%s\n", e->message);
-  return r;
-}
-
 /* ------------------------------------------------------------------
 ** Errands
 ** ---------------------------------------------------------------- */
@@ -129,12 +117,12 @@ TEST(a_callback_that_waits) {
   stuck k;
   told other = {0}, beside = {0};
   stuck_begin(&k);
-  http_request *b = begin("hold/beside", (http_ask){.lane = lane}, &beside);
+  http_request *b = launch("hold/beside", (http_ask){.lane = lane}, &beside);
   free(server_ask(&s, "GET", "/held/beside/1", ""));
   http_request *r =
-      begin("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
+      launch("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
   stuck_await(&k);
-  http_request *o = begin("ok/5000", (http_ask){0}, &other);
+  http_request *o = launch("ok/5000", (http_ask){0}, &other);
   CHECK(await(o) != NULL); /* on the shared thread, while the lane waits */
   CHECK_INT(other.end, HTTP_WHOLE);
   time_passes();
@@ -171,12 +159,12 @@ static void begin_three(void *context) {
   static const http_calls calls = {.head = told_head, .done = wait_when_done};
   three *x = context;
   http_ask ask = {.lane = x->lane, .per_host = 2};
-  x->r[0] = begin("stall/three", ask, &x->first);
+  x->r[0] = launch("stall/three", ask, &x->first);
   x->r[2] = NULL;
   ask.calls = &calls;
-  x->r[1] = begin("ok/10", ask, &x->k);
+  x->r[1] = launch("ok/10", ask, &x->k);
   ask.calls = NULL;
-  x->r[2] = begin("ok/20", ask, &x->last);
+  x->r[2] = launch("ok/20", ask, &x->last);
 }
 
 /* It waits for its turn with its host, while a callback waits; the time before
@@ -204,7 +192,7 @@ TEST(dropped_while_it_transfers) {
   stuck k;
   stuck_begin(&k);
   http_request *r =
-      begin("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
+      launch("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
   stuck_await(&k);
   http_lane_drop(lane);
   stuck_open(&k);
@@ -222,9 +210,9 @@ TEST(many_lanes_at_once) {
   memset(t, 0, sizeof t);
   for (int i = 0; i < N; i++) {
     lanes[i] = lane_new();
-    r[i] = begin("ok/100000",
-                 (http_ask){.lane = lanes[i], .room = (size_t)1 << (8 + 2 * i)},
-                 &t[i]);
+    r[i] = launch(
+        "ok/100000",
+        (http_ask){.lane = lanes[i], .room = (size_t)1 << (8 + 2 * i)}, &t[i]);
   }
   CHECK_INT(http_threads(), N);
   for (int i = 0; i < N; i++) {
@@ -262,7 +250,7 @@ TEST(fork_while_it_waits) {
   errand d = {.lane = lane};
   stuck_begin(&k);
   http_request *r =
-      begin("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
+      launch("ok/1000", (http_ask){.calls = &stuck_calls, .lane = lane}, &k);
   stuck_await(&k);
   fflush(stdout);
   unsigned before = open_sockets();
@@ -292,13 +280,7 @@ TEST(fork_while_it_waits) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
-  check_begin(argc, argv);
-  if (!server_start(&s, command)) {
-    printf("SKIPPED all: there is no python3 here to serve with\n");
-    printf("0 passed, 0 failed, 1 skipped\n");
-    return 0;
-  }
+  if (!http_suite_begin(argc, argv)) return server_missing();
   RUN(what_is_called_on_it);
   RUN(dropped_with_errands);
   RUN(a_callback_that_waits);
@@ -306,7 +288,5 @@ int main(int argc, char **argv) {
   RUN(dropped_while_it_transfers);
   RUN(many_lanes_at_once);
   RUN(fork_while_it_waits);
-  server_stop(&s);
-  http_settle();
-  return check_end();
+  return http_suite_end();
 }

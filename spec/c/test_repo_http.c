@@ -279,13 +279,7 @@ TEST(nobody_listens) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
-  check_begin(argc, argv);
-  if (!server_start(&s, command)) {
-    printf("SKIPPED all: there is no python3 here to serve with\n");
-    printf("0 passed, 0 failed, 1 skipped\n");
-    return 0;
-  }
+  if (!http_suite_begin(argc, argv)) return server_missing();
   RUN(whole_bodies);
   RUN(without_a_length_it_is_not_proven);
   RUN(bytes_come_as_they_are);
@@ -294,7 +288,5 @@ int main(int argc, char **argv) {
   RUN(what_is_too_much_is_not_added);
   RUN(requests_that_cannot_be_made);
   RUN(nobody_listens);
-  server_stop(&s);
-  http_settle();
-  return check_end();
+  return http_suite_end();
 }

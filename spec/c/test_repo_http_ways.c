@@ -470,13 +470,7 @@ TEST(no_authority_counts_but_the_one_that_is_named) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
-  check_begin(argc, argv);
-  if (!server_start(&s, command)) {
-    printf("SKIPPED all: there is no python3 here to serve with\n");
-    printf("0 passed, 0 failed, 1 skipped\n");
-    return 0;
-  }
+  if (!http_suite_begin(argc, argv)) return server_missing();
   RUN(bodies_are_sent);
   RUN(bodies_are_asked_for);
   RUN(bodies_whose_connections_are_gone);
@@ -490,7 +484,5 @@ int main(int argc, char **argv) {
   RUN(a_proxy_is_told_the_password_as_it_is);
   RUN(a_proxy_that_leads_nobody_there_says_why);
   RUN(no_authority_counts_but_the_one_that_is_named);
-  server_stop(&s);
-  http_settle();
-  return check_end();
+  return http_suite_end();
 }
