@@ -81,6 +81,27 @@ static inline void server_stop(server *s) {
   s->pid = 0;
 }
 
+/* One with a certificate of its own, folder/ca.pem; to be stopped also when it
+   has not begun. */
+static inline bool start_tls(server *tls, char folder[64], const char *name) {
+  snprintf(folder, 64, "/tmp/saros-spec-http-XXXXXX");
+  if (mkdtemp(folder) == NULL) return false;
+  const char *argv[] = {"python3", "spec/http/server.py",          "--tls",
+                        folder,    name != NULL ? "--name" : NULL, name,
+                        NULL};
+  return server_start(tls, argv);
+}
+
+static inline void stop_tls(server *tls, const char *folder) {
+  char path[100];
+  server_stop(tls);
+  snprintf(path, sizeof path, "%s/ca.pem", folder);
+  unlink(path);
+  snprintf(path, sizeof path, "%s/key.pem", folder);
+  unlink(path);
+  rmdir(folder);
+}
+
 /* The body of an answer, by a plain socket; to be freed. */
 static inline char *server_ask(const server *s, const char *method,
                                const char *path, const char *body) {

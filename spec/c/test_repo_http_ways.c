@@ -320,27 +320,8 @@ TEST(secrets_stay_with_their_origin) {
 }
 
 /* ------------------------------------------------------------------
-** TLS, proxies
+** TLS
 ** ---------------------------------------------------------------- */
-
-static bool start_tls(server *tls, char folder[64], const char *name) {
-  snprintf(folder, 64, "/tmp/saros-spec-http-XXXXXX");
-  if (mkdtemp(folder) == NULL) return false;
-  const char *argv[] = {"python3", "spec/http/server.py",          "--tls",
-                        folder,    name != NULL ? "--name" : NULL, name,
-                        NULL};
-  return server_start(tls, argv);
-}
-
-static void stop_tls(server *tls, const char *folder) {
-  char path[100];
-  server_stop(tls);
-  snprintf(path, sizeof path, "%s/ca.pem", folder);
-  unlink(path);
-  snprintf(path, sizeof path, "%s/key.pem", folder);
-  unlink(path);
-  rmdir(folder);
-}
 
 TEST(certificates_are_verified) {
   server tls;
@@ -390,50 +371,6 @@ TEST(certificates_are_verified) {
   stop_tls(&tls, folder);
 }
 
-TEST(proxies) {
-  told t;
-  char proxy[64];
-  snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
-  http_request *r =
-      go("http://nowhere.invalid/x", &(http_ask){.proxy = proxy}, &t);
-  CHECK_INT(t.end, HTTP_WHOLE);
-  CHECK(t.body.data != NULL &&
-        strstr(t.body.data, "proxied http://nowhere.invalid/x") != NULL);
-  told_free(&t, r);
-}
-
-/* What looks like an escape in it is none. */
-TEST(a_proxy_is_told_the_password_as_it_is) {
-  static const char login[] = "me:50%41%25%zz%";
-  told t;
-  char proxy[64];
-  buffer b = BUFFER_EMPTY;
-  snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
-  text_base64(&b, login, strlen(login));
-  http_request *r = go("http://nowhere.invalid/x",
-                       &(http_ask){.proxy = proxy, .proxy_login = login}, &t);
-  CHECK_INT(t.end, HTTP_WHOLE);
-  CHECK(t.body.data != NULL && strstr(t.body.data, b.data) != NULL);
-  buffer_free(&b);
-  told_free(&t, r);
-}
-
-TEST(a_proxy_that_leads_nobody_there_says_why) {
-  static const char *const urls[] = {"https://nowhere.invalid/x",
-                                     "https://down.invalid/x"};
-  static const unsigned status[] = {407, 502};
-  for (int i = 0; i < 2; i++) {
-    told t;
-    char proxy[64];
-    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
-    http_request *r = go(urls[i], &(http_ask){.proxy = proxy}, &t);
-    CHECK_INT(t.end, HTTP_UNREACHED);
-    CHECK_INT(t.status, 0);
-    CHECK_INT(http_answer_of(r)->proxy, status[i]);
-    told_free(&t, r);
-  }
-}
-
 /* libcurl's folder of authorities, besides the file of them. */
 static atomic_uint folders;
 
@@ -480,9 +417,6 @@ int main(int argc, char **argv) {
   RUN(redirects_and_methods);
   RUN(secrets_stay_with_their_origin);
   RUN(certificates_are_verified);
-  RUN(proxies);
-  RUN(a_proxy_is_told_the_password_as_it_is);
-  RUN(a_proxy_that_leads_nobody_there_says_why);
   RUN(no_authority_counts_but_the_one_that_is_named);
   return http_suite_end();
 }
