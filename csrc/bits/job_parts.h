@@ -34,6 +34,11 @@ void bits_job_hold_files(bits_job *j);
 /* job_files.c */
 void bits_file_free(bits_file *f);
 
+/* job_extra.c: what the caller says besides. */
+error *bits_extra_read(const value *options, bits_file *f);
+/* A whole number of zero or more, also as a real one; false: it is none. */
+bool bits_read_number(const value *v, uint64_t *n);
+
 /* job_end.c: with the lock: CANCELLED, and the rest on a thread of its own. */
 void bits_job_cancel_begin(bits_job *j);
 
