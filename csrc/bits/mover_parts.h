@@ -84,6 +84,10 @@ void turn_prepend(turn_list *l, bits_job *j);
 /* At a host: in the order in which they came to wait there; who has only been
    let in, and found no place, stands where he stood. */
 void turn_queue(bits_mover *v, turn_list *l, bits_job *j);
+/* Out of the way until then. */
+void turn_park(bits_mover *v, bits_job *j, uint64_t due);
+/* Its last try may have ended: mover_check. */
+void mover_to_check(bits_mover *v, bits_job *j);
 
 /* mover_later.c ------------------------------------------------------- */
 

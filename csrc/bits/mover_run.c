@@ -140,9 +140,7 @@ static bool again(mover_run *run, const bits_result *r, uint64_t now) {
   if (!put) {
     /* No memory: all of the job waits a moment. */
     wait_for_turn(j, f);
-    turn_append(&v->parked, j);
-    j->turn.due = now + RETRY_BASE_MS;
-    if (v->due > j->turn.due) v->due = j->turn.due;
+    turn_park(v, j, now + RETRY_BASE_MS);
   }
   if (!offline &&
       (j->no_progress_ms == 0 || now - j->progress_at >= j->no_progress_ms))
@@ -192,11 +190,7 @@ void run_settle(mover_run *run, const bits_result *r) {
   bool goes_on = file_ends(run, r, now);
   mover_place(v, j, run->host, goes_on && mover_may_run(j), now);
   if (mover_may_run(j)) {
-    if (j->running == 0 && !j->turn.to_check) {
-      j->turn.to_check = true;
-      j->turn.next_check = v->check;
-      v->check = j;
-    }
+    if (j->running == 0) mover_to_check(v, j);
   } else {
     mover_note(v, j); /* it is forgotten, or goes on */
     if (j->running == 0) mover_is_idle(j);

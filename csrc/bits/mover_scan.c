@@ -94,8 +94,7 @@ static void scan_job(bits_mover *v, bits_job *j, uint64_t now) {
     mover_forget(v, j);
   } else if (t->stopping && t->list != NULL && t->list != &v->parked) {
     /* Its tries are to end first: nobody waits because it does. */
-    turn_append(&v->parked, j);
-    t->due = MOVER_NEVER;
+    turn_park(v, j, MOVER_NEVER);
   }
 }
 

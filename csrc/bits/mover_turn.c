@@ -81,18 +81,18 @@ void turn_queue(bits_mover *v, turn_list *l, bits_job *j) {
   insert(l, j, behind->turn.previous, behind);
 }
 
-static void to_check(bits_mover *v, bits_job *j) {
+void mover_to_check(bits_mover *v, bits_job *j) {
   if (j->turn.to_check) return;
   j->turn.to_check = true;
   j->turn.next_check = v->check;
   v->check = j;
 }
 
-static void park(bits_mover *v, bits_job *j, uint64_t due) {
+void turn_park(bits_mover *v, bits_job *j, uint64_t due) {
   turn_append(&v->parked, j);
   j->turn.due = due;
   if (v->due > due) v->due = due;
-  if (j->running == 0) to_check(v, j);
+  if (j->running == 0) mover_to_check(v, j);
 }
 
 /* ------------------------------------------------------------------
@@ -289,7 +289,7 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
     next = j->turn.next;
     if (!mover_may_run(j)) {
       if (j->running > 0 || !j->turn.known)
-        park(v, j, MOVER_NEVER);
+        turn_park(v, j, MOVER_NEVER);
       else
         mover_forget(v, j);
       continue;
@@ -306,7 +306,7 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
         if (!later_put(j, now + RETRY_BASE_MS, f.file->number, f.tries) &&
             j->next_file > f.file->number)
           j->next_file = f.file->number;
-        park(v, j, now + RETRY_BASE_MS);
+        turn_park(v, j, now + RETRY_BASE_MS);
         break;
       }
       case FULL:
@@ -317,7 +317,7 @@ static mover_run *from_ring(bits_mover *v, unsigned level, uint64_t now) {
         break;
       case OWES: v->owing = true; break;
       case ALL_OWE: v->owing = v->owes[j->type != BITS_DOWNLOAD] = true; break;
-      default: park(v, j, f.due); break;
+      default: turn_park(v, j, f.due); break;
     }
   }
   return NULL;
