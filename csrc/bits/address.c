@@ -284,11 +284,7 @@ static const char *read_path(const char *path) {
   return NULL;
 }
 
-error *bits_address_check_path(const char *path) {
-  if (path == NULL || path[0] == '\0')
-    return bits_fail(SAROS_E_INVALIDARG, "there is no local name");
-  const char *why = read_path(path);
-  if (why == NULL) return NULL;
+static error *no_local_name(const char *path, const char *why) {
   buffer shown = BUFFER_EMPTY;
   text_escape(&shown, path, strnlen(path, PATH_MAX));
   bool is_long = strstr(why, "too long") != NULL;
@@ -299,4 +295,22 @@ error *bits_address_check_path(const char *path) {
                       "%s cannot be a local name: %s", shown.data, why);
   buffer_free(&shown);
   return e;
+}
+
+error *bits_address_check_path(const char *path) {
+  if (path == NULL || path[0] == '\0')
+    return bits_fail(SAROS_E_INVALIDARG, "there is no local name");
+  const char *why = read_path(path);
+  return why != NULL ? no_local_name(path, why) : NULL;
+}
+
+error *bits_address_check_apart(const char *path, const char *queue) {
+  static const char *const own[] = {"",       "-wal", "-shm",   "-journal",
+                                    ".owner", ".new", ".mended"};
+  size_t size = strlen(queue);
+  if (strncmp(path, queue, size) != 0) return NULL;
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    if (strcmp(path + size, own[i]) == 0)
+      return no_local_name(path, "the queue itself is there; give another one");
+  return NULL;
 }

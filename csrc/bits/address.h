@@ -16,6 +16,9 @@ error *bits_address_check(const char *url);
    that a terminal would obey are shown raw, the last part at most 255 bytes.
    What touches the disk is asked elsewhere. */
 error *bits_address_check_path(const char *path);
+/* One of the queue's own files, all of whose jobs would be lost, is none. Both
+   are clean. */
+error *bits_address_check_apart(const char *path, const char *queue);
 /* For a log or a person: what is secret in its query (signatures, tokens,
    keys) is replaced by "…". Appended. */
 void bits_address_show(buffer *b, const char *url);

@@ -155,6 +155,8 @@ static error *may_have_ranges(const bits_job *j) {
 /* With the lock; nobody is told yet. */
 static error *enter(bits_job *j, bits_file *f) {
   error *e = may_have_more(j);
+  if (e == NULL && j->type == BITS_DOWNLOAD)
+    e = bits_address_check_apart(f->path, j->m->path);
   if (e == NULL && f->extra != NULL && f->extra->range_count > 0)
     e = may_have_ranges(j);
   if (e != NULL) return e;

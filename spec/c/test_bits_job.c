@@ -152,6 +152,27 @@ TEST(a_name_once_in_a_job) {
   drop(other);
 }
 
+/* Whoever overwrites it has lost all jobs. */
+TEST(the_queue_is_no_destination) {
+  static const char *const own[] = {"",       "-wal", "-shm",   "-journal",
+                                    ".owner", ".new", ".mended"};
+  bits_job *j = make_job(m, "{'overwrite':true}");
+  bits_job *up = make_job(m, "{'type':'upload'}");
+  char text[4400];
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+    snprintf(text, sizeof text, "{'url':'http://h/a','path':'%s%s'}", m->path,
+             own[i]);
+    CHECK_INT(add(j, text), SAROS_E_INVALIDARG);
+  }
+  snprintf(text, sizeof text, "{'url':'http://h/a','path':'%s.gz'}", m->path);
+  CHECK_INT(add(j, text), 0);
+  CHECK_INT(j->file_count, 1);
+  snprintf(text, sizeof text, "{'url':'http://h/a','path':'%s'}", m->path);
+  CHECK_INT(add(up, text), 0); /* it is only read */
+  drop(j);
+  drop(up);
+}
+
 TEST(an_upload_has_one_file) {
   bits_job *j = make_job(m, "{'type':'upload'}");
   CHECK_INT(add(j, "{'url':'http://h/a','path':'$/u','ranges':[{'offset':1}]}"),
@@ -237,6 +258,7 @@ int main(int argc, char **argv) {
   RUN(each_file_is_answered);
   RUN(a_url_has_its_length);
   RUN(a_name_once_in_a_job);
+  RUN(the_queue_is_no_destination);
   RUN(an_upload_has_one_file);
   RUN(dynamic_has_no_ranges);
   RUN(five_hundred_ranges);
