@@ -181,7 +181,8 @@ static void unreached(const http_answer *a, unsigned tries, bits_result *r) {
   }
   if (row == NULL) return;
   fill(r, row->end, row->code, BITS_CONTEXT_TRANSPORT, row->win32);
-  say(r, a, "%s; it is tried again", row->text);
+  say(r, a, "%s%s; it is tried again", row->text,
+      a->by_proxy ? ", or at the job's proxy" : "");
 }
 
 /* ------------------------------------------------------------------
@@ -314,8 +315,11 @@ void judge_failure(const http_answer *answer, unsigned tries, bits_result *r) {
     case HTTP_UNTRUSTED:
       fill(r, BITS_END_FAILED, BG_E_TRUST_FAILURE, BITS_CONTEXT_TRANSPORT, 0);
       say(r, a,
-          "its certificate is not to be trusted (%s); nothing was sent. If it "
-          "is right, name its authority with cacert",
+          a->curl == CURLE_SSL_CACERT_BADFILE
+              ? "the certificates to trust cannot be read (%s), and nothing "
+                "was sent; put them there, or name another file with cacert"
+              : "its certificate is not to be trusted (%s); nothing was sent. "
+                "If it is right, name its authority with cacert",
           a->why);
       break;
     case HTTP_ASTRAY:

@@ -84,6 +84,7 @@ typedef struct http_answer {
   const char *why; /* a sentence, when it is not whole */
   int number;      /* errno of a connection that failed, or 0 */
   unsigned proxy;  /* what a proxy says that does not lead there, or 0 */
+  bool by_proxy;   /* the request names one */
   int curl;        /* CURLcode */
   const struct http_head *fields;
 } http_answer;

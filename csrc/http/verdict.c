@@ -123,6 +123,7 @@ void http_verdict(http_request *r, CURLcode rc) {
   a->curl = (int)rc;
   a->status = r->head.whole ? r->head.status : 0;
   a->fields = &r->head;
+  a->by_proxy = r->proxy_text != NULL && r->proxy_text[0] != '\0';
   if (r->easy != NULL) {
     long number = 0, connects = 1;
     curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &number);

@@ -128,6 +128,27 @@ TEST(what_a_proxy_answers_is_told) {
   }
 }
 
+/* Who is told that nobody listens at the server looks there in vain. */
+TEST(it_says_which_of_two_is_at_fault) {
+  http_answer a = answer(200, U, "");
+  bits_result r;
+  a.end = HTTP_UNREACHED;
+  a.status = 0;
+  a.curl = CURLE_COULDNT_CONNECT;
+  a.number = ECONNREFUSED;
+  judge_failure(&a, 0, &r);
+  CHECK(strstr(r.why, "proxy") == NULL);
+  a.by_proxy = true;
+  judge_failure(&a, 0, &r);
+  CHECK(strstr(r.why, "nobody listens there, or at the job's proxy") != NULL);
+  a.by_proxy = false;
+  a.end = HTTP_UNTRUSTED;
+  a.curl = CURLE_SSL_CACERT_BADFILE;
+  judge_failure(&a, 0, &r);
+  CHECK(strstr(r.why, "the certificates to trust cannot be read") != NULL);
+  CHECK_INT(r.code, BG_E_TRUST_FAILURE);
+}
+
 TEST(without_a_network_names_and_hosts_wait_for_one) {
   static const fail_row none[] = {
       {HTTP_UNREACHED, 0, CURLE_COULDNT_RESOLVE_HOST, 0, OFFLINE, OFFLINE,
@@ -276,6 +297,7 @@ int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(every_end_has_a_row);
   RUN(what_a_proxy_answers_is_told);
+  RUN(it_says_which_of_two_is_at_fault);
   RUN(without_a_network_names_and_hosts_wait_for_one);
   RUN(every_status_has_a_row);
   RUN(it_is_the_host_that_needs_a_rest);
