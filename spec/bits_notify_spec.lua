@@ -189,6 +189,10 @@ describe("an observer", function()
       job:resume()
       turn(function() return told.transferred end)
       assert.same({ error = 1, transferred = true }, told)
+      local there, r = assert(job:wait()), assert(seen:wait())
+      assert.same({ there.files, there.bytes, tostring(there) },
+        { r.files, r.bytes, tostring(r) })
+      assert.equal(1, r.files)
     end)
   end)
 

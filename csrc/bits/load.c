@@ -77,8 +77,13 @@ static void stop_torn(bits_job *j) {
   if (j->state < BITS_ACKNOWLEDGED) j->state = BITS_ERROR;
 }
 
-/* With the lock: what the owner has heard, so that an observer does. */
-static void observed(bits_job *j) {
+/* With the lock: what the owner knows and has heard, so that an observer
+   does. */
+static void observed(const load *l, bits_job *j) {
+  j->files_done = 0;
+  for (uint32_t i = 0; i < j->file_count; i++)
+    if (j->files[i]->state == BITS_FILE_DONE) j->files_done++;
+  if (j->state == l->before) return;
   bits_event(j, "state", -1);
   if (j->state == BITS_TRANSFERRED) bits_event(j, "transferred", -1);
   if (j->state == BITS_ERROR) bits_event(j, "error", j->failure.file);
@@ -99,8 +104,8 @@ static void settle(load *l) {
   if (l->own) {
     bits_job_let_go(j);
     bits_job_loaded(j);
-  } else if (j->state != l->before) {
-    observed(j);
+  } else {
+    observed(l, j);
   }
   pthread_mutex_unlock(&l->m->lock);
   bits_job_unref(j);

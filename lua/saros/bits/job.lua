@@ -206,9 +206,15 @@ end
 ---@return saros.operation? run
 function job:run() return core_of(self):run() end
 
+-- What a run resulted in that was another process's.
+local function result_of(self)
+  local s = core_of(self):status()
+  return print_out.result { files = s.files_done, bytes = s.bytes }
+end
+
 local ended = {
-  transferred = function() return true end,
-  acknowledged = function() return true end,
+  transferred = result_of,
+  acknowledged = result_of,
   cancelled = function()
     local err = failure(code.E_CANCELLED, "the job was cancelled")
     err.cancelled = true

@@ -131,8 +131,12 @@ end)
 
 function print_out.manager(s) return setmetatable(s, of_manager) end
 
-floor.dress("bits.job", shows("result", function(r)
+local of_result = shows("result", function(r)
   return ("%s, %s"):format(some(r.files, "file"), size(r.bytes))
-end))
+end)
+
+floor.dress("bits.job", of_result)
+
+function print_out.result(r) return setmetatable(r, of_result) end
 
 return print_out
