@@ -25,22 +25,35 @@ while IFS= read -r line <&3; do
 done
 head -c "$size" <&3]]
 
+--- The server (spec/bits/server.py), of which there is one at a time.
 ---@class spec.bits.server
 local server = {}
-server.__index = server
+shared.server = server
 
---- A server (spec/bits/server.py): one for all specs of a file, which closes it.
-function shared.server()
-  local process = outside.start("sh", "-c",
+function server:start()
+  self.process = outside.start("sh", "-c",
     "sleep 100000 | exec python3 -u spec/bits/server.py")
-  local ports = {}
-  for port in process:expect "\n":gmatch "%d+" do
-    ports[#ports + 1] = tonumber(port)
+  self.ports = {}
+  for port in self.process:expect "\n":gmatch "%d+" do
+    self.ports[#self.ports + 1] = tonumber(port)
   end
-  return setmetatable({ process = process, ports = ports }, server)
 end
 
 function server:close() self.process:__close() end
+
+--- In a describe: the server is there for all that is in it. `env` is its _ENV,
+--- which has the words of busted.
+function shared.serve(env)
+  env.setup(function() server:start() end)
+  env.teardown(function() server:close() end)
+end
+
+--- Whether there is nothing to test here; this is said of `what` then.
+function shared.lacks(env, what)
+  if not shared.missing then return false end
+  env.describe(what, function() env.pending(shared.missing) end)
+  return true
+end
 
 --- What the server knows: "!log", "!count?of=…", …
 function server:ask(what)
@@ -67,6 +80,13 @@ local names = 0
 function shared.fresh()
   names = names + 1
   return ("file-%d-"):format(names)
+end
+
+--- A job with one file of that name and so many bytes.
+function shared.job_of(p, name, size, more, properties)
+  local job = p.q:create_job(properties)
+  job:add_file { url = server:url(name, size, more), path = p.path(name) }
+  return job
 end
 
 --- Waits until the server does not answer so many requests for the newest name;

@@ -8,18 +8,14 @@ local shared = require "spec.bits"
 local saros = helper.saros
 local code = saros.code
 
-if shared.missing then
-  describe("a QMgr group", function() pending(shared.missing) end)
-  return
-end
+if shared.lacks(_ENV, "a QMgr group") then return end
 
 local INCOMPLETE, COMPLETE, ERROR = 0x08, 0x04, 0x10
 local GROUP_COMPLETE, GROUP_INCOMPLETE, GROUP_SUSPENDED, GROUP_ERROR,
   GROUP_FOREGROUND = 0x40, 0x80, 0x100, 0x200, 0x400
 
 local raises, raised = shared.raises, shared.raised
-local server
-local fresh = shared.fresh
+local server, fresh = shared.server, shared.fresh
 
 -- A group with a job and files that are { name, size, more }.
 local function group_of(p, files)
@@ -46,8 +42,7 @@ local function until_flags(job, flags)
 end
 
 describe("a QMgr group", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("A70, A74, A78, A81: downloading is incomplete, and no error", function()
     shared.with(function(p)
@@ -211,8 +206,7 @@ describe("a QMgr group", function()
 end)
 
 describe("QMgr's methods", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("CreateGroup, GetGroup and EnumGroups know GUIDs", function()
     shared.with(function(p)
@@ -418,8 +412,7 @@ describe("QMgr's methods", function()
 end)
 
 describe("OnStatus", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("is called when the group is complete, and again until it is S_OK",
     function()

@@ -7,21 +7,16 @@ local shared = require "spec.bits"
 local saros, system = helper.saros, outside.system
 local code = saros.code
 
-if shared.missing then
-  describe("the life of a queue", function() pending(shared.missing) end)
-  return
-end
+if shared.lacks(_ENV, "the life of a queue") then return end
 
 local bits = shared.bits
 local raises = shared.raises
-local server
-local fresh = shared.fresh
+local server, fresh = shared.server, shared.fresh
 
 local start, kill = shared.start, shared.kill
 
 describe("a queue whose process is killed", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("goes on where it was, and what was suspended stays so", function()
     outside.directory(function(root)
@@ -134,8 +129,7 @@ describe("a queue whose process is killed", function()
 end)
 
 describe("the example", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("finishes what was left in any state, and says who is at it", function()
     outside.directory(function(root)
@@ -174,8 +168,7 @@ describe("the example", function()
 end)
 
 describe("a script that is left", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   for how, leave in pairs {
     ["at its end"] = "", ["by os.exit"] = "os.exit(0)",
@@ -210,8 +203,7 @@ describe("a script that is left", function()
 end)
 
 describe("a queue that somebody has", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("is looked at by others, who change nothing", function()
     outside.directory(function(root)
@@ -300,8 +292,7 @@ describe("a queue that somebody has", function()
 end)
 
 describe("a command that is to be told", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("is run when the job is transferred, and once", function()
     shared.with(function(p)
@@ -329,8 +320,7 @@ end)
 local SECRET = ("Xq7canary%dZk2"):format(system.pid())
 
 describe("a secret", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   local function secret_job(q, root, name, more)
     local job = q:create_job {

@@ -7,19 +7,12 @@ local shared = require "spec.bits"
 local saros = helper.saros
 local code = saros.code
 
-if shared.missing then
-  describe("who is told", function() pending(shared.missing) end)
-  return
-end
+if shared.lacks(_ENV, "who is told") then return end
 
-local server
-local fresh = shared.fresh
+local server, fresh = shared.server, shared.fresh
 
 local function job_of(p, more, properties)
-  local name = fresh()
-  local job = p.q:create_job(properties)
-  job:add_file { url = server:url(name, 10, more), path = p.path(name) }
-  return job
+  return shared.job_of(p, fresh(), 10, more, properties)
 end
 
 -- Turns the loop until f says so.
@@ -30,8 +23,7 @@ local function turn(f)
 end
 
 describe("a function that is told of a job", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("hears what notify_flags say", function()
     shared.with(function(p)
@@ -148,8 +140,7 @@ describe("a function that is told of a job", function()
 end)
 
 describe("what went wrong", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   local function count(text, word)
     return select(2, text:gsub(word, ""))
@@ -171,8 +162,7 @@ describe("what went wrong", function()
 end)
 
 describe("an observer", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("is told how the owner's jobs end", function()
     shared.with(function(p)

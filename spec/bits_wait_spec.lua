@@ -7,20 +7,13 @@ local shared = require "spec.bits"
 local saros, testmod = helper.saros, helper.testmod
 local code = saros.code
 
-if shared.missing then
-  describe("waiting for a job", function() pending(shared.missing) end)
-  return
-end
+if shared.lacks(_ENV, "waiting for a job") then return end
 
 local raised = shared.raised
-local server
-local fresh = shared.fresh
+local server, fresh = shared.server, shared.fresh
 
 local function job_of(p, size, more, properties)
-  local name = fresh()
-  local job = p.q:create_job(properties)
-  job:add_file { url = server:url(name, size, more), path = p.path(name) }
-  return job
+  return shared.job_of(p, fresh(), size, more, properties)
 end
 
 -- In a task: another one that waits for the job, and has begun to. (A sleep that
@@ -36,8 +29,7 @@ local function waiting_for(job)
 end
 
 describe("a job is waited for", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("in a task, which yields", function()
     shared.with(function(p)
@@ -161,8 +153,7 @@ describe("a job is waited for", function()
 end)
 
 describe("a job tells", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("how far it is", function()
     shared.with(function(p)
@@ -290,8 +281,7 @@ describe("a job tells", function()
 end)
 
 describe("in a program with a loop of its own", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   it("luv lets timers go on", function()
     local found, uv = pcall(require, "luv")
@@ -320,8 +310,7 @@ describe("in a program with a loop of its own", function()
 end)
 
 describe("nothing grows", function()
-  setup(function() server = shared.server() end)
-  teardown(function() server:close() end)
+  shared.serve(_ENV)
 
   local function collect()
     collectgarbage()
