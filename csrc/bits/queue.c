@@ -103,8 +103,7 @@ static error *forget_inherited(const bits_queue *q) {
     if (!is_inherited(other)) continue;
     bool idle = !other->torn && !other->inside;
     if (other->db != NULL && idle) queue_disconnect(other);
-    if (other->db != NULL && is_there && st.st_dev == other->device &&
-        st.st_ino == other->inode)
+    if (other->db != NULL && is_there && queue_place_is(other, &st))
       e = queue_fail(SAROS_E_FORKED,
                      "this process was forked while its parent wrote the queue "
                      "%s; open it in a program of its own",
@@ -193,12 +192,10 @@ static bool has_bytes(const bits_queue *q) {
 }
 
 static error *remember_file(bits_queue *q) {
-  struct stat st;
-  if (lstat(q->path, &st) != 0) return cannot(q->path, errno, strerror(errno));
-  q->device = st.st_dev;
-  q->inode = st.st_ino;
   int r = queue_ask(q->db, "PRAGMA data_version", &q->version);
-  return r == SQLITE_OK ? NULL : queue_trouble(q, q->db, r, "read the queue");
+  if (r != SQLITE_OK) return queue_trouble(q, q->db, r, "read the queue");
+  int number = queue_place_note(q);
+  return number == 0 ? NULL : cannot(q->path, number, strerror(number));
 }
 
 
@@ -437,19 +434,12 @@ error *bits_queue_take_over(bits_queue *q, bool *owner) {
   return e;
 }
 
-/* Whether another file is where the one was that is read here. */
-static bool is_replaced(const bits_queue *q) {
-  struct stat st;
-  return q->db == NULL || (lstat(q->path, &st) == 0 &&
-                           (st.st_dev != q->device || st.st_ino != q->inode));
-}
-
 error *bits_queue_changed(bits_queue *q, bool *changed) {
   *changed = false;
   if (is_inherited(q)) return queue_take_turn(q);
   error *e = NULL;
   pthread_mutex_lock(&q->turn);
-  if (!q->owner && is_replaced(q)) {
+  if (!q->owner && (q->db == NULL || queue_place_has_other(q))) {
     queue_disconnect(q);
     e = examine(q);
     if (e == NULL) e = open_to_read(q);

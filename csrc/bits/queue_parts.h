@@ -1,7 +1,8 @@
 /*
 ** What the files of the queue share: queue.c opens and closes, queue_base.c
-** speaks to SQLite, queue_owner.c knows who owns it, queue_rows.c writes rows
-** and queue_load.c reads them, queue_mend.c sets damaged ones aside.
+** speaks to SQLite, queue_owner.c knows who owns it, queue_place.c whether its
+** files are where they were, queue_rows.c writes rows and queue_load.c reads
+** them, queue_mend.c sets damaged ones aside.
 **
 ** Nothing here opens the database but SQLite: whoever closes another descriptor
 ** of it takes away all locks that this process has on it.
@@ -42,6 +43,14 @@ enum queue_statement {
   QUEUE_STATEMENTS
 };
 
+/* A file that SQLite has open: the database, its WAL, the WAL's index. */
+enum { QUEUE_PLACES = 3 };
+typedef struct queue_place {
+  bool known;
+  dev_t device;
+  ino_t inode;
+} queue_place;
+
 struct bits_queue {
   bits_queue *next;  /* of all in this process */
   unsigned process;  /* queue_process, when it was opened */
@@ -53,8 +62,7 @@ struct bits_queue {
   bool owner;        /* and `lock` is held */
   int lock;          /* the descriptor, or -1 */
   char who[256];     /* what the file beside it says of us */
-  dev_t device;      /* of the database */
-  ino_t inode;
+  queue_place places[QUEUE_PLACES];
   /* Who speaks to SQLite. A fork takes it, so that none is torn apart. */
   pthread_mutex_t turn;
   bool torn;      /* by a fork that could not wait for it */
@@ -119,6 +127,17 @@ void queue_owner_known(bits_queue *q);
 /* It names the queue, too. */
 void queue_owner_note_id(bits_queue *q);
 void queue_owner_tell(bits_queue *q, buffer *b);
+
+/* queue_place.c ---------------------------------------------------------- */
+
+/* Remembers what has just been opened; 0, or errno. */
+int queue_place_note(bits_queue *q);
+/* Whether it is the database that was opened. */
+bool queue_place_is(const bits_queue *q, const struct stat *st);
+/* Whether another one is where it was. */
+bool queue_place_has_other(const bits_queue *q);
+/* An error: what is open has no longer its name. */
+error *queue_place_check(bits_queue *q);
 
 /* queue_load.c ------------------------------------------------------------ */
 

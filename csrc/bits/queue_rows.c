@@ -79,6 +79,8 @@ static error *not_ours(const bits_queue *q) {
 
 static error *begin(bits_queue *q, bool full) {
   if (!q->owner) return not_ours(q);
+  error *e = queue_place_check(q);
+  if (e != NULL) return e;
   if (full != q->full) {
     int r = sqlite3_exec(
         q->db,

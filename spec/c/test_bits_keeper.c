@@ -158,6 +158,34 @@ TEST(closed_with_a_full_disk) {
   bits_job_unref(j);
 }
 
+/* Who asks for something is told; nothing that was said is forgotten when it
+   comes back. */
+TEST(a_queue_that_is_taken_away) {
+  world_next();
+  bits_manager *m = open_queue("{}");
+  bits_job *j = make_job(m, "{}");
+  char away[300];
+  snprintf(away, sizeof away, "%s.away", m->path);
+  CHECK(rename(m->path, away) == 0);
+  value *v = json_of("{'name':'said while it was away'}");
+  CHECK_INT(code_of(bits_job_set(j, v)), WIN32_(WIN32_FILE_NOT_FOUND));
+  value_free(v);
+  CHECK(is_broken(m));
+  CHECK(add_file(j, nowhere, "a"));
+  CHECK(rename(away, m->path) == 0);
+  CHECK(is_fine(bits_keeper_flush(m, true)));
+  CHECK(!is_broken(m));
+  bits_job_unref(j);
+  shut_queue(m);
+  m = open_queue("{}");
+  j = m->first;
+  CHECK(j != NULL && j->file_count == 1);
+  if (j != NULL)
+    CHECK_TEXT(value_chars(value_get(j->properties, "name"), ""),
+               "said while it was away");
+  shut_queue(m);
+}
+
 /* ------------------------------------------------------------------
 ** Commits
 ** ---------------------------------------------------------------- */
@@ -343,6 +371,7 @@ int main(int argc, char **argv) {
   GATE_RUN(a_disk_that_is_full_now_and_then);
   GATE_RUN(a_disk_that_does_not_move);
   GATE_RUN(closed_with_a_full_disk);
+  GATE_RUN(a_queue_that_is_taken_away);
   GATE_RUN(many_files_at_once);
   GATE_RUN(a_try_is_told_of_a_commit);
   GATE_RUN(the_hand_does_what_it_is_asked);
