@@ -97,19 +97,11 @@ TEST(a_tunnel_is_its_logins) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const command[] = {"python3", "spec/http/server.py", NULL};
-  check_begin(argc, argv);
-  if (!server_start(&s, command)) {
-    printf("SKIPPED all: there is no python3 here to serve with\n");
-    printf("0 passed, 0 failed, 1 skipped\n");
-    return 0;
-  }
+  if (!http_suite_begin(argc, argv)) return server_missing();
   snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", s.port);
   RUN(proxies);
   RUN(a_proxy_is_told_the_password_as_it_is);
   RUN(a_proxy_that_leads_nobody_there_says_why);
   RUN(a_tunnel_is_its_logins);
-  server_stop(&s);
-  http_settle();
-  return check_end();
+  return http_suite_end();
 }

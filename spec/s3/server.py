@@ -19,7 +19,6 @@ answers when nothing is being done. What is answered in spaces is held behind ea
 """
 import calendar
 import hashlib
-import hmac
 import json
 import os
 import sys
@@ -29,31 +28,14 @@ import urllib.parse
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "http"))
 from server import Cut, State, certificate, run  # noqa: E402
-
-ACCESS, SECRET, TOKEN = "AKTEST", "sEcReT/canary+key", "tOkEn/canary=="
-
-
-def mac(key, text):
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+from signatures import Bad, Signatures  # noqa: E402
+from uploads import Uploads, metas  # noqa: E402
 
 
-class Bad(Exception):
-    """Answered with a status and a code."""
-
-    def __init__(self, status, code, more="", fields=()):
-        super().__init__(code)
-        self.status, self.code = status, code
-        self.more, self.fields = more, list(fields)
-
-
-def metas(r):
-    return {k.lower(): v for k, v in r.headers
-            if k.lower().startswith("x-amz-meta-")}
-
-
-class S3:
+class S3(Signatures, Uploads):
     def __init__(self, tls=False):
         self.tls = tls
         self.lock = threading.RLock()
@@ -76,90 +58,6 @@ class S3:
                     "parts_keep": True, "least": 5 << 20,
                     "page_parts": 1000, "list_uploads": True,
                     "sealed": False, "age": 0}
-
-    # ---- signatures ----
-
-    def verify(self, r, host, path, query):
-        auth = r.get("authorization", "")
-        if not auth.startswith("AWS4-HMAC-SHA256 "):
-            raise Bad(403, "AccessDenied")
-        parts = dict(p.strip().split("=", 1)
-                     for p in auth[len("AWS4-HMAC-SHA256 "):].split(","))
-        access, day, region, service, _ = parts["Credential"].split("/")
-        if access != ACCESS:
-            raise Bad(403, "InvalidAccessKeyId")
-        if region != self.set["region"]:
-            raise Bad(400, "AuthorizationHeaderMalformed",
-                      f"<Region>{self.set['region']}</Region>")
-        date = r.get("x-amz-date")
-        then = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
-        if abs(time.time() - then) > 900:
-            raise Bad(403, "RequestTimeTooSkewed", fields=[
-                ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT",
-                                       time.gmtime()))])
-        if self.set["token"] and r.get("x-amz-security-token") != TOKEN:
-            raise Bad(403, "InvalidToken")
-        signed = parts["SignedHeaders"].split(";")
-        need = {"host", "x-amz-date", "x-amz-content-sha256"}
-        need |= {k.lower() for k, _ in r.headers
-                 if k.lower().startswith("x-amz-")}
-        if not need <= set(signed) or signed != sorted(signed):
-            raise Bad(403, "AccessDenied", "<Message>unsigned</Message>")
-        pairs = [q.partition("=") for q in query.split("&")] if query else []
-        pairs = sorted((urllib.parse.quote(urllib.parse.unquote(k), safe="-_.~"),
-                        urllib.parse.quote(urllib.parse.unquote(v), safe="-_.~"))
-                       for k, _, v in pairs)
-        canonical = "\n".join([
-            r.method,
-            urllib.parse.quote(urllib.parse.unquote_to_bytes(path),
-                               safe="/-_.~"),
-            "&".join(f"{k}={v}" for k, v in pairs),
-            "".join(f"{k}:{' '.join(r.get(k).split())}\n" for k in signed),
-            ";".join(signed), r.get("x-amz-content-sha256")])
-        scope = f"{day}/{region}/{service}/aws4_request"
-        text = "\n".join(["AWS4-HMAC-SHA256", date, scope,
-                          hashlib.sha256(canonical.encode()).hexdigest()])
-        key = mac(mac(mac(mac(("AWS4" + SECRET).encode(), day), region),
-                      service), "aws4_request")
-        want = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        if want != parts["Signature"] or r.get("host") != host:
-            # As real ones do, it tells what it was sent.
-            raise Bad(403, "SignatureDoesNotMatch",
-                      "<Message>The signature we calculated is another one"
-                      "</Message><StringToSign>" + escape(text) +
-                      "</StringToSign>")
-        payload = r.get("x-amz-content-sha256")
-        if payload == "STREAMING-AWS4-HMAC-SHA256-PAYLOAD":
-            r.body = self.pieces(r, key, date, scope, want)
-        elif payload == "UNSIGNED-PAYLOAD" and (self.tls or not r.body):
-            pass
-        elif hashlib.sha256(r.body).hexdigest() != payload:
-            raise Bad(400, "XAmzContentSHA256Mismatch")
-        if r.get("content-md5"):
-            import base64
-            have = base64.b64encode(hashlib.md5(r.body).digest()).decode()
-            if have != r.get("content-md5"):
-                raise Bad(400, "BadDigest")
-
-    def pieces(self, r, key, date, scope, before):
-        """What is in a body of pieces, each signed with the one before."""
-        rest, whole = r.body, b""
-        while True:
-            head, _, rest = rest.partition(b"\r\n")
-            size, _, signature = head.decode().partition(";chunk-signature=")
-            piece, rest = rest[:int(size, 16)], rest[int(size, 16) + 2:]
-            text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", date, scope, before,
-                              hashlib.sha256(b"").hexdigest(),
-                              hashlib.sha256(piece).hexdigest()])
-            before = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-            if signature != before:
-                raise Bad(403, "SignatureDoesNotMatch")
-            whole += piece
-            if not piece:
-                break
-        if len(whole) != int(r.get("x-amz-decoded-content-length")):
-            raise Bad(400, "IncompleteBody")
-        return whole
 
     # ---- what a bucket can do ----
 
@@ -232,110 +130,6 @@ class S3:
                  for e in ElementTree.fromstring(r.body)}
         self.kept[bucket, key] = (texts["Mode"], texts["RetainUntilDate"])
         return 200, b"", []
-
-    # ---- uploads in parts ----
-
-    def begin_upload(self, r, bucket, key):
-        if not self.set["parts"]:
-            raise Bad(501, "NotImplemented")
-        if bucket not in self.buckets:
-            raise Bad(404, "NoSuchBucket")
-        if self.set["parts_keep"]:
-            self.keep(r, bucket, key, b"")
-        self.number += 1
-        name = f"up/{self.number}+=&"  # with what must be escaped in it
-        self.uploads[name] = (bucket, key, {})
-        self.begun[name] = time.time() - self.set["age"]
-        self.metas[name] = metas(r)
-        shown = "" if r.fault == "no id" else \
-            f"<UploadId>{escape(name)}</UploadId>"
-        return 200, (f"<InitiateMultipartUploadResult><Key>{escape(key)}</Key>"
-                     f"{shown}</InitiateMultipartUploadResult>").encode(), []
-
-    def upload(self, q, bucket, key):
-        found = self.uploads.get(q["uploadId"])
-        if found is None or found[:2] != (bucket, key):
-            raise Bad(404, "NoSuchUpload")
-        return found[2]
-
-    def tag(self, body):
-        """Of a part, or an object that is sealed: no digest of its bytes."""
-        if self.set["sealed"]:
-            body = b"sealed" + body
-        return f'"{hashlib.md5(body).hexdigest()}"'
-
-    def seal(self):
-        return [("x-amz-server-side-encryption", "aws:kms")] \
-            if self.set["sealed"] else []
-
-    def list_parts(self, q, bucket, key):
-        parts = self.upload(q, bucket, key)
-        after = int(q.get("part-number-marker", "0"))
-        most = min(int(q.get("max-parts", "1000")), self.set["page_parts"])
-        left = [n for n in sorted(parts) if n > after]
-        page = left[:most]
-        text = ("<ListPartsResult><IsTruncated>"
-                f"{'true' if len(page) < len(left) else 'false'}"
-                "</IsTruncated>")
-        if page:
-            text += f"<NextPartNumberMarker>{page[-1]}</NextPartNumberMarker>"
-        for n in page:
-            text += (f"<Part><PartNumber>{n}</PartNumber>"
-                     f"<ETag>{escape(self.tag(parts[n]))}</ETag>"
-                     f"<Size>{len(parts[n])}</Size></Part>")
-        return (text + "</ListPartsResult>").encode()
-
-    def put_part(self, r, q, bucket, key):
-        body = r.body
-        if r.fault == "store half":
-            body = body[:len(body) // 2]
-        self.upload(q, bucket, key)[int(q["partNumber"])] = body
-        tag = self.tag(body)
-        if r.fault == "no etag":
-            return 200, b"", []
-        if r.fault == "other etag":
-            tag = '"' + "0" * 32 + '"'
-        return 200, b"", [("ETag", tag)] + self.seal()
-
-    def end_upload(self, r, q, bucket, key):
-        parts = self.upload(q, bucket, key)
-        if r.fault == "late error":
-            return 200, b"<Error><Code>InternalError</Code></Error>", []
-        want = [(int(e.find("PartNumber").text), e.find("ETag").text)
-                for e in ElementTree.fromstring(r.body).findall("Part")]
-        have = [(n, self.tag(b)) for n, b in sorted(parts.items())]
-        if want != have:
-            raise Bad(400, "InvalidPart")
-        if any(len(b) < self.set["least"] for _, b in sorted(parts.items())[:-1]):
-            raise Bad(400, "EntityTooSmall")
-        bodies = [parts[n] for n, _ in want]
-        if r.fault == "shuffle":
-            bodies.reverse()
-        sums = b"".join(hashlib.md5(b).digest() for b in bodies)
-        tag = f'"{hashlib.md5(sums).hexdigest()}-{len(bodies)}"'
-        if self.set["sealed"]:
-            tag = f'"{hashlib.md5(tag.encode()).hexdigest()}-{len(bodies)}"'
-        del self.uploads[q["uploadId"]]
-        self.meta[bucket, key] = self.metas[q["uploadId"]]
-        self.objects[bucket, key] = b"".join(bodies)
-        self.etags[bucket, key] = tag
-        if r.fault == "drop":
-            del self.objects[bucket, key]
-        return 200, (f"<CompleteMultipartUploadResult><ETag>{escape(tag)}"
-                     "</ETag></CompleteMultipartUploadResult>").encode(), []
-
-    def list_uploads(self, q, bucket):
-        if not self.set["list_uploads"]:
-            raise Bad(403, "AccessDenied")
-        text = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>"
-        for name, (b, key, _) in self.uploads.items():
-            if b == bucket and key.startswith(q.get("prefix", "")):
-                text += (f"<Upload><Key>{escape(key)}</Key>"
-                         f"<UploadId>{escape(name)}</UploadId><Initiated>"
-                         + time.strftime("%Y-%m-%dT%H:%M:%S.000Z",
-                                         time.gmtime(self.begun[name]))
-                         + "</Initiated></Upload>")
-        return (text + "</ListMultipartUploadsResult>").encode()
 
     def put(self, r, bucket, key):
         if bucket not in self.buckets:
