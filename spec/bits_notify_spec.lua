@@ -186,6 +186,25 @@ describe("an observer", function()
     end)
   end)
 
+  it("cannot wait for what the owner runs, and is told who can", function()
+    shared.with(function(p)
+      local job = job_of(p, "plan=stall:5")
+      local q <close> = shared.bits.manager { path = p.path "queue.db" }
+      local seen = q:job(job.id)
+      job:resume()
+      turn(function() return seen:status().state ~= "suspended" end)
+      for _, seconds in ipairs { 0, 1000 } do
+        local value, err = seen:wait(seconds)
+        assert.is_nil(value)
+        assert.equal(code.SAROS_E_LOCKED, err.code)
+        assert.matches("owns its queue %(pid %d+ .*job:status%(%)", err.message)
+      end
+      server:stalled(1)
+      server:release()
+      assert(job:wait())
+    end)
+  end)
+
   it("sees the owner's settings, and takes them over with his own", function()
     outside.directory(function(root)
       local path = root .. "/queue.db"

@@ -223,8 +223,21 @@ local ended = {
   error = function(self) return nil, (self:error()) end,
 }
 
+local function runs_elsewhere(self)
+  local s = rawget(self._manager, "_core") and self._manager:status() or {}
+  if s.owner then
+    return failure(code.E_OUTOFMEMORY, "there was no memory for what the job "
+      .. "could be waited for by; it goes on: ask job:status()")
+  end
+  return failure(code.SAROS_E_LOCKED, ("the job is run by who owns its queue "
+    .. "(%s): only there it can be waited for; here ask job:status(), or be "
+    .. "told of its end by job:set { notify = f }")
+    :format(s.owned_by or "nobody does now"))
+end
+
 --- Waits until it is transferred, in error or cancelled. One that is suspended
---- fails at once with BG_E_INVALID_STATE.
+--- fails at once with BG_E_INVALID_STATE, one that another process runs with
+--- SAROS_E_LOCKED.
 ---@param seconds? number at most so long; `0` only looks
 ---@return saros.bits.result? result
 ---@return saros.bits.error? err
@@ -239,8 +252,7 @@ function job:wait(seconds)
   local run = core:run()
   if not run then
     if ended[state] then return ended[state](self) end
-    return nil, failure(code.BG_E_INVALID_STATE, "the job is not run by this "
-      .. "process, so that nobody can wait for it here")
+    return nil, runs_elsewhere(self)
   end
   local value, err = run:wait(seconds)
   if value ~= nil then return value end
