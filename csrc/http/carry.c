@@ -22,8 +22,7 @@ static bool judge(http_request *r) {
   const char *why =
       http_head_judge(&r->head, r->method_text, &r->ask, &r->frame);
   if (why != NULL) {
-    http_condemn(r, HTTP_WRONG, "the answer (%u) cannot be right: %s",
-                 r->head.status, why);
+    http_condemn(r, HTTP_WRONG, "%s (its status is %u)", why, r->head.status);
     return false;
   }
   r->judged = true;

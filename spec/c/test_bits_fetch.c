@@ -165,8 +165,9 @@ TEST(what_is_wrong_is_no_file) {
 
 /* What makes no sense is borne three times, not for ever. */
 TEST(nonsense_has_an_end) {
-  bed_make(&b, "nonsense", "size=60000&all=length:garbage");
+  bed_make(&b, "nonsense", "size=60000&all=length:conflict");
   CHECK_INT(bed_carry(&b, 10), BITS_END_FAILED);
+  CHECK(strstr(b.result.why, "makes no sense: it has two lengths") != NULL);
   CHECK_INT(b.tries, 4);
   bed_end(&b);
   bed_make(&b, "nonsense", "size=60000&all=204");
