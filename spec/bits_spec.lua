@@ -159,6 +159,23 @@ describe("at the prompt", function()
       assert.equal("saros.bits.job: closed", tostring(job))
       assert.matches("the job was closed", raised(job.status, job))
       assert.equal(1, #p.q:jobs())
+      assert.equal("no groups", tostring(p.q:enum_groups()))
+      local group = p.q:create_group()
+      assert.equal(group.id .. ", status 0x180", tostring(p.q:enum_groups()))
     end)
+  end)
+
+  it("what is tried again says so once", function()
+    local print_out = require "saros.bits.print"
+    for said, shown in pairs {
+      ["nobody listens there; it is tried again"] =
+        "nobody listens there; again in 3 s",
+      ["is it spelled right?"] = "is it spelled right? again in 3 s",
+      ["it is busy, or away"] = "it is busy, or away; again in 3 s",
+    } do
+      assert.equal("a1b2c3d4: transient error, no files\n  " .. shown,
+        print_out.job { id = "a1b2c3d4-0000", state = "transient_error",
+          files = 0, error = { message = said }, retry_in = 2.5 })
+    end
   end)
 end)

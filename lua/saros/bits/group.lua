@@ -18,6 +18,7 @@ local code = require "saros.code"
 local calls = require "saros.bits.calls"
 local core = require "saros.bits.core"
 local group_job = require "saros.bits.group_job"
+local print_out = require "saros.bits.print"
 local properties = require "saros.bits.group_properties"
 
 ---@class saros.bits.manager
@@ -134,7 +135,7 @@ function manager:enum_groups(flags)
   for i, entry in ipairs(grouped(self)) do
     list[i] = group_of(entry.job, entry.id)
   end
-  return list
+  return print_out.groups(list)
 end
 
 -- ------------------------------------------------------------------

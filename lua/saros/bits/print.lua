@@ -56,8 +56,9 @@ function print_out.job(s)
   local lines = { print_out.job_line(s) }
   if s.error then lines[2] = "  " .. of_failure.__tostring(s.error) end
   if s.retry_in then
-    lines[2] = ("%s; again in %d s"):format(lines[2] or "",
-      math.ceil(s.retry_in))
+    local said = (lines[2] or " "):gsub("; it is tried again$", "")
+    lines[2] = ("%s%s again in %d s"):format(said, said:match "[%w)]$" and ";"
+      or "", math.ceil(s.retry_in))
   end
   return table.concat(lines, "\n")
 end
@@ -90,6 +91,14 @@ local of_jobs = shows("jobs", function(list)
     return (tostring(job):gsub("^saros%.bits%.job: ", ""))
   end)
 end)
+
+local of_groups = shows("groups", function(list)
+  return lines_of(list, "no groups", function(group)
+    return (tostring(group):gsub("^saros%.bits%.group: ", ""))
+  end)
+end)
+
+function print_out.groups(list) return setmetatable(list, of_groups) end
 
 local of_event = shows("event", function(e)
   if e.what == "missed" then
