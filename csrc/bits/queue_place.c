@@ -49,17 +49,19 @@ bool queue_place_has_other(const bits_queue *q) {
   return lstat(q->path, &st) == 0 && !queue_place_is(q, &st);
 }
 
-static error *lost(const bits_queue *q, const char *suffix, int number) {
-  return queue_fail(
-      number == 0 ? SAROS_E_CHANGED : code_of_errno(number),
-      "cannot write the queue: %s%s %s while it is in use (%s): put back what "
-      "was there; or close the queue, which forgets what could not be written, "
-      "and open it again",
-      q->path, suffix,
-      number == 0        ? "was replaced"
-      : number == ENOENT ? "was removed"
-                         : "is out of reach",
-      number == 0 ? "it is another file now" : strerror(number));
+static error *lost(const bits_queue *q, int which, int number) {
+  return queue_fail(number == 0 ? SAROS_E_CHANGED : code_of_errno(number),
+                    "cannot write the queue: %s%s %s while it is in use (%s): "
+                    "put back what was there%s",
+                    q->path, suffixes[which],
+                    number == 0        ? "was replaced"
+                    : number == ENOENT ? "was removed"
+                                       : "is out of reach",
+                    number == 0 ? "it is another file now" : strerror(number),
+                    which == 0
+                        ? "; else the queue is lost when it is closed"
+                        : ", or close the queue and open it again: only what "
+                          "could not be written is forgotten then");
 }
 
 error *queue_place_check(bits_queue *q) {
@@ -74,7 +76,7 @@ error *queue_place_check(bits_queue *q) {
     if (i > 0)
       sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
                                 NULL);
-    return lost(q, suffixes[i], number);
+    return lost(q, i, number);
   }
   return NULL;
 }

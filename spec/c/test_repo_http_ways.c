@@ -1,6 +1,6 @@
 /*
 ** http: what goes out, and where to. Bodies, redirects and the secrets that do
-** not go with them, TLS, proxies.
+** not go with them, TLS.
 **
 ** not under valgrind: it has a server that waits; ASan runs it
 */
