@@ -277,6 +277,9 @@ describe("a job", function()
         { url = "ftp://h/a", path = "/tmp/a" })
       raises(code.E_INVALIDARG, job.add_file, job,
         { url = "http://h/a", path = "/tmp/a/../b" })
+      assert.matches("~/a cannot be a local name: .* give an absolute one",
+        raises(code.E_INVALIDARG, job.add_file, job,
+          { url = "http://h/a", path = "~/a" }).message)
       assert.matches("bits_job_spec.lua:%d+: job:add_file: option 'path' is missing",
         raised(function() job:add_file { url = "http://h/" } end))
       assert.matches("bits_job_spec.lua:%d+: job:add_file has no option 'uri'",

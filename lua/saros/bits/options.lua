@@ -263,14 +263,15 @@ function options.is_list(given)
   return count == #given
 end
 
---- A file as C takes it; paths may be relative.
+--- A file as C takes it; paths may be relative. (One that a shell would have
+--- looked for at home is left to C, which refuses it.)
 function options.file_of(what, file, level)
   for _, name in ipairs { "url", "path" } do
     if not file[name] then
       error(("%s: option '%s' is missing"):format(what, name), (level or 1) + 2)
     end
   end
-  file.path = core.absolute(file.path)
+  if not file.path:find "^~/" then file.path = core.absolute(file.path) end
   return file
 end
 
