@@ -86,6 +86,43 @@ describe("a job", function()
     end)
   end)
 
+  it("goes on with a server that was away", function()
+    local SIGUSR1, SIGUSR2 = 10, 12
+    shared.with(function(p)
+      local host <close> = outside.start("python3", "-u", "spec/bits/again.py")
+      local port = host:expect "\n"
+      local job = p.q:create_job { retry_delay = 5 }
+      job:add_file { url = ("http://127.0.0.1:%s/x"):format(port),
+        path = p.path "x" }
+      job:resume()
+      outside.eventually("half of it", function()
+        return job:status().bytes == 50000
+      end)
+      outside.system.kill(host.pid, SIGUSR1)
+      host:expect "down\n"
+      -- Resumed, it does not wait until it is time to try again.
+      outside.eventually("nobody is there", function()
+        local s = job:status()
+        if s.state ~= "transient_error" then return false end
+        if s.error.message:find "nobody listens there" then return true end
+        job:resume()
+      end)
+      outside.system.kill(host.pid, SIGUSR2)
+      host:expect "up\n"
+      outside.eventually("it is all there", function()
+        local state = job:status().state
+        if state == "transient_error" then job:resume() end
+        return state == "transferred"
+      end)
+      host:expect "from 45904\n"
+      assert.equal(0, job:complete())
+      local bytes = {}
+      for i = 0, 255 do bytes[i + 1] = string.char(i) end
+      assert.is_true(outside.content(p.path "x")
+        == table.concat(bytes):rep(391):sub(1, 100000))
+    end)
+  end)
+
   it("cancelled leaves nothing", function()
     shared.with(function(p)
       local name = fresh()
