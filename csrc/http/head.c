@@ -10,18 +10,19 @@
 const char http_no_memory[] = "there is not enough memory for its header";
 const char http_head_too_large[] = "its header is too large";
 
+/* Of lines beyond the count there is nothing to clear. */
 void http_head_clear(http_head *h) {
-  char *text = h->text;
-  size_t room = h->room;
-  memset(h, 0, sizeof *h);
-  h->text = text;
-  h->room = room;
+  h->used = h->bytes = h->count = 0;
+  h->interim = h->status = 0;
+  h->begun = h->whole = false;
 }
 
 void http_head_free(http_head *h) {
   if (h->text != NULL) http_wipe(h->text, h->room);
   mem_free(h->text);
-  memset(h, 0, sizeof *h);
+  h->text = NULL;
+  h->room = 0;
+  http_head_clear(h);
 }
 
 /* ------------------------------------------------------------------
@@ -29,6 +30,7 @@ void http_head_free(http_head *h) {
 ** ---------------------------------------------------------------- */
 
 static bool is_token(unsigned char c) {
+  if ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') return true; /* nearly always */
   return c > ' ' && c < 0x7F && strchr("\"(),/:;<=>?@[\\]{}", c) == NULL;
 }
 

@@ -46,13 +46,34 @@ static char *origin_of(CURLU *u, const char **why) {
   return origin;
 }
 
-char *http_origin_of(const char *url, const char **why) {
-  /* What would end a line of a header, or be taken for something else. */
-  for (const char *c = url; *c != '\0'; c++)
-    if ((unsigned char)*c <= ' ' || (unsigned char)*c == 0x7F) {
-      *why = "there are spaces or control characters in it";
-      return NULL;
-    }
+/* The last one: of many files most are at one host, and to take a URL apart
+   costs as much as all else that is done before it is asked for. What is behind
+   the authority changes nothing. */
+static _Thread_local struct {
+  size_t size; /* of the scheme and the authority; 0: none yet */
+  char authority[256], origin[300];
+} last;
+
+/* How much of it names the origin; 0: it is to be looked at closely. */
+static size_t authority_size(const char *url) {
+  size_t scheme = strncmp(url, "http://", 7) == 0    ? 7
+                  : strncmp(url, "https://", 8) == 0 ? 8
+                                                     : 0;
+  if (scheme == 0) return 0;
+  size_t size = scheme + strcspn(url + scheme, "/?#\\");
+  if (memchr(url, '@', size) != NULL) return 0; /* it is nobody's to keep */
+  return url[size] == '/' && size < sizeof last.authority ? size : 0;
+}
+
+static void remember(const char *url, size_t size, const char *origin) {
+  size_t length = strlen(origin);
+  if (size == 0 || length >= sizeof last.origin) return;
+  memcpy(last.authority, url, size);
+  memcpy(last.origin, origin, length + 1);
+  last.size = size;
+}
+
+static char *look(const char *url, const char **why) {
   CURLU *u = curl_url();
   char *origin = NULL;
   *why = "it is none";
@@ -61,6 +82,23 @@ char *http_origin_of(const char *url, const char **why) {
   else if (curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK)
     origin = origin_of(u, why);
   curl_url_cleanup(u);
+  return origin;
+}
+
+char *http_origin_of(const char *url, const char **why) {
+  /* What would end a line of a header, or be taken for something else. */
+  for (const char *c = url; *c != '\0'; c++)
+    if ((unsigned char)*c <= ' ' || (unsigned char)*c == 0x7F) {
+      *why = "there are spaces or control characters in it";
+      return NULL;
+    }
+  size_t size = authority_size(url);
+  char *origin = NULL;
+  *why = http_origin_no_memory;
+  if (size > 0 && size == last.size && memcmp(url, last.authority, size) == 0)
+    return mem_text(last.origin);
+  origin = look(url, why);
+  if (origin != NULL) remember(url, size, origin);
   return origin;
 }
 

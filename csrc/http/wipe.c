@@ -22,7 +22,7 @@ void http_wipe(void *bytes, size_t size) {
 **
 ** libcurl has one a request, and of their size malloc asks the kernel for new
 ** pages each time, which takes longer than a small file: ours keep some while
-** they have something to do.
+** they have something to do. These are wiped when they are let go.
 ** ---------------------------------------------------------------- */
 
 #define LARGE ((size_t)32 << 10)
@@ -51,9 +51,26 @@ static bool keep(void *block) {
   return true;
 }
 
+/* Of a large block, which is a buffer of bodies: a header of ours stands at its
+   beginning, and to wipe all of it takes longer than a small file. */
+#define WIPED_MOST ((size_t)64 << 10)
+
+#ifdef SAROS_TEST
+void (*http_wiped)(const char *block, size_t size); /* looks at what goes */
+#endif
+
+static void wipe_and_free(void *block) {
+  size_t size = malloc_usable_size(block);
+  http_wipe(block, size < WIPED_MOST ? size : WIPED_MOST);
+#ifdef SAROS_TEST
+  if (http_wiped != NULL) http_wiped(block, size);
+#endif
+  free(block);
+}
+
 void http_wipe_keep(bool on) {
   kept.on = on;
-  while (!on && kept.count > 0) free(kept.blocks[--kept.count]);
+  while (!on && kept.count > 0) wipe_and_free(kept.blocks[--kept.count]);
 }
 
 /* ------------------------------------------------------------------
@@ -73,15 +90,10 @@ static char *wiped_copy(const char *text) {
   return strdup(text);
 }
 
-/* Of a large block, which is a buffer of bodies: a header of ours stands at its
-   beginning, and to wipe all of it takes longer than a small file. */
-#define WIPED_MOST ((size_t)64 << 10)
-
 static void wiped_free(void *block) {
   if (block == NULL) return;
-  size_t size = malloc_usable_size(block);
-  http_wipe(block, size < WIPED_MOST ? size : WIPED_MOST);
-  if (size < LARGE || !keep(block)) free(block);
+  if (malloc_usable_size(block) >= LARGE && keep(block)) return;
+  wipe_and_free(block);
 }
 
 /* realloc might move it, and leave the old one as it was. */
