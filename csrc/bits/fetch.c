@@ -83,7 +83,9 @@ static void end(fetch *t) {
   if (t->syncing) return; /* it has the file */
   int number = t->sync_number;
   t->sync_number = 0;
-  if (number == 0) number = bits_part_close(&t->part);
+  if (number == 0 && t->small != NULL) number = fetch_store_small(t);
+  int closed = bits_part_close(&t->part);
+  if (number == 0) number = closed;
   if (number != 0) {
     /* Something was not written, and nobody is told twice: none of what is
        there can be trusted. */

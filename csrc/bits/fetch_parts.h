@@ -33,6 +33,7 @@ typedef struct fetch {
   http_request *request;
   judge_asked asked;
   bits_part part;
+  bits_small *small;   /* instead of the part, or NULL */
   bits_device *device; /* that it is on */
   struct fetch_s3 *s3; /* of a request that is signed, or NULL */
   uint64_t have;       /* bytes of the part that count */
@@ -80,6 +81,9 @@ bool fetch_store_begin(fetch *t, const http_answer *a);
 bool fetch_store_go_on(fetch *t, const http_answer *a);
 /* All is here, and only now its length is known. */
 bool fetch_store_end(fetch *t);
+/* The end of what lies in memory: with the file, of one that is whole; else in
+   the part. 0 or errno. */
+int fetch_store_small(fetch *t);
 /* Bytes, in their order. EBADMSG, with no result: what is there differs. */
 int fetch_store(fetch *t, const void *data, size_t size);
 /* The result: a local failure. */

@@ -1,5 +1,6 @@
 /*
-** Where what comes goes: straight into the partial file, from libcurl's buffer.
+** Where what comes goes: straight into the partial file, from libcurl's buffer;
+** a small file, that comes as a whole, into memory (small.c).
 ** Every 64 MiB, or 10 s, all of it is made durable, and the row says so: more a
 ** dead machine does not take. That has a thread of its own each time, for a
 ** second or two: it costs nothing beside 64 MiB, while on this thread it would
@@ -49,8 +50,9 @@ static bool too_large(fetch *t, uint64_t length) {
 /* The length is known now, or is not. */
 static bool prepare(fetch *t) {
   uint64_t length = bits_file_length(t->f);
-  if (t->device == NULL)
-    t->device = bits_device_enter(t->f->job->m, t->part.fd, t->f->path);
+  if (t->device == NULL && t->small == NULL)
+    t->device = bits_device_enter(t->f->job->m, (dev_t)t->part.device,
+                                  t->part.fd, t->f->path);
   t->synced = t->f->known->durable;
   if (t->synced_at == 0) t->synced_at = http_clock();
   if (too_large(t, length)) return false;
@@ -60,10 +62,22 @@ static bool prepare(fetch *t) {
   return number == 0;
 }
 
+/* All of it, in one answer. */
+static bits_small *new_small(const fetch *t, const http_answer *a) {
+  if (a->status != 200 || a->length > BITS_SMALL || a->length >= SYNC_LEAST ||
+      fetch_has_ranges(t))
+    return NULL;
+  return bits_small_new(t->f->job->m, (size_t)a->length);
+}
+
 bool fetch_store_begin(fetch *t, const http_answer *a) {
   const char *what = "memory";
+  int number = 0;
   bits_known *k = judge_know(a);
-  int number = k != NULL ? bits_part_create(&t->part, t->f, &what) : ENOMEM;
+  if (k == NULL) number = ENOMEM;
+  if (number == 0) t->small = new_small(t, a);
+  if (number == 0 && t->small == NULL)
+    number = bits_part_create(&t->part, t->f, PART_MODE, &what);
   if (number != 0) {
     bits_known_free(k);
     fetch_local(t, number, what);
@@ -80,7 +94,7 @@ bool fetch_store_begin(fetch *t, const http_answer *a) {
   return prepare(t);
 }
 
-/* What is known of it, with this changed. */
+/* What is known of it, with this changed, and of the part as it is now. */
 static bool know(fetch *t, uint64_t total, uint64_t durable) {
   bits_known *k = bits_known_copy(t->f->known);
   if (k == NULL) {
@@ -90,6 +104,7 @@ static bool know(fetch *t, uint64_t total, uint64_t durable) {
   k->total = total;
   k->durable = durable;
   k->device = t->part.device;
+  k->inode = t->part.inode;
   memcpy(k->boot, bits_boot(), sizeof k->boot);
   bits_file_know(t->f, k);
   t->asked.known = k;
@@ -113,6 +128,28 @@ bool fetch_store_end(fetch *t) {
   if (!know(t, t->have, t->f->known->durable)) return false;
   bits_file_size(t->f, t->have);
   return true;
+}
+
+/* As much of it as came is worth a part only where it can be gone on with. */
+static int write_small(fetch *t) {
+  const char *what = "memory";
+  if (t->have == 0 || !judge_can_resume(t->f->known)) return 0;
+  int number = bits_part_create(&t->part, t->f, PART_MODE, &what);
+  if (number != 0) return number;
+  if (!know(t, t->f->known->total, 0)) return ENOMEM;
+  return bits_part_write(&t->part, 0, t->small->data, (size_t)t->have);
+}
+
+int fetch_store_small(fetch *t) {
+  bits_small *s = t->small;
+  bool is_whole = t->result.end == BITS_END_WHOLE && t->have == s->size;
+  int number = is_whole || t->f->known == NULL ? 0 : write_small(t);
+  if (is_whole)
+    bits_small_give(t->f, s);
+  else
+    bits_small_free(t->f->job->m, s);
+  t->small = NULL;
+  return number;
 }
 
 /* ------------------------------------------------------------------
@@ -157,7 +194,7 @@ static void sync_later(fetch *t) {
 /* Who wants no durability, or could not go on anyway, does not pay for it. */
 static void sync_sometimes(fetch *t) {
   uint64_t more = t->have - t->synced;
-  if (more < SYNC_LEAST || t->syncing ||
+  if (more < SYNC_LEAST || t->syncing || t->small != NULL ||
       t->terms->durability == BITS_DURABLE_NONE)
     return;
   if (more < SYNC_BYTES && http_clock() - t->synced_at < SYNC_MS) return;
@@ -171,10 +208,18 @@ static void sync_sometimes(fetch *t) {
 
 static int more_room(fetch *t) {
   bits_part *p = &t->part;
+  if (t->small != NULL) return 0;
   if (p->reserved >= t->have + PART_AHEAD / 4) return 0;
   uint64_t length = bits_file_length(t->f);
   if (length == BITS_UNKNOWN || length < RESERVE_LEAST) return 0;
   return bits_part_reserve(p, t->have, length);
+}
+
+/* More than was announced does not come: http sees to that. */
+static int put_small(fetch *t, const char *bytes, size_t size) {
+  if (size > t->small->size - t->have) return EFBIG;
+  memcpy(t->small->data + t->have, bytes, size);
+  return 0;
 }
 
 int fetch_store(fetch *t, const void *data, size_t size) {
@@ -195,7 +240,10 @@ int fetch_store(fetch *t, const void *data, size_t size) {
   }
   if (size == 0) return 0;
   if (too_large(t, t->have + size)) return EFBIG;
-  number = bits_part_write(&t->part, t->have, bytes, size);
+  if (t->small != NULL)
+    number = put_small(t, bytes, size);
+  else
+    number = bits_part_write(&t->part, t->have, bytes, size);
   if (number == 0) {
     t->have = t->at = t->have + size;
     t->stored = true;

@@ -36,7 +36,7 @@ typedef struct bits_known {
   char *digest;     /* "sha-256:<hex>": what the server says it is */
   uint64_t total;   /* or BITS_UNKNOWN */
   uint64_t durable; /* bytes of the part that are on the disk */
-  uint64_t device, inode; /* of the part */
+  uint64_t device, inode; /* of the part; 0: there is none yet (small.c) */
   char boot[37];          /* of the machine, when `durable` was written */
 } bits_known;
 
@@ -79,7 +79,9 @@ struct bits_file {
   bits_extra *extra;  /* NULL: nothing of it */
   bits_known *known;  /* NULL: nothing. Changed under the manager's lock, by the
                          try that is at work, else by whoever has the lock */
-  _Atomic uint64_t have; /* bytes that are here, or were sent */
+  struct bits_small *small; /* FETCHED, and its bytes lie here (small.c); or
+                               NULL. The manager's lock */
+  _Atomic uint64_t have;    /* bytes that are here, or were sent */
   uint64_t best; /* the most that was ever here, since this process began */
   uint64_t size; /* of all of it, or BITS_UNKNOWN; manager's lock */
   bits_file *next_dirty; /* manager's lock */

@@ -118,6 +118,16 @@ int bits_finish_open(bits_file *f, bits_result *r) {
   return -1;
 }
 
+bool bits_finish_is_ready(const bits_file *f, mode_t mode) {
+  struct stat s;
+  if (bits_part_trusted(f) < length_of(f)) return false;
+  char *path = bits_part_name(f);
+  bool found = path != NULL && lstat(path, &s) == 0;
+  mem_free(path);
+  return found && is_the_one(f, &s) && f->known->device == s.st_dev &&
+         (uint64_t)s.st_size == length_of(f) && (s.st_mode & 07777) == mode;
+}
+
 bool bits_finish_drop(const bits_file *f) {
   char *path = bits_part_name(f);
   int number = path == NULL ? ENOMEM : unlink(path) == 0 ? 0 : errno;

@@ -78,6 +78,10 @@ static void sync_one(bits_file *f, int fd, disks *together, bool *kept,
 static void prepare(bits_file *f, mode_t mode, bool syncs, disks *together,
                     bits_result *r) {
   bool kept = false;
+  if (!syncs && bits_finish_is_ready(f, mode)) {
+    *r = (bits_result){.end = BITS_END_WHOLE};
+    return;
+  }
   int fd = bits_finish_open(f, r);
   if (fd < 0) return;
   if (fchmod(fd, mode) != 0)
@@ -130,7 +134,7 @@ static mode_t mode_of_files(void) {
   text[n > 0 ? n : 0] = '\0';
   const char *line = strstr(text, "\nUmask:");
   if (line == NULL || sscanf(line + 7, "%o", &mask) != 1) mask = 077;
-  return 0666 & ~(mode_t)mask;
+  return FINISH_MODE & ~(mode_t)mask;
 }
 
 /* Where there is no way to rename without taking a name that somebody has. */

@@ -4,6 +4,8 @@
 #ifndef SAROS_BITS_FINISH_PARTS_H
 #define SAROS_BITS_FINISH_PARTS_H
 
+#include <sys/types.h>
+
 #include "bits/part.h"
 #include "bits/parts.h"
 
@@ -15,6 +17,13 @@ int bits_finish_open(bits_file *f, bits_result *r);
 bool bits_finish_is_durable(bits_file *f);
 /* The name belongs to what was the part. */
 bool bits_finish_is_named(const bits_file *f);
+/* It is the part, whole, with this mode: it need not be opened. */
+bool bits_finish_is_ready(const bits_file *f, mode_t mode);
+/* What a file that this process makes may have, but for its umask. */
+#define FINISH_MODE 0666
+/* small.c: of one that lies in memory the part is made. r is left alone where
+   all is well; else nothing is here any more. */
+void bits_small_land(bits_file *f, bits_result *r);
 void bits_finish_local(const bits_file *f, int number, const char *what,
                        bits_result *r);
 /* Nothing is known of it any more, and nothing is here; r says why. Twice is

@@ -28,6 +28,7 @@ static bits_file *file_new(bits_job *j, const char *url, const char *path) {
 void bits_file_free(bits_file *f) {
   bits_known_free(f->known);
   bits_extra_free(f->extra);
+  mem_free(f->small);
   mem_free(f->url);
   mem_free(f);
 }

@@ -125,6 +125,7 @@ static void observed(bits_manager *m, error *e) {
     if (!b.failed) saros_log(SAROS_LOG_WARNING, "bits", b.data);
     buffer_free(&b);
   }
+  bits_small_tidy(k);
   mem_free(k->said);
   k->said = e != NULL ? mem_text(e->message) : NULL;
   error_unref(e);
@@ -262,6 +263,7 @@ void bits_keeper_free(bits_manager *m) {
     mem_free(d);
   }
   bits_orphans_free(m);
+  bits_small_tidy(k);
   mem_free(k->said);
   mem_free(k->fetched);
   if (!bits_manager_is_inherited(m)) { /* else the parent's threads wait */

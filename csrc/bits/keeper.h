@@ -79,7 +79,10 @@ struct bits_keeper {
   keeper_errand *errands, **errands_end;
   bits_file **fetched; /* each with a reference to its job */
   size_t fetched_count, fetched_room;
-  bool rescan; /* some of them had no room */
+  bool rescan;  /* some of them had no room */
+  size_t small; /* bytes that small files lie in (small.c) */
+  bits_small *small_spare;
+  size_t small_spares; /* bytes of these */
   keeper_orphan *orphans;
   keeper_notice *notices;
   bool notify;  /* some job has BITS_JOB_NOTIFY, and that is committed */

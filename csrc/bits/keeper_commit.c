@@ -125,22 +125,28 @@ static void free_file(made_file *made) {
   mem_free(made->extra);
 }
 
-/* With the lock. Nobody knows of a try when the queue is opened again. */
+/* Nobody knows of a try, or of bytes in memory, when the queue is opened
+   again. */
+static int state_of(const bits_file *f) {
+  bool lost = f->state == BITS_FILE_RUNS || f->small != NULL;
+  return lost ? BITS_FILE_WAITS : f->state;
+}
+
+/* With the lock. */
 static bool make_file(const bits_file *f, made_file *made) {
   *made = (made_file){.url = mem_text(f->url), .path = mem_text(f->path)};
   bool good = bits_file_write(f, &made->known, &made->extra);
   uint64_t have = atomic_load(&f->have);
-  made->row = (queue_file){
-      .job = f->job->id,
-      .number = f->number,
-      .url = made->url,
-      .path = made->path,
-      .state = f->state == BITS_FILE_RUNS ? BITS_FILE_WAITS : f->state,
-      .marks = f->marks & ~BITS_FILE_DIRTY,
-      .have = have < INT64_MAX ? (int64_t)have : 0,
-      .size = f->size < INT64_MAX ? (int64_t)f->size : -1,
-      .known = made->known,
-      .extra = made->extra};
+  made->row = (queue_file){.job = f->job->id,
+                           .number = f->number,
+                           .url = made->url,
+                           .path = made->path,
+                           .state = state_of(f),
+                           .marks = f->marks & ~BITS_FILE_DIRTY,
+                           .have = have < INT64_MAX ? (int64_t)have : 0,
+                           .size = f->size < INT64_MAX ? (int64_t)f->size : -1,
+                           .known = made->known,
+                           .extra = made->extra};
   if (good && made->url != NULL && made->path != NULL) return true;
   free_file(made);
   return false;

@@ -4,8 +4,10 @@
 ** whose files nobody else works with meanwhile; many files together, because a
 ** disk takes as long for many as for one.
 */
+#include <sched.h>
 #include <string.h>
 
+#include "bits/finish_parts.h"
 #include "bits/judge.h"
 #include "bits/keeper.h"
 
@@ -69,8 +71,9 @@ static bool choose(bits_keeper *k, batch *b, size_t *spare) {
   b->count = *spare = 0;
   for (size_t i = 0; i < k->fetched_count; i++) {
     bits_file *f = k->fetched[i];
-    if (b->job == NULL && is_fit(f->job)) b->job = f->job;
-    if (f->job != b->job || b->count == AT_ONCE) {
+    bool goes = is_fit(f->job) && (!k->hand_stops || f->small != NULL);
+    if (b->job == NULL && goes) b->job = f->job;
+    if (f->job != b->job || !goes || b->count == AT_ONCE) {
       k->fetched[kept++] = f;
       continue;
     }
@@ -90,15 +93,22 @@ static bool is_good(const batch *b, size_t i) {
   return b->results[i].end == BITS_END_WHOLE;
 }
 
-/* What was sent is there, and what has its name was verified. */
-static void verify(batch *b) {
+/* Nobody else changes `small` of what is in a batch. */
+static void land(batch *b) {
   for (size_t i = 0; i < b->count; i++) {
-    bits_file *f = b->files[i];
     memset(&b->results[i], 0, sizeof b->results[i]);
     b->results[i].end = BITS_END_WHOLE;
-    if (!b->upload && !b->appeared[i])
-      bits_finish_verify(f, b->terms, &b->results[i]);
+    if (b->files[i]->small == NULL) continue;
+    bits_small_land(b->files[i], &b->results[i]);
+    sched_yield();
   }
+}
+
+/* What was sent is there, and what has its name was verified. */
+static void verify(batch *b) {
+  for (size_t i = 0; i < b->count; i++)
+    if (!b->upload && !b->appeared[i] && is_good(b, i))
+      bits_finish_verify(b->files[i], b->terms, &b->results[i]);
 }
 
 /* What is known of parts is on the disk before they are parts no more: so a
@@ -163,6 +173,7 @@ static void work(bits_manager *m, batch *b) {
   /* These are done when it does not say so any more: of a job and its files the
      rows are not of the same moment. */
   if (b->durable) error_unref(bits_keeper_flush(m, true));
+  land(b);
   verify(b);
   if (b->group && !b->upload)
     name(m, b);

@@ -56,7 +56,8 @@ static void gather(bits_manager *m) {
   pthread_mutex_lock(&m->lock);
 }
 
-/* What is FETCHED when it stops is finished when the queue is opened again. */
+/* What is FETCHED when it stops is finished when the queue is opened again; but
+   bytes that lie in memory are written. */
 void *bits_keeper_hand(void *context) {
   bits_manager *m = context;
   bits_keeper *k = m->keeper;
@@ -64,11 +65,13 @@ void *bits_keeper_hand(void *context) {
   pthread_mutex_lock(&m->lock);
   for (;;) {
     if (run_errand(m)) continue;
-    if (k->hand_stops) break;
+    if (k->hand_stops && k->small == 0) break;
     if (bits_keeper_finish_some(m)) {
       gather(m);
       continue;
     }
+    bits_small_tidy(k);
+    if (k->hand_stops) break;
     pthread_cond_wait(&k->hand_work, &m->lock);
   }
   k->hand_over = true;

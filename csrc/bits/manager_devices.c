@@ -4,7 +4,7 @@
 ** files; kept for a moment when the last of them is over, because the next one
 ** follows.
 */
-#include <sys/stat.h>
+#include <sys/types.h>
 
 #include "bits/keeper.h"
 
@@ -26,21 +26,21 @@ static bits_device *find(bits_manager *m, dev_t device) {
   return d;
 }
 
-bits_device *bits_device_enter(bits_manager *m, int fd, const char *path) {
-  struct stat s;
-  if (bits_manager_is_inherited(m) || fstat(fd, &s) != 0) return NULL;
+bits_device *bits_device_enter(bits_manager *m, dev_t device, int fd,
+                               const char *path) {
+  if (bits_manager_is_inherited(m)) return NULL;
   pthread_mutex_lock(&m->lock);
-  bits_device *d = find(m, s.st_dev);
+  bits_device *d = find(m, device);
   pthread_mutex_unlock(&m->lock);
   if (d != NULL) return d;
   /* What is below it is looked up in files. */
   bits_device *fresh = mem_zero(sizeof *fresh);
   if (fresh == NULL) return NULL;
-  fresh->device = s.st_dev;
+  fresh->device = device;
   fresh->used = 1;
   fresh->hold = saros_device_hold(fd, "a transfer", path);
   pthread_mutex_lock(&m->lock);
-  d = find(m, s.st_dev);
+  d = find(m, device);
   if (d == NULL) {
     fresh->next = m->devices;
     m->devices = fresh;

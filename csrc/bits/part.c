@@ -50,8 +50,8 @@ uint64_t bits_part_trusted(const bits_file *f) {
 #define FLAGS (O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
 
 /* The host may have closed its own: 0, 1 and 2 are not our place. */
-static int open_above(const char *path, int flags) {
-  int fd = open(path, flags, 0600);
+static int open_above(const char *path, int flags, mode_t mode) {
+  int fd = open(path, flags, mode);
   if (fd < 0 || fd > 2) return fd;
   int above = fcntl(fd, F_DUPFD_CLOEXEC, 3), number = errno;
   close(fd);
@@ -84,7 +84,7 @@ int bits_part_open(bits_part *p, const bits_file *f, uint64_t keep,
   *what = "the partial file cannot be opened";
   char *path = bits_part_name(f);
   if (path == NULL) return ENOMEM;
-  p->fd = open_above(path, FLAGS);
+  p->fd = open_above(path, FLAGS, 0);
   int number = p->fd < 0 ? errno : 0;
   mem_free(path);
   if (number != 0) return is_none(number) ? 0 : number;
@@ -102,16 +102,17 @@ int bits_part_open(bits_part *p, const bits_file *f, uint64_t keep,
   return number;
 }
 
-int bits_part_create(bits_part *p, const bits_file *f, const char **what) {
+int bits_part_create(bits_part *p, const bits_file *f, mode_t mode,
+                     const char **what) {
   *p = PART_CLOSED;
   *what = "the partial file cannot be made";
   char *path = bits_part_name(f);
   if (path == NULL) return ENOMEM;
-  p->fd = open_above(path, FLAGS | O_CREAT | O_EXCL);
+  p->fd = open_above(path, FLAGS | O_CREAT | O_EXCL, mode);
   int number = p->fd < 0 ? errno : 0;
   if (number == EEXIST) {
     number = unlink(path) == 0 ? 0 : errno;
-    if (number == 0) p->fd = open_above(path, FLAGS | O_CREAT | O_EXCL);
+    if (number == 0) p->fd = open_above(path, FLAGS | O_CREAT | O_EXCL, mode);
     if (number == 0 && p->fd < 0) number = errno;
   }
   mem_free(path);

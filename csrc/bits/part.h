@@ -8,6 +8,8 @@
 #ifndef SAROS_BITS_PART_H
 #define SAROS_BITS_PART_H
 
+#include <sys/types.h>
+
 #include "bits/file.h"
 #include "bits/terms.h"
 
@@ -19,6 +21,7 @@ typedef struct bits_part {
 } bits_part;
 
 #define PART_CLOSED ((bits_part){.fd = -1})
+#define PART_MODE 0600
 #define PART_OVERLAP 4096u
 #define PART_AHEAD ((uint64_t)256 << 20)
 
@@ -27,8 +30,10 @@ typedef struct bits_part {
    one. */
 int bits_part_open(bits_part *p, const bits_file *f, uint64_t keep,
                    const char **what);
-/* A new one, empty, mode 0600, instead of whatever has its name. */
-int bits_part_create(bits_part *p, const bits_file *f, const char **what);
+/* A new one, empty, instead of whatever has its name: with PART_MODE nobody
+   else reads half of it. */
+int bits_part_create(bits_part *p, const bits_file *f, mode_t mode,
+                     const char **what);
 /* Whether these are the numbers of the one that is known. */
 bool bits_part_is_known(const bits_known *k, uint64_t device, uint64_t inode);
 /* How much of what is there can be trusted: all of it (BITS_UNKNOWN) while the

@@ -157,12 +157,33 @@ error *bits_manager_may_write(bits_manager *m);
 void bits_job_seize(bits_job *j);
 void bits_job_let_go(bits_job *j);
 
+/* small.c: files that lie in memory until they are written ------------ */
+
+#define BITS_SMALL ((size_t)64 << 10)
+
+typedef struct bits_small {
+  struct bits_small *next; /* of those that are free to be used again */
+  size_t size, room;       /* of it all, and in `data` */
+  char data[];
+} bits_small;
+
+/* For one that is fetched. NULL: it is too large, too many lie in memory, or
+   there is no hand to write it. */
+bits_small *bits_small_new(bits_manager *m, size_t size);
+void bits_small_free(bits_manager *m, bits_small *s); /* NULL is fine */
+/* All of it is here, and so is what is known of it, but for the part: it will
+   be FETCHED. Takes it over. */
+void bits_small_give(bits_file *f, bits_small *s);
+/* Those that are free are not needed for now. With the lock. */
+void bits_small_tidy(bits_keeper *k);
+
 /* manager_devices.c --------------------------------------------------- */
 
-/* What is on the file system of `fd` is written to from now on: no freeze
+/* What is on this device, `fd` on it, is written to from now on: no freeze
    shall hold it. One registration a file system, however many ask. `path` is
    for a person. NULL is fine to be left. */
-bits_device *bits_device_enter(bits_manager *m, int fd, const char *path);
+bits_device *bits_device_enter(bits_manager *m, dev_t device, int fd,
+                               const char *path);
 void bits_device_leave(bits_manager *m, bits_device *d);
 
 /* job.c, for who loads ------------------------------------------------ */

@@ -29,7 +29,7 @@ static inline void fetched(bits_job *j, uint32_t number, bool whole) {
   bits_part p = PART_CLOSED;
   char text[20];
   int size = snprintf(text, sizeof text, "file %u", number);
-  CHECK_INT(bits_part_create(&p, f, &what), 0);
+  CHECK_INT(bits_part_create(&p, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_write(&p, 0, text, (size_t)size), 0);
   bits_known *k = mem_zero(sizeof *k);
   k->etag = mem_text("\"1\"");

@@ -51,7 +51,7 @@ void __wrap_bits_file_know(bits_file *f, bits_known *k);
 void __wrap_bits_file_mark(bits_file *f, uint8_t set, uint8_t clear);
 void __wrap_bits_file_size(bits_file *f, uint64_t size);
 void __wrap_bits_file_commit(bits_file *f, bits_committed call, void *context);
-bits_device *__wrap_bits_device_enter(bits_manager *m, int fd,
+bits_device *__wrap_bits_device_enter(bits_manager *m, dev_t device, int fd,
                                       const char *path);
 void __wrap_bits_device_leave(bits_manager *m, bits_device *d);
 
@@ -115,11 +115,12 @@ void __wrap_bits_file_commit(bits_file *f, bits_committed call, void *context) {
   CHECK(http_lane_call(bed_now->lane, bed_committed, w));
 }
 
-bits_device *__wrap_bits_device_enter(bits_manager *m, int fd,
+bits_device *__wrap_bits_device_enter(bits_manager *m, dev_t device, int fd,
                                       const char *path) {
   (void)m;
   (void)path;
   CHECK(fd >= 0);
+  CHECK(device != 0);
   bed_now->devices++;
   return (bits_device *)(void *)bed_now;
 }

@@ -15,7 +15,7 @@ static inline bits_file *put(const char *name, uint32_t number,
   const char *what;
   bits_part part;
   bits_file *f = file_make(&b.p, number, name);
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_write(&part, 0, text, strlen(text)), 0);
   file_know(f, &part, strlen(text));
   atomic_store(&f->have, strlen(text));

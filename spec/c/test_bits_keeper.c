@@ -345,8 +345,11 @@ TEST(a_file_system_is_held_once) {
   bits_manager *m = open_queue("{}");
   CHECK_INT(holds("the transfer queue"), before + 1);
   int fd = open(world_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  struct stat s;
+  CHECK_INT(fstat(fd, &s), 0);
   bits_device *d[50];
-  for (int i = 0; i < 50; i++) d[i] = bits_device_enter(m, fd, world_folder);
+  for (int i = 0; i < 50; i++)
+    d[i] = bits_device_enter(m, s.st_dev, fd, world_folder);
   CHECK_INT(holds("a transfer"), 1);
   for (int i = 0; i < 50; i++) bits_device_leave(m, d[i]);
   bits_device_leave(m, NULL);

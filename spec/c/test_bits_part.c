@@ -43,7 +43,7 @@ TEST(a_long_name_is_cut) {
     CHECK(strstr(last, ".0badcafe-4294967295.part") != NULL);
     CHECK(text_is_utf8(last, strlen(last)));
     bits_part part;
-    CHECK_INT(bits_part_create(&part, f, &what), 0);
+    CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
     bits_part_close(&part);
     CHECK_INT(unlink(path), 0);
     mem_free(path);
@@ -58,7 +58,7 @@ TEST(a_new_one_is_empty_and_ours_alone) {
   struct stat s;
   file_put(path, "something old", 13);
   mode_t mask = umask(0);
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   umask(mask);
   CHECK_INT(stat(path, &s), 0);
   CHECK_INT(s.st_size, 0);
@@ -82,7 +82,7 @@ TEST(what_a_link_names_is_not_touched) {
   struct stat s;
   file_put(other, "precious", 8);
   CHECK_INT(symlink(other, path), 0);
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_write(&part, 0, "bytes", 5), 0);
   bits_part_close(&part);
   CHECK(lstat(path, &s) == 0 && S_ISREG(s.st_mode));
@@ -97,14 +97,14 @@ TEST(what_a_link_names_is_not_touched) {
 TEST(where_it_cannot_be) {
   bits_file *f = file_make(&p, 0, "nowhere/file");
   bits_part part;
-  CHECK_INT(bits_part_create(&part, f, &what), ENOENT);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), ENOENT);
   CHECK_TEXT(what, "the partial file cannot be made");
   CHECK_INT(part.fd, -1);
   file_end(f);
   f = file_make(&p, 0, "taken");
   char *path = part_of(f);
   mkdir(path, 0700);
-  CHECK_INT(bits_part_create(&part, f, &what), EISDIR);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), EISDIR);
   rmdir(path);
   mem_free(path);
   file_end(f);
@@ -114,7 +114,7 @@ TEST(where_it_cannot_be) {
 static bits_file *begun(char **path) {
   bits_file *f = file_make(&p, 0, "begun");
   bits_part part;
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_write(&part, 0, "abcdef", 6), 0);
   file_know(f, &part, 100);
   bits_part_close(&part);
@@ -232,7 +232,7 @@ TEST(room_is_kept) {
   char *path = part_of(f);
   bits_part part;
   struct stat s;
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_reserve(&part, 0, 1 << 20), 0);
   CHECK_INT(fstat(part.fd, &s), 0);
   CHECK_INT(s.st_size, 0); /* which says how much is there */
@@ -249,7 +249,7 @@ TEST(what_can_never_be_there_is_not_begun) {
   char *path = part_of(f);
   bits_part part;
   struct stat s;
-  CHECK_INT(bits_part_create(&part, f, &what), 0);
+  CHECK_INT(bits_part_create(&part, f, PART_MODE, &what), 0);
   CHECK_INT(bits_part_reserve(&part, 0, (uint64_t)8 << 60), ENOSPC);
   CHECK_INT(bits_part_reserve(&part, 0, (uint64_t)1 << 60), ENOSPC);
   CHECK_INT(fstat(part.fd, &s), 0);
@@ -274,7 +274,7 @@ static int on_a_small_disk(void) {
   place_make(&small, p.root);
   if (mount("none", small.root, "tmpfs", 0, "size=4m") != 0) return 77;
   bits_file *f = file_make(&small, 0, "file");
-  CHILD(bits_part_create(&part, f, &what) == 0);
+  CHILD(bits_part_create(&part, f, PART_MODE, &what) == 0);
   CHILD(bits_part_reserve(&part, 0, 8 << 20) == ENOSPC);
   CHILD(bits_part_reserve(&part, 0, 3 << 20) == 0);
   /* It has its room, whatever others do. */
