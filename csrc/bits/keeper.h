@@ -2,9 +2,10 @@
 ** keeper: what its files share. By file: keeper.c is the thread and its clock,
 ** keeper_commit.c writes rows, keeper_wait.c is who waits for that,
 ** keeper_hand.c the second thread and what it is asked for, keeper_finish.c
-** what becomes of files whose bytes are here, keeper_chores.c what has its
-** time, keeper_orphans.c what is left at servers, keeper_notify.c runs command
-** lines. Nobody else but the manager's files includes this.
+** what becomes of files whose bytes are here, small.c those that lie in memory,
+** keeper_chores.c what has its time, keeper_orphans.c what is left at servers,
+** keeper_notify.c runs command lines. Nobody else but the manager's files
+*includes this.
 */
 #ifndef SAROS_BITS_KEEPER_H
 #define SAROS_BITS_KEEPER_H

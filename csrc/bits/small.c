@@ -19,6 +19,7 @@
 size_t bits_small_most = MOST;
 #undef MOST
 #define MOST bits_small_most
+void (*bits_small_written)(bits_file *f); /* and nobody knows it yet */
 #endif
 
 /* A file of each size would be a block of each size. */
@@ -105,30 +106,39 @@ void bits_small_give(bits_file *f, bits_small *s) {
 ** Written
 ** ---------------------------------------------------------------- */
 
-/* From now on it is a part like any other. */
-static void note(bits_file *f, const bits_part *p) {
-  pthread_mutex_lock(&f->job->m->lock);
-  f->known->device = p->device;
-  f->known->inode = p->inode;
-  bits_file_touch(f);
-  pthread_mutex_unlock(&f->job->m->lock);
-}
-
 /* 0 or errno. It is there as a whole at once, more or less, so that it may have
    the mode that it shall have. */
-static int write_part(bits_file *f, bits_part *p, const bits_small *s,
-                      const char **what) {
+static int write_part(bits_file *f, bits_part *p, const char **what) {
   bits_manager *m = f->job->m;
   int number = bits_part_create(p, f, FINISH_MODE, what);
   if (number != 0) return number;
   bits_device *d = bits_device_enter(m, (dev_t)p->device, p->fd, f->path);
   *what = "the partial file cannot be written";
-  number = bits_part_write(p, 0, s->data, s->size);
+  number = bits_part_write(p, 0, f->small->data, f->small->size);
   int closed = bits_part_close(p);
   bits_device_leave(m, d);
   if (number == 0) number = closed;
   if (number != 0) bits_finish_drop(f);
+#ifdef SAROS_TEST
+  if (bits_small_written != NULL) bits_small_written(f);
+#endif
   return number;
+}
+
+/* It is a part like any other now; that it is, and which one, is told in the
+   same row. */
+static void let_go(bits_file *f, const bits_part *p) {
+  bits_manager *m = f->job->m;
+  pthread_mutex_lock(&m->lock);
+  bits_small *s = f->small;
+  f->small = NULL;
+  if (p != NULL) {
+    f->known->device = p->device;
+    f->known->inode = p->inode;
+    bits_file_touch(f);
+  }
+  pthread_mutex_unlock(&m->lock);
+  bits_small_free(m, s);
 }
 
 void bits_small_land(bits_file *f, bits_result *r) {
@@ -136,18 +146,13 @@ void bits_small_land(bits_file *f, bits_result *r) {
   const char *what;
   bits_part p = PART_CLOSED;
   pthread_mutex_lock(&m->lock);
-  bits_small *s = f->small;
   bool gone = (f->job->marks & BITS_JOB_GONE) != 0; /* with its parts */
-  f->small = NULL;
   pthread_mutex_unlock(&m->lock);
-  int number = gone ? 0 : write_part(f, &p, s, &what);
-  bits_small_free(m, s);
-  if (gone) return;
-  if (number == 0) {
-    note(f, &p);
-    return;
+  int number = gone ? 0 : write_part(f, &p, &what);
+  if (number != 0) {
+    bits_finish_local(f, number, what, r);
+    atomic_store(&f->have, 0);
+    bits_file_know(f, NULL);
   }
-  bits_finish_local(f, number, what, r);
-  atomic_store(&f->have, 0);
-  bits_file_know(f, NULL);
+  let_go(f, gone || number != 0 ? NULL : &p);
 }
