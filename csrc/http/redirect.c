@@ -62,7 +62,7 @@ static size_t authority_size(const char *url) {
   if (scheme == 0) return 0;
   size_t size = scheme + strcspn(url + scheme, "/?#\\");
   if (memchr(url, '@', size) != NULL) return 0; /* it is nobody's to keep */
-  return url[size] == '/' && size < sizeof last.authority ? size : 0;
+  return size < sizeof last.authority && url[size] == '/' ? size : 0;
 }
 
 static void remember(const char *url, size_t size, const char *origin) {
