@@ -3,8 +3,7 @@
 ** until the keeper's hand writes it, so that the I/O thread has nothing to do
 ** with the disk. Until then its row knows of no part (an inode of 0), and says
 ** that it waits: who dies here, or before the row knows of what was written,
-*has
-** fetched nothing.
+** has fetched nothing.
 */
 #include <errno.h>
 #include <string.h>
