@@ -5,7 +5,7 @@
 ** what becomes of files whose bytes are here, small.c those that lie in memory,
 ** keeper_chores.c what has its time, keeper_orphans.c what is left at servers,
 ** keeper_notify.c runs command lines. Nobody else but the manager's files
-*includes this.
+** includes this.
 */
 #ifndef SAROS_BITS_KEEPER_H
 #define SAROS_BITS_KEEPER_H

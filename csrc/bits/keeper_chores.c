@@ -3,7 +3,7 @@
 ** that those who watch a run or observe the queue see it; the clock is kept
 ** while nothing else is; uploads that were given up are taken away from
 ** servers; command lines are seen to; jobs that do nothing by themselves are
-*looked at for their times.
+** looked at for their times.
 */
 #include "bits/keeper.h"
 

@@ -1,7 +1,7 @@
 /*
 ** Files of a job that wait for their time: a heap, the first of them first,
 ** and those of one moment in their order. While it is in there a file is not
-*begun
+** begun
 ** in its turn.
 */
 #include "bits/mover_parts.h"

@@ -7,7 +7,7 @@
 **   the parts are sent; they are put together; what is there is looked at
 **
 ** (The last line is s3_end.c.) A try may end at each of these, and the next
-*goes on from what is remembered
+** goes on from what is remembered
 ** and from what the server says.
 */
 #include "bits/s3.h"

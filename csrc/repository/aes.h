@@ -1,10 +1,10 @@
 /*
 ** AES as sealing has it: AES-256 in counter mode, and AES-128 of one block. The
 ** round keys lie in secret memory, and nowhere else: OpenSSL has its contexts
-*on
+** on
 ** the ordinary heap, where a core dump would find them. Where the processor has
 ** AES we use it ourselves; elsewhere OpenSSL gets the key for one blob at a
-*time
+** time
 ** and wipes it when that is done.
 */
 #ifndef SAROS_REPOSITORY_AES_H

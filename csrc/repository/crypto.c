@@ -5,7 +5,7 @@
 **
 ** Keys rest in secret memory alone. OpenSSL's Poly1305 has r while it works,
 ** and wipes it with the end of the tag; what it and we leave on the stack and
-*in
+** in
 ** registers is wiped behind every call.
 */
 #include "repository/crypto.h"

@@ -2,10 +2,10 @@
 ** What the files of the repair share.
 **
 ** By file: repair.c is the call, and what is told; repair_index.c finds out
-*what
+** what
 ** becomes of each pack, and writes index files anew; repair_packs.c looks into
 ** packs, and saves what is good of the bad ones; repair_versions.c leaves out
-*of
+** of
 ** versions what is lost, and repair_trees.c of their directories.
 */
 #ifndef SAROS_REPOSITORY_REPAIR_PARTS_H

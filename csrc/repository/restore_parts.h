@@ -3,7 +3,7 @@
 **
 **   restore.c          what is asked, the phases, what is told
 **   restore_plan.c     the trees become a plan: what is where, whose blobs;
-*with
+** with
 **                      files of its own, for which see restore_plan_parts.h
 **   restore_look.c     what is there already, and whether it stays
 **   restore_place.c    directories below the target, and nowhere else

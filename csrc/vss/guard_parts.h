@@ -1,7 +1,7 @@
 /*
 ** The pieces of the guard's owner: starting it (guard_run.c), telling it of
 ** our end (guard_life.c), its record (guard_record.c), and what finds records
-*of the dead (guard_recover.c).
+** of the dead (guard_recover.c).
 */
 #ifndef SAROS_VSS_GUARD_PARTS_H
 #define SAROS_VSS_GUARD_PARTS_H

@@ -1,6 +1,6 @@
 /*
 ** shadows_import: shadows that are taken over from a document. What has a
-*record
+** record
 ** here is taken as that says; of what has none only the document speaks, and
 ** anybody may have written that. What stands in a record is mounted, exposed,
 ** and one day destroyed: so nothing gets into one that was not found to be

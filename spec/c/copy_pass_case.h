@@ -1,6 +1,6 @@
 /*
 ** What the tests of the provider `copy` share: a tree of every kind of file,
-*and
+** and
 ** a hook that stands between its passes, where the test changes the source.
 */
 #ifndef SAROS_COPY_PASS_CASE_H

@@ -1,6 +1,6 @@
 /*
 ** What happens to the part between two tries, to the process and to the
-*machine.
+** machine.
 ** The file is one version of what the server has, whole; the row is never of
 ** another than the bytes.
 **

@@ -1,6 +1,6 @@
 /*
 ** Going on with what is here: where it is right, and where it is not. The file
-*is
+** is
 ** one version of what the server has, whole, whatever happens between.
 **
 ** not under valgrind: it has a server that waits; ASan runs it

@@ -1,7 +1,7 @@
 /*
 ** bits: nobody waits for ever. Who stands in a row keeps his place in it, who
 ** was resumed goes on at once, and what cost a job no time of its own is no
-*time
+** time
 ** without progress; and many jobs do not make the mover slow.
 */
 #include "mover_case.h"

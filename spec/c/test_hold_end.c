@@ -1,6 +1,6 @@
 /*
 ** Holding file systems still: without a guard, in a forked child, killed at
-*every
+** every
 ** moment, without memory.
 **
 ** not under valgrind: its children are forked or killed; ASan runs it

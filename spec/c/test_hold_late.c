@@ -1,6 +1,6 @@
 /*
 ** Holding file systems still: what takes too long, is cancelled, or is thawed
-*by
+** by
 ** another; rehearsals; what lies on something else that is held, too.
 **
 ** not under valgrind: its children are forked or killed; ASan runs it

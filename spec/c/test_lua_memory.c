@@ -7,7 +7,7 @@
 ** Under SAROS_QUICK every 17th n is tried.
 **
 ** not under thread: every sweep is one thread's, and takes minutes; ASan runs
-*it
+** it
 */
 #include <lauxlib.h>
 #include <lualib.h>

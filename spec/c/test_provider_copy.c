@@ -1,6 +1,6 @@
 /*
 ** The provider `copy`, as the coordinator leads it: what is in a shadow, what
-*is
+** is
 ** not and said so, and what is taken away.
 **
 ** not under valgrind: its children are forked or killed; ASan runs it

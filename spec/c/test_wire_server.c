@@ -1,6 +1,6 @@
 /*
 ** The writer's end of the wire: a writer in C is served, to one requester and
-*to
+** to
 ** several, and whatever they do it does not stay frozen.
 */
 #include "wire_server_case.h"
