@@ -261,9 +261,11 @@ static void stay(bool good) {
   for (;;) pause();
 }
 
-/* The hand has just written the second of them, and told nobody. */
+/* The hand has just written the second of them, and told nobody. Which one that
+   is depends on who came first. */
 static void written(bits_file *f) {
-  if (f->number == 1) stay(is_fine(bits_keeper_flush(f->job->m, false)));
+  static int count;
+  if (++count == 2) stay(is_fine(bits_keeper_flush(f->job->m, false)));
 }
 
 /* A child has fetched all of them, and says so when its rows are on the disk;
