@@ -66,7 +66,7 @@ static inline bool is_readonly(const char *directory) {
 /* What a restart takes. */
 static inline void take_mount(const real *x, const char *tree) {
   CHECK_INT(umount2(placed(x, tree), 0), 0);
-  for (int i = 0; x->by == &provider_image && i < 500; i++) {
+  for (int i = 0; x->by == &provider_image && i < 6000; i++) {
     if (volumes_loops(false) == loops_before) return;
     usleep(10000); /* the kernel lets go of the device behind us */
   }

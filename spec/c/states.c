@@ -32,7 +32,7 @@ static int fds(void) {
 
 /* A joined thread is in /proc a moment longer. */
 static int threads_settle(int wanted) {
-  for (int i = 0; i < 1000 && threads() != wanted; i++) usleep(1000);
+  for (int i = 0; i < 60000 && threads() != wanted; i++) usleep(1000);
   return threads();
 }
 
@@ -54,7 +54,7 @@ static int run(lua_State *L, const char *script) {
 /* The same, but an engine that is just stopping is given the time: the last
    one to let go of it may be a thread of its own. */
 static int run_soon(lua_State *L, const char *script) {
-  for (int i = 0; i < 2000; i++) {
+  for (int i = 0; i < 60000; i++) {
     if (luaL_dostring(L, script) == LUA_OK) return 1;
     lua_settop(L, 0);
     usleep(1000);

@@ -23,7 +23,7 @@ static unsigned size_of(unsigned big, unsigned little) {
 /* A wait is over a little before the worker has let go. With the engine held
    by the test. */
 static void settle(void) {
-  for (int i = 0; i < 10000 && engine_users() > 1; i++) usleep(1000);
+  for (int i = 0; i < 60000 && engine_users() > 1; i++) usleep(1000);
 }
 
 static unsigned open_fds(void) {

@@ -148,7 +148,7 @@ static bool is_writable(const arena *a) {
     _exit(fd >= 0 && write(fd, "x", 1) == 1 ? 0 : 1);
   }
   int status = -1;
-  for (int i = 0; i < 3000; i++) {
+  for (int i = 0; i < 6000; i++) {
     if (waitpid(child, &status, WNOHANG) == child) return status == 0;
     usleep(10000);
   }
@@ -167,7 +167,7 @@ static int count_of(const char *word) {
 
 /* The writer is a process of its own: it hears soon, not at once. */
 static bool writer_has_heard(void) {
-  for (int i = 0; i < 3000; i++) {
+  for (int i = 0; i < 6000; i++) {
     if (count_of("freeze") == count_of("thaw")) return true;
     usleep(10000);
   }
@@ -206,7 +206,7 @@ static before look(void) {
 static bool clean(const arena *a, before b, int at) {
   bool good = true;
   /* The loop device of a lazy detach goes a moment after its last user. */
-  for (int i = 0; i < 1000 && volumes_loops(false) != b.loops; i++)
+  for (int i = 0; i < 6000 && volumes_loops(false) != b.loops; i++)
     usleep(10000);
   if (mounts_here() != b.mounts) good = false;
   if (volumes_loops(false) != b.loops) good = false;

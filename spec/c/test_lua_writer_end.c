@@ -229,7 +229,7 @@ TEST(the_closing_of_the_state_ends_what_is_told) {
   saros_op_unref(freeze);
   saros_op_unref(thaw);
   hang_up(NULL);
-  for (int i = 0; i < 30000 && (engine_users() > 0 || mem_blocks() > before);
+  for (int i = 0; i < 60000 && (engine_users() > 0 || mem_blocks() > before);
        i++)
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   CHECK_INT(engine_users(), 0);

@@ -290,7 +290,7 @@ TEST(stopped_at_any_moment) {
        all is over, and nobody knows of that before the next prune. */
     late = late || (e != NULL && requests("partNumber=") == 0);
     error_unref(e);
-    for (int i = 0; late && uploads() > 0 && i < 300; i++) {
+    for (int i = 0; late && uploads() > 0 && i < 6000; i++) {
       FINE(store->way->tidy(store, NULL));
       usleep(10000);
     }

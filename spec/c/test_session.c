@@ -297,7 +297,7 @@ static void everywhere(mischief m, const char *on_veto) {
   }
   CHECK_INT(bad, 0);
   /* The engine leaves with the last operation, and all descriptors too. */
-  for (int i = 0; i < 10000 && fd_count() != 0; i++) usleep(1000);
+  for (int i = 0; i < 60000 && fd_count() != 0; i++) usleep(1000);
   CHECK_INT(fd_count(), 0);
   three_close();
 }

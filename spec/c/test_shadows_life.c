@@ -48,7 +48,7 @@ TEST(image_after_a_restart) {
   CHECK_TEXT(missing(&x, NULL), "");
   if (taken) close(other); /* lets go of it */
   unlink(volumes_in("other"));
-  for (int i = 0; i < 500 && volumes_loops(false) > loops_before + 1; i++)
+  for (int i = 0; i < 6000 && volumes_loops(false) > loops_before + 1; i++)
     usleep(10000);
   end(&x);
 }
