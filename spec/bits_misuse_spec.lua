@@ -71,6 +71,56 @@ describe("a list of files", function()
     end)
   end)
 
+  it("may have files of all kinds in it", function()
+    with(function(p)
+      local job = p.q:create_job()
+      local behind = setmetatable({}, { __index = file(p, "e") })
+      for key, value in pairs(getmetatable(behind).__index) do
+        behind[key] = value
+      end
+      job:add_files {
+        file(p, "a"), file(p, "b"),
+        { url = "http://h/c", path = p.path "c",
+          ranges = { { offset = 1, length = 2 } } },
+        { url = "http://h/d", path = "d" }, behind, file(p, "f"),
+      }
+      local names = {}
+      for i, f in ipairs(job:files()) do
+        assert.equal("/", f.path:sub(1, 1))
+        names[i] = f.url:sub(-1) .. f.path:match "[^/]+$"
+      end
+      assert.equal("aa bb cc dd ee ff", table.concat(names, " "))
+      assert.is_nil(p.q:create_job():add_files({ file(p, "a") })
+        :files()[1].ranges)
+    end)
+  end)
+
+  it("says which one is wrong, and in whose line", function()
+    with(function(p)
+      local job = p.q:create_job()
+      local function wrong(third, what)
+        local err = raised(function()
+          job:add_files { file(p, "a"), file(p, "b"), third, file(p, "c") }
+        end)
+        assert.matches(what, type(err) == "table" and err.message or err)
+        assert.equal(0, job:status().files)
+      end
+      local here = HERE .. "job:add_files: %[3%]"
+      wrong("x", here .. ": a table of options expected, got string")
+      wrong({ url = "http://h/x" }, here .. ": option 'path' is missing")
+      wrong({ url = "http://h/x", path = 7 }, here .. ": option 'path'")
+      wrong({ url = "http://h/x", path = "/x", pth = "" },
+        here .. " has no option 'pth'")
+      wrong({ url = "http://h/x", path = "/x\0y" },
+        here .. ": option 'path': a text without NUL")
+      wrong({ url = "http://h/\0", path = "/x" },
+        here .. ": option 'url': a text without NUL")
+      wrong({ url = "ftp://h/x", path = "/x" }, "^%[3%]: ftp://h/x cannot")
+      wrong({ url = "http://h/x", path = "/x/" }, "^%[3%]: ")
+      wrong(file(p, "b"), "has a file with the path")
+    end)
+  end)
+
   it("has to be one", function()
     with(function(p)
       local job = p.q:create_job()

@@ -127,6 +127,8 @@ error *bits_job_add_file(bits_job *j, const value *options);
 typedef struct bits_files bits_files;
 bits_files *bits_files_new(bits_job *j); /* NULL: no memory */
 error *bits_files_put(bits_files *all, const value *options);
+/* One of which no more is said; as most are. */
+error *bits_files_put_plain(bits_files *all, const char *url, const char *path);
 error *bits_files_enter(bits_files *all); /* NULL: it has none any more */
 void bits_files_free(bits_files *all);    /* NULL is fine */
 error *bits_job_resume(bits_job *j);      /* waits, as all below */

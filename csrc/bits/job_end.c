@@ -139,14 +139,16 @@ static bool choose(naming *n) {
   return n->count > 0;
 }
 
-/* With the lock. */
+/* With the lock. Rows say nothing of names yet, as all of them soon go: whoever
+   dies before finds the file by its number and length, where it has a length.
+ */
 static void take_results(naming *n) {
   for (size_t i = 0; i < n->count; i++) {
     bits_file *f = n->files[i];
     bits_result *r = &n->results[i];
     if (r->end == BITS_END_WHOLE) {
       f->marks |= BITS_FILE_APPEARED;
-      bits_file_touch(f);
+      if (bits_file_length(f) == BITS_UNKNOWN) bits_file_touch(f);
       continue;
     }
     bool gone = r->end == BITS_END_AT_ONCE || f->known == NULL;
@@ -210,16 +212,25 @@ static error *begin_completing(bits_job *j) {
   return bits_manager_may_write(j->m); /* that it is closed */
 }
 
+/* With the lock: it stays, and so do the rows. */
+static void touch_named(bits_job *j) {
+  for (uint32_t i = 0; i < j->file_count; i++)
+    if ((j->files[i]->marks & BITS_FILE_APPEARED) != 0)
+      bits_file_touch(j->files[i]);
+  bits_job_touch(j);
+}
+
 /* With the lock, and the files. */
 static void completed(bits_job *j, const naming *n, error **e) {
   if (n->failed) {
     *e = naming_error(n);
-    bits_job_touch(j);
+    touch_named(j);
     return;
   }
   if (state_is_final(j->state)) { /* its run was cancelled */
     *e = bits_fail(BG_E_INVALID_STATE, "the job '%s' was cancelled meanwhile",
                    bits_job_name(j));
+    touch_named(j);
     return;
   }
   bits_job_move(j, BITS_ACKNOWLEDGED);

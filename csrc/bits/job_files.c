@@ -222,17 +222,14 @@ void bits_files_free(bits_files *all) {
   mem_free(all);
 }
 
-static error *prepare(bits_job *j, const value *options, bits_file **made) {
-  *made = NULL;
-  error *e = known_names(options);
-  if (e != NULL) return e;
-  const char *url = text_of(options, "url"), *path = text_of(options, "path");
-  e = check_texts(url, path);
+static error *prepare(bits_job *j, const char *url, const char *path,
+                      bits_file **made) {
+  error *e = check_texts(url, path);
   if (e != NULL) return e;
   char *clean = path_clean(path);
   *made = clean != NULL ? file_new(j, url, clean) : NULL;
   mem_free(clean);
-  return *made != NULL ? bits_extra_read(options, *made) : error_no_memory();
+  return *made != NULL ? NULL : error_no_memory();
 }
 
 static bool make_place(bits_files *all) {
@@ -245,9 +242,8 @@ static bool make_place(bits_files *all) {
   return true;
 }
 
-error *bits_files_put(bits_files *all, const value *options) {
-  bits_file *f;
-  error *e = prepare(all->j, options, &f);
+/* The file is theirs, or gone with an error (its own, if it came with one). */
+static error *keep(bits_files *all, bits_file *f, error *e) {
   if (e == NULL && all->count >= BITS_FILES_MOST)
     e = bits_fail(BG_E_TOO_MANY_FILES_IN_JOB, "a job may have %u files",
                   BITS_FILES_MOST);
@@ -257,6 +253,22 @@ error *bits_files_put(bits_files *all, const value *options) {
   else if (f != NULL)
     bits_file_free(f);
   return e;
+}
+
+error *bits_files_put(bits_files *all, const value *options) {
+  bits_file *f = NULL;
+  error *e = known_names(options);
+  if (e == NULL)
+    e = prepare(all->j, text_of(options, "url"), text_of(options, "path"), &f);
+  if (e == NULL) e = bits_extra_read(options, f);
+  return keep(all, f, e);
+}
+
+error *bits_files_put_plain(bits_files *all, const char *url,
+                            const char *path) {
+  bits_file *f = NULL;
+  error *e = prepare(all->j, url, path, &f);
+  return keep(all, f, e);
 }
 
 error *bits_files_enter(bits_files *all) {

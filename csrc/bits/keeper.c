@@ -192,12 +192,11 @@ error *bits_keeper_new(bits_manager *m, bits_queue *queue) {
   return NULL;
 }
 
-/* Signals are the host's. */
-static int begin(pthread_t *thread, void *(*work)(void *), bits_manager *m) {
+int bits_thread_begin(pthread_t *thread, void *(*work)(void *), void *context) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int r = pthread_create(thread, NULL, work, m);
+  int r = pthread_create(thread, NULL, work, context);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return r;
 }
@@ -205,9 +204,9 @@ static int begin(pthread_t *thread, void *(*work)(void *), bits_manager *m) {
 error *bits_keeper_start(bits_manager *m) {
   bits_keeper *k = m->keeper;
   pthread_mutex_lock(&m->lock);
-  int r = begin(&k->thread, run, m);
+  int r = bits_thread_begin(&k->thread, run, m);
   k->runs = r == 0;
-  if (r == 0) r = begin(&k->hand, bits_keeper_hand, m);
+  if (r == 0) r = bits_thread_begin(&k->hand, bits_keeper_hand, m);
   k->hand_runs = r == 0 && k->runs;
   pthread_mutex_unlock(&m->lock);
   if (r == 0) return NULL;

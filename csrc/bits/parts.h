@@ -198,6 +198,8 @@ bits_file *bits_job_append(bits_job *j, const char *url, const char *path);
 
 /* keeper.c ---------------------------------------------------------- */
 
+/* 0 or errno. Signals are the host's. */
+int bits_thread_begin(pthread_t *thread, void *(*work)(void *), void *context);
 error *bits_keeper_start(bits_manager *m);
 void bits_keeper_stop(bits_manager *m); /* behind all work; joins */
 /* Waits (lock not held) until all that was told is committed; `full`: for

@@ -112,7 +112,8 @@ void bits_file_commit(bits_file *f, bits_committed call, void *context);
 void bits_finish_verify(bits_file *f, const bits_terms *terms, bits_result *r);
 /* Gives files their names: `count` of them together as `durability` says, what
    is not durable yet first made so. Each has a result of its own in r. One that
-   has its name already is fine. */
+   has its name already is fine. Whose names are told, and how, is the
+   caller's to say: a job's rows go when all have theirs. */
 void bits_finish_name(bits_file *const *files, const bits_terms *terms,
                       size_t count, bits_result *r);
 /* Takes the part away. false: it could not be (errno). */

@@ -11,6 +11,12 @@
 ** Completed
 ** ---------------------------------------------------------------- */
 
+/* The queue as it is now, opened anew by somebody. */
+static void open_again(void) {
+  shut_queue(m);
+  m = open_queue("{'active':false}");
+}
+
 TEST(files_get_their_names_when_it_is_completed) {
   uint32_t code;
   bits_job *j = whole_job("{}", 3);
@@ -68,6 +74,24 @@ TEST(what_is_in_the_way) {
   CHECK_INT(code, SAROS_S_OK);
   CHECK(has_name(j, 1) && has_left(j));
   remove_names(j);
+  bits_job_unref(j);
+}
+
+/* Nobody has to find out which: somebody takes away what has its name. */
+TEST(names_are_in_the_rows_of_what_stays) {
+  uint32_t code;
+  bits_job *j = whole_job("{'durability':'none'}", 3);
+  write_file(j->files[1]->path);
+  CHECK_INT(complete(j, &code), WIN32_(WIN32_ALREADY_EXISTS));
+  remove_names(j);
+  open_again();
+  bits_job *again = bits_manager_job(m, bits_job_id(j));
+  CHECK_INT(bits_job_state(again), BITS_TRANSFERRED);
+  CHECK_INT(complete(again, &code), 0);
+  CHECK_INT(code, SAROS_S_OK);
+  CHECK(!has_name(j, 0) && has_name(j, 1) && !has_name(j, 2));
+  remove_names(j);
+  bits_job_unref(again);
   bits_job_unref(j);
 }
 
@@ -308,12 +332,6 @@ TEST(a_run_cancelled_while_it_is_completed) {
 ** A process that dies in between
 ** ---------------------------------------------------------------- */
 
-/* The queue as it is now, opened anew by somebody. */
-static void open_again(void) {
-  shut_queue(m);
-  m = open_queue("{'active':false}");
-}
-
 TEST(what_was_being_cancelled_is_cancelled) {
   char id[37];
   bits_job *j = whole_job("{}", 2);
@@ -381,6 +399,7 @@ int main(int argc, char **argv) {
   RUN(many_are_named_in_groups);
   RUN(in_part);
   RUN(what_is_in_the_way);
+  RUN(names_are_in_the_rows_of_what_stays);
   RUN(what_may_be_overwritten);
   RUN(a_part_that_is_gone);
   RUN(another_file_in_place_of_a_part);

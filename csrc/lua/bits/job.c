@@ -66,6 +66,58 @@ static int put_method(lua_State *L) {
   return 1;
 }
 
+/* Of the table at the top; NULL: none, or one that C would cut short. It lies
+   on the stack, as long as it is used. */
+static const char *plain_text(lua_State *L, int table, const char *name) {
+  size_t size;
+  lua_pushstring(L, name);
+  if (lua_rawget(L, table) != LUA_TSTRING) return NULL;
+  const char *text = lua_tolstring(L, -1, &size);
+  return strlen(text) == size ? text : NULL;
+}
+
+static bool has_two(lua_State *L, int table) {
+  int count = 0;
+  for (lua_pushnil(L); lua_next(L, table) != 0 && count <= 2; count++)
+    lua_pop(L, 1);
+  return count == 2;
+}
+
+/* False also when something is wrong with it: whoever asks what, puts it by
+   itself. */
+static bool put_plain(lua_State *L, bits_files *files, lua_Integer i) {
+  if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getmetatable(L, -1))
+    return false;
+  int table = lua_gettop(L);
+  const char *url = plain_text(L, table, "url");
+  const char *path = plain_text(L, table, "path");
+  if (url == NULL || path == NULL || *path != '/' || !has_two(L, table))
+    return false;
+  error *e = bits_files_put_plain(files, url, path);
+  error_unref(e);
+  return e == NULL;
+}
+
+/* job:put_plain(list, from) --> how many of the list, beginning with that one,
+   have nothing but a url and an absolute path, and are put. In ten thousands
+   that is all that takes time. */
+static int put_plain_method(lua_State *L) {
+  bits_job *j = job_check(L, 1);
+  job_box *b = check(L, 1);
+  lua_Integer from = luaL_checkinteger(L, 3), count = 0;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (from == 1) drop_files(b);
+  if (b->files == NULL) b->files = bits_files_new(j);
+  bool goes = b->files != NULL && !lua_getmetatable(L, 2);
+  lua_settop(L, 3);
+  while (goes && put_plain(L, b->files, from + count)) {
+    lua_settop(L, 3);
+    count++;
+  }
+  lua_pushinteger(L, count);
+  return 1;
+}
+
 /* job:add() --> true, or nil, code, message: all that were put, or none. Waits
    for nothing. */
 static int add_method(lua_State *L) {
@@ -165,6 +217,7 @@ static int close_method(lua_State *L) {
 
 const luaL_Reg bits_job_methods[] = {{"call", call_method},
                                      {"put", put_method},
+                                     {"put_plain", put_plain_method},
                                      {"add", add_method},
                                      {"id", id_method},
                                      {"state", state_method},

@@ -36,6 +36,14 @@ function job:add_file(file)
   return self
 end
 
+-- The i-th of several. Raises in the line of whoever has called what calls this.
+local function put_one(core, file, i)
+  local what = ("job:add_files: [%d]"):format(i)
+  local given = options.take(what, file, options.file, 2)
+  local ok, number, message = core:put(options.file_of(what, given, 2), i == 1)
+  if not ok then calls.raise(number, ("[%d]: %s"):format(i, message)) end
+end
+
 --- Adds several, or none of them when one is wrong.
 ---@param files saros.bits.file[]
 ---@return saros.bits.job self
@@ -46,11 +54,13 @@ function job:add_files(files)
       .. "got " .. (type(files) == "table" and "something else"
       or type(files)), 2)
   end
-  for i, file in ipairs(files) do
-    local what = ("job:add_files: [%d]"):format(i)
-    local given = options.file_of(what, options.take(what, file, options.file))
-    local ok, number, message = core:put(given, i == 1)
-    if not ok then calls.raise(number, ("[%d]: %s"):format(i, message)) end
+  local i = 1
+  while i <= #files do
+    i = i + core:put_plain(files, i)
+    if i <= #files then
+      put_one(core, files[i], i)
+      i = i + 1
+    end
   end
   if #files > 0 then calls.checked(core:add()) end
   return self
