@@ -16,8 +16,8 @@ end
 
 local files = {}
 for line in io.lines(list) do
-  local url, path = line:match "^(.-)\t(.*)$"
-  files[#files + 1] = { url = url, path = path }
+  local tab = line:find("\t", 1, true)
+  files[#files + 1] = { url = line:sub(1, tab - 1), path = line:sub(tab + 1) }
 end
 
 local last = clock()
