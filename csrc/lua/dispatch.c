@@ -46,6 +46,15 @@ void dispatch_collect(state *s) {
   } while (count == 64);
 }
 
+void dispatch_leave(state *s) {
+  port_taken taken;
+  port_shut(s->port);
+  while (port_take(s->port, &taken, 1) > 0)
+    if (taken.type == NODE_TASK_REF)
+      task_node_taken(s, (task *)((char *)taken.node - offsetof(task, node)),
+                      taken.type);
+}
+
 static task *take_first(state *s) {
   task *t = s->first;
   s->first = t->ready_next;

@@ -19,6 +19,9 @@ enum {
 
 /* Empties the port into the ready list. Runs no Lua, allocates nothing. */
 void dispatch_collect(state *s);
+/* The same for the last time, when all tasks are over: a cancel from elsewhere
+   may have ended one, and tell its state only now. */
+void dispatch_leave(state *s);
 /* Resumes at most `budget` ready tasks. Raises nothing. */
 void dispatch_run(lua_State *L, state *s, unsigned budget);
 

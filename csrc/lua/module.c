@@ -268,6 +268,7 @@ static int shutdown_function(lua_State *L) {
   port_leave_all(s->port, rest < 1e9 ? (uint32_t)rest : 1000000000u);
   if (s->log != NULL) log_box_close(s->log);
   s->log = NULL;
+  dispatch_leave(s);
   port_close(s->port);
   s->port = NULL;
   lua_pushboolean(L, r == BLOCK_REACHED);

@@ -83,6 +83,7 @@ static int sentinel(lua_State *L) {
   s->log = NULL;
   if (s->port == NULL) return 0;
   if (ours) port_leave(s->port, LEAVE_MS);
+  if (ours) dispatch_leave(s);
   port_close(s->port);
   s->port = NULL;
   return 0;

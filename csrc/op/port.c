@@ -63,11 +63,18 @@ void port_close(port *p) {
   if (ours) engine_release();
 }
 
+void port_shut(port *p) {
+  pthread_mutex_lock(&p->lock);
+  p->shut = true;
+  pthread_mutex_unlock(&p->lock);
+}
+
 port *port_push(port *p, port_node *n, int type, bool *queued) {
   bool call = false;
   pthread_mutex_lock(&p->lock);
-  if (queued != NULL) *queued = n->link == NULL;
-  if (n->link == NULL) {
+  bool takes = n->link == NULL && !p->shut;
+  if (queued != NULL) *queued = takes;
+  if (takes) {
     n->type = type;
     atomic_store_explicit(&n->queued, true, memory_order_relaxed);
     n->next = NULL;

@@ -32,6 +32,7 @@ struct port {
   _Atomic bool signalled; /* there are nodes */
   _Atomic bool written;   /* the fd was, or is about to be, written */
   bool awake;             /* the owner looks by itself: no need to write */
+  bool shut;              /* he never looks again */
   saros_op *owned;        /* started from here and still working */
 };
 
@@ -40,9 +41,11 @@ port *port_open(uint32_t *why); /* holds the engine */
    operations it owns. */
 void port_close(port *p);
 void port_unref(port *p);
-/* Puts a node at the end unless it is in the queue (*queued, which may be
-   NULL, says which); returns the port, with a reference, when it must be
-   woken with port_wake (no lock held). */
+/* Nothing is queued from here on; what is can still be taken. */
+void port_shut(port *p);
+/* Puts a node at the end unless it is in the queue or that is shut (*queued,
+   which may be NULL, says which); returns the port, with a reference, when it
+   must be woken with port_wake (no lock held). */
 port *port_push(port *p, port_node *n, int type, bool *queued);
 void port_wake(port *p); /* takes over the reference */
 bool port_remove(port *p, port_node *n);

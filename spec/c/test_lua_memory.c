@@ -701,6 +701,26 @@ TEST(a_task_of_another_state) {
   CHECK(all_gone(&none));
 }
 
+/* Whoever cancels a task has ended it before he tells its state, which may be
+   closed meanwhile: here he tells it once more. */
+TEST(a_task_whose_cancel_is_late) {
+  heap h;
+  lua_State *L = open_state(&h);
+  CHECK(luaL_dostring(L,
+                      "saros.spawn({ name = 'memory.late' }, function()\n"
+                      "  saros.sleep(1000):wait()\n"
+                      "end)\n"
+                      "saros.step(0)") == LUA_OK);
+  saros_op *op = saros_get("memory.late");
+  CHECK(op != NULL);
+  op_forget_name(op);
+  CHECK_INT(saros_op_cancel(op), 0);
+  lua_close(L);
+  op->kind->cancel(op, op_self(op));
+  saros_op_unref(op);
+  CHECK(all_gone(&h));
+}
+
 TEST(the_api_in_a_state) {
   heap h;
   lua_State *L = open_state(&h);
@@ -743,6 +763,7 @@ int main(int argc, char **argv) {
   RUN(one_state_from_two_threads_in_turn);
   RUN(an_operation_in_two_states);
   RUN(a_task_of_another_state);
+  RUN(a_task_whose_cancel_is_late);
   RUN(require_without_memory);
   RUN(collected_at_every_instruction);
   RUN(collected_by_generations);
