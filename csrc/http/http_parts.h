@@ -124,6 +124,7 @@ struct http_request {
   uint64_t since, moved_since;        /* the window */
   uint64_t burst;                     /* what libcurl may carry at once */
   uint64_t lowered_at, lowered_moved; /* its limit; 0: long ago */
+  bool lowered_twice;                 /* what was under way came behind that */
   bool loose;                         /* for a moment it has none */
   bool limited;
   char why[320];

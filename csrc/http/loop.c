@@ -196,6 +196,12 @@ static bool is_much_lower(uint64_t limit, uint64_t than) {
   return limit > 0 && (than == 0 || limit < than / MUCH);
 }
 
+static void watch_lowered(http_loop *l, http_request *r, uint64_t now) {
+  r->lowered_at = now;
+  r->lowered_moved = r->moved;
+  look_before(l, now + LOWERED_MS);
+}
+
 static void set_limit(http_loop *l, http_request *r, const http_wish *wish) {
   bool lower = is_much_lower(wish->down, r->ask.down) ||
                is_much_lower(wish->up, r->ask.up);
@@ -203,12 +209,12 @@ static void set_limit(http_loop *l, http_request *r, const http_wish *wish) {
   r->ask.up = wish->up;
   http_carry_limit(r);
   if (!lower || r->easy == NULL) return;
-  r->lowered_at = http_clock();
-  r->lowered_moved = r->moved;
-  look_before(l, r->lowered_at + LOWERED_MS);
+  r->lowered_twice = false;
+  watch_lowered(l, r, http_clock());
 }
 
-/* Nothing has moved since, and it is time. */
+/* Nothing has moved since, and it is time. What was on its way when the limit
+   was lowered still moves, and says nothing: then it is looked at once more. */
 static bool is_stuck(http_loop *l, http_request *r, uint64_t now) {
   if (r->lowered_at == 0) return false;
   if (now < r->lowered_at + LOWERED_MS) {
@@ -216,7 +222,11 @@ static bool is_stuck(http_loop *l, http_request *r, uint64_t now) {
     return false;
   }
   r->lowered_at = 0;
-  return r->moved == r->lowered_moved && !r->paused;
+  if (r->moved == r->lowered_moved) return !r->paused;
+  if (r->lowered_twice) return false;
+  r->lowered_twice = true;
+  watch_lowered(l, r, now);
+  return false;
 }
 
 static void grant(http_loop *l, http_request *r, const http_wish *wish) {
