@@ -6,6 +6,7 @@
 #include "op/engine.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -34,6 +35,10 @@ static uint64_t timer_armed; /* what the timerfd is set to */
 static machine *inbox_first, **inbox_last = &inbox_first;
 static bool kicked; /* the eventfd was written and not yet read */
 static bool stopping;
+
+/* Kicks under way: whoever was woken may have seen to all there is, and end the
+   engine, before the descriptor is written. It stays open until then. */
+static _Atomic unsigned kicks;
 
 static int epoll_fd = -1, event_fd = -1, timer_fd = -1;
 static _Thread_local bool is_engine;
@@ -157,9 +162,12 @@ static void wake(machine *m, _Atomic bool *back) {
     inbox_last = &m->next;
     call = !kicked && !is_engine;
     if (call) kicked = true;
+    if (call) atomic_fetch_add(&kicks, 1);
   }
   pthread_mutex_unlock(&lock);
-  if (call) kick();
+  if (!call) return;
+  kick();
+  atomic_fetch_sub(&kicks, 1);
 }
 
 void machine_wake(machine *m) {
@@ -283,6 +291,7 @@ static void *engine_main(void *unused) {
     take_events();
   }
   pool_stop();
+  while (atomic_load(&kicks) > 0) sched_yield();
   pthread_mutex_lock(&gate);
   fd_close(&epoll_fd);
   fd_close(&event_fd);
@@ -386,6 +395,7 @@ void engine_forked(void) {
   pthread_mutex_init(&lock, NULL);
   engine_status = ENGINE_OFF;
   atomic_store(&users, 0);
+  atomic_store(&kicks, 0);
   epoll_fd = event_fd = timer_fd = -1;
   is_engine = false;
   thread_forked();
