@@ -236,13 +236,16 @@ static judge_verdict contradicts(const question *q, const char *what) {
 }
 
 /* A Content-Range that means less than all. There should be none; but there
-   are caches that have kept a part of it, and give it away as all. */
+   are caches that have kept a part of it, and give it away as all. Who errs in
+   that may err in how it is written. */
 static bool names_part(const http_answer *a) {
   const char *field = only(a, "content-range");
   char *end;
-  if (field == NULL || strncasecmp(field, "bytes ", 6) != 0) return false;
-  unsigned long long from = strtoull(field + 6, &end, 10);
-  if (*end != '-') return false;
+  if (field == NULL || strncasecmp(field, "bytes", 5) != 0) return false;
+  field += 5;
+  field += strspn(field, " \t=");
+  unsigned long long from = strtoull(field, &end, 10);
+  if (end == field || *end != '-') return false;
   unsigned long long last = strtoull(end + 1, &end, 10);
   if (from > 0) return true;
   return *end == '/' && end[1] != '*' && strtoull(end + 1, NULL, 10) > last + 1;

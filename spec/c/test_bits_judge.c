@@ -151,6 +151,10 @@ static const table_row table[] = {
      "Content-Range: Bytes 100-199/200", JUDGE_FAIL, AGAIN, BAD},
     {"fresh, and its end, of how much", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
      "Content-Range: bytes 100-199/*", JUDGE_FAIL, AGAIN, BAD},
+    {"fresh, and its end, badly written", NULL, NULL, NULL, U, 'a', 0, 200, ALL,
+     "Content-Range: bytes=100-199/200", JUDGE_FAIL, AGAIN, BAD},
+    {"fresh, and its end, without a space", NULL, NULL, NULL, U, 'a', 0, 200,
+     ALL, "Content-Range: bytes100-199/1e9", JUDGE_FAIL, AGAIN, BAD},
     /* 200 instead of a part */
     {"another ETag", A, NULL, NULL, 100, 'r', 0, 200, ALL, "ETag: \"b\"",
      JUDGE_CHANGED, 0, 0},
