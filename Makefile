@@ -23,6 +23,7 @@ INCDIR = $(PREFIX)/include
 ARCDIR = $(PREFIX)/lib
 INSTALL = install
 FUZZ_SECONDS = 60
+FUZZ_SEED = 0
 # Suites at a time: they wait more than they compute.
 JOBS = 3
 # PART=2/3: of what takes long (asan, tsan, valgrind, analyse), the second third.
@@ -548,14 +549,15 @@ valgrind:  ## C suites and some Lua ones under valgrind, quick; PART=1/2: half
 	@PART=$(PART) SAROS_QUICK=1 SAROS_SANITIZER=valgrind $(RUN) -b $(BUILD) \
 	  -p $(BUILD)/test -t 2 -w '$(VALGRIND)' c $(VALGRIND_LUA)
 
-# Every target for FUZZ_SECONDS. What it learns goes to $(BUILD)/fuzz/corpus;
+# Every target for FUZZ_SECONDS, from FUZZ_SEED (0: another one each time).
+# What it learns goes to $(BUILD)/fuzz/corpus;
 # `make fuzz-keep` takes from there what reaches new code into spec/fuzz/corpus.
 FUZZ_BUILD = $(MAKE) BUILD=$(BUILD)/fuzz TEST=1 FUZZING=1 CC=clang \
   CFLAGS='$(SANITIZED) -fsanitize=fuzzer-no-link,address,undefined' fuzz-programs
 fuzz:  ## the fuzz targets, FUZZ_SECONDS (60) each
 	@spec/deps build fuzz
 	+@$(FUZZ_BUILD)
-	@spec/fuzz/run -b $(BUILD)/fuzz -s $(FUZZ_SECONDS) $(ONLY)
+	@spec/fuzz/run -b $(BUILD)/fuzz -s $(FUZZ_SECONDS) -r $(FUZZ_SEED) $(ONLY)
 fuzz-keep:  ## keep what fuzzing found worth keeping
 	+@$(FUZZ_BUILD)
 	@spec/fuzz/run -b $(BUILD)/fuzz -k $(ONLY)
