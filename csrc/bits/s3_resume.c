@@ -55,7 +55,7 @@ static void free_tags(s3_memory *m) {
 
 static bool make_tags(s3_memory *m) {
   free_tags(m);
-  m->count = (unsigned)((m->size + m->part - 1) / m->part);
+  m->count = m->size > 0 ? (unsigned)((m->size - 1) / m->part + 1) : 0;
   m->tags = mem_zero(m->count * sizeof *m->tags);
   return m->tags != NULL;
 }
@@ -144,8 +144,8 @@ static bool read_upload(s3_memory *m, const value *v) {
   if (!copy(&m->id, v, "id", S3_ID_MOST) || !copy(&m->sha256, v, "sha256", 64))
     return false;
   if (m->id == NULL) return true;
-  if (m->part == 0 || m->size == 0 || m->size > INT64_MAX ||
-      (m->size - 1) / m->part >= S3_PARTS) {
+  if (m->part == 0 || m->part > INT64_MAX || m->size == 0 ||
+      m->size > INT64_MAX || (m->size - 1) / m->part >= S3_PARTS) {
     bool kept = s3_texts_add(&m->stale, m->id);
     s3_memory_forget(m);
     return kept;

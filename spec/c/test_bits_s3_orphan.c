@@ -236,6 +236,7 @@ TEST(rows_that_make_no_sense) {
       "{\"id\": \"x\", \"part\": 0, \"size\": 10}",
       "{\"id\": \"x\", \"part\": 1, \"size\": 1000000000}",
       "{\"id\": \"x\", \"part\": -1, \"size\": -5, \"tags\": 5}",
+      "{\"id\": \"x\", \"part\": -5, \"size\": 12, \"tags\": \"a\"}",
       "{\"id\": \"x\", \"part\": 5, \"size\": 20, \"tags\": \" - a  b\"}",
       ("{\"stale\": [1, \"\", null], \"intents\": [\"x\", 5], "
        "\"others\": {}}")};
