@@ -78,15 +78,17 @@ MAKEFLAGS += --no-print-directory
 # ---------------------------------------------------------------------
 
 # The floors that know nothing of Lua, and the one that does.
-FLOORS = base op vss vss/provider wsb vds
-C_SOURCES := csrc/api.c csrc/bits/status.c \
+FLOORS = base op vss vss/provider wsb
+C_SOURCES := csrc/api.c csrc/bits/status.c csrc/vds/status.c \
   $(sort $(wildcard $(FLOORS:%=csrc/%/*.c)))
 LUA_C_SOURCES := $(sort $(wildcard csrc/lua/*.c))
 LUA_FILES := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
 C_TESTS = $(filter-out $(if $(REPO),,spec/c/test_repo_%) \
-  $(if $(BITS),,spec/c/test_bits_%), $(sort $(wildcard spec/c/test_*.c)))
+  $(if $(BITS),,spec/c/test_bits_%) $(if $(VDS),,spec/c/test_vds_%), \
+  $(sort $(wildcard spec/c/test_*.c)))
 FUZZERS = $(filter-out $(if $(REPO),,spec/fuzz/fuzz_repo_%) \
-  $(if $(BITS),,spec/fuzz/fuzz_bits_%), $(sort $(wildcard spec/fuzz/fuzz_*.c)))
+  $(if $(BITS),,spec/fuzz/fuzz_bits_%) $(if $(VDS),,spec/fuzz/fuzz_vds_%), \
+  $(sort $(wildcard spec/fuzz/fuzz_*.c)))
 C_EXAMPLES := $(sort $(wildcard examples/*.c))
 C_FORMATTED = $(sort $(shell find csrc spec examples -name '*.[ch]'))
 
@@ -132,12 +134,24 @@ BITS_LUA_SOURCES := $(sort $(wildcard csrc/lua/bits/*.c \
   csrc/lua/value/*.c))
 BITS_LUA := $(call object,$(BITS_LUA_SOURCES))
 
+# And disks.
+VDS_LIBS = -lfdisk -lblkid -lmount
+VDS := $(shell printf '\043include <libfdisk/libfdisk.h>\n\043include <blkid/blkid.h>\n\043include <libmount/libmount.h>\n' | \
+  $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+VDS_SOURCES := $(filter-out csrc/vds/status.c,$(sort $(wildcard \
+  csrc/vds/*.c)))
+VDS_OBJECTS := $(call object,$(VDS_SOURCES))
+VDS_LUA_SOURCES := $(sort $(wildcard csrc/lua/vds/*.c \
+  csrc/lua/value/*.c))
+VDS_LUA := $(call object,$(VDS_LUA_SOURCES))
+
 MODULE = $(BUILD)/saros/core.so
 REPO_MODULE = $(if $(REPO),$(if $(REPO_LUA_SOURCES),$(BUILD)/saros/repository/core.so))
 SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
 SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
 CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
 BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
+VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -145,7 +159,10 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE)
+module: $(MODULE) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE)
+	$(if $(VDS),,@echo "  LEFT OUT: saros.vds, there is no libfdisk, libblkid \
+	or libmount to build with here (Debian: libfdisk-dev, libblkid-dev, \
+	libmount-dev)")
 	$(if $(BITS),,@echo "  LEFT OUT: saros.bits, there is no OpenSSL, curl or \
 	SQLite to build with here (Debian: libssl-dev, libcurl4-openssl-dev, \
 	libsqlite3-dev)")
@@ -178,7 +195,7 @@ $(BUILD)/flags: FORCE
 	@$(call note,$(CC) $(FLAGS) $(MODULE_LD) $(LUA_INCDIR),flags)
 $(BUILD)/sources: FORCE
 	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES) $(BITS_OWN_SOURCES) \
-	  $(BITS_LUA_SOURCES),sources)
+	  $(BITS_LUA_SOURCES) $(VDS_SOURCES) $(VDS_LUA_SOURCES),sources)
 
 # -MMD -MP: the compiler writes down which headers an object depends on.
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
@@ -249,6 +266,16 @@ $(BUILD)/saros/bits/core.so: $(BITS_OBJECTS) $(BITS_LUA) $(BASE_OBJECTS) \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) $(BITS_LIBS)
+
+$(VDS_OBJECTS) $(VDS_LUA): private STATIC =
+$(VDS_LUA): private ROOM = -isystem $(LUA_INCDIR)
+
+# libfdisk is asked for although nothing may be taken from it yet.
+$(BUILD)/saros/vds/core.so: $(VDS_OBJECTS) $(VDS_LUA) $(BASE_OBJECTS) \
+    $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) -Wl,--as-needed $(VDS_LIBS)
 
 # One relocatable object in which only saros_* is global: a host's own `json_`
 # or `buffer_` cannot collide with ours, and no part of it can be left out (the
@@ -330,6 +357,21 @@ $(BUILD)/spec/fuzz_bits_%: $(BUILD)/obj/spec/fuzz/fuzz_bits_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(BITS_LIBS)
+
+$(BUILD)/obj/spec/c/test_vds_%.o: private STATIC =
+$(BUILD)/spec/test_vds_%: $(BUILD)/obj/spec/c/test_vds_%.o $(C_OBJECTS) \
+    $(VDS_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
+	  $(VDS_LIBS)
+$(BUILD)/obj/spec/fuzz/fuzz_vds_%.o: private STATIC =
+$(BUILD)/spec/fuzz_vds_%: $(BUILD)/obj/spec/fuzz/fuzz_vds_%.o $(C_OBJECTS) \
+    $(VDS_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
+	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(VDS_LIBS)
 
 # A fuzz target as a plain program.
 $(BUILD)/obj/spec/fuzz/%.o: private ROOM = $(if $(FUZZING),,-DFUZZ_MAIN)
@@ -416,7 +458,8 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # ---------------------------------------------------------------------
 
 check: check-symbols check-needed $(if $(SQLITE),check-sqlite) \
-  $(if $(REPO_MODULE),check-repository) $(if $(BITS_MODULE),check-bits)  ## the exports and needs of what was built
+  $(if $(REPO_MODULE),check-repository) $(if $(BITS_MODULE),check-bits) \
+  $(if $(VDS_MODULE),check-vds)  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -489,6 +532,20 @@ check-bits: $(BITS_MODULE)
 	readelf -d $(BITS_MODULE) | grep -q NODELETE || \
 	  { echo "$(BITS_MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "saros.bits: only luaopen_…; libc, libcrypto, libsqlite3, libcurl"
+
+# And of disks.
+check-vds: $(VDS_MODULE)
+	@names=$$(nm -D --defined-only $(VDS_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_vds_core || \
+	  { echo "$(VDS_MODULE) exports: $$names" >&2; exit 1; }
+	@needed=$$(readelf -d $(VDS_MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
+	others=$$(echo "$$needed" | grep -vxE \
+	  'libc\.so\.6|ld-linux.*|lib(fdisk|blkid|mount)\.so\.[0-9]+' || :); \
+	test -z "$$others" || \
+	  { echo "$(VDS_MODULE) needs: $$others" >&2; exit 1; }; \
+	readelf -d $(VDS_MODULE) | grep -q NODELETE || \
+	  { echo "$(VDS_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.vds: only luaopen_…; libc, libfdisk, libblkid, libmount"
 
 
 # ---------------------------------------------------------------------
@@ -600,9 +657,12 @@ analyse:  ## cppcheck and clang-tidy
 	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES)) -- $(ANALYSED)
 	@$(if $(BITS),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES))
+	@$(if $(VDS),$(CPPCHECK) --suppress=returnDanglingLifetime \
+	  $(VDS_SOURCES) $(VDS_LUA_SOURCES))
 	@$(if $(SQLITE)$(REPO),$(TIDY) $(call part, \
 	  $(if $(SQLITE),$(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES)) \
 	  $(if $(BITS),$(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES)) \
+	  $(if $(VDS),$(VDS_SOURCES) $(VDS_LUA_SOURCES)) \
 	  $(if $(REPO),$(REPO_SOURCES) $(REPO_LUA_SOURCES))) -- \
 	  $(filter-out $(STATIC),$(ANALYSED)))
 	@echo "analyse: $(if $(filter 1/1,$(PART)),clean,part $(PART) is clean)"
@@ -657,6 +717,8 @@ install-lua: module
 	  $(DESTDIR)$(LIBDIR)/saros/repository/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(BITS_MODULE),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/bits/$(notdir $(f)) &&) :
+	$(Q)$(foreach f,$(VDS_MODULE),$(INSTALL) -D -m 755 $(f) \
+	  $(DESTDIR)$(LIBDIR)/saros/vds/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(LUA_FILES),$(INSTALL) -D -m 644 $(f) \
 	  $(DESTDIR)$(LUADIR)/$(f:lua/%=%) &&) :
 
@@ -666,6 +728,9 @@ uninstall:  ## take away exactly what `make install` put there
 	  $(DESTDIR)$(LIBDIR)/saros/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
+	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/bits/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/vds/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/bits/core.so \
 	  $(LUA_FILES:lua/%=$(DESTDIR)$(LUADIR)/%)
@@ -680,7 +745,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository check-bits test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository check-bits check-vds test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

@@ -1,11 +1,35 @@
 /*
 ** Values of the ground floor to Lua and back. A JSON null inside a list or a
 ** map is left out of the table, as a Lua programmer would expect of nil.
+**
+** A result may be an object with methods: a map with a field "__class" gets the
+** metatable that a module put into the registry under "saros.classes", by that
+** name. Nobody but a module can put one there, so what comes from outside can
+** at most name what its reader already trusts.
 */
 #include <stdio.h>
 #include <string.h>
 
 #include "lua/handle.h"
+
+#define CLASS_FIELD "__class"
+#define CLASSES "saros.classes" /* in the registry */
+
+/* The map's table is at the top. */
+static void set_class(lua_State *L, const value *v) {
+  const char *name = value_chars(value_get(v, CLASS_FIELD), NULL);
+  if (name == NULL) return;
+  int map = lua_gettop(L);
+  luaL_checkstack(L, 4, "a value is nested too deeply");
+  if (lua_getfield(L, LUA_REGISTRYINDEX, CLASSES) == LUA_TTABLE &&
+      lua_getfield(L, -1, name) == LUA_TTABLE) {
+    lua_pushliteral(L, CLASS_FIELD);
+    lua_pushnil(L);
+    lua_rawset(L, map);
+    lua_setmetatable(L, map);
+  }
+  lua_settop(L, map);
+}
 
 void convert_push(lua_State *L, const value *v) {
   luaL_checkstack(L, 4, "a value is nested too deeply");
@@ -36,6 +60,7 @@ void convert_push(lua_State *L, const value *v) {
         convert_push(L, f->item);
         lua_rawset(L, -3);
       }
+      set_class(L, v);
       break;
   }
 }

@@ -1,0 +1,444 @@
+/*
+** about: /sys, read with as few calls as will do. A listing opens each device's
+** directory once and what is in it relative to that.
+*/
+#include "vds/about.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define SECTOR 512 /* of the numbers in /sys, whatever the disk has */
+
+
+/* ------------------------------------------------------------------
+** Small files
+** ---------------------------------------------------------------- */
+
+/* Without its last newline: only that one is the kernel's. */
+static bool read_at(int dir, const char *name, char *text, size_t room) {
+  int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t n = read(fd, text, room - 1);
+  close(fd);
+  if (n <= 0) return false;
+  if (text[n - 1] == '\n') n--;
+  text[n] = '\0';
+  return true;
+}
+
+
+static uint64_t number_at(int dir, const char *name) {
+  char text[40];
+  return read_at(dir, name, text, sizeof text) ? strtoull(text, NULL, 10) : 0;
+}
+
+
+static bool flag_at(int dir, const char *name) {
+  char text[40];
+  return read_at(dir, name, text, sizeof text) && text[0] == '1';
+}
+
+
+static dev_t device_of(const char *text) {
+  unsigned a, b;
+  return sscanf(text, "%u:%u", &a, &b) == 2 ? makedev(a, b) : 0;
+}
+
+
+static dev_t device_at(int dir, const char *name) {
+  char text[40];
+  return read_at(dir, name, text, sizeof text) ? device_of(text) : 0;
+}
+
+
+/* The text of a line "NAME=…" of a uevent; NULL: there is none. */
+static const char *line_of(const char *text, const char *name) {
+  size_t size = strlen(name);
+  for (const char *at = text; at != NULL && *at != '\0';) {
+    if (strncmp(at, name, size) == 0 && at[size] == '=') return at + size + 1;
+    at = strchr(at, '\n');
+    if (at != NULL) at++;
+  }
+  return NULL;
+}
+
+
+static uint64_t line_number(const char *text, const char *name) {
+  const char *at = line_of(text, name);
+  return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
+
+static int directory_of(dev_t dev) {
+  char path[64];
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(dev), minor(dev));
+  return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+
+/* ------------------------------------------------------------------
+** One device
+** ---------------------------------------------------------------- */
+
+/* What a listing needs; the uevent has most of it in one file. */
+static bool read_light(int dir, dev_t whole, vds_about *a) {
+  char text[1024];
+  memset(a, 0, offsetof(vds_about, file));
+  a->file[0] = '\0';
+  a->block = a->physical = 512;
+  a->rotational = a->autoclear = false;
+  a->model[0] = a->serial[0] = '\0';
+  if (!read_at(dir, "uevent", text, sizeof text)) return false;
+  const char *name = line_of(text, "DEVNAME");
+  if (name == NULL || line_of(text, "MAJOR") == NULL) return false;
+  snprintf(a->name, sizeof a->name, "%.*s", (int)strcspn(name, "\n"), name);
+  a->dev = makedev((unsigned)line_number(text, "MAJOR"),
+                   (unsigned)line_number(text, "MINOR"));
+  a->number = (unsigned)line_number(text, "PARTN");
+  a->seq = line_number(text, "DISKSEQ");
+  a->whole = whole != 0 ? whole : a->dev;
+  a->size = number_at(dir, "size") * SECTOR;
+  a->read_only = flag_at(dir, "ro");
+  if (a->number > 0) a->start = number_at(dir, "start") * SECTOR;
+  return true;
+}
+
+
+static void read_file_behind(int dir, vds_about *a) {
+  if (major(a->dev) != 7 || a->number > 0) return;
+  if (!read_at(dir, "loop/backing_file", a->file, sizeof a->file) ||
+      a->file[0] != '/')
+    a->file[0] = '\0';
+}
+
+
+/* Texts of a disk end with blanks, often. */
+static void read_text(int dir, const char *name, char *text, size_t room) {
+  if (!read_at(dir, name, text, room)) text[0] = '\0';
+  size_t n = strlen(text);
+  while (n > 0 && text[n - 1] == ' ') text[--n] = '\0';
+}
+
+
+static void read_rest(int dir, vds_about *a) {
+  a->block = (unsigned)number_at(dir, "queue/logical_block_size");
+  a->physical = (unsigned)number_at(dir, "queue/physical_block_size");
+  if (a->block < 512) a->block = 512;
+  if (a->physical < a->block) a->physical = a->block;
+  a->rotational = flag_at(dir, "queue/rotational");
+  a->removable = flag_at(dir, "removable");
+  a->autoclear = flag_at(dir, "loop/autoclear");
+  read_text(dir, "device/model", a->model, sizeof a->model);
+  read_text(dir, "serial", a->serial, sizeof a->serial); /* virtio, nvme */
+  if (a->serial[0] == '\0')
+    read_text(dir, "device/serial", a->serial, sizeof a->serial);
+  if (a->serial[0] == '\0') read_text(dir, "wwid", a->serial, sizeof a->serial);
+  if (a->serial[0] == '\0')
+    read_text(dir, "device/wwid", a->serial, sizeof a->serial);
+}
+
+
+static error *not_there(dev_t dev) {
+  return vds_error(VDS_E_OBJECT_NOT_FOUND,
+                   "there is no block device %u:%u any more; list the disks "
+                   "again",
+                   major(dev), minor(dev));
+}
+
+
+error *vds_about_read(dev_t dev, vds_about *a) {
+  int dir = directory_of(dev);
+  if (dir < 0) return not_there(dev);
+  bool good = read_light(dir, 0, a) && a->dev == dev;
+  if (good && a->number > 0) {
+    a->whole = device_at(dir, "../dev");
+    a->seq = 0;
+    int disk = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    good = disk >= 0 && a->whole != 0;
+    if (good) {
+      read_rest(disk, a);
+      a->seq = number_at(disk, "diskseq");
+    }
+    if (disk >= 0) close(disk);
+  } else if (good) {
+    read_file_behind(dir, a);
+    read_rest(dir, a);
+    if (a->seq == 0) a->seq = number_at(dir, "diskseq");
+  }
+  close(dir);
+  return good ? NULL : not_there(dev);
+}
+
+
+/* ------------------------------------------------------------------
+** Many
+** ---------------------------------------------------------------- */
+
+typedef error *(*each_one)(void *context, const vds_about *a);
+
+
+static int by_number(const void *a, const void *b) {
+  unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+  return (x > y) - (x < y);
+}
+
+
+/* Partitions are directories in that of their disk, named after it. Sorted by
+   their numbers, for the kernel gives them in any order. */
+static error *walk_partitions(int dir, const vds_about *disk, vds_about *one,
+                              each_one each, void *context) {
+  unsigned numbers[256];
+  size_t count = 0, base = strlen(disk->name);
+  const char *last = strrchr(disk->name, '/');
+  const char *name = last != NULL ? last + 1 : disk->name;
+  base = strlen(name);
+  DIR *all = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (all == NULL) return NULL;
+  bool letter = base > 0 && name[base - 1] >= '0' && name[base - 1] <= '9';
+  for (struct dirent *e; (e = readdir(all)) != NULL && count < 256;) {
+    if (e->d_type != DT_DIR || strncmp(e->d_name, name, base) != 0) continue;
+    const char *rest = e->d_name + base;
+    if (letter && *rest++ != 'p') continue;
+    char *end;
+    unsigned long n = strtoul(rest, &end, 10);
+    if (end != rest && *end == '\0' && n > 0 && n < 1u << 20)
+      numbers[count++] = (unsigned)n;
+  }
+  closedir(all);
+  qsort(numbers, count, sizeof *numbers, by_number);
+  error *err = NULL;
+  for (size_t i = 0; err == NULL && i < count; i++) {
+    char path[NAME_MAX];
+    snprintf(path, sizeof path, "%s%s%u", name, letter ? "p" : "", numbers[i]);
+    int part = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (part < 0) continue;
+    if (read_light(part, disk->dev, one) && one->number > 0) {
+      one->seq = disk->seq;
+      err = each(context, one);
+    }
+    close(part);
+  }
+  return err;
+}
+
+
+static error *walk_disk(int all, const char *name, vds_about *disk,
+                        vds_about *one, each_one each, void *context) {
+  int dir = openat(all, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return NULL;
+  error *e = NULL;
+  /* Most loop devices have no file: their size says so first. */
+  if (number_at(dir, "size") > 0 && read_light(dir, 0, disk)) {
+    read_file_behind(dir, disk);
+    e = each(context, disk);
+    if (e == NULL) e = walk_partitions(dir, disk, one, each, context);
+  }
+  close(dir);
+  return e;
+}
+
+
+static int by_name(const void *a, const void *b) {
+  return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+
+static void free_names(char **names, size_t count) {
+  for (size_t i = 0; i < count; i++) mem_free(names[i]);
+  mem_free(names);
+}
+
+
+static bool read_names(int all, char ***names, size_t *count) {
+  size_t room = 0;
+  bool good = true;
+  DIR *d = fdopendir(openat(all, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (struct dirent *e; d != NULL && good && (e = readdir(d)) != NULL;) {
+    if (e->d_name[0] == '.') continue;
+    if (*count == room) {
+      room = room * 2 + 64;
+      char **more = mem_grow(*names, room * sizeof **names);
+      good = more != NULL;
+      if (!good) break;
+      *names = more;
+    }
+    char *copy = mem_text(e->d_name);
+    good = copy != NULL;
+    if (good) (*names)[(*count)++] = copy;
+  }
+  if (d != NULL) closedir(d);
+  if (*count > 0) qsort(*names, *count, sizeof **names, by_name);
+  return good;
+}
+
+
+error *vds_about_all(each_one each, void *context) {
+  char **names = NULL;
+  size_t count = 0;
+  int all = open("/sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (all < 0)
+    return vds_errno(errno, "the disks cannot be listed; is /sys mounted?",
+                     "/sys/block");
+  vds_about *two = mem_alloc(2 * sizeof *two);
+  error *e = NULL;
+  if (two == NULL || !read_names(all, &names, &count)) e = error_no_memory();
+  for (size_t i = 0; e == NULL && i < count; i++)
+    e = walk_disk(all, names[i], &two[0], &two[1], each, context);
+  free_names(names, count);
+  mem_free(two);
+  close(all);
+  return e;
+}
+
+
+error *vds_about_partitions(dev_t whole, each_one each, void *context) {
+  int dir = directory_of(whole);
+  if (dir < 0) return not_there(whole);
+  vds_about *two = mem_alloc(2 * sizeof *two);
+  error *e = two == NULL ? error_no_memory() : NULL;
+  if (e == NULL && !read_light(dir, 0, &two[0])) e = not_there(whole);
+  if (e == NULL) e = walk_partitions(dir, &two[0], &two[1], each, context);
+  mem_free(two);
+  close(dir);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** What stands on what
+** ---------------------------------------------------------------- */
+
+static size_t linked(dev_t dev, const char *which, dev_t *list, size_t most) {
+  char path[NAME_MAX + 16];
+  size_t count = 0;
+  int dir = directory_of(dev);
+  if (dir < 0) return 0;
+  int in = openat(dir, which, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *all = in >= 0 ? fdopendir(in) : NULL;
+  for (struct dirent *e;
+       all != NULL && count < most && (e = readdir(all)) != NULL;) {
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/dev", e->d_name);
+    dev_t other = device_at(dirfd(all), path);
+    if (other != 0) list[count++] = other;
+  }
+  if (all != NULL) closedir(all);
+  close(dir);
+  return count;
+}
+
+
+size_t vds_about_holders(dev_t dev, dev_t *list, size_t most) {
+  return linked(dev, "holders", list, most);
+}
+
+
+size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most) {
+  return linked(dev, "slaves", list, most);
+}
+
+
+static size_t btrfs_members(int all, const char *id, dev_t *list, size_t most) {
+  char path[NAME_MAX + 16];
+  size_t count = 0;
+  snprintf(path, sizeof path, "%s/devices", id);
+  int in = openat(all, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *d = in >= 0 ? fdopendir(in) : NULL;
+  for (struct dirent *e;
+       d != NULL && count < most && (e = readdir(d)) != NULL;) {
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/dev", e->d_name);
+    dev_t dev = device_at(dirfd(d), path);
+    if (dev != 0) list[count++] = dev;
+  }
+  if (d != NULL) closedir(d);
+  return count;
+}
+
+
+size_t vds_about_btrfs(dev_t dev, char id[GUID_TEXT], dev_t *list,
+                       size_t most) {
+  int all = open("/sys/fs/btrfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *d = all >= 0 ? fdopendir(all) : NULL;
+  size_t found = 0;
+  id[0] = '\0';
+  for (struct dirent *e; d != NULL && found == 0 && (e = readdir(d)) != NULL;) {
+    if (strlen(e->d_name) != GUID_TEXT - 1) continue;
+    size_t count = btrfs_members(dirfd(d), e->d_name, list, most);
+    for (size_t i = 0; i < count; i++)
+      if (list[i] == dev) found = count;
+    if (found > 0) snprintf(id, GUID_TEXT, "%s", e->d_name);
+  }
+  if (d != NULL) closedir(d);
+  return found;
+}
+
+
+/* ------------------------------------------------------------------
+** Nodes
+** ---------------------------------------------------------------- */
+
+error *vds_about_node(dev_t dev, char path[80]) {
+  char text[1024];
+  struct stat st;
+  int dir = directory_of(dev);
+  if (dir < 0) return not_there(dev);
+  const char *name = NULL;
+  if (read_at(dir, "uevent", text, sizeof text))
+    name = line_of(text, "DEVNAME");
+  close(dir);
+  if (name == NULL) return not_there(dev);
+  int n = snprintf(path, 80, "/dev/%.*s", (int)strcspn(name, "\n"), name);
+  if (n < 0 || n >= 80) return not_there(dev);
+  if (stat(path, &st) != 0)
+    return vds_errno(errno,
+                     "the kernel has this device, but its node cannot "
+                     "be looked at",
+                     path);
+  if (S_ISBLK(st.st_mode) && st.st_rdev == dev) return NULL;
+  return vds_error(VDS_E_OBJECT_OUT_OF_SYNC,
+                   "%s is not the device %u:%u that the kernel calls so; "
+                   "nothing was done to it",
+                   path, major(dev), minor(dev));
+}
+
+
+/* A btrfs has several devices, and its directories another number: of it the
+   first member is meant. */
+static dev_t device_below(const char *path) {
+  struct stat st;
+  int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return 0;
+  dev_t dev = fstat(dir, &st) == 0 && major(st.st_dev) != 0 ? st.st_dev : 0;
+  close(dir);
+  return dev;
+}
+
+
+error *vds_about_named(const char *path, dev_t *dev) {
+  struct stat st;
+  *dev = 0;
+  if (path == NULL || *path == '\0')
+    return vds_error(SAROS_E_INVALIDARG, "a disk needs a name: its path");
+  if (stat(path, &st) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR)
+      return vds_error(VDS_E_OBJECT_NOT_FOUND, "there is no %s", path);
+    return vds_errno(errno, "it cannot be looked at", path);
+  }
+  if (S_ISBLK(st.st_mode)) *dev = st.st_rdev;
+  if (S_ISDIR(st.st_mode)) *dev = device_below(path);
+  if (*dev != 0) return NULL;
+  return error_at(vds_error(VDS_E_OBJECT_NOT_FOUND,
+                            "%s is neither a block device nor a directory of a "
+                            "file system on one; a file that is to be a disk "
+                            "is attached first",
+                            path),
+                  path);
+}

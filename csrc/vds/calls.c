@@ -1,0 +1,44 @@
+/*
+** Everything that can be asked of disks, by name. What is not in this table is
+** not there: Lua offers a method only for what it finds here.
+*/
+#include <string.h>
+
+#include "vds/attach.h"
+#include "vds/listing.h"
+#include "vds/vdisk.h"
+
+#define NO_ESTIMATE SAROS_NO_ESTIMATE
+#define CANCELLABLE SAROS_CANCELLABLE
+#define LISTS SAROS_CANCELLABLE | SAROS_NO_ESTIMATE
+
+static const vds_work works[] = {
+    {"disks", VDS_UNKNOWN, VDS_CLAIMS_NOTHING, VDS_KIND("disks", LISTS),
+     vds_work_disks},
+    {"volumes", VDS_UNKNOWN, VDS_CLAIMS_NOTHING, VDS_KIND("volumes", LISTS),
+     vds_work_volumes},
+    {"disk", VDS_UNKNOWN, VDS_CLAIMS_NOTHING, VDS_KIND("disk", LISTS),
+     vds_work_disk},
+    {"volume", VDS_UNKNOWN, VDS_CLAIMS_NOTHING, VDS_KIND("volume", LISTS),
+     vds_work_volume},
+    {"virtual_disks", VDS_UNKNOWN, VDS_CLAIMS_NOTHING,
+     VDS_KIND("virtual_disks", LISTS), vds_work_virtual_disks},
+    {"reap", VDS_UNKNOWN, VDS_CLAIMS_NOTHING, VDS_KIND("reap", LISTS),
+     vds_work_reap},
+    {"create_vdisk", VDS_CREATE_VDISK, VDS_CLAIMS_FILE,
+     VDS_KIND("create_vdisk", CANCELLABLE), vds_work_create_vdisk},
+    {"open_vdisk", VDS_UNKNOWN, VDS_CLAIMS_NOTHING,
+     VDS_KIND("open_vdisk", LISTS), vds_work_open_vdisk},
+    {"attach", VDS_ATTACH_VDISK, VDS_CLAIMS_FILE,
+     VDS_KIND("attach", CANCELLABLE | NO_ESTIMATE), vds_work_attach},
+    {"detach", VDS_UNKNOWN, VDS_CLAIMS_FILE,
+     VDS_KIND("detach", CANCELLABLE | NO_ESTIMATE), vds_work_detach},
+    {"expand", VDS_EXPAND_VDISK, VDS_CLAIMS_FILE,
+     VDS_KIND("expand", CANCELLABLE | NO_ESTIMATE), vds_work_expand},
+};
+
+const vds_work *vds_work_find(const char *name) {
+  for (size_t i = 0; i < sizeof works / sizeof works[0]; i++)
+    if (strcmp(works[i].name, name) == 0) return &works[i];
+  return NULL;
+}

@@ -1,0 +1,331 @@
+/*
+** holders: the mount table and the swaps, read once with libmount, and /sys.
+*/
+#include "vds/holders.h"
+
+#include <libmount/libmount.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+enum { STOREYS = 16, MEMBERS = 64 };
+
+typedef struct mounted {
+  dev_t dev; /* of the file system; of btrfs the device it was mounted by */
+  bool btrfs;
+  char *where;
+} mounted;
+
+typedef struct shown {
+  dev_t loop, on; /* on: the device that the file lies on, or itself */
+} shown;
+
+struct vds_world {
+  mounted *mounts;
+  size_t mount_count, mount_room;
+  dev_t swaps[64];
+  size_t swap_count;
+  shown *loops;
+  size_t loop_count, loop_room;
+  struct {
+    dev_t dev;
+    const char *where; /* in mounts, or a literal */
+  } system[64];        /* with all that they stand on */
+  size_t system_count;
+  bool failed;
+};
+
+static const char *const system_places[] = {"/", "/boot", "/boot/efi", "/efi",
+                                            "/usr"};
+
+
+/* ------------------------------------------------------------------
+** Reading
+** ---------------------------------------------------------------- */
+
+static void *one_more(void *items, size_t size, size_t count, size_t *room) {
+  if (count < *room) return items;
+  *room = *room * 2 + 32;
+  return mem_grow(items, *room * size);
+}
+
+
+static void add_mount(vds_world *w, dev_t dev, bool btrfs, const char *where) {
+  mounted *more =
+      one_more(w->mounts, sizeof *more, w->mount_count, &w->mount_room);
+  char *copy = mem_text(where);
+  if (more != NULL) w->mounts = more;
+  if (more == NULL || copy == NULL) {
+    mem_free(copy);
+    w->failed = true;
+    return;
+  }
+  w->mounts[w->mount_count++] = (mounted){dev, btrfs, copy};
+}
+
+
+/* The source of a mount is a name that somebody gave. For btrfs it is all there
+   is, and a wrong one is found out: no member has that number. */
+static dev_t device_named(const char *source) {
+  struct stat st;
+  if (source == NULL || source[0] != '/') return 0;
+  return stat(source, &st) == 0 && S_ISBLK(st.st_mode) ? st.st_rdev : 0;
+}
+
+
+static error *read_mounts(vds_world *w) {
+  struct libmnt_table *t = mnt_new_table_from_file("/proc/self/mountinfo");
+  struct libmnt_iter *i = mnt_new_iter(MNT_ITER_FORWARD);
+  struct libmnt_fs *fs;
+  error *e = NULL;
+  if (t == NULL || i == NULL)
+    e = vds_error(SAROS_E_FAIL,
+                  "the mount table cannot be read, so nobody knows what is in "
+                  "use; is /proc mounted?");
+  while (e == NULL && mnt_table_next_fs(t, i, &fs) == 0) {
+    dev_t dev = mnt_fs_get_devno(fs);
+    const char *type = mnt_fs_get_fstype(fs);
+    bool btrfs = type != NULL && strcmp(type, "btrfs") == 0;
+    if (btrfs || (major(dev) == 0 && type != NULL))
+      dev = device_named(mnt_fs_get_source(fs));
+    if (dev != 0 && mnt_fs_get_target(fs) != NULL)
+      add_mount(w, dev, btrfs, mnt_fs_get_target(fs));
+  }
+  mnt_free_iter(i);
+  mnt_unref_table(t);
+  return e;
+}
+
+
+static void read_swaps(vds_world *w) {
+  struct libmnt_table *t = mnt_new_table();
+  struct libmnt_iter *i = mnt_new_iter(MNT_ITER_FORWARD);
+  struct libmnt_fs *fs;
+  struct stat st;
+  if (t != NULL && i != NULL && mnt_table_parse_swaps(t, NULL) == 0)
+    while (mnt_table_next_fs(t, i, &fs) == 0 && w->swap_count < 64) {
+      const char *source = mnt_fs_get_source(fs);
+      if (source == NULL || stat(source, &st) != 0) continue;
+      /* A file that is swap holds what it lies on, as a mount does already. */
+      if (S_ISBLK(st.st_mode)) w->swaps[w->swap_count++] = st.st_rdev;
+    }
+  mnt_free_iter(i);
+  mnt_unref_table(t);
+}
+
+
+/* The device that a btrfs' directory has is its own; who mounted it knows by
+   what it was mounted. */
+static dev_t device_of_file(const vds_world *w, const char *path) {
+  struct stat st;
+  if (stat(path, &st) != 0) return 0;
+  if (S_ISBLK(st.st_mode)) return st.st_rdev;
+  if (major(st.st_dev) != 0) return st.st_dev;
+  const mounted *best = NULL;
+  for (size_t i = 0; i < w->mount_count; i++)
+    if (path_within(path, w->mounts[i].where) &&
+        (best == NULL || strlen(w->mounts[i].where) >= strlen(best->where)))
+      best = &w->mounts[i];
+  return best != NULL ? best->dev : 0;
+}
+
+
+static error *read_loop(void *context, const vds_about *a) {
+  vds_world *w = context;
+  if (a->file[0] == '\0') return NULL;
+  dev_t on = device_of_file(w, a->file);
+  if (on == 0) return NULL;
+  shown *more = one_more(w->loops, sizeof *more, w->loop_count, &w->loop_room);
+  if (more == NULL) return error_no_memory();
+  w->loops = more;
+  w->loops[w->loop_count++] = (shown){a->dev, on};
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** What the system stands on
+** ---------------------------------------------------------------- */
+
+static dev_t whole_of(dev_t dev) {
+  vds_about *a = mem_alloc(sizeof *a);
+  dev_t whole = dev;
+  error *e = a != NULL ? vds_about_read(dev, a) : error_no_memory();
+  if (e == NULL) whole = a->whole;
+  error_unref(e);
+  mem_free(a);
+  return whole;
+}
+
+
+static void add_system(vds_world *w, dev_t dev, const char *where,
+                       unsigned storeys) {
+  dev_t below[MEMBERS];
+  char id[GUID_TEXT];
+  if (dev == 0 || storeys == 0) return;
+  for (size_t i = 0; i < w->system_count; i++)
+    if (w->system[i].dev == dev) return;
+  if (w->system_count == 64) return;
+  w->system[w->system_count].dev = dev;
+  w->system[w->system_count++].where = where;
+  dev_t whole = whole_of(dev);
+  if (whole != dev) add_system(w, whole, where, storeys - 1);
+  size_t n = vds_about_slaves(dev, below, MEMBERS);
+  for (size_t i = 0; i < n; i++) add_system(w, below[i], where, storeys - 1);
+  n = vds_about_btrfs(dev, id, below, MEMBERS);
+  for (size_t i = 0; i < n; i++) add_system(w, below[i], where, storeys - 1);
+  for (size_t i = 0; i < w->loop_count; i++)
+    if (w->loops[i].loop == dev)
+      add_system(w, w->loops[i].on, where, storeys - 1);
+}
+
+
+static void find_system(vds_world *w) {
+  for (size_t i = 0; i < w->mount_count; i++)
+    for (size_t j = 0; j < sizeof system_places / sizeof *system_places; j++)
+      if (strcmp(w->mounts[i].where, system_places[j]) == 0)
+        add_system(w, w->mounts[i].dev, system_places[j], STOREYS);
+}
+
+
+error *vds_world_read(vds_world **out) {
+  vds_world *w = mem_zero(sizeof *w);
+  *out = NULL;
+  if (w == NULL) return error_no_memory();
+  error *e = read_mounts(w);
+  if (e == NULL) {
+    read_swaps(w);
+    e = vds_about_all(read_loop, w);
+  }
+  if (e == NULL && w->failed) e = error_no_memory();
+  if (e == NULL) {
+    find_system(w);
+    *out = w;
+    return NULL;
+  }
+  vds_world_free(w);
+  return e;
+}
+
+
+void vds_world_free(vds_world *w) {
+  if (w == NULL) return;
+  for (size_t i = 0; i < w->mount_count; i++) mem_free(w->mounts[i].where);
+  mem_free(w->mounts);
+  mem_free(w->loops);
+  mem_free(w);
+}
+
+
+bool vds_world_is_system(const vds_world *w, dev_t dev, const char **where) {
+  for (size_t i = 0; i < w->system_count; i++)
+    if (w->system[i].dev == dev) {
+      *where = w->system[i].where;
+      return true;
+    }
+  return false;
+}
+
+
+/* ------------------------------------------------------------------
+** Asking
+** ---------------------------------------------------------------- */
+
+static void add(vds_holders *h, vds_hold_kind kind, dev_t dev,
+                const char *who) {
+  vds_hold *more = mem_grow(h->items, (h->count + 1) * sizeof *more);
+  char *copy = mem_text(who);
+  if (more != NULL) h->items = more;
+  if (more == NULL || copy == NULL) {
+    mem_free(copy);
+    h->failed = true;
+    return;
+  }
+  h->items[h->count++] = (vds_hold){kind, dev, copy};
+}
+
+
+static void add_device(vds_holders *h, vds_hold_kind kind, dev_t dev,
+                       dev_t holder) {
+  char path[80];
+  error *e = vds_about_node(holder, path);
+  if (e != NULL)
+    snprintf(path, sizeof path, "%u:%u", major(holder), minor(holder));
+  error_unref(e);
+  add(h, kind, dev, path);
+}
+
+
+/* A btrfs that is mounted stands in /sys with all its members, wherever it is
+   mounted. */
+static void add_btrfs(const vds_world *w, dev_t dev, vds_holders *h) {
+  dev_t members[MEMBERS];
+  char id[GUID_TEXT];
+  size_t count = vds_about_btrfs(dev, id, members, MEMBERS);
+  size_t before = h->count;
+  for (size_t i = 0; count > 0 && i < w->mount_count; i++)
+    for (size_t j = 0; w->mounts[i].btrfs && j < count; j++)
+      if (w->mounts[i].dev == members[j])
+        add(h, VDS_HOLD_MOUNT, dev, w->mounts[i].where);
+  if (count > 0 && h->count == before) add(h, VDS_HOLD_ELSEWHERE, dev, id);
+}
+
+
+vds_holders vds_holders_of(const vds_world *w, dev_t dev) {
+  vds_holders h = {0};
+  dev_t list[MEMBERS];
+  for (size_t i = 0; i < w->mount_count; i++)
+    if (w->mounts[i].dev == dev && !w->mounts[i].btrfs)
+      add(&h, VDS_HOLD_MOUNT, dev, w->mounts[i].where);
+  add_btrfs(w, dev, &h);
+  for (size_t i = 0; i < w->swap_count; i++)
+    if (w->swaps[i] == dev) add(&h, VDS_HOLD_SWAP, dev, "swap");
+  size_t n = vds_about_holders(dev, list, MEMBERS);
+  for (size_t i = 0; i < n; i++) add_device(&h, VDS_HOLD_DEVICE, dev, list[i]);
+  for (size_t i = 0; i < w->loop_count; i++)
+    if (w->loops[i].on == dev)
+      add_device(&h, VDS_HOLD_LOOP, dev, w->loops[i].loop);
+  return h;
+}
+
+
+void vds_holders_free(vds_holders *h) {
+  for (size_t i = 0; i < h->count; i++) mem_free(h->items[i].who);
+  mem_free(h->items);
+  *h = (vds_holders){0};
+}
+
+
+const char *vds_hold_name(vds_hold_kind kind) {
+  switch (kind) {
+    case VDS_HOLD_MOUNT: return "mount";
+    case VDS_HOLD_SWAP: return "swap";
+    case VDS_HOLD_DEVICE: return "device";
+    case VDS_HOLD_LOOP: return "loop";
+    case VDS_HOLD_ELSEWHERE: return "elsewhere";
+  }
+  return "";
+}
+
+
+static value *hold_map(const vds_hold *h) {
+  value *map = value_map();
+  if (map != NULL &&
+      value_put(map, "kind", value_text(vds_hold_name(h->kind))) &&
+      value_put(map, "who", value_text(h->who)))
+    return map;
+  value_free(map);
+  return NULL;
+}
+
+
+value *vds_holders_list(const vds_holders *h) {
+  value *list = h->failed ? NULL : value_list();
+  for (size_t i = 0; list != NULL && i < h->count; i++) {
+    if (value_add(list, hold_map(&h->items[i]))) continue;
+    value_free(list);
+    return NULL;
+  }
+  return list;
+}

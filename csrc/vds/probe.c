@@ -1,0 +1,197 @@
+/*
+** probe: libblkid over one open device.
+*/
+#include "vds/probe.h"
+
+#include <blkid/blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SIGNATURES_MOST = 64 };
+
+
+static void take(blkid_probe probe, const char *name, char *text, size_t room) {
+  const char *found;
+  size_t size;
+  text[0] = '\0';
+  if (blkid_probe_lookup_value(probe, name, &found, &size) != 0) return;
+  if (size > 0 && found[size - 1] == '\0') size--;
+  if (size >= room) size = room - 1;
+  memcpy(text, found, size);
+  text[size] = '\0';
+}
+
+
+/* XFS says in its super block that mkfs has not come to its end: sb_inprogress,
+   one byte. */
+static bool in_progress(int fd, const vds_probe *p) {
+  unsigned char byte = 0;
+  return strcmp(p->fs, "xfs") == 0 && pread(fd, &byte, 1, 126) == 1 &&
+         byte != 0;
+}
+
+
+static void found(blkid_probe probe, int fd, vds_probe *p) {
+  char usage[32];
+  take(probe, "TYPE", p->fs, sizeof p->fs);
+  take(probe, "LABEL", p->label, sizeof p->label);
+  take(probe, "UUID", p->uuid, sizeof p->uuid);
+  take(probe, "UUID_SUB", p->member, sizeof p->member);
+  take(probe, "PTTYPE", p->table, sizeof p->table);
+  take(probe, "USAGE", usage, sizeof usage);
+  p->raid = strcmp(usage, "raid") == 0;
+  p->crypto = strcmp(usage, "crypto") == 0;
+  p->unfinished = in_progress(fd, p);
+}
+
+
+static blkid_probe begin(int fd, error **e) {
+  blkid_probe probe = blkid_new_probe();
+  errno = 0;
+  if (probe != NULL && blkid_probe_set_device(probe, fd, 0, 0) == 0)
+    return probe;
+  *e = probe == NULL ? error_no_memory()
+                     : vds_errno(errno != 0 ? errno : EIO,
+                                 "the device cannot be looked into", NULL);
+  blkid_free_probe(probe);
+  return NULL;
+}
+
+
+error *vds_probe_fd(int fd, vds_probe *p) {
+  error *e = NULL;
+  *p = (vds_probe){0};
+  blkid_probe probe = begin(fd, &e);
+  if (probe == NULL) return e;
+  blkid_probe_enable_superblocks(probe, 1);
+  blkid_probe_set_superblocks_flags(
+      probe, BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE |
+                 BLKID_SUBLKS_USAGE);
+  blkid_probe_enable_partitions(probe, 1);
+  errno = 0;
+  int r = blkid_do_safeprobe(probe);
+  if (r == 0) {
+    found(probe, fd, p);
+  } else if (r == -2) {
+    p->ambivalent = true;
+  } else if (r < 0) {
+    /* What it has read so far may be right; what it could not read is not. */
+    e = vds_errno(errno != 0 ? errno : EIO,
+                  "the first bytes of the device cannot be read", NULL);
+  }
+  blkid_free_probe(probe);
+  return e;
+}
+
+
+bool vds_probe_is_foreign(const vds_probe *p) {
+  static const char *const others[] = {"bcache",         "zfs_member",
+                                       "drbd",           "VMFS_volume_member",
+                                       "ceph_bluestore", "mpath_member"};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (strcmp(p->fs, others[i]) == 0) return true;
+  return p->raid || p->crypto;
+}
+
+
+/* One signature after the other: after each was wiped the probe begins where it
+   was, so that what lay below it is found, too. */
+error *vds_probe_wipe(int fd, unsigned *count) {
+  error *e = NULL;
+  *count = 0;
+  blkid_probe probe = begin(fd, &e);
+  if (probe == NULL) return e;
+  blkid_probe_enable_superblocks(probe, 1);
+  blkid_probe_set_superblocks_flags(
+      probe, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_BADCSUM);
+  blkid_probe_enable_partitions(probe, 1);
+  blkid_probe_set_partitions_flags(probe,
+                                   BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+  while (e == NULL && *count < SIGNATURES_MOST && blkid_do_probe(probe) == 0) {
+    errno = 0;
+    if (blkid_do_wipe(probe, 0) != 0)
+      e = vds_errno(errno != 0 ? errno : EIO,
+                    "a signature on the device cannot be taken away", NULL);
+    else
+      ++*count;
+    blkid_probe_step_back(probe);
+  }
+  blkid_free_probe(probe);
+  if (e == NULL && fsync(fd) != 0)
+    e = vds_errno(errno, "the device does not take what was written", NULL);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Space
+** ---------------------------------------------------------------- */
+
+static uint64_t le(const unsigned char *at, unsigned bytes) {
+  uint64_t n = 0;
+  while (bytes-- > 0) n = n << 8 | at[bytes];
+  return n;
+}
+
+
+static uint64_t be(const unsigned char *at, unsigned bytes) {
+  uint64_t n = 0;
+  while (bytes-- > 0) n = n << 8 | *at++;
+  return n;
+}
+
+
+/* Blocks that are more than the free ones, and not absurd: what a damaged super
+   block says is not shown. */
+static bool sensible(vds_usage *u, uint64_t blocks, uint64_t available,
+                     uint64_t block) {
+  if (block < 512 || block > 65536 || (block & (block - 1)) != 0 ||
+      available > blocks || blocks > UINT64_MAX / block)
+    return false;
+  u->size = blocks * block;
+  u->free = available * block;
+  u->block = (unsigned)block;
+  return true;
+}
+
+
+static bool usage_ext(const unsigned char *s, vds_usage *u) {
+  unsigned shift = (unsigned)le(s + 24, 4);
+  bool wide = (le(s + 0x60, 4) & 0x80) != 0;
+  uint64_t blocks = le(s + 4, 4) | (wide ? le(s + 0x150, 4) << 32 : 0);
+  uint64_t available = le(s + 12, 4) | (wide ? le(s + 0x158, 4) << 32 : 0);
+  u->clean = (le(s + 0x3A, 2) & 3) == 1;
+  return shift <= 6 && sensible(u, blocks, available, 1024u << shift);
+}
+
+
+static bool usage_xfs(const unsigned char *s, vds_usage *u) {
+  u->clean = true; /* its log is read when it is mounted */
+  return sensible(u, be(s + 8, 8), be(s + 144, 8), be(s + 4, 4));
+}
+
+
+static bool usage_btrfs(const unsigned char *s, vds_usage *u) {
+  uint64_t size = le(s + 0x70, 8), used = le(s + 0x78, 8);
+  u->clean = true;
+  u->block = (unsigned)le(s + 0x90, 4);
+  u->size = size;
+  u->free = size - used;
+  return used <= size && u->block >= 512 && u->block <= 65536;
+}
+
+
+bool vds_probe_usage(int fd, const vds_probe *p, vds_usage *u) {
+  unsigned char s[1024];
+  *u = (vds_usage){0};
+  bool ext = strncmp(p->fs, "ext", 3) == 0, xfs = strcmp(p->fs, "xfs") == 0;
+  bool btrfs = strcmp(p->fs, "btrfs") == 0;
+  off_t at = ext ? 1024 : xfs ? 0 : 65536;
+  if (!ext && !xfs && !btrfs) return false;
+  if (pread(fd, s, sizeof s, at) != (ssize_t)sizeof s) return false;
+  return ext ? usage_ext(s, u) : xfs ? usage_xfs(s, u) : usage_btrfs(s, u);
+}

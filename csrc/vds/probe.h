@@ -1,0 +1,41 @@
+/*
+** What is on a device, by its first (and last) bytes, with libblkid. What it
+** reads may be hostile or damaged: nothing found is believed further than its
+** own words, texts are bytes of any kind, sizes are compared with the device's.
+*/
+#ifndef SAROS_VDS_PROBE_H
+#define SAROS_VDS_PROBE_H
+
+#include "vds/vds.h"
+
+typedef struct vds_probe {
+  char fs[32];     /* "ext4", "swap", "LVM2_member", …; "" */
+  char label[256]; /* bytes */
+  char uuid[64];
+  char member[64]; /* of btrfs: the device's own id */
+  char table[16];  /* "gpt", "dos", …; "" */
+  bool raid;       /* a member of something that others manage: LVM, md, … */
+  bool crypto;
+  bool ambivalent; /* two file systems at once: which one nobody knows */
+  bool unfinished; /* its maker did not come to its end (XFS) */
+} vds_probe;
+
+/* VDS_E_IO_ERROR when it cannot be read. Nothing found is no error. The offset
+   of the fd is not used. */
+error *vds_probe_fd(int fd, vds_probe *p);
+/* A member of something else (LVM, md, LUKS, ZFS, bcache, …): what we do not
+   touch without force.foreign. */
+bool vds_probe_is_foreign(const vds_probe *p);
+/* Free and used bytes, and the block size, of what is on it, from its super
+   block alone: of ext2 to 4, XFS, btrfs, vfat. False: not known. */
+typedef struct vds_usage {
+  uint64_t size, free;
+  unsigned block;
+  bool clean; /* no check is due: was unmounted properly, has no errors */
+} vds_usage;
+bool vds_probe_usage(int fd, const vds_probe *p, vds_usage *u);
+/* Takes away every signature that libblkid finds, also of backups. How many;
+   needs a fd that can be written to. Durable. */
+error *vds_probe_wipe(int fd, unsigned *count);
+
+#endif

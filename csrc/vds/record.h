@@ -1,0 +1,47 @@
+/*
+** What is on disk before it is done: one small JSON file for each device that
+** was attached and for each operation that must not be forgotten half-way,
+** <state>/vds/<id>.json. Written whole beside it, synced, renamed; removed when
+** there is nothing left to remember. Owners are named by boot, process number
+** and start time: numbers come again.
+**
+** A record is a map: version = 1, id, kind, owner, and by kind
+**   vdisk    path, file_device, file_inode, device ("7:3"), seq, persistent,
+**            read_only                                         attach.c
+**   format   object (identity), fs, uuid                       format.c
+**   shrink   object, fs, size_before, size, undo? (a file), step   resize.c
+**   extend   object, fs, size_before, size, step               resize.c
+**   table    object, before (the sectors, base64)              table.c
+**   plex     object, fs uuid, verb, member                     plex.c
+** Paths are bytes: vds_with_path keeps them ("path", "path_b64").
+*/
+#ifndef SAROS_VDS_RECORD_H
+#define SAROS_VDS_RECORD_H
+
+#include "vds/vds.h"
+
+/* The directory, made when missing and checked (options.state_dir may be
+   NULL). Allocated, or NULL and *e. */
+char *vds_records_at(const char *state_dir, error **e);
+/* A new map with id, kind and us as owner; or NULL. */
+value *vds_record_new(const char *kind);
+error *vds_record_save(const char *at, const value *record);
+/* All that can be read; what is damaged is set aside (*.damaged) with a line in
+   the log. NULL and *e. */
+value *vds_record_list(const char *at, error **e);
+error *vds_record_remove(const char *at, const value *record);
+const char *vds_record_text(const value *record, const char *name); /* "" */
+/* The bytes of a path that was kept. Allocated, or NULL. */
+char *vds_record_path(const value *record, const char *name);
+
+/* owner.c. Alive also when that cannot be told. */
+bool vds_owner_put(value *map);
+bool vds_owner_is_alive(const value *map);
+bool vds_owner_is_us(const value *map);
+
+/* Keeps others off <id> while its work runs, tools included, which inherit it
+   as their standard input and may outlive us: a fd, or -1 and *e
+   (SAROS_E_LOCKED: somebody is at it). Closing it gives it back. */
+int vds_record_lock(const char *at, const value *record, error **e);
+
+#endif

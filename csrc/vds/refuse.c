@@ -1,0 +1,281 @@
+/*
+** refuse: what would be lost, and whether it may be.
+*/
+#include "vds/refuse.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vds/probe.h"
+
+typedef struct judging {
+  const vds_verb *verb;
+  const vds_world *world;
+  unsigned dangers;
+  buffer reasons; /* one sentence of all of them */
+  value *partitions, *file_systems, *holders, *denied;
+  unsigned forced; /* what the options allow */
+  bool failed;
+} judging;
+
+static const struct {
+  unsigned bit;
+  const char *name;
+  bool can;
+} dangers[] = {{VDS_DANGER_SYSTEM, "system", false},
+               {VDS_DANGER_HELD, "held", false},
+               {VDS_DANGER_MOUNTED, "mounted", true},
+               {VDS_DANGER_SWAP, "swap", true},
+               {VDS_DANGER_FOREIGN, "foreign", true}};
+
+enum { DANGERS = sizeof dangers / sizeof *dangers };
+
+
+/* ------------------------------------------------------------------
+** What the caller allows
+** ---------------------------------------------------------------- */
+
+static error *unknown_force(const char *name) {
+  for (size_t i = 0; i < DANGERS; i++)
+    if (strcmp(dangers[i].name, name) == 0)
+      return vds_error(SAROS_E_INVALIDARG,
+                       "force: nothing forces '%s'; end what it is about first",
+                       name);
+  return vds_error(SAROS_E_INVALIDARG,
+                   "force: there is no danger '%s'; each is forced by its own "
+                   "name: mounted, swap, foreign",
+                   name);
+}
+
+
+static error *allow(const char *name, unsigned *forced) {
+  for (size_t i = 0; i < DANGERS; i++)
+    if (dangers[i].can && strcmp(dangers[i].name, name) == 0) {
+      *forced |= dangers[i].bit;
+      return NULL;
+    }
+  return unknown_force(name);
+}
+
+
+/* { mounted = true } or { "mounted" }. */
+static error *read_force(const vds_call *c, unsigned *forced) {
+  const value *force = value_get(c->options, "force");
+  error *e = NULL;
+  *forced = 0;
+  if (force == NULL) return NULL;
+  if (force->type != VALUE_MAP && force->type != VALUE_LIST)
+    return vds_error(SAROS_E_INVALIDARG,
+                     "force: a table of dangers expected, as in { mounted = "
+                     "true }; there is no force for everything");
+  for (uint32_t i = 0; e == NULL && i < force->count; i++) {
+    if (force->type == VALUE_LIST)
+      e = allow(value_chars(force->as.items[i], ""), forced);
+    else if (value_boolean(force->as.fields[i].item, false))
+      e = allow(force->as.fields[i].name, forced);
+  }
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** What there is
+** ---------------------------------------------------------------- */
+
+static void keep(judging *j, value *list, value *item) {
+  if (!value_add(list, item)) j->failed = true;
+}
+
+
+static void danger(judging *j, unsigned bit, const char *reason) {
+  size_t i = 0;
+  while (dangers[i].bit != bit) i++;
+  if ((j->verb->fine & bit) != 0) return;
+  j->dangers |= bit;
+  if ((j->forced & bit) == 0) {
+    buffer_text(&j->reasons, j->reasons.size > 0 ? "; " : "");
+    buffer_text(&j->reasons, reason);
+    if (dangers[i].can)
+      buffer_format(&j->reasons, " (force = { %s = true } would do it)",
+                    dangers[i].name);
+  }
+  value *map =
+      vds_with(vds_with(value_map(), "danger", value_text(dangers[i].name)),
+               "reason", value_text(reason));
+  map = vds_with(map, "forced", value_bool((j->forced & bit) != 0));
+  if (dangers[i].can) map = vds_with(map, "force", value_text(dangers[i].name));
+  keep(j, j->denied, map);
+}
+
+
+static void judge_hold(judging *j, const char *path, const vds_hold *h) {
+  char reason[400];
+  value *map = vds_with(vds_with(value_map(), "path", value_text(path)), "kind",
+                        value_text(vds_hold_name(h->kind)));
+  keep(j, j->holders, vds_with(map, "who", value_text(h->who)));
+  switch (h->kind) {
+    case VDS_HOLD_MOUNT:
+      snprintf(reason, sizeof reason, "%s is mounted at %.200s", path, h->who);
+      danger(j, VDS_DANGER_MOUNTED, reason);
+      return;
+    case VDS_HOLD_SWAP:
+      snprintf(reason, sizeof reason, "%s is swap that is in use", path);
+      danger(j, VDS_DANGER_SWAP, reason);
+      return;
+    case VDS_HOLD_DEVICE:
+      snprintf(reason, sizeof reason,
+               "%.200s stands on %s: take that apart first", h->who, path);
+      break;
+    case VDS_HOLD_LOOP:
+      snprintf(reason, sizeof reason,
+               "%.200s is a disk whose file lies on %s: detach it first",
+               h->who, path);
+      break;
+    case VDS_HOLD_ELSEWHERE:
+      snprintf(reason, sizeof reason,
+               "%s belongs to the btrfs %.40s, which is mounted where this "
+               "process does not see it",
+               path, h->who);
+      break;
+  }
+  danger(j, VDS_DANGER_HELD, reason);
+}
+
+
+/* What cannot be read is no file system that could be lost; that it cannot be
+   read is told by who opens it. */
+static void judge_content(judging *j, const vds_about *a, const char *path) {
+  vds_probe *p = mem_zero(sizeof *p);
+  int fd = p != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  error *e = fd >= 0 ? vds_probe_fd(fd, p) : NULL;
+  if (fd >= 0 && e == NULL && vds_probe_is_foreign(p)) {
+    char reason[300];
+    snprintf(reason, sizeof reason,
+             "%s is a part of something else (%s), which loses it", path,
+             p->fs);
+    danger(j, VDS_DANGER_FOREIGN, reason);
+  }
+  if (p != NULL && p->fs[0] != '\0') {
+    value *map = vds_with(vds_with(value_map(), "path", value_text(path)), "fs",
+                          value_text(p->fs));
+    map = vds_with(map, "label", value_text(p->label));
+    map = vds_with(map, "uuid", value_text(p->uuid));
+    keep(j, j->file_systems,
+         vds_with(map, "size", value_int((int64_t)a->size)));
+  }
+  if (p == NULL) j->failed = true;
+  if (fd >= 0) close(fd);
+  error_unref(e);
+  mem_free(p);
+}
+
+
+static error *judge_device(void *context, const vds_about *a) {
+  judging *j = context;
+  char path[80];
+  const char *where;
+  snprintf(path, sizeof path, "/dev/%s", a->name);
+  if (vds_world_is_system(j->world, a->dev, &where)) {
+    char reason[200];
+    snprintf(reason, sizeof reason, "%s is what %s of this machine lives on",
+             path, where);
+    danger(j, VDS_DANGER_SYSTEM, reason);
+  }
+  vds_holders h = vds_holders_of(j->world, a->dev);
+  for (size_t i = 0; i < h.count; i++) judge_hold(j, path, &h.items[i]);
+  if (h.failed) j->failed = true;
+  vds_holders_free(&h);
+  if (j->verb->loses >= VDS_LOSES_VOLUME) judge_content(j, a, path);
+  return NULL;
+}
+
+
+static error *judge_partition(void *context, const vds_about *a) {
+  judging *j = context;
+  value *map =
+      vds_with(vds_with(value_map(), "number", value_int((int64_t)a->number)),
+               "start", value_int((int64_t)a->start));
+  keep(j, j->partitions, vds_with(map, "size", value_int((int64_t)a->size)));
+  return judge_device(context, a);
+}
+
+
+static error *judge_all(judging *j, const vds_identity *who) {
+  vds_about *a = mem_alloc(sizeof *a);
+  error *e = a != NULL ? vds_about_read(who->dev, a) : error_no_memory();
+  if (e == NULL) {
+    vds_identity now;
+    vds_identity_of(a, &now);
+    if (!vds_identity_same(who, &now))
+      e = vds_error(VDS_E_OBJECT_OUT_OF_SYNC,
+                    "/dev/%s is not what it was when it was listed; list the "
+                    "disks again",
+                    a->name);
+  }
+  if (e == NULL) e = judge_device(j, a);
+  if (e == NULL && who->dev == who->whole &&
+      j->verb->loses != VDS_LOSES_NOTHING)
+    e = vds_about_partitions(who->dev, judge_partition, j);
+  mem_free(a);
+  if (e == NULL && (j->failed || j->reasons.failed)) e = error_no_memory();
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** The answer
+** ---------------------------------------------------------------- */
+
+static bool begin(judging *j) {
+  j->partitions = value_list();
+  j->file_systems = value_list();
+  j->holders = value_list();
+  j->denied = value_list();
+  return j->partitions != NULL && j->file_systems != NULL &&
+         j->holders != NULL && j->denied != NULL;
+}
+
+
+static error *put_plan(vds_call *c, judging *j) {
+  value *lost = vds_with(value_map(), "partitions", j->partitions);
+  lost = vds_with(lost, "file_systems", j->file_systems);
+  value *plan = vds_with(value_map(), "plan", value_bool(true));
+  plan = vds_with(plan, "allowed", value_bool((j->dangers & ~j->forced) == 0));
+  plan = vds_with(plan, "lost", lost);
+  plan = vds_with(plan, "holders", j->holders);
+  plan = vds_with(plan, "denied", j->denied);
+  j->partitions = j->file_systems = j->holders = j->denied = NULL;
+  c->output = plan;
+  return plan != NULL ? NULL : error_no_memory();
+}
+
+
+error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
+                  unsigned *forced, bool *go) {
+  judging j = {.verb = verb};
+  vds_world *world = NULL;
+  *go = false;
+  error *e = read_force(c, &j.forced);
+  if (e == NULL) e = vds_world_read(&world);
+  j.world = world;
+  if (e == NULL && !begin(&j)) e = error_no_memory();
+  if (e == NULL) e = judge_all(&j, who);
+  if (e == NULL && vds_flag(c, "plan")) {
+    e = put_plan(c, &j);
+  } else if (e == NULL && (j.dangers & ~j.forced) != 0) {
+    e = vds_error(VDS_E_OPERATION_DENIED, "it was not done: %s",
+                  j.reasons.data);
+  } else if (e == NULL) {
+    *go = true;
+    *forced = j.dangers & j.forced;
+  }
+  vds_world_free(world);
+  buffer_free(&j.reasons);
+  value_free(j.partitions);
+  value_free(j.file_systems);
+  value_free(j.holders);
+  value_free(j.denied);
+  return e;
+}

@@ -1,0 +1,39 @@
+/*
+** The calls about virtual disks: files that are disks. Raw ones: a file, its
+** size the disk's, sparse unless `full`.
+*/
+#ifndef SAROS_VDS_VDISK_H
+#define SAROS_VDS_VDISK_H
+
+#include "vds/call.h"
+
+/* { path, size, full? }: output a vdisk. An existing file is VDS_S_ALREADY_
+   EXISTS and that one, whatever its size. The file appears whole under its name
+   or not at all (O_TMPFILE and link where the file system can, else a name of
+   its own); cancelled: no file. full: fallocate in slices of 64 MiB, percent by
+   bytes; ENOSPC leaves nothing. */
+error *vds_work_create_vdisk(vds_call *c);
+/* { path }: output a vdisk. VDS_E_PATH_NOT_FOUND, VDS_E_OPERATION_DENIED (no
+   regular file). */
+error *vds_work_open_vdisk(vds_call *c);
+/* { path, read_only?, persistent? }: output a disk. VDS_E_OBJECT_EXISTS: it is
+   attached already, and where. */
+error *vds_work_attach(vds_call *c);
+/* { path }: detached, the file untouched. */
+error *vds_work_detach(vds_call *c);
+/* { path, size }: detached or attached (the device grows with it; partitions do
+   not: extend). Never smaller: VDS_E_INVALID_SPACE. Commits before ftruncate.
+ */
+error *vds_work_expand(vds_call *c);
+/* { path }: holes where the file has only zeros (detached), or FITRIM of what
+   is mounted and discard of what no partition has (attached). Output:
+   reclaimed. Cancelled between slices: what was dug out were zeros, the content
+   is the same. (compact.c) */
+error *vds_work_compact(vds_call *c);
+/* The list of those that are attached, by the records of this state directory:
+   vds_vdisk_map with { persistent, owner_alive }. */
+error *vds_work_virtual_disks(vds_call *c);
+/* { path, size, allocated, attached, device? } */
+value *vds_vdisk_map(const char *path, int file);
+
+#endif
