@@ -90,11 +90,9 @@ static int directory_of(dev_t dev) {
 /* What a listing needs; the uevent has most of it in one file. */
 static bool read_light(int dir, dev_t whole, vds_about *a) {
   char text[1024];
-  memset(a, 0, offsetof(vds_about, file));
-  a->file[0] = '\0';
+  memset(a, 0, offsetof(vds_about, model));
+  a->model[0] = a->serial[0] = a->file[0] = '\0';
   a->block = a->physical = 512;
-  a->rotational = a->autoclear = false;
-  a->model[0] = a->serial[0] = '\0';
   if (!read_at(dir, "uevent", text, sizeof text)) return false;
   const char *name = line_of(text, "DEVNAME");
   if (name == NULL || line_of(text, "MAJOR") == NULL) return false;
@@ -195,10 +193,10 @@ static int by_number(const void *a, const void *b) {
 static error *walk_partitions(int dir, const vds_about *disk, vds_about *one,
                               each_one each, void *context) {
   unsigned numbers[256];
-  size_t count = 0, base = strlen(disk->name);
+  size_t count = 0;
   const char *last = strrchr(disk->name, '/');
   const char *name = last != NULL ? last + 1 : disk->name;
-  base = strlen(name);
+  size_t base = strlen(name);
   DIR *all = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (all == NULL) return NULL;
   bool letter = base > 0 && name[base - 1] >= '0' && name[base - 1] <= '9';
@@ -229,71 +227,97 @@ static error *walk_partitions(int dir, const vds_about *disk, vds_about *one,
 }
 
 
-static error *walk_disk(int all, const char *name, vds_about *disk,
-                        vds_about *one, each_one each, void *context) {
-  int dir = openat(all, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return NULL;
-  error *e = NULL;
-  /* Most loop devices have no file: their size says so first. */
-  if (number_at(dir, "size") > 0 && read_light(dir, 0, disk)) {
-    read_file_behind(dir, disk);
-    e = each(context, disk);
-    if (e == NULL) e = walk_partitions(dir, disk, one, each, context);
-  }
-  close(dir);
-  return e;
-}
-
-
+/* All that have a medium stand in one file; their order there is that of their
+   arrival. */
 static int by_name(const void *a, const void *b) {
   return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
 
-static void free_names(char **names, size_t count) {
-  for (size_t i = 0; i < count; i++) mem_free(names[i]);
-  mem_free(names);
-}
-
-
-static bool read_names(int all, char ***names, size_t *count) {
-  size_t room = 0;
-  bool good = true;
-  DIR *d = fdopendir(openat(all, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (struct dirent *e; d != NULL && good && (e = readdir(d)) != NULL;) {
-    if (e->d_name[0] == '.') continue;
-    if (*count == room) {
-      room = room * 2 + 64;
-      char **more = mem_grow(*names, room * sizeof **names);
-      good = more != NULL;
-      if (!good) break;
-      *names = more;
-    }
-    char *copy = mem_text(e->d_name);
-    good = copy != NULL;
-    if (good) (*names)[(*count)++] = copy;
+static char *read_list(size_t *count, char ***lines) {
+  buffer b = BUFFER_EMPTY;
+  int fd = open("/proc/partitions", O_RDONLY | O_CLOEXEC);
+  ssize_t n = 1;
+  *count = 0;
+  *lines = NULL;
+  while (fd >= 0 && n > 0) {
+    char *room = buffer_room(&b, 16384);
+    n = room != NULL ? read(fd, room, 16383) : -1;
+    if (n > 0) b.size += (size_t)n;
   }
-  if (d != NULL) closedir(d);
-  if (*count > 0) qsort(*names, *count, sizeof **names, by_name);
-  return good;
+  if (fd >= 0) close(fd);
+  buffer_byte(&b, '\0');
+  char *text = buffer_take(&b);
+  if (text == NULL || n != 0) {
+    mem_free(text);
+    return NULL;
+  }
+  size_t most = 1;
+  for (const char *at = text; *at != '\0'; at++) most += *at == '\n';
+  *lines = mem_alloc(most * sizeof **lines);
+  char *rest = text, *line;
+  while (*lines != NULL && (line = strsep(&rest, "\n")) != NULL) {
+    char *name = strrchr(line, ' '); /* "   7        0   16384 loop0" */
+    if (name != NULL && strchr(line, '#') == NULL)
+      (*lines)[(*count)++] = ++name;
+  }
+  if (*count > 0) qsort(*lines, *count, sizeof **lines, by_name);
+  return text;
 }
 
 
+/* `some` is where most devices of a machine with many of them are (loop, dm),
+   and a shorter way to them than the links that lie in `all`. */
+static bool read_named(int all, int some, const char *name, dev_t whole,
+                       vds_about *a) {
+  int dir = openat(some, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) dir = openat(all, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return false;
+  bool good = read_light(dir, whole, a);
+  if (good) read_file_behind(dir, a);
+  close(dir);
+  return good && a->size > 0;
+}
+
+
+static bool belongs(const vds_about *disk, const char *name) {
+  return disk->dev != 0 && strncmp(name, disk->name, strlen(disk->name)) == 0;
+}
+
+
+/* Partitions come behind their disk: their names begin with its. */
 error *vds_about_all(each_one each, void *context) {
-  char **names = NULL;
   size_t count = 0;
-  int all = open("/sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (all < 0)
-    return vds_errno(errno, "the disks cannot be listed; is /sys mounted?",
-                     "/sys/block");
-  vds_about *two = mem_alloc(2 * sizeof *two);
+  char **names = NULL, *text = read_list(&count, &names);
+  int all = open("/sys/class/block", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int some =
+      open("/sys/devices/virtual/block", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  vds_about *two = mem_zero(2 * sizeof *two);
   error *e = NULL;
-  if (two == NULL || !read_names(all, &names, &count)) e = error_no_memory();
-  for (size_t i = 0; e == NULL && i < count; i++)
-    e = walk_disk(all, names[i], &two[0], &two[1], each, context);
-  free_names(names, count);
+  if (text == NULL || all < 0)
+    e = vds_errno(errno,
+                  "the disks cannot be listed; are /proc and /sys "
+                  "mounted?",
+                  all < 0 ? "/sys/class/block" : "/proc/partitions");
+  else if (two == NULL || names == NULL)
+    e = error_no_memory();
+  for (size_t i = 0; e == NULL && i < count; i++) {
+    bool part = belongs(&two[0], names[i]);
+    vds_about *a = &two[part];
+    if (!read_named(all, some, names[i], part ? two[0].dev : 0, a)) continue;
+    if (a->number > 0 && !part) continue; /* its disk went meanwhile */
+    if (a->number > 0) a->seq = two[0].seq;
+    if (a->number == 0 && part) { /* a disk whose name begins like another's */
+      a->whole = a->dev;
+      two[0] = *a;
+    }
+    e = each(context, a);
+  }
+  mem_free(text);
+  mem_free(names);
   mem_free(two);
-  close(all);
+  if (all >= 0) close(all);
+  if (some >= 0) close(some);
   return e;
 }
 
@@ -345,39 +369,30 @@ size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most) {
 }
 
 
-static size_t btrfs_members(int all, const char *id, dev_t *list, size_t most) {
+static void btrfs_members(int all, const char *id,
+                          void (*each)(void *, const char *, dev_t),
+                          void *context) {
   char path[NAME_MAX + 16];
-  size_t count = 0;
   snprintf(path, sizeof path, "%s/devices", id);
   int in = openat(all, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *d = in >= 0 ? fdopendir(in) : NULL;
-  for (struct dirent *e;
-       d != NULL && count < most && (e = readdir(d)) != NULL;) {
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
     if (e->d_name[0] == '.') continue;
     snprintf(path, sizeof path, "%s/dev", e->d_name);
     dev_t dev = device_at(dirfd(d), path);
-    if (dev != 0) list[count++] = dev;
+    if (dev != 0) each(context, id, dev);
   }
   if (d != NULL) closedir(d);
-  return count;
 }
 
 
-size_t vds_about_btrfs(dev_t dev, char id[GUID_TEXT], dev_t *list,
-                       size_t most) {
+void vds_about_btrfs(void (*each)(void *, const char *, dev_t), void *context) {
   int all = open("/sys/fs/btrfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *d = all >= 0 ? fdopendir(all) : NULL;
-  size_t found = 0;
-  id[0] = '\0';
-  for (struct dirent *e; d != NULL && found == 0 && (e = readdir(d)) != NULL;) {
-    if (strlen(e->d_name) != GUID_TEXT - 1) continue;
-    size_t count = btrfs_members(dirfd(d), e->d_name, list, most);
-    for (size_t i = 0; i < count; i++)
-      if (list[i] == dev) found = count;
-    if (found > 0) snprintf(id, GUID_TEXT, "%s", e->d_name);
-  }
+  for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+    if (strlen(e->d_name) == GUID_TEXT - 1)
+      btrfs_members(dirfd(d), e->d_name, each, context);
   if (d != NULL) closedir(d);
-  return found;
 }
 
 

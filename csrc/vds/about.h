@@ -16,12 +16,13 @@ typedef struct vds_about {
   uint64_t seq;    /* counts the media that this number had; 0: not known */
   unsigned number; /* of a partition, from 1; 0: a disk */
   bool read_only, removable;
-  char name[64];   /* below /dev: "loop0p1", "mapper/…" is not here */
-  char file[4096]; /* behind a loop device, as it is called today; or "" */
+  char name[64]; /* below /dev: "loop0p1", "mapper/…" is not here */
   /* The rest is only read for one device, not in a listing. */
   unsigned block, physical; /* bytes of a sector */
   bool rotational, autoclear;
   char model[128], serial[128]; /* "" */
+  /* Last, so that many can be kept with as much of it as there is. */
+  char file[4096]; /* behind a loop device, as it is called today; or "" */
 } vds_about;
 
 /* One device with everything. VDS_E_OBJECT_NOT_FOUND: it is not there. */
@@ -38,9 +39,9 @@ error *vds_about_partitions(dev_t whole,
    or that this one stands on (slaves). At most `most`; how many. */
 size_t vds_about_holders(dev_t dev, dev_t *list, size_t most);
 size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most);
-/* Members of mounted btrfs that have this device: its file system's id, and
-   all its devices. 0: in none. */
-size_t vds_about_btrfs(dev_t dev, char id[GUID_TEXT], dev_t *list, size_t most);
+/* The members of every btrfs that is mounted anywhere, with its id. */
+void vds_about_btrfs(void (*each)(void *context, const char *id, dev_t member),
+                     void *context);
 /* "/dev/loop0p1": the node, looked up by number and checked, or an error. */
 error *vds_about_node(dev_t dev, char path[80]);
 /* The device of a path that a person named: a node, a link to one, or a

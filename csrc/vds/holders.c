@@ -4,6 +4,7 @@
 #include "vds/holders.h"
 
 #include <libmount/libmount.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,17 +18,27 @@ typedef struct mounted {
   char *where;
 } mounted;
 
-typedef struct shown {
-  dev_t loop, on; /* on: the device that the file lies on, or itself */
-} shown;
+typedef struct pair {
+  dev_t dev, on; /* a loop device, dm, md …; on: what is below it */
+} pair;
+
+typedef struct member {
+  char id[GUID_TEXT]; /* of the btrfs */
+  dev_t dev;
+} member;
 
 struct vds_world {
   mounted *mounts;
   size_t mount_count, mount_room;
   dev_t swaps[64];
   size_t swap_count;
-  shown *loops;
-  size_t loop_count, loop_room;
+  vds_about **abouts; /* each no longer than its file's name */
+  size_t about_count, about_room;
+  pair *loops, *stands;
+  size_t loop_count, loop_room, stand_count, stand_room;
+  const char *last_file; /* of the last one of `loops` */
+  member *members;
+  size_t member_count, member_room;
   struct {
     dev_t dev;
     const char *where; /* in mounts, or a literal */
@@ -131,16 +142,105 @@ static dev_t device_of_file(const vds_world *w, const char *path) {
 }
 
 
-static error *read_loop(void *context, const vds_about *a) {
+/* Files of one directory are on one device: the kernel's name of a file has no
+   links in it. Disks often lie side by side. */
+static dev_t device_of_next(vds_world *w, const char *path) {
+  size_t size = (size_t)(strrchr(path, '/') - path);
+  const char *last =
+      w->loop_count > 0 ? w->last_file : NULL; /* of the last pair */
+  if (last != NULL && strncmp(last, path, size + 1) == 0 &&
+      strchr(last + size + 1, '/') == NULL)
+    return w->loops[w->loop_count - 1].on;
+  return device_of_file(w, path);
+}
+
+
+static bool add_pair(pair **items, size_t *count, size_t *room, dev_t dev,
+                     dev_t on) {
+  pair *more = one_more(*items, sizeof *more, *count, room);
+  if (more == NULL) return false;
+  *items = more;
+  (*items)[(*count)++] = (pair){dev, on};
+  return true;
+}
+
+
+/* Those that never stand on another one; there may be hundreds of them. */
+static bool is_plain(const vds_about *a) {
+  static const char *const names[] = {"loop", "sd",  "nvme", "vd",
+                                      "xvd",  "ram", "nbd",  "mmcblk"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strncmp(a->name, names[i], strlen(names[i])) == 0) return true;
+  return a->number > 0;
+}
+
+
+static error *read_about(void *context, const vds_about *a) {
   vds_world *w = context;
-  if (a->file[0] == '\0') return NULL;
-  dev_t on = device_of_file(w, a->file);
-  if (on == 0) return NULL;
-  shown *more = one_more(w->loops, sizeof *more, w->loop_count, &w->loop_room);
+  dev_t below[MEMBERS];
+  size_t size = offsetof(vds_about, file) + strlen(a->file) + 1;
+  vds_about **more =
+      one_more(w->abouts, sizeof *more, w->about_count, &w->about_room);
   if (more == NULL) return error_no_memory();
-  w->loops = more;
-  w->loops[w->loop_count++] = (shown){a->dev, on};
+  w->abouts = more;
+  vds_about *copy = mem_alloc(size);
+  if (copy == NULL) return error_no_memory();
+  memcpy(copy, a, size);
+  w->abouts[w->about_count++] = copy;
+  size_t n = is_plain(a) ? 0 : vds_about_slaves(a->dev, below, MEMBERS);
+  for (size_t i = 0; i < n; i++)
+    if (!add_pair(&w->stands, &w->stand_count, &w->stand_room, a->dev,
+                  below[i]))
+      return error_no_memory();
+  dev_t on = a->file[0] != '\0' ? device_of_next(w, a->file) : 0;
+  if (on != 0 &&
+      !add_pair(&w->loops, &w->loop_count, &w->loop_room, a->dev, on))
+    return error_no_memory();
+  if (on != 0) w->last_file = copy->file;
   return NULL;
+}
+
+
+static void read_member(void *context, const char *id, dev_t dev) {
+  vds_world *w = context;
+  member *more =
+      one_more(w->members, sizeof *more, w->member_count, &w->member_room);
+  if (more != NULL) {
+    w->members = more;
+    member *m = &w->members[w->member_count++];
+    snprintf(m->id, sizeof m->id, "%s", id);
+    m->dev = dev;
+  } else {
+    w->failed = true;
+  }
+}
+
+
+error *vds_world_each(const vds_world *w,
+                      error *(*each)(void *context, const vds_about *a),
+                      void *context) {
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < w->about_count; i++)
+    e = each(context, w->abouts[i]);
+  return e;
+}
+
+
+/* The id of the btrfs that it is in, or NULL. */
+static const char *btrfs_of(const vds_world *w, dev_t dev) {
+  for (size_t i = 0; i < w->member_count; i++)
+    if (w->members[i].dev == dev) return w->members[i].id;
+  return NULL;
+}
+
+
+size_t vds_world_btrfs(const vds_world *w, dev_t dev, dev_t *list,
+                       size_t most) {
+  const char *id = btrfs_of(w, dev);
+  size_t count = 0;
+  for (size_t i = 0; id != NULL && i < w->member_count && count < most; i++)
+    if (strcmp(w->members[i].id, id) == 0) list[count++] = w->members[i].dev;
+  return count;
 }
 
 
@@ -148,35 +248,31 @@ static error *read_loop(void *context, const vds_about *a) {
 ** What the system stands on
 ** ---------------------------------------------------------------- */
 
-static dev_t whole_of(dev_t dev) {
-  vds_about *a = mem_alloc(sizeof *a);
-  dev_t whole = dev;
-  error *e = a != NULL ? vds_about_read(dev, a) : error_no_memory();
-  if (e == NULL) whole = a->whole;
-  error_unref(e);
-  mem_free(a);
-  return whole;
+static dev_t whole_of(const vds_world *w, dev_t dev) {
+  for (size_t i = 0; i < w->about_count; i++)
+    if (w->abouts[i]->dev == dev) return w->abouts[i]->whole;
+  return dev;
 }
 
 
 static void add_system(vds_world *w, dev_t dev, const char *where,
                        unsigned storeys) {
   dev_t below[MEMBERS];
-  char id[GUID_TEXT];
   if (dev == 0 || storeys == 0) return;
   for (size_t i = 0; i < w->system_count; i++)
     if (w->system[i].dev == dev) return;
   if (w->system_count == 64) return;
   w->system[w->system_count].dev = dev;
   w->system[w->system_count++].where = where;
-  dev_t whole = whole_of(dev);
+  dev_t whole = whole_of(w, dev);
   if (whole != dev) add_system(w, whole, where, storeys - 1);
-  size_t n = vds_about_slaves(dev, below, MEMBERS);
+  size_t n = vds_world_btrfs(w, dev, below, MEMBERS);
   for (size_t i = 0; i < n; i++) add_system(w, below[i], where, storeys - 1);
-  n = vds_about_btrfs(dev, id, below, MEMBERS);
-  for (size_t i = 0; i < n; i++) add_system(w, below[i], where, storeys - 1);
+  for (size_t i = 0; i < w->stand_count; i++)
+    if (w->stands[i].dev == dev)
+      add_system(w, w->stands[i].on, where, storeys - 1);
   for (size_t i = 0; i < w->loop_count; i++)
-    if (w->loops[i].loop == dev)
+    if (w->loops[i].dev == dev)
       add_system(w, w->loops[i].on, where, storeys - 1);
 }
 
@@ -196,7 +292,8 @@ error *vds_world_read(vds_world **out) {
   error *e = read_mounts(w);
   if (e == NULL) {
     read_swaps(w);
-    e = vds_about_all(read_loop, w);
+    vds_about_btrfs(read_member, w);
+    e = vds_about_all(read_about, w);
   }
   if (e == NULL && w->failed) e = error_no_memory();
   if (e == NULL) {
@@ -213,7 +310,11 @@ void vds_world_free(vds_world *w) {
   if (w == NULL) return;
   for (size_t i = 0; i < w->mount_count; i++) mem_free(w->mounts[i].where);
   mem_free(w->mounts);
+  for (size_t i = 0; i < w->about_count; i++) mem_free(w->abouts[i]);
+  mem_free(w->abouts);
   mem_free(w->loops);
+  mem_free(w->stands);
+  mem_free(w->members);
   mem_free(w);
 }
 
@@ -246,13 +347,13 @@ static void add(vds_holders *h, vds_hold_kind kind, dev_t dev,
 }
 
 
-static void add_device(vds_holders *h, vds_hold_kind kind, dev_t dev,
-                       dev_t holder) {
+static void add_device(const vds_world *w, vds_holders *h, vds_hold_kind kind,
+                       dev_t dev, dev_t holder) {
   char path[80];
-  error *e = vds_about_node(holder, path);
-  if (e != NULL)
-    snprintf(path, sizeof path, "%u:%u", major(holder), minor(holder));
-  error_unref(e);
+  snprintf(path, sizeof path, "%u:%u", major(holder), minor(holder));
+  for (size_t i = 0; i < w->about_count; i++)
+    if (w->abouts[i]->dev == holder)
+      snprintf(path, sizeof path, "/dev/%s", w->abouts[i]->name);
   add(h, kind, dev, path);
 }
 
@@ -260,32 +361,33 @@ static void add_device(vds_holders *h, vds_hold_kind kind, dev_t dev,
 /* A btrfs that is mounted stands in /sys with all its members, wherever it is
    mounted. */
 static void add_btrfs(const vds_world *w, dev_t dev, vds_holders *h) {
-  dev_t members[MEMBERS];
-  char id[GUID_TEXT];
-  size_t count = vds_about_btrfs(dev, id, members, MEMBERS);
+  const char *id = btrfs_of(w, dev);
   size_t before = h->count;
-  for (size_t i = 0; count > 0 && i < w->mount_count; i++)
-    for (size_t j = 0; w->mounts[i].btrfs && j < count; j++)
-      if (w->mounts[i].dev == members[j])
-        add(h, VDS_HOLD_MOUNT, dev, w->mounts[i].where);
-  if (count > 0 && h->count == before) add(h, VDS_HOLD_ELSEWHERE, dev, id);
+  if (id == NULL) return;
+  for (size_t i = 0; i < w->mount_count; i++) {
+    if (!w->mounts[i].btrfs) continue;
+    const char *other = btrfs_of(w, w->mounts[i].dev);
+    if (other != NULL && strcmp(other, id) == 0)
+      add(h, VDS_HOLD_MOUNT, dev, w->mounts[i].where);
+  }
+  if (h->count == before) add(h, VDS_HOLD_ELSEWHERE, dev, id);
 }
 
 
 vds_holders vds_holders_of(const vds_world *w, dev_t dev) {
   vds_holders h = {0};
-  dev_t list[MEMBERS];
   for (size_t i = 0; i < w->mount_count; i++)
     if (w->mounts[i].dev == dev && !w->mounts[i].btrfs)
       add(&h, VDS_HOLD_MOUNT, dev, w->mounts[i].where);
   add_btrfs(w, dev, &h);
   for (size_t i = 0; i < w->swap_count; i++)
     if (w->swaps[i] == dev) add(&h, VDS_HOLD_SWAP, dev, "swap");
-  size_t n = vds_about_holders(dev, list, MEMBERS);
-  for (size_t i = 0; i < n; i++) add_device(&h, VDS_HOLD_DEVICE, dev, list[i]);
+  for (size_t i = 0; i < w->stand_count; i++)
+    if (w->stands[i].on == dev)
+      add_device(w, &h, VDS_HOLD_DEVICE, dev, w->stands[i].dev);
   for (size_t i = 0; i < w->loop_count; i++)
     if (w->loops[i].on == dev)
-      add_device(&h, VDS_HOLD_LOOP, dev, w->loops[i].loop);
+      add_device(w, &h, VDS_HOLD_LOOP, dev, w->loops[i].dev);
   return h;
 }
 

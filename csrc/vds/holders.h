@@ -33,6 +33,14 @@ typedef struct vds_world vds_world;
 
 error *vds_world_read(vds_world **w);
 void vds_world_free(vds_world *w);
+/* What vds_about_all told when it was read: disks, each with its partitions
+   behind it. They live as long as the world. */
+error *vds_world_each(const vds_world *w,
+                      error *(*each)(void *context, const vds_about *a),
+                      void *context);
+/* The members of the mounted btrfs that this device is in: how many of them,
+   at most `most`; 0: it is in none. */
+size_t vds_world_btrfs(const vds_world *w, dev_t dev, dev_t *list, size_t most);
 /* Whether /, /boot, /usr or /efi live on this disk (or on this partition),
    however many storeys up: through dm, md and loop devices. *where: which. */
 bool vds_world_is_system(const vds_world *w, dev_t dev, const char **where);

@@ -17,10 +17,10 @@
 typedef struct listing {
   vds_call *c;
   const vds_world *world;
-  value *disk;       /* whose partitions follow */
-  value *partitions; /* so far */
-  vds_about *last;   /* that disk; of volumes alone */
-  bool look;         /* into each */
+  value *disk;           /* whose partitions follow */
+  value *partitions;     /* so far */
+  const vds_about *last; /* that disk, of volumes alone; or NULL */
+  bool look;             /* into each */
 } listing;
 
 
@@ -108,7 +108,7 @@ error *vds_work_disks(vds_call *c) {
   c->output = value_list();
   error *e = c->output == NULL ? error_no_memory() : vds_world_read(&world);
   l.world = world;
-  if (e == NULL) e = vds_about_all(list_disk, &l);
+  if (e == NULL) e = vds_world_each(world, list_disk, &l);
   if (e == NULL) e = flush_disk(&l);
   value_free(l.disk);
   value_free(l.partitions);
@@ -124,9 +124,9 @@ error *vds_work_disks(vds_call *c) {
 /* A disk without partitions is a volume when something is on it. */
 static error *flush_volume(listing *l) {
   bool any;
-  if (l->last->size == 0) return NULL;
+  if (l->last == NULL) return NULL;
   value *map = volume_map(l->last, l->world, false, &any);
-  l->last->size = 0;
+  l->last = NULL;
   if (map == NULL) return NULL;
   return value_add(l->c->output, map) ? NULL : error_no_memory();
 }
@@ -138,26 +138,24 @@ static error *list_volume(void *context, const vds_about *a) {
   bool any;
   if (vds_stopped(l->c, &e)) return e;
   if (a->number > 0) {
-    l->last->size = 0;
+    l->last = NULL;
     value *map = volume_map(a, l->world, true, &any);
     return value_add(l->c->output, map) ? NULL : error_no_memory();
   }
   e = flush_volume(l);
-  *l->last = *a;
+  l->last = a;
   return e;
 }
 
 
 error *vds_work_volumes(vds_call *c) {
   vds_world *world = NULL;
-  listing l = {.c = c, .last = mem_zero(sizeof *l.last)};
+  listing l = {.c = c};
   c->output = value_list();
-  error *e = c->output == NULL || l.last == NULL ? error_no_memory()
-                                                 : vds_world_read(&world);
+  error *e = c->output == NULL ? error_no_memory() : vds_world_read(&world);
   l.world = world;
-  if (e == NULL) e = vds_about_all(list_volume, &l);
+  if (e == NULL) e = vds_world_each(world, list_volume, &l);
   if (e == NULL) e = flush_volume(&l);
-  mem_free(l.last);
   vds_world_free(world);
   return e;
 }

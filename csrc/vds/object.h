@@ -30,11 +30,12 @@ bool vds_identity_same(const vds_identity *a, const vds_identity *b);
 void vds_identity_resized(const vds_identity *was, uint64_t size);
 
 /* How vds_target_open opens. */
-#define VDS_OPEN_WRITE 0x1u     /* else for reading alone */
-#define VDS_OPEN_EXCLUSIVE 0x2u /* nobody has it mounted, or open exclusively \
-                                 */
-#define VDS_OPEN_DISK 0x4u      /* the whole disk that it is on */
-#define VDS_OPEN_DIRECT 0x8u    /* O_DIRECT */
+#define VDS_OPEN_WRITE 0x1u /* else for reading alone */
+#define VDS_OPEN_EXCLUSIVE                                                 \
+  0x2u                       /* nobody has it mounted, or open exclusively \
+                              */
+#define VDS_OPEN_DISK 0x4u   /* the whole disk that it is on */
+#define VDS_OPEN_DIRECT 0x8u /* O_DIRECT */
 
 typedef struct vds_target {
   vds_identity is;

@@ -1,0 +1,163 @@
+/*
+** What the suites about disks share: calls made of a name and options (JSON
+** with single quotes), and their answers; virtual disks in a scratch folder of
+** volumes.h, which takes all of it away, however a suite ends.
+**
+**     answer a = ask("create_vdisk", "{'path':'%s','size':1048576}", path);
+**     CHECK_INT(a.code, 0);
+**     forget(&a);
+*/
+#ifndef SAROS_SPEC_VDS_CASE_H
+#define SAROS_SPEC_VDS_CASE_H
+
+#include "op/op.h"
+#include "vds/attach.h"
+#include "vds/object.h"
+#include "vds/record.h"
+#include "volumes.h"
+
+__attribute__((weak)) const saros_api *saros_api_table;
+const saros_api *saros_api_own(void);
+
+enum { VDS_CASE_BOUND = 60000 }; /* ms; reached only when something hangs */
+
+typedef struct answer {
+  saros_op *op;
+  uint32_t code;
+  const value *output; /* the operation's */
+  char message[1000];
+} answer;
+
+/* A path in the scratch folder that stays good. */
+static inline const char *place(const char *name) {
+  static char all[64][300];
+  static unsigned next;
+  char *path = all[next++ % 64];
+  snprintf(path, sizeof all[0], "%s/%s", volumes_scratch, name);
+  return path;
+}
+
+static inline const char *state_place(void) {
+  static char path[300];
+  snprintf(path, sizeof path, "%s/state", volumes_scratch);
+  return path;
+}
+
+static inline value *vds_json(const char *format, va_list args) {
+  static _Thread_local char text[8192];
+  error *e = NULL;
+  vsnprintf(text, sizeof text, format, args);
+  for (char *c = text; *c != '\0'; c++)
+    if (*c == '\'') *c = '"';
+  value *v = json_read(text, strlen(text), NULL, &e);
+  if (v == NULL) {
+    check_bad++;
+    printf("%s: %s\n", text, e->message);
+  }
+  error_unref(e);
+  return v;
+}
+
+/* Begins with options, to which the state directory of this suite is added. */
+static inline saros_op *begin_with(const char *call, value *options) {
+  const vds_work *work = vds_work_find(call);
+  uint32_t why = 0;
+  saros_api_table = saros_api_own();
+  CHECK(work != NULL);
+  if (work == NULL || options == NULL) return NULL;
+  if (value_get(options, "state_dir") == NULL)
+    value_put(options, "state_dir", value_text(state_place()));
+  mkdir(state_place(), 0700);
+  saros_op *op = vds_call_begin(work, options, NULL, &why);
+  CHECK_INT(why, 0);
+  return op;
+}
+
+static inline answer end_of(saros_op *op) {
+  answer a = {.op = op, .code = 0xFFFFFFFFu};
+  CHECK(op != NULL);
+  if (op == NULL) return a;
+  CHECK_INT(saros_op_wait(op, VDS_CASE_BOUND), 1);
+  uint32_t percent = 0;
+  CHECK_INT(saros_vds_query_status(op, &a.code, &percent), 0);
+  CHECK_INT(percent, 100);
+  a.output = op_output(op);
+  error *e = op_error(op);
+  if (e != NULL) snprintf(a.message, sizeof a.message, "%s", e->message);
+  error_unref(e);
+  return a;
+}
+
+__attribute__((format(printf, 2, 3))) static inline saros_op *begin(
+    const char *call, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  value *options = vds_json(format, args);
+  va_end(args);
+  return begin_with(call, options);
+}
+
+__attribute__((format(printf, 2, 3))) static inline answer ask(
+    const char *call, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  value *options = vds_json(format, args);
+  va_end(args);
+  return end_of(begin_with(call, options));
+}
+
+static inline void forget(answer *a) {
+  if (a->op != NULL) saros_op_unref(a->op);
+  *a = (answer){0};
+}
+
+/* The code alone; what was said is shown when it is another one. */
+#define CHECK_ANSWER(answer_, expected)              \
+  do {                                               \
+    answer check_answer = (answer_);                 \
+    if (check_answer.code != (expected))             \
+      printf("it said: %s\n", check_answer.message); \
+    CHECK_INT(check_answer.code, expected);          \
+    forget(&check_answer);                           \
+  } while (0)
+
+static inline const char *text_of(const value *map, const char *name) {
+  return value_chars(value_get(map, name), "");
+}
+
+/* Whether virtual disks can be had here; else why not. */
+static inline const char *vds_missing(void) {
+  if (getuid() != 0) return "needs root, for loop devices";
+  if (access("/dev/loop-control", R_OK | W_OK) != 0)
+    return "there is no /dev/loop-control here";
+  return NULL;
+}
+#define NEED_DISKS() \
+  if (vds_missing() != NULL) SKIP(vds_missing())
+
+/* A new image of so many MiB. */
+static inline const char *make_image(unsigned megabytes) {
+  static unsigned number;
+  char name[40];
+  snprintf(name, sizeof name, "disk%u.img", ++number);
+  const char *path = place(name);
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  CHECK(fd >= 0 && ftruncate(fd, (off_t)megabytes << 20) == 0);
+  if (fd >= 0) close(fd);
+  return path;
+}
+
+/* How many records of this suite are there. */
+static inline size_t records_left(void) {
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  value *list = at != NULL ? vds_record_list(at, &e) : NULL;
+  size_t count = list != NULL ? list->count : 0;
+  value_free(list);
+  mem_free(at);
+  CHECK(e == NULL);
+  error_unref(e);
+  return count;
+}
+
+#endif
