@@ -17,6 +17,7 @@
 #include "vds/loop.h"
 #include "vds/record.h"
 #include "vds/refuse.h"
+#include "vds/step.h"
 
 enum { PATIENCE_MS = 2000 }; /* for who just looks at a device: udev does */
 
@@ -28,17 +29,6 @@ typedef struct attached {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static attached *all;
-
-#ifdef SAROS_TEST
-#include <signal.h>
-#include <stdatomic.h>
-_Atomic int vds_dies_at;
-
-void vds_step(void) {
-  if (atomic_load(&vds_dies_at) > 0 && atomic_fetch_sub(&vds_dies_at, 1) == 1)
-    kill(getpid(), SIGKILL);
-}
-#endif
 
 
 /* ------------------------------------------------------------------
@@ -195,19 +185,20 @@ static error *attach_all(attaching *a, int file, const char *path,
   dev_t other = vds_attached(file, &ours);
   if (other != 0) return already(other, ours, path);
   e = write_record(a, file, path, read_only, persistent);
-  vds_step();
+  vds_step("attach: record written");
   if (e != NULL || vds_stopped(a->c, &e)) return e;
   e = vds_loop_attach(file, a->mark, read_only, 512, &a->fd, &a->device);
-  vds_step();
+  vds_step("attach: attached");
   if (e == NULL) e = put_device(a, "attaching");
   if (e != NULL) return e;
+  vds_step("attach: recorded");
   surface(a);
-  vds_step();
+  vds_step("attach: surfaced");
   if (persistent) e = vds_loop_keep(a->fd);
-  vds_step();
+  vds_step("attach: kept");
   if (e == NULL && !vds_commit(a->c, &e)) return e;
   if (e == NULL) e = put_device(a, "attached");
-  vds_step();
+  vds_step("attach: done");
   if (e == NULL && !hold(a->device, a->fd)) e = error_no_memory();
   return e;
 }
@@ -312,9 +303,11 @@ static error *end_device(dev_t device, int file, const char *path) {
     close(fd);
     return still_open(path, device);
   }
+  vds_step("detach: without partitions");
   int held = let_go(device);
   if (held >= 0) close(held);
   e = vds_loop_detach(fd, device, PATIENCE_MS, &gone);
+  vds_step("detach: detached");
   if (e == NULL && gone) return NULL;
   error_unref(keep_after_all(device, file, persistent));
   return e != NULL ? e : still_open(path, device);

@@ -41,12 +41,4 @@ error *vds_attach_reap(vds_call *c, const char *at, const value *records,
                        value *report);
 void vds_attach_forked(void);
 
-/* For tests: the n-th step from now is the process's last. */
-#ifdef SAROS_TEST
-extern _Atomic int vds_dies_at; /* 0: never */
-void vds_step(void);
-#else
-#define vds_step() ((void)0)
-#endif
-
 #endif

@@ -17,6 +17,7 @@
 #include "vds/loop.h"
 #include "vds/object.h"
 #include "vds/record.h"
+#include "vds/step.h"
 
 #define SLICE ((uint64_t)64 << 20)
 
@@ -117,6 +118,7 @@ static error *allocate(vds_call *c, int fd, uint64_t size) {
       e = vds_errno(r, "there is no room for the whole disk", NULL);
     at += part;
     if (e == NULL) vds_progress(c, at, size);
+    vds_step("create: slice");
   }
   return e;
 }
@@ -187,7 +189,9 @@ static error *make(vds_call *c, const char *path, uint64_t size, bool *there) {
   if (e == NULL && vds_flag(c, "full")) e = allocate(c, fd, size);
   if (e == NULL && fsync(fd) != 0)
     e = vds_errno(errno, "the file cannot be written", path);
+  vds_step("create: whole");
   if (e == NULL && vds_commit(c, &e)) e = give_name(fd, other, path, there);
+  vds_step("create: named");
   if (other != NULL) unlink(other);
   mem_free(other);
   if (e == NULL && !*there) e = put_vdisk(c, path, fd);

@@ -4,8 +4,6 @@
 */
 #include "vds_case.h"
 
-#include <stdatomic.h>
-
 #include "vds/blkpg.h"
 #include "vds/loop.h"
 
@@ -231,42 +229,66 @@ TEST(partitions_come_and_go_with_it) {
 ** One at a time
 ** ---------------------------------------------------------------- */
 
-/* The first call of two has it, in whatever order workers begin: both are begun
-   before either is waited for. */
 TEST(one_operation_per_object) {
-  NEED_DISKS();
   const char *path = place("busy.img");
-  saros_op *first =
-      begin("create_vdisk", "{'path':'%s','size':536870912,'full':true}", path);
-  saros_op *second = begin("create_vdisk", "{'path':'%s','size':512}", path);
-  answer b = end_of(second);
-  answer a = end_of(first);
-  CHECK_INT(a.code, 0);
-  CHECK(b.code == VDS_E_ANOTHER_CALL_IN_PROGRESS ||
-        b.code == VDS_S_ALREADY_EXISTS); /* or the first had ended already */
-  forget(&a);
+  hold_at("create: whole");
+  saros_op *first = begin("create_vdisk", "{'path':'%s','size':512}", path);
+  await_held();
+  answer b = ask("create_vdisk", "{'path':'%s','size':512}", path);
+  CHECK_INT(b.code, VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  CHECK(strstr(b.message, "vds.create_vdisk") != NULL);
   forget(&b);
-  CHECK_INT(unlink(path), 0);
-  CHECK_ANSWER(ask("create_vdisk", "{'path':'%s','size':512}", path), 0);
+  let_on();
+  CHECK_ANSWER(end_of(first), 0);
+  CHECK_ANSWER(ask("create_vdisk", "{'path':'%s','size':512}", path),
+               VDS_S_ALREADY_EXISTS);
 }
 
+/* What was cancelled holds it until it is unwound, and then no longer. */
 TEST(cancelled_it_was_never_there) {
+  static const char *const steps[] = {"create: slice", "create: whole"};
   const char *path = place("cancelled.img");
-  for (int i = 0; i < 20; i++) {
+  for (size_t i = 0; i < 2; i++) {
+    hold_at(steps[i]);
     saros_op *op = begin("create_vdisk",
                          "{'path':'%s','size':268435456,'full':true}", path);
-    uint32_t said = saros_vds_cancel(op);
-    answer a = end_of(op);
-    if (said == 0) {
-      CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
-      CHECK(access(path, F_OK) != 0);
-      CHECK_INT(saros_vds_cancel(op), VDS_E_OPERATION_CANCELED);
-    } else {
-      CHECK_INT(said, VDS_E_CANCEL_TOO_LATE);
-      CHECK_INT(a.code, 0);
-      unlink(path);
-    }
-    forget(&a);
+    await_held();
+    CHECK_INT(saros_vds_cancel(op), 0);
+    CHECK_INT(saros_vds_cancel(op), VDS_E_OPERATION_CANCELED);
+    uint32_t hr = 0, percent = 0;
+    CHECK_INT(saros_vds_query_status(op, &hr, &percent), 0);
+    CHECK_INT(hr, VDS_E_OPERATION_CANCELED);
+    CHECK_INT(saros_op_wait(op, 0), 0); /* it is not unwound */
+    CHECK_ANSWER(ask("create_vdisk", "{'path':'%s','size':512}", path),
+                 VDS_E_ANOTHER_CALL_IN_PROGRESS);
+    let_on();
+    CHECK_ANSWER(end_of(op), VDS_E_OPERATION_CANCELED);
+    CHECK(access(path, F_OK) != 0);
+  }
+  hold_at("create: named");
+  saros_op *op = begin("create_vdisk", "{'path':'%s','size':512}", path);
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), VDS_E_CANCEL_TOO_LATE);
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  CHECK_INT(access(path, F_OK), 0);
+}
+
+TEST(a_cancelled_attach_leaves_no_device) {
+  NEED_DISKS();
+  static const char *const steps[] = {"attach: record written",
+                                      "attach: attached", "attach: recorded",
+                                      "attach: surfaced", "attach: kept"};
+  const char *path = make_image(8);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    hold_at(steps[i]);
+    saros_op *op = begin("attach", "{'path':'%s','persistent':true}", path);
+    await_held();
+    CHECK_INT(saros_vds_cancel(op), 0);
+    let_on();
+    CHECK_ANSWER(end_of(op), VDS_E_OPERATION_CANCELED);
+    CHECK_INT(volumes_loops(false), 0);
+    CHECK_INT(records_left(), 0);
   }
 }
 
@@ -375,6 +397,7 @@ static void all(void) {
   RUN(partitions_come_and_go_with_it);
   RUN(one_operation_per_object);
   RUN(cancelled_it_was_never_there);
+  RUN(a_cancelled_attach_leaves_no_device);
   RUN(a_damaged_record_is_set_aside);
 }
 

@@ -10,10 +10,15 @@
 #ifndef SAROS_SPEC_VDS_CASE_H
 #define SAROS_SPEC_VDS_CASE_H
 
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <time.h>
+
 #include "op/op.h"
 #include "vds/attach.h"
 #include "vds/object.h"
 #include "vds/record.h"
+#include "vds/step.h"
 #include "volumes.h"
 
 __attribute__((weak)) const saros_api *saros_api_table;
@@ -145,6 +150,40 @@ static inline const char *make_image(unsigned megabytes) {
   CHECK(fd >= 0 && ftruncate(fd, (off_t)megabytes << 20) == 0);
   if (fd >= 0) close(fd);
   return path;
+}
+
+/* A real operation that is held still at a step, until it is let go. */
+static sem_t held_there, held_on;
+static const char *held_at;
+
+static inline void hold_hook(const char *step) {
+  if (held_at == NULL || strcmp(step, held_at) != 0) return;
+  held_at = NULL; /* once */
+  sem_post(&held_there);
+  sem_wait(&held_on);
+}
+
+/* Before it is begun. */
+static inline void hold_at(const char *step) {
+  sem_init(&held_there, 0, 0);
+  sem_init(&held_on, 0, 0);
+  held_at = step;
+  atomic_store(&vds_hook, hold_hook);
+}
+
+/* After: it is there now. */
+static inline void await_held(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += VDS_CASE_BOUND / 1000;
+  int r;
+  while ((r = sem_timedwait(&held_there, &until)) != 0 && errno == EINTR)
+    continue;
+  CHECK_INT(r, 0);
+}
+
+static inline void let_on(void) {
+  sem_post(&held_on);
 }
 
 /* How many records of this suite are there. */

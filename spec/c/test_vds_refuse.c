@@ -1,0 +1,302 @@
+/*
+** What there is, who holds it, and what is refused: on real file systems on
+** loop devices. A call of this suite judges as every verb does, and does
+** nothing.
+*/
+#include "vds_case.h"
+
+#include <sys/swap.h>
+
+#include "vds/probe.h"
+#include "vds/refuse.h"
+
+static const vds_verb verbs[] = {{VDS_LOSES_NOTHING, 0},
+                                 {VDS_LOSES_ACCESS, 0},
+                                 {VDS_LOSES_VOLUME, 0},
+                                 {VDS_LOSES_DISK, 0},
+                                 {VDS_LOSES_NOTHING, VDS_DANGER_MOUNTED}};
+static unsigned seen_forced;
+static bool seen_go;
+
+static error *judge(vds_call *c) {
+  vds_identity who;
+  if (!vds_identity_get(value_get(c->options, "object"), &who))
+    return vds_error(SAROS_E_INVALIDARG, "no object");
+  const vds_verb *verb = &verbs[vds_integer(c, "verb", 0)];
+  return vds_permit(c, &who, verb, &seen_forced, &seen_go);
+}
+
+static const vds_work work = {"judge", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+                              VDS_KIND("judge", SAROS_CANCELLABLE), judge};
+
+/* The object of a node, as a listing gives it. */
+static value *object_of(const char *path) {
+  vds_about a;
+  vds_identity who;
+  dev_t dev = 0;
+  value *map = value_map();
+  error *e = vds_about_named(path, &dev);
+  if (e == NULL) e = vds_about_read(dev, &a);
+  if (e != NULL) {
+    printf("%s: %s\n", path, e->message);
+    check_bad++;
+    error_unref(e);
+    return map;
+  }
+  vds_identity_of(&a, &who);
+  vds_identity_put(map, &who);
+  return map;
+}
+
+__attribute__((format(printf, 3, 4))) static answer judged(const char *path,
+                                                           int verb,
+                                                           const char *format,
+                                                           ...) {
+  va_list args;
+  uint32_t why = 0;
+  va_start(args, format);
+  value *options = vds_json(format, args);
+  va_end(args);
+  value_put(options, "object", object_of(path));
+  value_put(options, "verb", value_int(verb));
+  saros_api_table = saros_api_own();
+  seen_go = false;
+  seen_forced = 0;
+  saros_op *op = vds_call_begin(&work, options, NULL, &why);
+  CHECK_INT(why, 0);
+  return end_of(op);
+}
+
+static bool said(const answer *a, const char *what) {
+  if (strstr(a->message, what) != NULL) return true;
+  printf("not said: '%s' in '%s'\n", what, a->message);
+  return false;
+}
+
+#define CHECK_REFUSED(path, verb, options, what) \
+  do {                                           \
+    answer a_ = judged(path, verb, options);     \
+    CHECK_INT(a_.code, VDS_E_OPERATION_DENIED);  \
+    CHECK(said(&a_, what));                      \
+    CHECK(!seen_go);                             \
+    forget(&a_);                                 \
+  } while (0)
+
+/* The first danger of a plan. */
+static const char *danger_of(const answer *a) {
+  const value *denied = value_get(a->output, "denied");
+  return denied != NULL && denied->count > 0
+             ? text_of(denied->as.items[0], "danger")
+             : "";
+}
+
+TEST(the_disk_of_the_root_is_never_touched) {
+  dev_t dev = 0;
+  error *e = vds_about_named("/", &dev);
+  error_unref(e);
+  if (e != NULL) SKIP("the root of this machine lies on no block device");
+  for (int verb = 0; verb < 4; verb++)
+    CHECK_REFUSED("/", verb, "{}", "of this machine lives on");
+  CHECK_REFUSED("/", 3, "{'force':{'mounted':true,'foreign':true}}",
+                "of this machine lives on");
+  CHECK_ANSWER(judged("/", 3, "{'force':{'system':true}}"), SAROS_E_INVALIDARG);
+  answer a = judged("/", 3, "{'plan':true}");
+  CHECK_INT(a.code, 0);
+  CHECK(!value_boolean(value_get(a.output, "allowed"), true));
+  CHECK_TEXT(danger_of(&a), "system");
+  CHECK(!seen_go);
+  forget(&a);
+}
+
+TEST(what_is_mounted_is_refused_unless_that_is_forced) {
+  const volume *v = volumes_get(EXT4);
+  if (v == NULL) SKIP(volumes_missing);
+  CHECK_REFUSED(v->device, 2, "{}", "is mounted at");
+  CHECK_REFUSED(v->device, 3, "{'force':{'foreign':true}}",
+                "force = { mounted");
+  CHECK_REFUSED(v->device, 2, "{'force':{'mounted':false}}", "is mounted at");
+  CHECK_ANSWER(judged(v->device, 4, "{}"), 0);
+  CHECK(seen_go);
+  CHECK_ANSWER(judged(v->device, 2, "{'force':['mounted']}"), 0);
+  CHECK(seen_go);
+  CHECK_INT(seen_forced, VDS_DANGER_MOUNTED);
+  CHECK_ANSWER(judged(v->device, 2, "{'force':true}"), SAROS_E_INVALIDARG);
+  CHECK_ANSWER(judged(v->device, 2, "{'force':{'all':true}}"),
+               SAROS_E_INVALIDARG);
+}
+
+TEST(a_plan_says_what_would_be_lost) {
+  const volume *v = volumes_get(EXT4);
+  if (v == NULL) SKIP(volumes_missing);
+  answer a = judged(v->device, 3, "{'plan':true}");
+  CHECK_INT(a.code, 0);
+  CHECK(value_boolean(value_get(a.output, "plan"), false));
+  CHECK(!value_boolean(value_get(a.output, "allowed"), true));
+  CHECK_TEXT(danger_of(&a), "mounted");
+  const value *lost = value_get(a.output, "lost");
+  const value *systems = value_get(lost, "file_systems");
+  const value *holders = value_get(a.output, "holders");
+  CHECK(systems != NULL && systems->count == 1);
+  CHECK(holders != NULL && holders->count == 1);
+  if (systems != NULL && systems->count == 1) {
+    CHECK_TEXT(text_of(systems->as.items[0], "fs"), "ext4");
+    CHECK_TEXT(text_of(systems->as.items[0], "path"), v->device);
+  }
+  if (holders != NULL && holders->count == 1)
+    CHECK_TEXT(text_of(holders->as.items[0], "who"), v->path);
+  forget(&a);
+}
+
+TEST(a_btrfs_is_known_by_its_members) {
+  const volume *v = volumes_get(BTRFS);
+  if (v == NULL) SKIP(volumes_missing);
+  CHECK_REFUSED(v->device, 2, "{}", "is mounted at");
+  answer a = ask("volume", "{'path':'%s'}", v->device);
+  CHECK_TEXT(text_of(a.output, "mounted"), v->path);
+  CHECK_TEXT(text_of(a.output, "fs"), "btrfs");
+  CHECK(value_integer(value_get(a.output, "free"), 0) > 0);
+  forget(&a);
+}
+
+/* A disk whose file lies in it, and a disk over it, hold it. */
+TEST(what_stands_on_it_holds_it) {
+  const volume *v = volumes_get(EXT4);
+  char inner[32], over[32];
+  if (v == NULL) SKIP(volumes_missing);
+  const char *file = place("inside.img");
+  file = volumes_in("%s/inside.img", strrchr(v->path, '/') + 1);
+  int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  CHECK(fd >= 0 && ftruncate(fd, 1 << 20) == 0);
+  close(fd);
+  int loop = volumes_attach(file, 0, 0, inner);
+  CHECK(loop >= 0);
+  CHECK_REFUSED(v->device, 2, "{'force':['mounted']}", "detach it first");
+  CHECK_REFUSED(v->device, 2, "{'force':['mounted']}", inner);
+  int second = volumes_attach(inner, 0, 0, over);
+  CHECK(second >= 0);
+  CHECK_REFUSED(inner, 2, "{}", over);
+  close(second);
+  close(loop);
+  unlink(file);
+}
+
+static int attach_image(unsigned megabytes, char device[32]) {
+  return volumes_attach(make_image(megabytes), 0, 0, device);
+}
+
+TEST(what_is_foreign_is_refused_unless_that_is_forced) {
+  NEED_DISKS();
+  char device[32];
+  int fd = attach_image(8, device);
+  CHECK(fd >= 0);
+  const unsigned char luks[] = {'L', 'U', 'K', 'S', 0xBA, 0xBE, 0, 1};
+  CHECK_INT(pwrite(fd, luks, sizeof luks, 0), sizeof luks);
+  CHECK_INT(fsync(fd), 0);
+  CHECK_REFUSED(device, 2, "{}", "crypto_LUKS");
+  CHECK_ANSWER(judged(device, 2, "{'force':{'foreign':true}}"), 0);
+  CHECK_INT(seen_forced, VDS_DANGER_FOREIGN);
+  unsigned count = 0;
+  CHECK(vds_probe_wipe(fd, &count) == NULL);
+  CHECK(count >= 1);
+  CHECK_ANSWER(judged(device, 2, "{}"), 0);
+  CHECK_INT(seen_forced, 0);
+  close(fd);
+}
+
+TEST(swap_in_use_is_refused) {
+  NEED_DISKS();
+  char device[32];
+  int fd = attach_image(16, device);
+  CHECK(fd >= 0);
+  CHECK_INT(volumes_run("mkswap '%s' >/dev/null 2>&1", device), 0);
+  if (swapon(device, 0) != 0) {
+    close(fd);
+    SKIP("swap cannot be switched on here");
+  }
+  CHECK_REFUSED(device, 2, "{}", "swap that is in use");
+  CHECK_ANSWER(judged(device, 2, "{'force':['swap']}"), 0);
+  swapoff(device);
+  CHECK_ANSWER(judged(device, 2, "{}"), 0);
+  close(fd);
+}
+
+/* The same thing seen twice, by another medium in between. */
+TEST(another_medium_is_refused_before_all_else) {
+  NEED_DISKS();
+  char device[32];
+  int fd = attach_image(8, device);
+  CHECK(fd >= 0);
+  value *object = object_of(device);
+  value_put(object, "seq", value_int(1)); /* there was one, once */
+  value *options = value_map();
+  value_put(options, "object", object);
+  value_put(options, "verb", value_int(2));
+  uint32_t why = 0;
+  CHECK_ANSWER(end_of(vds_call_begin(&work, options, NULL, &why)),
+               VDS_E_OBJECT_OUT_OF_SYNC);
+  CHECK(!seen_go);
+  close(fd);
+}
+
+TEST(names_and_labels_of_any_bytes) {
+  NEED_DISKS();
+  char device[32];
+  static const char label[] = "a\n\x1b[31m\xff\"z";
+  int fd = attach_image(16, device);
+  CHECK(fd >= 0);
+  CHECK_INT(volumes_run("mke2fs -q -F -t ext4 '%s' >/dev/null 2>&1", device),
+            0);
+  CHECK_INT(pwrite(fd, label, sizeof label, 1024 + 120), sizeof label);
+  CHECK_INT(fsync(fd), 0);
+  vds_probe p;
+  CHECK(vds_probe_fd(fd, &p) == NULL);
+  CHECK_TEXT(p.fs, "ext4");
+  answer a = ask("volume", "{'path':'%s'}", device);
+  CHECK_INT(a.code, 0);
+  CHECK_TEXT(text_of(a.output, "fs"), "ext4");
+  forget(&a);
+  close(fd);
+}
+
+/* Whatever its first bytes say, reading them ends, and believes nothing that
+   cannot be. */
+TEST(damaged_super_blocks_are_only_read) {
+  NEED_DISKS();
+  static const char *const types[] = {"ext4", "xfs", "btrfs"};
+  unsigned seed = 20260;
+  for (size_t k = 0; k < 3; k++) {
+    const char *path = make_image(k == 0 ? 16 : 320);
+    if (volumes_run("mkfs.%s -q %s '%s' >/dev/null 2>&1", types[k],
+                    k == 0 ? "-F" : "-f", path) != 0)
+      continue;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < 300; i++) {
+      off_t base = k == 0 ? 1024 : k == 1 ? 0 : 65536;
+      unsigned char byte = (unsigned char)rand_r(&seed);
+      CHECK_INT(pwrite(fd, &byte, 1, base + rand_r(&seed) % 1024), 1);
+      vds_probe p;
+      vds_usage u;
+      error *e = vds_probe_fd(fd, &p);
+      if (e == NULL && vds_probe_usage(fd, &p, &u)) CHECK(u.free <= u.size);
+      error_unref(e);
+    }
+    if (fd >= 0) close(fd);
+  }
+}
+
+static void all(void) {
+  RUN(the_disk_of_the_root_is_never_touched);
+  RUN(what_is_mounted_is_refused_unless_that_is_forced);
+  RUN(a_plan_says_what_would_be_lost);
+  RUN(a_btrfs_is_known_by_its_members);
+  RUN(what_stands_on_it_holds_it);
+  RUN(what_is_foreign_is_refused_unless_that_is_forced);
+  RUN(swap_in_use_is_refused);
+  RUN(another_medium_is_refused_before_all_else);
+  RUN(names_and_labels_of_any_bytes);
+  RUN(damaged_super_blocks_are_only_read);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
