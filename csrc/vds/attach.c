@@ -325,36 +325,43 @@ static void forget(const char *at, const char *mark_id) {
 }
 
 
-static error *permit(vds_call *c, dev_t device, bool *go) {
-  static const vds_verb verb = {VDS_LOSES_ACCESS, 0};
-  vds_identity who;
-  unsigned forced = 0;
+static const vds_verb ending = {VDS_LOSES_ACCESS, 0};
+
+
+static error *permit(vds_call *c, dev_t device, vds_identity *who,
+                     unsigned *forced, bool *go) {
   vds_about *a = mem_alloc(sizeof *a);
   error *e = a != NULL ? vds_about_read(device, a) : error_no_memory();
   if (e == NULL) {
-    vds_identity_of(a, &who);
-    e = vds_permit(c, &who, &verb, &forced, go);
+    vds_identity_of(a, who);
+    e = vds_permit(c, who, &ending, forced, go);
   }
   mem_free(a);
   return e;
 }
 
 
+static error *refuse_others(dev_t device, bool ours, const char *path) {
+  error *e = NULL;
+  if (device == 0)
+    e = vds_error(VDS_E_OBJECT_NOT_FOUND, "%s is not attached", path);
+  else if (!ours)
+    e = vds_error(VDS_E_OPERATION_DENIED,
+                  "%s was attached by somebody else, and is his to detach "
+                  "(losetup -d)",
+                  path);
+  return e != NULL ? error_at(e, path) : NULL;
+}
+
+
 error *vds_detach(vds_call *c, int file, const char *path) {
   bool ours, go = false;
   char id[GUID_TEXT] = "";
-  error *e = NULL;
+  vds_identity who;
+  unsigned forced = 0;
   dev_t device = vds_attached(file, &ours);
-  if (device == 0)
-    return error_at(
-        vds_error(VDS_E_OBJECT_NOT_FOUND, "%s is not attached", path), path);
-  if (!ours)
-    return error_at(vds_error(VDS_E_OPERATION_DENIED,
-                              "%s was attached by somebody else, and is his to "
-                              "detach (losetup -d)",
-                              path),
-                    path);
-  e = permit(c, device, &go);
+  error *e = refuse_others(device, ours, path);
+  if (e == NULL) e = permit(c, device, &who, &forced, &go);
   if (e != NULL || !go) return e;
   char *at = vds_records_at(vds_text(c, "state_dir"), &e);
   if (at == NULL) return e;
@@ -363,7 +370,10 @@ error *vds_detach(vds_call *c, int file, const char *path) {
     vds_loop_id(fd, id);
     close(fd);
   }
-  if (e == NULL && vds_commit(c, &e)) e = end_device(device, file, path);
+  if (e == NULL && vds_commit(c, &e)) {
+    e = vds_end_dangers(c, &who, &ending, forced);
+    if (e == NULL) e = end_device(device, file, path);
+  }
   if (e == NULL) forget(at, id);
   mem_free(at);
   return e;

@@ -30,7 +30,8 @@ local vds = {}
 --- Settings of this state.
 ---@param settings saros.vds.settings
 function vds.config(settings)
-  local given = arguments.check("vds.config", settings, { state_dir = "string" })
+  local given = arguments.check("vds.config", settings,
+    { state_dir = "string" })
   if given.state_dir then
     calls.settings.state_dir = core.absolute(given.state_dir)
   end
@@ -78,7 +79,9 @@ end
 
 --- Those that are attached, also by others with the same state directory.
 ---@return saros.vds.vdisk[]
-function vds.virtual_disks() return calls.result(calls.begin "virtual_disks") end
+function vds.virtual_disks()
+  return calls.result(calls.begin "virtual_disks")
+end
 
 ---@class saros.vds.create_vdisk
 ---@field path string of the file

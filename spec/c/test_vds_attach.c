@@ -225,6 +225,37 @@ TEST(partitions_come_and_go_with_it) {
 }
 
 
+/* What is forced is done first; what is not is not done at all. */
+TEST(forced_it_is_unmounted_first) {
+  NEED_DISKS();
+  const char *path = make_image(16), *at = place("at");
+  mkdir(at, 0700);
+  if (volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1", path) != 0)
+    SKIP("no ext2 can be made here");
+  answer a = attach(path, "");
+  char node[80];
+  snprintf(node, sizeof node, "%s", text_of(a.output, "path"));
+  forget(&a);
+  CHECK_INT(mount(node, at, "ext4", 0, NULL), 0);
+  CHECK_ANSWER(ask("detach", "{'path':'%s','force':['swap']}", path),
+               VDS_E_OPERATION_DENIED);
+  /* Somebody is in it. */
+  int fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK_ANSWER(ask("detach", "{'path':'%s','force':['mounted']}", path),
+               VDS_E_DEVICE_IN_USE);
+  close(fd);
+  CHECK_INT(volumes_loops(false), 1);
+  /* Something else is mounted over it: that is not ours to unmount. */
+  CHECK_INT(mount("over", at, "tmpfs", 0, NULL), 0);
+  CHECK_ANSWER(ask("detach", "{'path':'%s','force':['mounted']}", path),
+               VDS_E_DEVICE_IN_USE);
+  CHECK_INT(umount2(at, 0), 0);
+  CHECK_ANSWER(ask("detach", "{'path':'%s','force':['mounted']}", path), 0);
+  CHECK_INT(volumes_loops(false), 0);
+  CHECK_INT(umount2(at, 0), -1); /* nothing is mounted there any more */
+}
+
+
 /* ------------------------------------------------------------------
 ** One at a time
 ** ---------------------------------------------------------------- */
@@ -395,6 +426,7 @@ static void all(void) {
   RUN(who_has_it_open_keeps_it_attached);
   RUN(what_others_attached_is_theirs);
   RUN(partitions_come_and_go_with_it);
+  RUN(forced_it_is_unmounted_first);
   RUN(one_operation_per_object);
   RUN(cancelled_it_was_never_there);
   RUN(a_cancelled_attach_leaves_no_device);

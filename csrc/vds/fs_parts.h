@@ -1,0 +1,38 @@
+/*
+** Inside of the file systems: who writes what. Each struct stands in
+*fs_<name>.c;
+** what is named here comes from another file and is put into the struct when
+** that file is there. Until then its field is NULL: the call says that it
+*cannot.
+*/
+#ifndef SAROS_VDS_FS_PARTS_H
+#define SAROS_VDS_FS_PARTS_H
+
+#include "vds/fs.h"
+
+extern const vds_fs vds_fs_ext4, vds_fs_xfs, vds_fs_btrfs, vds_fs_vfat,
+    vds_fs_swap;
+
+/* fs_ext4_resize.c: dumpe2fs' numbers from the super block, resize2fs -P, -p
+   and -z, e2undo, e2fsck. Online growth by EXT4_IOC_RESIZE_FS (EPERM without
+   CAP_SYS_ RESOURCE: then the error says so, and that it can be done
+   unmounted). */
+error *vds_ext4_space(vds_call *c, vds_target *t, vds_space *s);
+error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
+error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
+                       const char *undo, int lock);
+error *vds_ext4_unshrink(vds_call *c, vds_target *t, const char *undo,
+                         int lock);
+error *vds_ext4_check(vds_call *c, vds_target *t, bool repair, value *found,
+                      int lock);
+/* fs_xfs_grow.c: XFS_IOC_FSGEOMETRY, XFS_IOC_FSGROWFSDATA on a mount. */
+error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
+error *vds_xfs_check(vds_call *c, vds_target *t, bool repair, value *found,
+                     int lock);
+/* fs_btrfs_resize.c: BTRFS_IOC_RESIZE ("<devid>:<bytes>", "<devid>:cancel"),
+   the minimum by the chunks (BTRFS_IOC_TREE_SEARCH_V2 of the device tree, or
+   the used bytes and one chunk of each kind). */
+error *vds_btrfs_space(vds_call *c, vds_target *t, vds_space *s);
+error *vds_btrfs_resize(vds_call *c, vds_target *t, int mount, uint64_t size);
+
+#endif
