@@ -175,6 +175,15 @@ error *vds_about_read(dev_t dev, vds_about *a) {
 }
 
 
+vds_about *vds_about_new(dev_t dev, error **e) {
+  vds_about *a = mem_alloc(sizeof *a);
+  *e = a != NULL ? vds_about_read(dev, a) : error_no_memory();
+  if (*e == NULL) return a;
+  mem_free(a);
+  return NULL;
+}
+
+
 /* ------------------------------------------------------------------
 ** Many
 ** ---------------------------------------------------------------- */
@@ -326,8 +335,11 @@ error *vds_about_partitions(dev_t whole, each_one each, void *context) {
   int dir = directory_of(whole);
   if (dir < 0) return not_there(whole);
   vds_about *two = mem_alloc(2 * sizeof *two);
-  error *e = two == NULL ? error_no_memory() : NULL;
-  if (e == NULL && !read_light(dir, 0, &two[0])) e = not_there(whole);
+  if (two == NULL) {
+    close(dir);
+    return error_no_memory();
+  }
+  error *e = read_light(dir, 0, &two[0]) ? NULL : not_there(whole);
   if (e == NULL) e = walk_partitions(dir, &two[0], &two[1], each, context);
   mem_free(two);
   close(dir);

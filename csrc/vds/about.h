@@ -27,6 +27,8 @@ typedef struct vds_about {
 
 /* One device with everything. VDS_E_OBJECT_NOT_FOUND: it is not there. */
 error *vds_about_read(dev_t dev, vds_about *a);
+/* The same, allocated; NULL and *e. */
+vds_about *vds_about_new(dev_t dev, error **e);
 /* Every disk that has a medium, and behind each its partitions; what vanishes
    meanwhile is left out. `each` returns an error to end it with. */
 error *vds_about_all(error *(*each)(void *context, const vds_about *a),

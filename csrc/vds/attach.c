@@ -283,8 +283,8 @@ static error *keep_after_all(dev_t device, int file, bool persistent) {
 
 
 static bool is_persistent(dev_t device) {
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(device, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(device, &e);
   bool stays = e == NULL && !a->autoclear;
   error_unref(e);
   mem_free(a);
@@ -330,8 +330,8 @@ static const vds_verb ending = {VDS_LOSES_ACCESS, 0};
 
 static error *permit(vds_call *c, dev_t device, vds_identity *who,
                      unsigned *forced, bool *go) {
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(device, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(device, &e);
   if (e == NULL) {
     vds_identity_of(a, who);
     e = vds_permit(c, who, &ending, forced, go);

@@ -143,7 +143,8 @@ vds_claim *vds_busy_take(const vds_call *c, saros_op *op, error **e) {
 
 static error *look_up(const dev_t *devices, size_t count, claimed *found) {
   vds_about *a = mem_alloc(sizeof *a);
-  error *e = a == NULL ? error_no_memory() : NULL;
+  if (a == NULL) return error_no_memory();
+  error *e = NULL;
   for (size_t i = 0; e == NULL && i < count; i++) {
     e = vds_about_read(devices[i], a);
     if (e == NULL) found[i] = (claimed){a->whole, a->dev};

@@ -66,8 +66,8 @@ error *vds_end_dangers(vds_call *c, const vds_identity *who,
   vds_world *world = NULL;
   if ((forced & (VDS_DANGER_MOUNTED | VDS_DANGER_SWAP)) == 0) return NULL;
   saros_op_phase(c->op, "unmounting");
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(who->dev, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(who->dev, &e);
   if (e == NULL) e = vds_world_read(&world);
   g.world = world;
   if (e == NULL && who->dev == who->whole && verb->loses != VDS_LOSES_NOTHING)

@@ -224,7 +224,8 @@ error *vds_work_disk(vds_call *c) {
   vds_world *world = NULL;
   listing l = {.c = c};
   vds_about *a = mem_alloc(sizeof *a);
-  error *e = a == NULL ? error_no_memory() : find(c, a);
+  if (a == NULL) return error_no_memory();
+  error *e = find(c, a);
   if (e == NULL && a->number > 0) e = vds_about_read(a->whole, a);
   if (e == NULL) e = vds_world_read(&world);
   l.world = world;
@@ -241,7 +242,8 @@ error *vds_work_volume(vds_call *c) {
   vds_world *world = NULL;
   bool any;
   vds_about *a = mem_alloc(sizeof *a);
-  error *e = a == NULL ? error_no_memory() : find(c, a);
+  if (a == NULL) return error_no_memory();
+  error *e = find(c, a);
   if (e == NULL) e = vds_world_read(&world);
   if (e == NULL) {
     c->output = volume_map(a, world, true, &any);

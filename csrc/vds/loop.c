@@ -96,7 +96,7 @@ error *vds_loop_attach(int file, const char *mark, bool read_only,
       break;
     }
     int loop = open_loop(number, read_only ? O_RDONLY : O_RDWR);
-    struct stat st;
+    struct stat st = {0};
     failed = loop < 0 || fstat(loop, &st) != 0 ||
                      ioctl(loop, LOOP_CONFIGURE, &config) != 0
                  ? errno
@@ -179,8 +179,8 @@ dev_t vds_loop_marked(const char *mark) {
 
 
 static bool is_bound(dev_t dev) {
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(dev, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(dev, &e);
   bool bound = e == NULL && a->file[0] != '\0';
   error_unref(e);
   mem_free(a);

@@ -240,9 +240,7 @@ static error *open_all(const vds_identity *was, vds_target *t) {
 static error *disk_of(const vds_identity *who, vds_identity *disk) {
   vds_identity now;
   error *e = compare(who, &now, "");
-  vds_about *a = e == NULL ? mem_alloc(sizeof *a) : NULL;
-  if (e == NULL && a == NULL) e = error_no_memory();
-  if (e == NULL) e = vds_about_read(who->whole, a);
+  vds_about *a = e == NULL ? vds_about_new(who->whole, &e) : NULL;
   if (e == NULL) vds_identity_of(a, disk);
   mem_free(a);
   return e;
@@ -277,8 +275,8 @@ error *vds_target_again(vds_target *t) {
 
 
 error *vds_target_changed(vds_target *t) {
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(t->is.dev, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(t->is.dev, &e);
   if (e == NULL && a->size != t->is.size) vds_identity_resized(&t->is, a->size);
   if (e == NULL) vds_identity_of(a, &t->is);
   mem_free(a);

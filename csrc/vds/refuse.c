@@ -203,8 +203,8 @@ static error *judge_partition(void *context, const vds_about *a) {
 
 
 static error *judge_all(judging *j, const vds_identity *who) {
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(who->dev, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(who->dev, &e);
   if (e == NULL) {
     vds_identity now;
     vds_identity_of(a, &now);

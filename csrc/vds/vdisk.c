@@ -230,8 +230,8 @@ error *vds_work_open_vdisk(vds_call *c) {
 
 static error *put_disk(vds_call *c, dev_t device) {
   vds_world *world = NULL;
-  vds_about *a = mem_alloc(sizeof *a);
-  error *e = a != NULL ? vds_about_read(device, a) : error_no_memory();
+  error *e = NULL;
+  vds_about *a = vds_about_new(device, &e);
   if (e == NULL) e = vds_world_read(&world);
   if (e == NULL) {
     c->output = vds_disk_map(a, world);
@@ -287,8 +287,7 @@ static error *tell_device(int file, uint64_t size) {
   error *e = NULL;
   int fd = vds_attached_open(device, file, &e);
   if (fd < 0) return e;
-  vds_about *a = mem_alloc(sizeof *a);
-  e = a != NULL ? vds_about_read(device, a) : error_no_memory();
+  vds_about *a = vds_about_new(device, &e);
   if (e == NULL) vds_identity_of(a, &who);
   if (e == NULL) e = vds_loop_resize(fd);
   if (e == NULL) vds_identity_resized(&who, size);

@@ -19,7 +19,7 @@ assert(os.execute(("mkdir -m 700 '%s/state'"):format(root)))
 vds.config { state_dir = root .. "/state" }
 
 -- Whatever happens: they are taken off, and go.
-local _done <close> = setmetatable({}, { __close = function()
+local _ <close> = setmetatable({}, { __close = function()
   for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
   os.execute(("rm -rf --one-file-system '%s'"):format(root))
 end })
