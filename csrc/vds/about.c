@@ -310,7 +310,8 @@ error *vds_about_all(each_one each, void *context) {
                   all < 0 ? "/sys/class/block" : "/proc/partitions");
   else if (two == NULL || names == NULL)
     e = error_no_memory();
-  for (size_t i = 0; e == NULL && i < count; i++) {
+  for (size_t i = 0; e == NULL && two != NULL && names != NULL && i < count;
+       i++) {
     bool part = belongs(&two[0], names[i]);
     vds_about *a = &two[part];
     if (!read_named(all, some, names[i], part ? two[0].dev : 0, a)) continue;

@@ -171,8 +171,12 @@ error *vds_blkpg_sync(int fd, dev_t whole) {
   vds_slot *want = mem_alloc(VDS_PARTITIONS_MOST * sizeof *want);
   known *k = mem_zero(sizeof *k);
   size_t count = 0;
-  error *e = want == NULL || k == NULL ? error_no_memory() : NULL;
-  if (e == NULL) e = vds_blkpg_table(fd, want, &count);
+  if (want == NULL || k == NULL) {
+    mem_free(want);
+    mem_free(k);
+    return error_no_memory();
+  }
+  error *e = vds_blkpg_table(fd, want, &count);
   if (e == NULL) e = vds_about_partitions(whole, note, k);
   if (e == NULL) e = sync_all(fd, k, want, count);
   mem_free(want);

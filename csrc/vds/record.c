@@ -145,9 +145,9 @@ error *vds_record_save(const char *at, const value *record) {
   if (copy != NULL) json_write(&b, copy, JSON_INDENTED);
   value_free(copy);
   error *e = NULL;
-  if (path == NULL || new == NULL || b.failed || b.size == 0)
+  if (path == NULL || new == NULL || b.failed || b.size == 0) {
     e = error_no_memory();
-  if (e == NULL) {
+  } else {
     int fd =
         open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = fd < 0 ? errno : write_all(fd, b.data, b.size);
@@ -169,10 +169,12 @@ error *vds_record_save(const char *at, const value *record) {
 error *vds_record_remove(const char *at, const value *record) {
   char *path = file_of(at, record, ".json"),
        *lock = file_of(at, record, ".lock");
-  error *e = path == NULL || lock == NULL ? error_no_memory() : NULL;
-  if (e == NULL && unlink(path) != 0 && errno != ENOENT)
+  error *e = NULL;
+  if (path == NULL || lock == NULL) {
+    e = error_no_memory();
+  } else if (unlink(path) != 0 && errno != ENOENT) {
     e = not_kept(errno, path);
-  if (e == NULL) {
+  } else {
     unlink(lock);
     int r = sync_directory(at);
     if (r != 0) e = not_kept(r, at);
@@ -253,17 +255,25 @@ static error *read_one(const char *at, const char *name, value *list) {
 
 
 value *vds_record_list(const char *at, error **e) {
-  value *list = value_list();
+  *e = NULL;
   DIR *all = opendir(at);
-  *e = list == NULL ? error_no_memory() : NULL;
-  if (all == NULL && *e == NULL) *e = not_kept(errno, at);
+  if (all == NULL) {
+    *e = not_kept(errno, at);
+    return NULL;
+  }
+  value *list = value_list();
+  if (list == NULL) {
+    closedir(all);
+    *e = error_no_memory();
+    return NULL;
+  }
   for (struct dirent *d; *e == NULL && list->count < RECORDS_MOST &&
                          (d = readdir(all)) != NULL;) {
     size_t n = strlen(d->d_name);
     if (n > 5 && strcmp(d->d_name + n - 5, ".json") == 0)
       *e = read_one(at, d->d_name, list);
   }
-  if (all != NULL) closedir(all);
+  closedir(all);
   if (*e == NULL) return list;
   value_free(list);
   return NULL;

@@ -357,7 +357,8 @@ error *vds_work_virtual_disks(vds_call *c) {
   value *records = at != NULL ? vds_record_list(at, &e) : NULL;
   c->output = value_list();
   if (e == NULL && c->output == NULL) e = error_no_memory();
-  for (uint32_t i = 0; e == NULL && i < records->count; i++) {
+  for (uint32_t i = 0; e == NULL && records != NULL && i < records->count;
+       i++) {
     if (vds_stopped(c, &e)) break;
     if (strcmp(vds_record_text(records->as.items[i], "kind"), "vdisk") == 0)
       e = list_one(c, records->as.items[i]);
