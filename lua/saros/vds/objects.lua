@@ -153,5 +153,3 @@ local of_expand = calls.kinds { size = "integer" }
 function vdisk:expand(options)
   return on_file(self, "expand", "vdisk:expand", options, of_expand)
 end
-
-return { disk = disk, volume = volume, vdisk = vdisk }
