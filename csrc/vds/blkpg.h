@@ -1,8 +1,7 @@
 /*
 ** Partitions as the kernel has them, told by us: it need not have a parser for
 ** tables, and a disk in use cannot be read anew (BLKRRPART). Only what differs
-*is
-** told, so partitions that are in use and stay as they are never notice.
+** is told, so partitions that are in use and stay as they are never notice.
 */
 #ifndef SAROS_VDS_BLKPG_H
 #define SAROS_VDS_BLKPG_H

@@ -1,21 +1,17 @@
 /*
 ** What a script asks: each call an operation of the engine's, carried out on a
 ** lane thread. A call has options (a map) and an output (a map or a list); it
-*is
-** a name, a function, and a line in calls.c.
+** is a name, a function, and a line in calls.c.
 **
 ** Cancel. A kind without SAROS_CANCELLABLE answers VDS_E_NOT_SUPPORTED. One
-*with
-** it accepts a cancel at any time (the operation then reads
+** with it accepts a cancel at any time (the operation then reads
 ** VDS_E_OPERATION_CANCELED at once) until its work has called vds_commit, from
 ** when on it answers VDS_E_CANCEL_TOO_LATE. So a work must be able to undo all
 ** it did before vds_commit, and must call it before the first thing that it
 ** cannot undo; what a cancel leaves all the same (a clean that had zeroed half
-*a
-** disk) is told with vds_left. Who notices a cancel returns vds_stopped's
-*error,
-** undoes what it did on the way out (each step named by vds_undoing, which has
-** 30 s of its own), and nothing of it runs when it returns.
+** a disk) is told with vds_left. Who notices a cancel returns vds_stopped's
+** error, undoes what it did on the way out (each step named by vds_undoing,
+** which has 30 s of its own), and nothing of it runs when it returns.
 **
 ** Progress. A work that cannot estimate has SAROS_NO_ESTIMATE: percent is 0
 ** until the end. Others divide themselves into phases, each a part of the whole

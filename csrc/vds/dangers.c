@@ -1,8 +1,8 @@
 /*
 ** dangers: ended before the work, by whom they were forced. What cannot be
-*ended
-** is an error, and the work is not begun; what was ended before that stays so
-** (a mount is not made again, for who forced its end may be about to go).
+** ended is an error, and the work is not begun; what was ended before that
+** stays so (a mount is not made again, for who forced its end may be about to
+** go).
 */
 #include <errno.h>
 #include <stdio.h>

@@ -3,8 +3,7 @@
 ** fs_swap.c). A function that is NULL is something that it cannot do: the call
 ** answers with the code that is named here. All block on the lane; `t` is open
 ** and identified; who needs a tool that opens exclusively calls
-*vds_target_share
-** and vds_target_again around it.
+** vds_target_share and vds_target_again around it.
 */
 #ifndef SAROS_VDS_FS_H
 #define SAROS_VDS_FS_H

@@ -1,9 +1,8 @@
 /*
 ** Inside of the file systems: who writes what. Each struct stands in
-*fs_<name>.c;
-** what is named here comes from another file and is put into the struct when
-** that file is there. Until then its field is NULL: the call says that it
-*cannot.
+** fs_<name>.c; what is named here comes from another file and is put into the
+** struct when that file is there. Until then its field is NULL: the call says
+** that it cannot.
 */
 #ifndef SAROS_VDS_FS_PARTS_H
 #define SAROS_VDS_FS_PARTS_H

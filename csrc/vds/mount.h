@@ -1,12 +1,10 @@
 /*
 ** { object (volume), path, read_only?, options? } mount and { object, path? }
 ** unmount. libmount parses the options; the path must be an empty directory
-*that
-** nobody else can replace, and is opened before it is used. nosuid and nodev
-** unless `options` says otherwise. Output of mount { path }.
+** that nobody else can replace, and is opened before it is used. nosuid and
+** nodev unless `options` says otherwise. Output of mount { path }.
 ** vds_mount_hidden: mounted where nobody sees it (fsopen, fsmount), for what
-*must
-** be mounted to be resized; it ends with its fd.
+** must be mounted to be resized; it ends with its fd.
 */
 #ifndef SAROS_VDS_MOUNT_H
 #define SAROS_VDS_MOUNT_H

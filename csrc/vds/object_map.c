@@ -1,8 +1,7 @@
 /*
 ** object_map: disks and volumes as a script sees them. Their fields are what
-*was
-** so when they were looked at; the methods that Lua adds compare it with what
-*is.
+** was so when they were looked at; the methods that Lua adds compare it with
+** what is.
 */
 #include <stdio.h>
 #include <string.h>

@@ -2,8 +2,7 @@
 ** owner: who made something. A process is named by the boot it runs in, its
 ** number, when it started, and the namespace that the number means something
 ** in. Where it cannot be told whether the owner lives, it does: what is not
-*taken
-** away today can be tomorrow.
+** taken away today can be tomorrow.
 */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,23 +1,20 @@
 /*
 ** Mirrors: btrfs of several devices, by its ioctls. { object (a mounted
-*volume),
-** other (a disk or volume) }. All claim every member. Preflight: one chunk (1
-** GiB, or a tenth) free per device, else VDS_E_NOT_ENOUGH_SPACE.
+** volume), other (a disk or volume) }. All claim every member. Preflight: one
+** chunk (1 GiB, or a tenth) free per device, else VDS_E_NOT_ENOUGH_SPACE.
 **
 ** add: device added, data and metadata converted to raid1 (soft). Cancel: the
 ** balance is stopped, converted back, the device removed (phase unwinding);
-*what
-** of that fails is in status().cleanup and the file system is mixed and usable.
-** remove: converted to single (dup metadata), device removed: 1 from RM_DEV is
-** "too few devices", an error. Cancel: stopped; raid1 again.
+** what of that fails is in status().cleanup and the file system is mixed and
+** usable. remove: converted to single (dup metadata), device removed: 1 from
+** RM_DEV is "too few devices", an error. Cancel: stopped; raid1 again.
 ** repair: device replace; permille; cancel leaves the old one.
 ** VDS_E_VOLUME_NOT_A_MIRROR, VDS_E_VOLUME_NOT_MOUNTED, VDS_E_ANOTHER_CALL_IN_
 ** PROGRESS (another exclusive operation of this btrfs, of anybody).
 ** Break makes no volume of its own on btrfs: VDS_E_NOT_SUPPORTED.
 ** Killed: the kernel cancels a balance whose process died and goes on with a
 ** replace; the record "plex" says what was meant: reap undoes an add, finishes
-*a
-** removal, and waits for a replace.
+** a removal, and waits for a replace.
 */
 #ifndef SAROS_VDS_PLEX_H
 #define SAROS_VDS_PLEX_H

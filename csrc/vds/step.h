@@ -4,8 +4,7 @@
 ** what has been done. In a release build they are nothing.
 **
 ** A work has one after everything that it would matter to die behind, and one
-*in
-** each loop that goes on for long ("zero: chunk").
+** in each loop that goes on for long ("zero: chunk").
 */
 #ifndef SAROS_VDS_STEP_H
 #define SAROS_VDS_STEP_H

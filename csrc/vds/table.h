@@ -6,8 +6,8 @@
 ** that it will change are in the record "table"; it is committed before the
 ** first write, and reap puts them back when we died in between and what is on
 ** the disk is neither the old nor the new table (both ends of a GPT are
-*compared
-** by their checksums). So there is the old one or the new one, never a half.
+** compared by their checksums). So there is the old one or the new one, never a
+** half.
 */
 #ifndef SAROS_VDS_TABLE_H
 #define SAROS_VDS_TABLE_H

@@ -5,9 +5,8 @@
 **
 ** What it says comes piece by piece, cut at newlines, carriage returns and runs
 ** of backspaces, to who understands its progress. A cancel asks its group to
-*end
-** (TERM), 5 s later kills it (KILL), and waits: when this returns nothing of it
-** runs. It is let finish when we die (it would leave half a file system
+** end (TERM), 5 s later kills it (KILL), and waits: when this returns nothing
+** of it runs. It is let finish when we die (it would leave half a file system
 ** otherwise), and holds the record's lock until then, which reap waits for.
 */
 #ifndef SAROS_VDS_TOOL_H

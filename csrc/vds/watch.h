@@ -1,9 +1,8 @@
 /*
 ** While one thread sleeps in an ioctl that lasts (balance, device removal,
-*online
-** resize), a second one looks ten times a second how far it is, and tells the
-** kernel when the call was cancelled. The second is made before the work begins
-** and joined before this returns.
+** online resize), a second one looks ten times a second how far it is, and
+** tells the kernel when the call was cancelled. The second is made before the
+** work begins and joined before this returns.
 */
 #ifndef SAROS_VDS_WATCH_H
 #define SAROS_VDS_WATCH_H

@@ -1,7 +1,6 @@
 /*
 ** What is on a disk, from its first bytes: file systems, tables, and how much
-*is
-** free. A disk is a file of any bytes here.
+** is free. A disk is a file of any bytes here.
 */
 #include <sys/mman.h>
 #include <unistd.h>

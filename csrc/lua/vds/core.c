@@ -1,8 +1,7 @@
 /*
 ** saros.vds.core: one function that begins any call by its name, and the
-*classes
-** of what calls hand out. What scripts use stands on top of it, in Lua. A
-*module
+** classes of what calls hand out. What scripts use stands on top of it, in Lua.
+** A module
 ** of its own, written against saros.h as anybody's would be.
 */
 #include <errno.h>
