@@ -28,10 +28,14 @@ error *vds_ext4_check(vds_call *c, vds_target *t, bool repair, value *found,
 error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
 error *vds_xfs_check(vds_call *c, vds_target *t, bool repair, value *found,
                      int lock);
-/* fs_btrfs_resize.c: BTRFS_IOC_RESIZE ("<devid>:<bytes>", "<devid>:cancel"),
-   the minimum by the chunks (BTRFS_IOC_TREE_SEARCH_V2 of the device tree, or
-   the used bytes and one chunk of each kind). */
+/* fs_btrfs_resize.c: BTRFS_IOC_RESIZE ("<devid>:<bytes>", "cancel"), the
+   minimum by the chunks (BTRFS_IOC_TREE_SEARCH_V2 of the device tree). A
+   resize that is cancelled has its old size again, also when the cancel came a
+   moment too late. VDS_E_SHRINK_SIZE_TOO_BIG: it does not fit. Space may be
+   asked of one that is not mounted, and is not held exclusively. */
 error *vds_btrfs_space(vds_call *c, vds_target *t, vds_space *s);
 error *vds_btrfs_resize(vds_call *c, vds_target *t, int mount, uint64_t size);
+error *vds_btrfs_label(vds_call *c, vds_target *t, int mount,
+                       const char *label);
 
 #endif

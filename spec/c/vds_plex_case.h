@@ -1,0 +1,135 @@
+/*
+** What the suites about btrfs share: disks that are mounted, files whose
+** contents are known, and whether the file system is sound.
+*/
+#ifndef SAROS_SPEC_VDS_PLEX_CASE_H
+#define SAROS_SPEC_VDS_PLEX_CASE_H
+
+#include "vds_case.h"
+
+#include "vds/btrfs.h"
+
+typedef struct disk {
+  char image[300], node[32];
+  dev_t dev;
+  int fd; /* keeps it attached */
+} disk;
+
+static inline disk make_disk(unsigned megabytes) {
+  disk d = {.fd = -1};
+  struct stat st;
+  snprintf(d.image, sizeof d.image, "%s", make_image(megabytes));
+  d.fd = volumes_attach(d.image, 0, 0, d.node);
+  CHECK(d.fd >= 0 && fstat(d.fd, &st) == 0);
+  if (d.fd >= 0) d.dev = st.st_rdev;
+  return d;
+}
+
+static inline void drop_disk(disk *d) {
+  if (d->fd >= 0) {
+    ioctl(d->fd, LOOP_CLR_FD, 0);
+    close(d->fd);
+  }
+  unlink(d->image);
+  d->fd = -1;
+}
+
+static inline vds_identity identity_of(const disk *d) {
+  vds_identity who = {0};
+  vds_about *a = mem_alloc(sizeof *a);
+  error *e = vds_about_read(d->dev, a);
+  CHECK(e == NULL);
+  if (e == NULL) vds_identity_of(a, &who);
+  error_unref(e);
+  mem_free(a);
+  return who;
+}
+
+/* The object of a node, as a listing gives it; as text for options. */
+static inline const char *object(const disk *d) {
+  static char all[8][600];
+  static unsigned next;
+  vds_identity who = identity_of(d);
+  value *map = value_map();
+  buffer b = BUFFER_EMPTY;
+  char *text = all[next++ % 8];
+  vds_identity_put(map, &who);
+  json_write(&b, map, JSON_COMPACT);
+  snprintf(text, sizeof all[0], "%s", b.data != NULL ? b.data : "{}");
+  buffer_free(&b);
+  value_free(map);
+  return text;
+}
+
+/* Files of known contents: numbers that follow from one another. */
+static inline void fill_file(const char *at, const char *name, unsigned seed,
+                             unsigned megabytes) {
+  static uint64_t block[1 << 17];
+  char path[400];
+  uint64_t x = seed * 2654435761u + 1;
+  snprintf(path, sizeof path, "%s/%s", at, name);
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  CHECK(fd >= 0);
+  for (unsigned i = 0; i < megabytes; i++) {
+    for (size_t j = 0; j < sizeof block / 8; j++) {
+      x ^= x << 13;
+      x ^= x >> 7;
+      x ^= x << 17;
+      block[j] = x;
+    }
+    CHECK_INT(write(fd, block, sizeof block), sizeof block);
+  }
+  CHECK_INT(fsync(fd), 0);
+  close(fd);
+}
+
+static inline bool is_filled(const char *at, const char *name, unsigned seed,
+                             unsigned megabytes) {
+  static uint64_t block[1 << 17];
+  char path[400];
+  uint64_t x = seed * 2654435761u + 1;
+  bool good = true;
+  snprintf(path, sizeof path, "%s/%s", at, name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  for (unsigned i = 0; good && i < megabytes; i++) {
+    good = fd >= 0 && read(fd, block, sizeof block) == (ssize_t)sizeof block;
+    for (size_t j = 0; good && j < sizeof block / 8; j++) {
+      x ^= x << 13;
+      x ^= x >> 7;
+      x ^= x << 17;
+      good = block[j] == x;
+    }
+  }
+  if (fd >= 0) close(fd);
+  return good;
+}
+
+/* A btrfs on the first disk (and, as raid1, on the second), mounted. Why there
+   is none, or NULL. */
+static inline const char *make_btrfs(const disk *one, const disk *two,
+                                     const char *at) {
+  mkdir(at, 0700);
+  if (!volumes_have("mkfs.btrfs"))
+    return "no mkfs.btrfs: apt-get install btrfs-progs";
+  if (volumes_run("mkfs.btrfs -q -K -f %s %s %s >/dev/null 2>&1",
+                  two != NULL ? "-d raid1 -m raid1" : "", one->node,
+                  two != NULL ? two->node : "") != 0)
+    return "mkfs.btrfs did not make a file system";
+  /* Nobody else may be there to tell the kernel. */
+  volumes_run("btrfs device scan %s %s >/dev/null 2>&1", one->node,
+              two != NULL ? two->node : "");
+  if (mount(one->node, at, "btrfs", 0, NULL) != 0)
+    return "the kernel does not mount btrfs here";
+  return NULL;
+}
+
+/* Unmounted, and nothing wrong is found in it. */
+static inline void check_btrfs(const disk *d, const char *at) {
+  CHECK_INT(umount2(at, 0), 0);
+  CHECK_INT(volumes_run("btrfs check --readonly '%s' >'%s' 2>&1 || { cat '%s'; "
+                        "false; }",
+                        d->node, place("check.log"), place("check.log")),
+            0);
+}
+
+#endif
