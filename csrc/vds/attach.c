@@ -178,6 +178,23 @@ static error *already(dev_t device, bool ours, const char *path) {
 }
 
 
+/* Before it is committed: there may be no memory for it. */
+static error *put_disk(vds_call *c, dev_t device) {
+  vds_world *world = NULL;
+  error *e = NULL;
+  vds_about *a = vds_about_new(device, &e);
+  if (e == NULL) e = vds_world_read(&world);
+  if (e == NULL) {
+    c->output = vds_disk_map(a, world);
+    if (c->output == NULL) e = error_no_memory();
+  }
+  if (e == NULL) vds_give_output(c, &e);
+  vds_world_free(world);
+  mem_free(a);
+  return e;
+}
+
+
 static error *attach_all(attaching *a, int file, const char *path,
                          bool read_only, bool persistent) {
   bool ours;
@@ -196,6 +213,7 @@ static error *attach_all(attaching *a, int file, const char *path,
   vds_step("attach: surfaced");
   if (persistent) e = vds_loop_keep(a->fd);
   vds_step("attach: kept");
+  if (e == NULL) e = put_disk(a->c, a->device);
   if (e == NULL && !vds_commit(a->c, &e)) return e;
   if (e == NULL) e = put_device(a, "attached");
   vds_step("attach: done");
@@ -222,19 +240,12 @@ static void undo(attaching *a) {
 
 
 error *vds_attach(vds_call *c, int file, const char *path, bool read_only,
-                  bool persistent, vds_attachment *made) {
+                  bool persistent) {
   attaching a = {.c = c, .fd = -1};
   error *e = NULL;
   a.at = vds_records_at(vds_text(c, "state_dir"), &e);
   if (e == NULL) e = attach_all(&a, file, path, read_only, persistent);
-  if (e == NULL) {
-    snprintf(made->id, sizeof made->id, "%s", vds_record_text(a.record, "id"));
-    made->device = a.device;
-    made->persistent = persistent;
-    made->ours = true;
-  } else if (a.saved) {
-    undo(&a);
-  }
+  if (e != NULL && a.saved) undo(&a);
   value_free(a.record);
   mem_free(a.at);
   return e;
@@ -394,13 +405,19 @@ static bool add_text(value *report, const char *name, const char *text) {
 
 /* It lives although its owner is dead: somebody has it mounted, or open, or it
    died while it was made to stay. */
-static error *end_left(dev_t device, bool *gone) {
-  char path[80];
+static error *end_left(const char *id, dev_t device, bool *gone) {
+  char path[80], now[GUID_TEXT];
   *gone = false;
   error *e = vds_about_node(device, path);
   if (e != NULL) return e;
+  vds_step("reap: found");
   int fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return NULL;
+  if (!vds_loop_id(fd, now) || strcmp(now, id) != 0) {
+    close(fd); /* it went by itself, and the number is another one's */
+    *gone = true;
+    return NULL;
+  }
   if (take_partitions(fd, device))
     return vds_loop_detach(fd, device, PATIENCE_MS, gone);
   close(fd);
@@ -409,14 +426,15 @@ static error *end_left(dev_t device, bool *gone) {
 
 
 static error *reap_one(const char *at, const value *record, value *report) {
+  const char *id = vds_record_text(record, "id");
   char mark[VDS_LOOP_MARK];
   bool persistent = value_boolean(value_get(record, "persistent"), false);
   bool made = strcmp(vds_record_text(record, "state"), "attached") == 0;
   bool gone = true;
-  snprintf(mark, sizeof mark, "saros:%s", vds_record_text(record, "id"));
+  snprintf(mark, sizeof mark, "saros:%s", id);
   dev_t device = vds_loop_marked(mark);
   if (device != 0 && persistent && made) return NULL;
-  error *e = device != 0 ? end_left(device, &gone) : NULL;
+  error *e = device != 0 ? end_left(id, device, &gone) : NULL;
   if (e != NULL) return e;
   if (!add_text(report,
                 device == 0 ? "forgotten"

@@ -15,16 +15,11 @@
 
 #include "vds/call.h"
 
-typedef struct vds_attachment {
-  char id[GUID_TEXT]; /* of the record */
-  dev_t device;       /* the loop device */
-  bool persistent, ours;
-} vds_attachment;
-
 /* Attaches the file (open; `path` as it was given, absolute). The partitions in
-   its table are added (blkpg.h). On an error nothing is attached. */
+   its table are added (blkpg.h), and the output is the disk. On an error
+   nothing is attached. */
 error *vds_attach(vds_call *c, int file, const char *path, bool read_only,
-                  bool persistent, vds_attachment *made);
+                  bool persistent);
 /* Takes it off. VDS_E_DEVICE_IN_USE: mounted, or somebody has it open, named as
    far as that can be known; nothing has changed then. */
 error *vds_detach(vds_call *c, int file, const char *path);

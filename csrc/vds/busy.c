@@ -93,7 +93,7 @@ static void add_object(vds_claim *claim, const value *object) {
 }
 
 
-static bool describe(vds_claim *claim, const vds_call *c) {
+static bool describe(vds_claim *claim, const vds_call *c, error **e) {
   struct stat st;
   if (c->work->claims == VDS_CLAIMS_OBJECT) {
     add_object(claim, value_get(c->options, "object"));
@@ -103,6 +103,10 @@ static bool describe(vds_claim *claim, const vds_call *c) {
   const char *path = value_chars(value_get(c->options, "path"), NULL);
   if (path == NULL) return false;
   claim->path = mem_text(path);
+  if (claim->path == NULL) {
+    *e = error_no_memory();
+    return false;
+  }
   if (stat(path, &st) == 0) {
     claim->file_device = st.st_dev;
     claim->file = st.st_ino;
@@ -122,7 +126,7 @@ vds_claim *vds_busy_take(const vds_call *c, saros_op *op, error **e) {
   claim->work = c->work;
   claim->generation = vds_generation();
   claim->op = op;
-  if (!describe(claim, c)) {
+  if (!describe(claim, c, e)) {
     discard(claim);
     return NULL;
   }

@@ -105,9 +105,7 @@ static uint32_t carry_out(vds_call *c) {
   c->refused = NULL;
   if (e == NULL) e = c->work->run(c);
   if (e != NULL) return failed(c->op, e);
-  saros_value *v = finish_output(c) ? give(c->output) : NULL;
-  if (v == NULL) return SAROS_E_OUTOFMEMORY;
-  saros_op_output(c->op, v);
+  if (!c->given && !vds_give_output(c, &e)) return failed(c->op, e);
   return c->code;
 }
 
@@ -194,6 +192,17 @@ bool vds_commit(vds_call *c, error **e) {
   if (!c->committed)
     *e = vds_error(VDS_E_OPERATION_CANCELED, "it was cancelled");
   return c->committed;
+}
+
+
+bool vds_give_output(vds_call *c, error **e) {
+  saros_value *v = finish_output(c) ? give(c->output) : NULL;
+  c->given = v != NULL;
+  if (c->given)
+    saros_op_output(c->op, v);
+  else
+    *e = error_no_memory();
+  return c->given;
 }
 
 

@@ -37,6 +37,7 @@ struct vds_call {
   error *refused;    /* it was busy when it was begun */
   unsigned from, to; /* of the phase, in thousandths */
   bool committed;
+  bool given; /* the operation has the output */
 };
 
 /* What a call claims for itself while it works: see busy.h. */
@@ -80,6 +81,9 @@ saros_op *vds_call_begin(const vds_work *work, value *options, const char *name,
 bool vds_stopped(vds_call *c, error **e);
 /* From here on it cannot be cancelled. False and *e: it was already. */
 bool vds_commit(vds_call *c, error **e);
+/* The operation gets the output now, and not when the work has returned: before
+   what cannot be undone, so that want of memory is noticed in time. */
+bool vds_give_output(vds_call *c, error **e);
 /* A phase, from and to which part of the whole (0..1000) it goes. */
 void vds_phase(vds_call *c, const char *name, unsigned from, unsigned to);
 void vds_progress(vds_call *c, uint64_t done, uint64_t total);

@@ -33,7 +33,7 @@ static bool has_mark(const struct loop_info64 *info, const char *mark) {
 
 
 bool vds_loop_is(int fd, const struct stat *file, const char *mark) {
-  struct loop_info64 info;
+  struct loop_info64 info = {0};
   if (ioctl(fd, LOOP_GET_STATUS64, &info) != 0) return false;
   if (info.lo_inode != file->st_ino || info.lo_device != encoded(file->st_dev))
     return false;
@@ -42,7 +42,7 @@ bool vds_loop_is(int fd, const struct stat *file, const char *mark) {
 
 
 bool vds_loop_id(int fd, char id[GUID_TEXT]) {
-  struct loop_info64 info;
+  struct loop_info64 info = {0};
   guid g;
   id[0] = '\0';
   if (ioctl(fd, LOOP_GET_STATUS64, &info) != 0) return false;
@@ -114,7 +114,7 @@ error *vds_loop_attach(int file, const char *mark, bool read_only,
 
 
 error *vds_loop_keep(int fd) {
-  struct loop_info64 info;
+  struct loop_info64 info = {0};
   if (ioctl(fd, LOOP_GET_STATUS64, &info) == 0) {
     info.lo_flags &= ~(uint32_t)LO_FLAGS_AUTOCLEAR;
     if (ioctl(fd, LOOP_SET_STATUS64, &info) == 0) return NULL;
@@ -150,7 +150,7 @@ static error *look(void *context, const vds_about *a) {
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return NULL;
   struct stat st;
-  struct loop_info64 info;
+  struct loop_info64 info = {0};
   bool ours = fstat(fd, &st) == 0 && st.st_rdev == a->dev;
   if (ours && s->file != NULL)
     ours = vds_loop_is(fd, s->file, s->mark);

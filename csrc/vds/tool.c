@@ -26,8 +26,9 @@ typedef struct running {
   vds_call *c;
   const vds_tool *tool;
   pid_t pid;
-  int pidfd;
-  int pipes[2]; /* our ends of its output and its errors; -1: at its end */
+  int pidfd;      /* or -1: then, if `by_asking`, its status is asked for */
+  bool by_asking; /* there is no pidfd_open (an old kernel, valgrind) */
+  int pipes[2];   /* our ends of its output and its errors; -1: at its end */
   char piece[2][PIECE];
   size_t size[2];
   char last[KEPT + 1]; /* of its errors */
@@ -160,6 +161,7 @@ static int begin(running *r, const char *path) {
   for (int i = 0; i < 2; i++) fcntl(r->pipes[i], F_SETFL, O_NONBLOCK);
   /* It is not reaped yet, unless the host does that behind our back. */
   r->pidfd = pidfd_open(r->pid, 0);
+  r->by_asking = r->pidfd < 0 && errno == ENOSYS;
   return 0;
 }
 
@@ -219,10 +221,30 @@ static void read_some(running *r, int which) {
 ** Its end
 ** ---------------------------------------------------------------- */
 
+/* Whether it is still our child, and (*ended) waits to be reaped. */
+static bool look_at_it(const running *r, bool *ended) {
+  siginfo_t end = {0};
+  bool there =
+      waitid(P_PID, (id_t)r->pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0;
+  *ended = !there || end.si_pid != 0;
+  return there;
+}
+
+
 /* The number of the group is the child's, which is not reaped yet: nobody else
    can have it. */
 static void signal_group(const running *r, int number) {
-  if (r->pidfd >= 0) kill(-r->pid, number);
+  bool ended;
+  if (r->pidfd >= 0 || (r->by_asking && look_at_it(r, &ended)))
+    kill(-r->pid, number);
+}
+
+
+static bool has_ended(const running *r, bool told) {
+  bool ended = told || !r->by_asking;
+  if (r->pidfd >= 0) return told;
+  if (!ended) look_at_it(r, &ended);
+  return ended;
 }
 
 
@@ -252,7 +274,7 @@ static void await(running *r) {
     for (int i = 0; i < 2; i++)
       if (r->pipes[i] >= 0 && fds[i + 1].revents != 0) read_some(r, i);
     vds_step("tool: looked");
-    if (r->pidfd < 0 || (fds[0].revents & POLLIN) != 0) break;
+    if (has_ended(r, (fds[0].revents & POLLIN) != 0)) break;
     stop_it(r);
   }
   for (int i = 0; i < 2; i++)

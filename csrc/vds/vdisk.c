@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "vds/attach.h"
-#include "vds/holders.h"
 #include "vds/loop.h"
 #include "vds/object.h"
 #include "vds/record.h"
@@ -189,12 +188,13 @@ static error *make(vds_call *c, const char *path, uint64_t size, bool *there) {
   if (e == NULL && vds_flag(c, "full")) e = allocate(c, fd, size);
   if (e == NULL && fsync(fd) != 0)
     e = vds_errno(errno, "the file cannot be written", path);
+  if (e == NULL) e = put_vdisk(c, path, fd);
   vds_step("create: whole");
-  if (e == NULL && vds_commit(c, &e)) e = give_name(fd, other, path, there);
+  if (e == NULL && vds_give_output(c, &e) && vds_commit(c, &e))
+    e = give_name(fd, other, path, there);
   vds_step("create: named");
   if (other != NULL) unlink(other);
   mem_free(other);
-  if (e == NULL && !*there) e = put_vdisk(c, path, fd);
   if (fd >= 0) close(fd);
   return e;
 }
@@ -208,6 +208,9 @@ error *vds_work_create_vdisk(vds_call *c) {
   if (e == NULL) e = size_of(c, &size);
   if (e == NULL) e = make(c, path, size, &there);
   if (e != NULL || !there) return e;
+  value_free(c->output);
+  c->output = NULL;
+  c->given = false;
   c->code = VDS_S_ALREADY_EXISTS;
   return vds_work_open_vdisk(c);
 }
@@ -228,26 +231,10 @@ error *vds_work_open_vdisk(vds_call *c) {
 ** Attaching
 ** ---------------------------------------------------------------- */
 
-static error *put_disk(vds_call *c, dev_t device) {
-  vds_world *world = NULL;
-  error *e = NULL;
-  vds_about *a = vds_about_new(device, &e);
-  if (e == NULL) e = vds_world_read(&world);
-  if (e == NULL) {
-    c->output = vds_disk_map(a, world);
-    if (c->output == NULL) e = error_no_memory();
-  }
-  vds_world_free(world);
-  mem_free(a);
-  return e;
-}
-
-
 error *vds_work_attach(vds_call *c) {
   const char *path;
   int fd = -1;
   bool read_only = vds_flag(c, "read_only");
-  vds_attachment made;
   struct stat st;
   error *e = path_of(c, &path);
   if (e == NULL) e = open_file(path, read_only ? O_RDONLY : O_RDWR, &fd);
@@ -257,8 +244,7 @@ error *vds_work_attach(vds_call *c) {
                   "%s is smaller than one sector; expand it first", path),
         path);
   if (e == NULL)
-    e = vds_attach(c, fd, path, read_only, vds_flag(c, "persistent"), &made);
-  if (e == NULL) e = put_disk(c, made.device);
+    e = vds_attach(c, fd, path, read_only, vds_flag(c, "persistent"));
   if (fd >= 0) close(fd);
   return e;
 }

@@ -186,6 +186,24 @@ static inline void let_on(void) {
   sem_post(&held_on);
 }
 
+/* Waits until that many devices are over files of this suite. What nobody has
+   open any more goes by itself, but whoever just looks at all devices (another
+   suite that lists them) may have it open at this moment. */
+static inline bool loops_become(int expected) {
+  for (int i = 0; i < VDS_CASE_BOUND / 10; i++) {
+    if (volumes_loops(false) == expected) return true;
+    nanosleep(&(struct timespec){0, 10000000}, NULL);
+  }
+  return false;
+}
+
+/* The process that does it next dies behind the step of this name. */
+static const char *dies_behind;
+
+static inline void die_hook(const char *step) {
+  if (strcmp(step, dies_behind) == 0) kill(getpid(), SIGKILL);
+}
+
 /* How many records of this suite are there. */
 static inline size_t records_left(void) {
   error *e = NULL;

@@ -236,7 +236,8 @@ static inline void volumes_unmount_all(void) {
     }
     *to = 0;
     int fd = open(point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) ioctl(fd, FITHAW, 0); /* EINVAL is what is expected */
+    int nothing = 0;
+    if (fd >= 0) ioctl(fd, FITHAW, &nothing); /* EINVAL is what is expected */
     if (fd >= 0) close(fd);
     umount2(point, MNT_DETACH);
   }
