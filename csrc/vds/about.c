@@ -256,9 +256,11 @@ static char *read_list(size_t *count, char ***lines) {
   }
   if (fd >= 0) close(fd);
   buffer_byte(&b, '\0');
+  bool lost = b.failed;
   char *text = buffer_take(&b);
   if (text == NULL || n != 0) {
     mem_free(text);
+    if (lost) errno = ENOMEM;
     return NULL;
   }
   size_t most = 1;

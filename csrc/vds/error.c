@@ -24,9 +24,10 @@ static uint32_t own_code(int number) {
 }
 
 error *vds_errno(int number, const char *what, const char *path) {
+  if (number == 0) number = EIO; /* an error is never S_OK */
   error *e = error_of_errno(SAROS_FACADE_VDS, number, what, path);
   uint32_t code = own_code(number);
-  if (e->code == code || number == 0 || e == error_no_memory()) return e;
+  if (e->code == code || e == error_no_memory()) return e;
   error *own = vds_error(code, "%s", e->message);
   if (path != NULL) own = error_at(own, path);
   error_unref(e);
