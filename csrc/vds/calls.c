@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vds/attach.h"
+#include "vds/format.h"
 #include "vds/listing.h"
 #include "vds/vdisk.h"
 
@@ -35,6 +36,8 @@ static const vds_work works[] = {
      VDS_KIND("detach", CANCELLABLE | NO_ESTIMATE), vds_work_detach},
     {"expand", VDS_EXPAND_VDISK, VDS_CLAIMS_FILE,
      VDS_KIND("expand", CANCELLABLE | NO_ESTIMATE), vds_work_expand},
+    {"format", VDS_FORMAT, VDS_CLAIMS_OBJECT, VDS_KIND("format", CANCELLABLE),
+     vds_work_format},
 };
 
 const vds_work *vds_work_find(const char *name) {

@@ -16,6 +16,7 @@ typedef struct vds_fs_options {
   const char *label; /* bytes, checked against label_most; or NULL */
   const char *uuid;  /* ours: what a format that came to its end is known by */
   unsigned block;    /* 0: as it likes */
+  bool full;         /* it was zeroed, and nothing is left for later */
   int lock;
 } vds_fs_options;
 
@@ -31,12 +32,19 @@ typedef struct vds_space {
 #define VDS_FS_SHRINK_OFFLINE 0x08u /* ext4 */
 #define VDS_FS_UNDO 0x10u           /* a cancelled shrink is rolled back */
 #define VDS_FS_LABEL_MOUNTED 0x20u
+/* Whoever makes it writes its signature last, so one that shows it is whole. */
+#define VDS_FS_SIGNED_LAST 0x40u
 
 typedef struct vds_fs {
   const char *name, *package;
+  const char *maker; /* the program that formats, of that package */
   unsigned can;
-  size_t label_most;    /* bytes */
-  uint64_t least, most; /* VDS_E_VOLUME_TOO_SMALL, _TOO_BIG; 0: no limit */
+  size_t label_most;     /* bytes */
+  const char *label_not; /* characters that none has, and then ASCII alone */
+  uint64_t least, most;  /* VDS_E_VOLUME_TOO_SMALL, _TOO_BIG; 0: no limit */
+  unsigned block_least;  /* of the blocks that can be chosen; 0: none can */
+  unsigned block_most;   /* 0: a page */
+  /* `t` is shared meanwhile, and was wiped. */
   error *(*format)(vds_call *c, vds_target *t, const vds_fs_options *o);
   error *(*space)(vds_call *c, vds_target *t, vds_space *s);
   /* `mount`: an open directory of it, or -1; `size`: bytes it shall have. NULL:
@@ -57,5 +65,9 @@ const vds_fs *vds_fs_find(const char *name);
 void vds_fs_names(buffer *b);
 /* BAD_LABEL: too long, a control character, or not to be said in it. */
 error *vds_fs_check_label(const vds_fs *fs, const char *label);
+/* options.label, checked; NULL when there is none. */
+error *vds_fs_label(const vds_call *c, const vds_fs *fs, const char **label);
+/* The uuid of a file system that is to be made, as the probe will show it. */
+void vds_fs_uuid(const vds_fs *fs, const guid *g, char uuid[GUID_TEXT]);
 
 #endif

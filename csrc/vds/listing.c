@@ -72,6 +72,12 @@ static value *volume_map(const vds_about *a, const vds_world *world, bool all,
 }
 
 
+value *vds_volume_look(const vds_about *a, const vds_world *world) {
+  bool any;
+  return volume_map(a, world, true, &any);
+}
+
+
 /* ------------------------------------------------------------------
 ** Disks
 ** ---------------------------------------------------------------- */
@@ -240,13 +246,12 @@ error *vds_work_disk(vds_call *c) {
 
 error *vds_work_volume(vds_call *c) {
   vds_world *world = NULL;
-  bool any;
   vds_about *a = mem_alloc(sizeof *a);
   if (a == NULL) return error_no_memory();
   error *e = find(c, a);
   if (e == NULL) e = vds_world_read(&world);
   if (e == NULL) {
-    c->output = volume_map(a, world, true, &any);
+    c->output = vds_volume_look(a, world);
     if (c->output == NULL) e = error_no_memory();
   }
   vds_world_free(world);

@@ -6,6 +6,7 @@
 #define SAROS_VDS_LISTING_H
 
 #include "vds/call.h"
+#include "vds/holders.h"
 
 /* All disks with their partitions, from /sys and the mount table alone. */
 error *vds_work_disks(vds_call *c);
@@ -15,6 +16,9 @@ error *vds_work_volumes(vds_call *c);
 /* { path } or { object }: one, with everything. */
 error *vds_work_disk(vds_call *c);
 error *vds_work_volume(vds_call *c);
+/* One as a script sees it, looked into; for what another call hands out. NULL:
+   memory ran out. */
+value *vds_volume_look(const vds_about *a, const vds_world *world);
 /* reap.c: { state_dir? }: what dead owners left. */
 error *vds_work_reap(vds_call *c);
 

@@ -62,6 +62,15 @@ bool vds_tool_is_here(const char *name) {
 }
 
 
+error *vds_tool_missing(const char *name, const char *package) {
+  if (vds_tool_is_here(name)) return NULL;
+  return vds_error(code_of_errno(ENOENT),
+                   "there is no %s here: install it (Debian: apt-get install "
+                   "%s)",
+                   name, package);
+}
+
+
 /* Its words in English, its numbers with a point. mke2fs asks nothing and
    e2fsck needs no terminal. */
 static char **environment(void) {
@@ -340,10 +349,7 @@ error *vds_tool_run(vds_call *c, const vds_tool *tool, int *status) {
   *r = (running){.c = c, .tool = tool, .pidfd = -1, .pipes = {-1, -1}};
   if (!tool->ignore_cancel) vds_stopped(c, &e);
   if (e == NULL && !find(tool->argv[0], path)) {
-    e = vds_error(code_of_errno(ENOENT),
-                  "there is no %s here: install it (Debian: apt-get install "
-                  "%s)",
-                  tool->argv[0], tool->package);
+    e = vds_tool_missing(tool->argv[0], tool->package);
   } else if (e == NULL) {
     int number = begin(r, path);
     if (number != 0) {

@@ -2,6 +2,7 @@
 --- are what was so when they were looked at; a method compares that with what
 --- is, and does nothing to what has become another one.
 
+local arguments = require "saros.arguments"
 local calls = require "saros.vds.calls"
 local core = require "saros.vds.core"
 
@@ -23,6 +24,15 @@ local function shown(bytes)
   local n, unit = bytes or 0, 1
   while n >= 1024 and unit < #units do n, unit = n / 1024, unit + 1 end
   return (unit == 1 and "%d %s" or "%.1f %s"):format(n, units[unit])
+end
+
+
+-- A call on a disk or a volume that could lose something.
+local function on_object(self, call, what, options, kinds, needs, example)
+  local given, name = calls.options(what, options, kinds)
+  if needs then arguments.need(what, given, needs, example) end
+  given.object = calls.object(self)
+  return calls.begin(call, given, name)
 end
 
 
@@ -78,6 +88,36 @@ end)
 function volume:refresh()
   return fill(self, calls.result(calls.begin("volume",
     { object = calls.object(self) })))
+end
+
+
+---@class saros.vds.format: saros.vds.careful
+---@field fs "ext4"|"xfs"|"btrfs"|"vfat"|"swap"
+---@field label? string
+---@field quick? boolean true unless said otherwise; else all of it is zeroed first
+---@field block? integer bytes of a block; of vfat: of a cluster
+
+local of_format = calls.kinds({ fs = "string", label = "string",
+  quick = "boolean", block = "integer" }, true)
+
+local function format(self, what, options)
+  return on_object(self, "format", what, options, of_format, "fs",
+    "of the file system, as \"ext4\"")
+end
+
+--- Makes a file system; what was there is gone. Cancelled, it is raw. One whose
+--- process was killed is listed as failed and `unfinished`, until `vds.reap`.
+---@param options saros.vds.format
+---@return saros.operation op its result: `{ volume }`
+function volume:format(options)
+  return format(self, "volume:format", options)
+end
+
+--- The same on a whole disk, one that has no partition table.
+---@param options saros.vds.format
+---@return saros.operation op its result: `{ volume }`
+function disk:format(options)
+  return format(self, "disk:format", options)
 end
 
 

@@ -1,0 +1,360 @@
+/*
+** format: a file system on a volume. What was there is taken away first, all of
+** its signatures at once, so that a half-made one is never taken for the old
+** one; and who makes the new one is told what uuid it shall have, so that what
+** is found later is known for what it is.
+*/
+#include "vds/format.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vds/fs.h"
+#include "vds/listing.h"
+#include "vds/loop.h"
+#include "vds/record.h"
+#include "vds/refuse.h"
+#include "vds/step.h"
+
+typedef struct formatting {
+  vds_call *c;
+  const vds_fs *fs;
+  vds_target t;
+  vds_fs_options how;
+  char uuid[GUID_TEXT];
+  vds_probe before;
+  char *at; /* where records are */
+  value *record;
+  bool saved, wiped;
+} formatting;
+
+
+/* ------------------------------------------------------------------
+** What is asked for
+** ---------------------------------------------------------------- */
+
+static error *unknown(const char *name) {
+  buffer b = BUFFER_EMPTY;
+  vds_fs_names(&b);
+  error *e =
+      b.failed
+          ? error_no_memory()
+          : vds_error(VDS_E_INVALID_FS_TYPE,
+                      "no '%.40s' can be made: the file systems here are %s",
+                      name, b.data);
+  buffer_free(&b);
+  return e;
+}
+
+
+static error *check_block(const vds_fs *fs, int64_t block) {
+  int64_t most = fs->block_most > 0 ? fs->block_most : sysconf(_SC_PAGESIZE);
+  if (block == 0) return NULL;
+  if (fs->block_least == 0)
+    return vds_error(SAROS_E_INVALIDARG, "block: of %s it cannot be chosen",
+                     fs->name);
+  if (block >= fs->block_least && block <= most && (block & (block - 1)) == 0)
+    return NULL;
+  return vds_error(SAROS_E_INVALIDARG,
+                   "block: of %s it is a power of two from %u to %lld here",
+                   fs->name, fs->block_least, (long long)most);
+}
+
+
+static error *read_options(formatting *f, vds_identity *who) {
+  const vds_call *c = f->c;
+  const char *name = vds_text(c, "fs");
+  int64_t block = vds_integer(c, "block", 0);
+  if (!vds_identity_get(value_get(c->options, "object"), who))
+    return vds_error(SAROS_E_INVALIDARG, "object: a volume or a disk expected");
+  f->fs = name != NULL ? vds_fs_find(name) : NULL;
+  if (f->fs == NULL || f->fs->format == NULL)
+    return unknown(name != NULL ? name : "");
+  error *e = vds_fs_label(c, f->fs, &f->how.label);
+  if (e == NULL) e = check_block(f->fs, block);
+  f->how.block = (unsigned)block;
+  f->how.full = !value_boolean(value_get(c->options, "quick"), true);
+  f->how.uuid = f->uuid;
+  f->how.lock = -1;
+  return e;
+}
+
+
+static error *check_size(const formatting *f) {
+  uint64_t size = f->t.is.size;
+  if (size < f->fs->least)
+    return vds_error(VDS_E_VOLUME_TOO_SMALL,
+                     "%s has %llu bytes, and %s needs %llu", f->t.path,
+                     (unsigned long long)size, f->fs->name,
+                     (unsigned long long)f->fs->least);
+  if (f->fs->most > 0 && size > f->fs->most)
+    return vds_error(VDS_E_VOLUME_TOO_BIG,
+                     "%s has %llu bytes, and %s can have %llu", f->t.path,
+                     (unsigned long long)size, f->fs->name,
+                     (unsigned long long)f->fs->most);
+  return NULL;
+}
+
+
+/* ------------------------------------------------------------------
+** Whether it may be
+** ---------------------------------------------------------------- */
+
+static const vds_verb verb = {VDS_LOSES_VOLUME, 0};
+
+static bool has_table(const formatting *f) {
+  return f->t.is.dev == f->t.is.whole && f->before.table[0] != '\0';
+}
+
+
+static const char table_reason[] =
+    "it has a partition table: format a partition of it, or clean the disk "
+    "first";
+
+/* A plan of what would not be done says so. */
+static error *plan_with_table(vds_call *c) {
+  const value *old = value_get(c->output, "denied");
+  value *denied = old != NULL ? value_copy(old) : value_list();
+  value *one = vds_with(value_map(), "danger", value_text("table"));
+  one = vds_with(one, "reason", value_text(table_reason));
+  if (denied == NULL || !value_add(denied, one)) {
+    value_free(denied);
+    return error_no_memory();
+  }
+  if (!value_put(c->output, "denied", denied) ||
+      !value_put(c->output, "allowed", value_bool(false)))
+    return error_no_memory();
+  return NULL;
+}
+
+
+static error *permit(formatting *f, unsigned *forced, bool *go) {
+  error *e = vds_permit(f->c, &f->t.is, &verb, forced, go);
+  if (e == NULL) e = vds_probe_fd(f->t.fd, &f->before);
+  if (e == NULL && !*go && has_table(f)) e = plan_with_table(f->c);
+  if (e == NULL && *go && has_table(f))
+    e = vds_error(VDS_E_OPERATION_DENIED, "%s was not formatted: %s", f->t.path,
+                  table_reason);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Its record
+** ---------------------------------------------------------------- */
+
+/* A disk of ours is also known by its file, for it may be attached as another
+   device when this is looked at again. */
+static bool put_file(const formatting *f, value *record) {
+  char id[GUID_TEXT];
+  struct stat st;
+  error *e = NULL;
+  if (!vds_loop_id(f->t.lock, id)) return true;
+  vds_about *a = vds_about_new(f->t.is.whole, &e);
+  bool known =
+      e == NULL && stat(a->file, &st) == 0 && vds_loop_is(f->t.lock, &st, NULL);
+  bool good =
+      !known ||
+      (value_put(record, "file", value_text(a->file)) &&
+       value_put(record, "file_device", value_int((int64_t)st.st_dev)) &&
+       value_put(record, "file_inode", value_int((int64_t)st.st_ino)));
+  error_unref(e);
+  mem_free(a);
+  return good;
+}
+
+
+static error *write_record(formatting *f) {
+  guid g;
+  error *e = NULL;
+  value *object = value_map();
+  f->at = vds_records_at(vds_text(f->c, "state_dir"), &e);
+  f->record = e == NULL ? vds_record_new("format") : NULL;
+  if (e == NULL && (f->record == NULL || object == NULL ||
+                    !vds_identity_put(object, &f->t.is) || !guid_make(&g)))
+    e = error_no_memory();
+  if (e != NULL) {
+    value_free(object);
+    return e;
+  }
+  vds_fs_uuid(f->fs, &g, f->uuid);
+  if (!value_put(f->record, "object", object) ||
+      !value_put(f->record, "path", value_text(f->t.path)) ||
+      !value_put(f->record, "fs", value_text(f->fs->name)) ||
+      !value_put(f->record, "uuid", value_text(f->uuid)) ||
+      !value_put(f->record, "state", value_text("formatting")) ||
+      !put_file(f, f->record))
+    return error_no_memory();
+  f->how.lock = vds_record_lock(f->at, f->record, &e);
+  if (e == NULL) e = vds_record_save(f->at, f->record);
+  f->saved = true; /* its lock is there, at least */
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Making
+** ---------------------------------------------------------------- */
+
+static error *wipe(formatting *f) {
+  unsigned count;
+  f->wiped = true;
+  error *e = vds_probe_wipe(f->t.only, &count);
+  vds_step("format: wiped");
+  return e;
+}
+
+
+static error *zero(formatting *f) {
+  (void)f;
+  return vds_error(VDS_E_NOT_SUPPORTED,
+                   "a full format cannot be done yet; format it quickly");
+}
+
+
+/* What it failed by is known to the kernel better than to its words. */
+static error *explain(formatting *f, error *e) {
+  if (e == NULL || e->code != SAROS_E_EXIT || fsync(f->t.fd) == 0) return e;
+  error *own =
+      vds_errno(errno, "the device does not take what is written", f->t.path);
+  return error_because(own, e);
+}
+
+
+/* It says that it was made; whether it is there the device says. */
+static error *look(formatting *f) {
+  vds_probe now;
+  error *e = vds_probe_fd(f->t.fd, &now);
+  vds_step("format: looked at");
+  if (e == NULL && (strcmp(now.fs, f->fs->name) != 0 ||
+                    strcmp(now.uuid, f->uuid) != 0 || now.unfinished))
+    e = vds_error(VDS_E_IO_ERROR,
+                  "%s was written, but what is read of it is no %s with the "
+                  "uuid %s",
+                  f->t.path, f->fs->name, f->uuid);
+  if (e == NULL && fsync(f->t.fd) != 0)
+    e = vds_errno(errno, "the device does not take what was written",
+                  f->t.path);
+  vds_step("format: durable");
+  return e;
+}
+
+
+static error *make(formatting *f) {
+  unsigned from = f->how.full ? 900 : 0;
+  vds_phase(f->c, "wiping", 0, 0);
+  error *e = wipe(f);
+  if (e == NULL && f->how.full) {
+    vds_phase(f->c, "zeroing", 0, 900);
+    e = zero(f);
+  }
+  if (e != NULL || vds_stopped(f->c, &e)) return e;
+  vds_phase(f->c, "making", from, 990);
+  vds_target_share(&f->t);
+  e = explain(f, f->fs->format(f->c, &f->t, &f->how));
+  vds_step("format: made");
+  if (e == NULL) e = vds_target_again(&f->t);
+  if (e == NULL) e = look(f);
+  if (e == NULL) vds_commit(f->c, &e);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Undoing
+** ---------------------------------------------------------------- */
+
+static void say_lost(const formatting *f) {
+  const vds_probe *p = &f->before;
+  if (p->fs[0] == '\0') return;
+  vds_left(f->c, "the %s%s%s that was on %s is gone; it is raw now", p->fs,
+           p->label[0] != '\0' ? " " : "", p->label, f->t.path);
+}
+
+
+/* What cannot be wiped now stays known as failed, and is reap's. */
+static void undo(formatting *f) {
+  if (!f->saved) return;
+  error *e = NULL;
+  unsigned count;
+  if (f->wiped) {
+    vds_undoing(f->c, "wiping");
+    e = vds_target_again(&f->t);
+    if (e == NULL) e = vds_probe_wipe(f->t.only, &count);
+    vds_step("format: undone");
+    say_lost(f);
+  }
+  if (e == NULL) {
+    error_unref(vds_record_remove(f->at, f->record));
+    return;
+  }
+  vds_left(f->c, "what was begun could not be taken away again: %s",
+           e->message);
+  error_unref(e);
+  if (value_put(f->record, "state", value_text("failed")))
+    error_unref(vds_record_save(f->at, f->record));
+}
+
+
+/* ------------------------------------------------------------------
+** The call
+** ---------------------------------------------------------------- */
+
+static error *put_volume(formatting *f) {
+  vds_world *world = NULL;
+  error *e = NULL;
+  vds_about *a = vds_about_new(f->t.is.dev, &e);
+  if (e == NULL) e = vds_world_read(&world);
+  if (e == NULL) {
+    value *volume = vds_volume_look(a, world);
+    volume = vds_with(volume, "transition", value_text("stable"));
+    f->c->output = vds_with(value_map(), "volume", volume);
+    if (f->c->output == NULL) e = error_no_memory();
+  }
+  vds_world_free(world);
+  mem_free(a);
+  return e;
+}
+
+
+static error *go_on(formatting *f, unsigned forced) {
+  error *e = check_size(f);
+  if (e == NULL) e = vds_tool_missing(f->fs->maker, f->fs->package);
+  if (e == NULL) e = vds_end_dangers(f->c, &f->t.is, &verb, forced);
+  f->t.how |= VDS_OPEN_EXCLUSIVE;
+  if (e == NULL) e = vds_target_again(&f->t);
+  if (e == NULL) e = write_record(f);
+  vds_step("format: record written");
+  if (e == NULL && !vds_stopped(f->c, &e)) e = make(f);
+  if (e != NULL) {
+    undo(f);
+    return e;
+  }
+  error_unref(vds_record_remove(f->at, f->record));
+  vds_step("format: done");
+  return put_volume(f);
+}
+
+
+error *vds_work_format(vds_call *c) {
+  vds_identity who;
+  unsigned forced = 0;
+  bool go = false;
+  formatting *f = mem_zero(sizeof *f);
+  if (f == NULL) return error_no_memory();
+  *f = (formatting){.c = c, .t = VDS_TARGET_NONE};
+  error *e = read_options(f, &who);
+  if (e == NULL)
+    e = vds_target_open(&who, vds_flag(c, "plan") ? 0 : VDS_OPEN_WRITE, &f->t);
+  if (e == NULL) e = permit(f, &forced, &go);
+  if (e == NULL && go) e = go_on(f, forced);
+  if (f->how.lock >= 0) close(f->how.lock);
+  vds_target_close(&f->t);
+  value_free(f->record);
+  mem_free(f->at);
+  mem_free(f);
+  return e;
+}
