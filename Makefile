@@ -270,7 +270,7 @@ $(BUILD)/saros/bits/core.so: $(BITS_OBJECTS) $(BITS_LUA) $(BASE_OBJECTS) \
 $(VDS_OBJECTS) $(VDS_LUA): private STATIC =
 $(VDS_LUA): private ROOM = -isystem $(LUA_INCDIR)
 
-# libfdisk is asked for although nothing may be taken from it yet.
+# Of what is asked for, only what something is taken from.
 $(BUILD)/saros/vds/core.so: $(VDS_OBJECTS) $(VDS_LUA) $(BASE_OBJECTS) \
     $(BUILD)/sources
 	@mkdir -p $(@D)

@@ -7,6 +7,7 @@
 #include "vds/attach.h"
 #include "vds/format.h"
 #include "vds/listing.h"
+#include "vds/table.h"
 #include "vds/vdisk.h"
 
 #define NO_ESTIMATE SAROS_NO_ESTIMATE
@@ -38,6 +39,14 @@ static const vds_work works[] = {
      VDS_KIND("expand", CANCELLABLE | NO_ESTIMATE), vds_work_expand},
     {"format", VDS_FORMAT, VDS_CLAIMS_OBJECT, VDS_KIND("format", CANCELLABLE),
      vds_work_format},
+    {"initialize", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+     VDS_KIND("initialize", CANCELLABLE | NO_ESTIMATE), vds_work_initialize},
+    {"create_partition", VDS_CREATE_PARTITION, VDS_CLAIMS_OBJECT,
+     VDS_KIND("create_partition", CANCELLABLE | NO_ESTIMATE),
+     vds_work_create_partition},
+    {"delete_partition", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+     VDS_KIND("delete_partition", CANCELLABLE | NO_ESTIMATE),
+     vds_work_delete_partition},
 };
 
 const vds_work *vds_work_find(const char *name) {

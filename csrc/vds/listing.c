@@ -13,6 +13,7 @@
 #include "vds/holders.h"
 #include "vds/object.h"
 #include "vds/probe.h"
+#include "vds/table.h"
 
 typedef struct listing {
   vds_call *c;
@@ -195,10 +196,8 @@ static value *with_details(value *map, const vds_about *a) {
   map = vds_with(map, "rotational", value_bool(a->rotational));
   if (p != NULL) fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   error *e = fd >= 0 ? vds_probe_fd(fd, p) : NULL;
-  if (fd >= 0 && e == NULL && p->table[0] != '\0') {
-    bool mbr = strcmp(p->table, "dos") == 0;
-    map = vds_with(map, "style", value_text(mbr ? "mbr" : p->table));
-  }
+  if (fd >= 0 && e == NULL && p->table[0] != '\0' && map != NULL)
+    e = vds_table_describe(fd, map);
   if (e != NULL) {
     map = vds_with(map, "health", value_text("failing"));
     map = vds_with(map, "error", value_text(e->message));

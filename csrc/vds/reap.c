@@ -2,9 +2,77 @@
 ** reap: what dead owners left, by their records. Each kind of record is taken
 ** care of by who writes it; what nobody knows stays.
 */
+#include <string.h>
+
 #include "vds/attach.h"
 #include "vds/listing.h"
 #include "vds/record.h"
+#include "vds/table.h"
+
+static error *reap_table(vds_call *c, const char *at, const value *record,
+                         bool *mended) {
+  (void)at;
+  return vds_table_reap(c, record, mended);
+}
+
+
+/* Virtual disks are attach's own, and come after what lies on them. */
+static const struct {
+  const char *kind;
+  error *(*reap)(vds_call *c, const char *at, const value *record,
+                 bool *mended);
+} kinds[] = {
+    {"table", reap_table},
+};
+
+
+static bool add_text(value *report, const char *name, const char *text) {
+  const value *list = value_get(report, name);
+  value *copy = list != NULL ? value_copy(list) : value_list();
+  return copy != NULL && value_add(copy, value_text(text)) &&
+         value_put(report, name, copy);
+}
+
+
+/* What it is about, for a person. */
+static const char *what_of(const value *record) {
+  const char *path = vds_record_text(record, "path");
+  return *path != '\0' ? path : vds_record_text(record, "kind");
+}
+
+
+/* One that cannot be mended now keeps its record, and the others are not kept
+   waiting for it. */
+static error *reap_one(vds_call *c, const char *at, const value *record) {
+  const char *kind = vds_record_text(record, "kind");
+  bool mended = false;
+  size_t i = 0;
+  while (i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].kind, kind) != 0)
+    i++;
+  if (i == sizeof kinds / sizeof *kinds || vds_owner_is_alive(record))
+    return NULL;
+  error *e = kinds[i].reap(c, at, record, &mended);
+  if (e != NULL) {
+    log_write(LOG_WARNING, "vds", "what a process that died left (%s): %s",
+              kind, e->message);
+    mended = false;
+  }
+  error_unref(e);
+  e = mended ? vds_record_remove(at, record) : NULL;
+  if (e == NULL &&
+      !add_text(c->output, mended ? "forgotten" : "busy", what_of(record)))
+    e = error_no_memory();
+  return e;
+}
+
+
+static error *reap_all(vds_call *c, const char *at, const value *records) {
+  error *e = NULL;
+  for (uint32_t i = 0; e == NULL && i < records->count; i++)
+    if (!vds_stopped(c, &e)) e = reap_one(c, at, records->as.items[i]);
+  return e;
+}
+
 
 error *vds_work_reap(vds_call *c) {
   error *e = NULL;
@@ -15,7 +83,9 @@ error *vds_work_reap(vds_call *c) {
   if (e == NULL && c->output == NULL) e = error_no_memory();
   for (size_t i = 0; e == NULL && i < 3; i++)
     if (!value_put(c->output, lists[i], value_list())) e = error_no_memory();
-  if (e == NULL) e = vds_attach_reap(c, at, records, c->output);
+  if (e == NULL && records != NULL) e = reap_all(c, at, records);
+  if (e == NULL && records != NULL)
+    e = vds_attach_reap(c, at, records, c->output);
   value_free(records);
   mem_free(at);
   return e;

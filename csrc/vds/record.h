@@ -11,7 +11,8 @@
 **   format   object (identity), fs, uuid                       format.c
 **   shrink   object, fs, size_before, size, undo? (a file), step   resize.c
 **   extend   object, fs, size_before, size, step               resize.c
-**   table    object, before (the sectors, base64)              table.c
+**   table    object, path, file_device, file_inode, changes { at, before,
+**            after } (base64)                                 table_write.c
 **   plex     object, fs uuid, verb, member                     plex.c
 ** Paths are bytes: vds_with_path keeps them ("path", "path_b64").
 */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "vds/probe.h"
@@ -205,7 +206,12 @@ static error *judge_partition(void *context, const vds_about *a) {
 static error *judge_all(judging *j, const vds_identity *who) {
   error *e = NULL;
   vds_about *a = vds_about_new(who->dev, &e);
-  if (e == NULL) {
+  if (e != NULL && e->code == VDS_E_OBJECT_NOT_FOUND) {
+    error_unref(e); /* it was there when it was listed */
+    e = vds_error(VDS_E_OBJECT_DELETED,
+                  "the device %u:%u is gone; list the disks again",
+                  major(who->dev), minor(who->dev));
+  } else if (e == NULL) {
     vds_identity now;
     vds_identity_of(a, &now);
     if (!vds_identity_same(who, &now))
