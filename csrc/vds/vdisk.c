@@ -303,8 +303,10 @@ error *vds_work_expand(vds_call *c) {
       e = vds_errno(errno, "the file cannot be that large", path);
     else if (fsync(fd) != 0)
       e = vds_errno(errno, "the file cannot be written", path);
+    vds_step("expand: file grown");
   }
   if (e == NULL) e = tell_device(fd, size);
+  vds_step("expand: device told");
   if (e == NULL) e = put_vdisk(c, path, fd);
   if (fd >= 0) close(fd);
   return e;

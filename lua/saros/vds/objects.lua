@@ -27,13 +27,34 @@ local function shown(bytes)
 end
 
 
--- A call on a disk or a volume that could lose something.
-local function on_object(self, call, what, options, kinds, needs, example)
+-- A call about an object; its options are checked, and what is wrong is raised
+-- in the script's line.
+local function on_object(self, call, what, options, kinds, more)
   local given, name = calls.options(what, options, kinds)
-  if needs then arguments.need(what, given, needs, example) end
+  for field, value in pairs(more or {}) do given[field] = value end
   given.object = calls.object(self)
   return calls.begin(call, given, name)
 end
+
+-- Another object as an argument.
+local function other(what, object, expected)
+  if type(object) == "table" and math.type(object.major) then
+    return calls.object(object)
+  end
+  error(("%s: %s expected, got %s"):format(what, expected, type(object)), 3)
+end
+
+local function text(what, argument, given)
+  if type(given) == "string" then return given end
+  error(("%s: %s: string expected, got %s"):format(what, argument, type(given)),
+    3)
+end
+
+---@class saros.vds.careful
+---@field plan? boolean only tell what would be lost, and whether it would be refused
+---@field force? table dangers to end first, each by its name: { mounted = true }
+---@field name? string of the operation
+---@field state_dir? string
 
 
 -- ------------------------------------------------------------------
@@ -63,6 +84,79 @@ function disk:refresh()
     { object = calls.object(self) })))
 end
 
+---@class saros.vds.initialize: saros.vds.careful
+---@field style? "gpt"|"mbr" "gpt" unless said
+
+local of_initialize = calls.kinds({ style = { "gpt", "mbr" } }, true)
+
+--- Gives it a new, empty table. Refused while there is one with partitions:
+--- clean it first.
+---@param options? saros.vds.initialize
+---@return saros.operation op
+function disk:initialize(options)
+  return on_object(self, "initialize", "disk:initialize", options,
+    of_initialize)
+end
+
+---@class saros.vds.create_partition: saros.vds.careful
+---@field size? integer bytes; none: the largest free extent
+---@field offset? integer bytes from the beginning of the disk; none: where it fits
+---@field align? integer bytes; 1 MiB unless said
+---@field type? string a GUID (GPT) or a byte such as "83" (MBR)
+---@field label? string its name in a GPT, 36 characters at most
+---@field number? integer from 1; none: the first that is free
+
+local of_create = calls.kinds({ size = "integer", offset = "integer",
+  align = "integer", type = "string", label = "string", number = "integer" },
+  true)
+
+--- Makes a partition; of a disk without a table also that, a GPT. What its
+--- sectors held of an old file system does not come back.
+---@param options? saros.vds.create_partition
+---@return saros.operation op its result: `{ offset, size, number, volume }`
+function disk:create_partition(options)
+  return on_object(self, "create_partition", "disk:create_partition", options,
+    of_create)
+end
+
+---@class saros.vds.delete_partition: saros.vds.careful
+---@field number integer from 1
+
+local of_delete = calls.kinds({}, true)
+local of_delete_number = calls.kinds({ number = "integer" }, true)
+
+--- Takes a partition away, by its number; as `volume:delete_partition`.
+---@param options saros.vds.delete_partition
+---@return saros.operation op
+function disk:delete_partition(options)
+  local given, name = calls.options("disk:delete_partition", options,
+    of_delete_number)
+  local number = given.number
+  given.number = nil
+  for _, volume in ipairs(self.partitions or {}) do
+    if volume.number == number then
+      given.object = calls.object(volume)
+      return calls.begin("delete_partition", given, name)
+    end
+  end
+  error(("disk:delete_partition: %s has no partition %s (refresh it?)"):format(
+    self.path, tostring(number)), 2)
+end
+
+---@class saros.vds.clean: saros.vds.careful
+---@field full? boolean every byte of it is zeroed, with a percentage
+
+local of_clean = calls.kinds({ full = "boolean" }, true)
+
+--- Makes it a disk without table, partitions and file systems. Unless `full`
+--- what lay between its first and last MiB is still there: the operation's code
+--- is VDS_S_DISK_PARTIALLY_CLEANED then, a success.
+---@param options? saros.vds.clean
+---@return saros.operation op its result: `{ bytes, failed }`, what could not be written
+function disk:clean(options)
+  return on_object(self, "clean", "disk:clean", options, of_clean)
+end
+
 ---@class saros.vds.volume: saros.vds.identity
 ---@field path string its node
 ---@field disk string the node of its disk
@@ -90,6 +184,15 @@ function volume:refresh()
     { object = calls.object(self) })))
 end
 
+local of_nothing = calls.kinds {}
+
+--- Takes its partition away.
+---@param options? saros.vds.careful
+---@return saros.operation op
+function volume:delete_partition(options)
+  return on_object(self, "delete_partition", "volume:delete_partition",
+    options, of_delete)
+end
 
 ---@class saros.vds.format: saros.vds.careful
 ---@field fs "ext4"|"xfs"|"btrfs"|"vfat"|"swap"
@@ -101,8 +204,10 @@ local of_format = calls.kinds({ fs = "string", label = "string",
   quick = "boolean", block = "integer" }, true)
 
 local function format(self, what, options)
-  return on_object(self, "format", what, options, of_format, "fs",
-    "of the file system, as \"ext4\"")
+  local given, name = calls.options(what, options, of_format)
+  arguments.need(what, given, "fs", 'of the file system, as "ext4"')
+  given.object = calls.object(self)
+  return calls.begin("format", given, name)
 end
 
 --- Makes a file system; what was there is gone. Cancelled, it is raw. One whose
@@ -118,6 +223,133 @@ end
 ---@return saros.operation op its result: `{ volume }`
 function disk:format(options)
   return format(self, "disk:format", options)
+end
+
+---@class saros.vds.mount
+---@field read_only? boolean
+---@field options? string as mount(8) takes them: "noatime,discard"
+---@field name? string of the operation
+---@field state_dir? string
+
+local of_mount = calls.kinds { read_only = "boolean", options = "string" }
+
+--- Mounts it at an empty directory; nosuid and nodev unless the options say
+--- otherwise.
+---@param path string where
+---@param options? saros.vds.mount
+---@return saros.operation op its result: `{ path }`
+function volume:mount(path, options)
+  return on_object(self, "mount", "volume:mount", options, of_mount,
+    { path = core.absolute(text("volume:mount", "path", path)) })
+end
+
+---@class saros.vds.unmount
+---@field path? string where; none: everywhere
+---@field name? string of the operation
+---@field state_dir? string
+
+local of_unmount = calls.kinds { path = "string" }
+
+--- Unmounts it. Refused while somebody has a file open there.
+---@param options? saros.vds.unmount
+---@return saros.operation op
+function volume:unmount(options)
+  return on_object(self, "unmount", "volume:unmount", options, of_unmount)
+end
+
+---@class saros.vds.extend: saros.vds.careful
+---@field size? integer bytes more; none: all there is behind it
+
+local of_extend = calls.kinds({ size = "integer" }, true)
+
+--- Makes it larger, partition and file system together, mounted or not as the
+--- file system can.
+---@param options? saros.vds.extend
+---@return saros.operation op
+function volume:extend(options)
+  return on_object(self, "extend", "volume:extend", options, of_extend)
+end
+
+---@class saros.vds.shrink: saros.vds.careful
+---@field size? integer bytes less; none: as much as can be had
+---@field least? integer bytes less at least, or it is not begun
+
+local of_shrink = calls.kinds({ size = "integer", least = "integer" }, true)
+
+--- Makes it smaller, the file system first. Cancelled it is as it was, where
+--- that can be; where it cannot, a cancel is answered VDS_E_CANCEL_TOO_LATE.
+---@param options? saros.vds.shrink
+---@return saros.operation op its result: `{ reclaimed, minimum }`
+function volume:shrink(options)
+  return on_object(self, "shrink", "volume:shrink", options, of_shrink)
+end
+
+--- How much smaller it could be. Raises when that cannot be told.
+---@return { size: integer, used: integer, minimum: integer } bytes
+function volume:query_shrink()
+  return calls.result(on_object(self, "query_shrink", "volume:query_shrink",
+    nil, of_nothing))
+end
+
+---@class saros.vds.check
+---@field repair? boolean mend what is found
+---@field name? string of the operation
+---@field state_dir? string
+
+local of_check = calls.kinds { repair = "boolean" }
+
+--- Looks whether the file system is in order, with its own checker.
+---@param options? saros.vds.check
+---@return saros.operation op its result: `{ clean, repaired, messages }`
+function volume:check(options)
+  return on_object(self, "check", "volume:check", options, of_check)
+end
+
+---@class saros.vds.named
+---@field name? string of the operation
+---@field state_dir? string
+
+--- Gives the file system another label.
+---@param label string "": none
+---@param options? saros.vds.named
+---@return saros.operation op
+function volume:set_label(label, options)
+  return on_object(self, "label", "volume:set_label", options, of_nothing,
+    { label = text("volume:set_label", "label", label) })
+end
+
+local of_plex = calls.kinds({}, true)
+
+--- Makes a mirror of a mounted btrfs: another disk or volume, on which all of it
+--- is once more. What was on that one is lost.
+---@param object saros.vds.disk|saros.vds.volume
+---@param options? saros.vds.careful
+---@return saros.operation op
+function volume:add_plex(object, options)
+  return on_object(self, "add_plex", "volume:add_plex", options, of_plex,
+    { other = other("volume:add_plex", object, "a disk or a volume") })
+end
+
+--- Takes a disk or volume out of a mirror; it is empty then.
+---@param member saros.vds.disk|saros.vds.volume
+---@param options? saros.vds.careful
+---@return saros.operation op
+function volume:remove_plex(member, options)
+  return on_object(self, "remove_plex", "volume:remove_plex", options, of_plex,
+    { other = other("volume:remove_plex", member, "a disk or a volume") })
+end
+
+--- Puts another disk or volume in the place of a member of a mirror.
+---@param bad saros.vds.disk|saros.vds.volume|integer the member; or its number in the btrfs, where nothing is left of it
+---@param good saros.vds.disk|saros.vds.volume what takes its place
+---@param options? saros.vds.careful
+---@return saros.operation op
+function volume:repair_plex(bad, good, options)
+  local number = math.type(bad) == "integer"
+  return on_object(self, "repair_plex", "volume:repair_plex", options, of_plex,
+    { bad = number and bad
+      or other("volume:repair_plex", bad, "the bad disk or volume"),
+      other = other("volume:repair_plex", good, "a good disk or volume") })
 end
 
 
@@ -165,12 +397,6 @@ function vdisk:attach(options)
   return on_file(self, "attach", "vdisk:attach", options, of_attach)
 end
 
----@class saros.vds.careful
----@field plan? boolean only tell what would be lost, and whether it would be refused
----@field force? table dangers to end first, each by its name: { mounted = true }
----@field name? string of the operation
----@field state_dir? string
-
 local of_detach = calls.kinds({}, true)
 
 --- Takes it off. Refused while anything of it is mounted or held.
@@ -192,4 +418,16 @@ local of_expand = calls.kinds { size = "integer" }
 ---@return saros.operation op its result: the virtual disk as it is then
 function vdisk:expand(options)
   return on_file(self, "expand", "vdisk:expand", options, of_expand)
+end
+
+---@class saros.vds.compact
+---@field name? string of the operation
+---@field state_dir? string
+
+--- Gives back what its file takes for nothing: zeros become holes; of an attached
+--- one what its mounted file systems do not use, and what no partition has.
+---@param options? saros.vds.compact
+---@return saros.operation op its result: the virtual disk, with `reclaimed` bytes
+function vdisk:compact(options)
+  return on_file(self, "compact", "vdisk:compact", options, of_nothing)
 end
