@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vds/attach.h"
+#include "vds/clean.h"
 #include "vds/format.h"
 #include "vds/listing.h"
 #include "vds/table.h"
@@ -47,6 +48,8 @@ static const vds_work works[] = {
     {"delete_partition", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
      VDS_KIND("delete_partition", CANCELLABLE | NO_ESTIMATE),
      vds_work_delete_partition},
+    {"clean", VDS_CLEAN, VDS_CLAIMS_OBJECT, VDS_KIND("clean", CANCELLABLE),
+     vds_work_clean},
 };
 
 const vds_work *vds_work_find(const char *name) {

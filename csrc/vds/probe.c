@@ -6,9 +6,11 @@
 #include <blkid/blkid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { SIGNATURES_MOST = 64 };
@@ -49,10 +51,11 @@ static void found(blkid_probe probe, int fd, vds_probe *p) {
 }
 
 
-static blkid_probe begin(int fd, error **e) {
+static blkid_probe begin(int fd, uint64_t from, uint64_t size, error **e) {
   blkid_probe probe = blkid_new_probe();
   errno = 0;
-  if (probe != NULL && blkid_probe_set_device(probe, fd, 0, 0) == 0)
+  if (probe != NULL && blkid_probe_set_device(probe, fd, (blkid_loff_t)from,
+                                              (blkid_loff_t)size) == 0)
     return probe;
   *e = probe == NULL ? error_no_memory()
                      : vds_errno(errno != 0 ? errno : EIO,
@@ -65,7 +68,7 @@ static blkid_probe begin(int fd, error **e) {
 error *vds_probe_fd(int fd, vds_probe *p) {
   error *e = NULL;
   *p = (vds_probe){0};
-  blkid_probe probe = begin(fd, &e);
+  blkid_probe probe = begin(fd, 0, 0, &e);
   if (probe == NULL) return e;
   blkid_probe_enable_superblocks(probe, 1);
   blkid_probe_set_superblocks_flags(
@@ -100,10 +103,13 @@ bool vds_probe_is_foreign(const vds_probe *p) {
 
 /* One signature after the other: after each was wiped the probe begins where it
    was, so that what lay below it is found, too. */
-error *vds_probe_wipe(int fd, unsigned *count) {
+error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
+                           unsigned *count) {
   error *e = NULL;
   *count = 0;
-  blkid_probe probe = begin(fd, &e);
+  /* What was written to a partition is not what its disk remembers of it. */
+  if (size > 0) ioctl(fd, BLKFLSBUF, 0);
+  blkid_probe probe = begin(fd, from, size, &e);
   if (probe == NULL) return e;
   blkid_probe_enable_superblocks(probe, 1);
   blkid_probe_set_superblocks_flags(
@@ -124,6 +130,11 @@ error *vds_probe_wipe(int fd, unsigned *count) {
   if (e == NULL && fsync(fd) != 0)
     e = vds_errno(errno, "the device does not take what was written", NULL);
   return e;
+}
+
+
+error *vds_probe_wipe(int fd, unsigned *count) {
+  return vds_probe_wipe_part(fd, 0, 0, count);
 }
 
 

@@ -37,5 +37,9 @@ bool vds_probe_usage(int fd, const vds_probe *p, vds_usage *u);
 /* Takes away every signature that libblkid finds, also of backups. How many;
    needs a fd that can be written to. Durable. */
 error *vds_probe_wipe(int fd, unsigned *count);
+/* The same of a part of it, as of a device of its own: of a partition, through
+   its disk. size 0: to its end. */
+error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
+                           unsigned *count);
 
 #endif

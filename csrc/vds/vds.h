@@ -66,6 +66,7 @@ error *vds_errno(int number, const char *what, const char *path);
 #define VDS_E_ALIGN_NOT_A_POWER_OF_TWO 0x8004258Fu
 #define VDS_E_ALIGN_IS_ZERO 0x80042590u
 #define VDS_S_NO_NOTIFICATION 0x00042517u
+#define VDS_S_DISK_PARTIALLY_CLEANED 0x0004241Au
 #define VDS_S_ALREADY_EXISTS 0x00042714u
 
 /* VDS_ASYNC_OUTPUT_TYPE. An operation that is no IVdsAsync of the original

@@ -69,3 +69,70 @@ figures.tell(("list %d disks"):format(DISKS), "ms", { { "vds.disks", ours },
 figures.tell(("look into %d disks"):format(DISKS), "ms",
   { { "vds.volumes", looked }, { "lsblk -J -f", with_fs } },
   { { "vds / lsblk -f", 1, 2 } })
+
+
+-- ------------------------------------------------------------------
+-- A full clean beside dd, with and without holes to be had
+-- ------------------------------------------------------------------
+
+local CLEANED = 1 << 30
+
+local function run(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read "a"
+  assert(pipe:close(), text)
+  return (text:gsub("%s+$", ""))
+end
+
+-- What this process has used, in ms: the kernel's part of it, too.
+local function used()
+  return os.clock() * 1000
+end
+
+-- The loop devices that were made here, the last one first.
+local loops <close> = setmetatable({}, { __close = function(all)
+  for i = #all, 1, -1 do os.execute("losetup -d " .. all[i]) end
+end })
+
+local function loop(file, options)
+  loops[#loops + 1] = run(("losetup --show -f %s '%s'"):format(options, file))
+  return loops[#loops]
+end
+
+-- Every block of the file is there before, or one of the two would have to find
+-- room for it and the other would not.
+local function refill(file)
+  run(("dd if=/dev/zero of='%s' bs=8M count=%d conv=notrunc,fsync"):format(
+    file, CLEANED >> 23))
+end
+
+local function dd(device)
+  return elapsed(saros.process { argv = { "dd", "if=/dev/zero",
+    "of=" .. device, "bs=8M", "count=" .. (CLEANED >> 23), "oflag=direct",
+    "conv=fsync" } })
+end
+
+local function compare(what, file, device)
+  local clean, bare, share = {}, {}, {}
+  for i = 0, 3 do
+    refill(file)
+    local disk = vds.disk(device)
+    local before = used()
+    local took = elapsed(core.begin("clean", { object = disk, full = true }))
+    local spent = used() - before
+    refill(file)
+    local plain = dd(device)
+    if i > 0 then
+      clean[i], bare[i], share[i] = took, plain, spent / took * 100
+    end
+  end
+  figures.tell(what, "ms", { { "disk:clean", clean }, { "dd direct", bare } },
+    { { "clean / dd", 1, 2, 1 / 0.9 } })
+  figures.tell(what .. ", of a core", "%", { { "disk:clean", share } }, {})
+end
+
+local file = root .. "/cleaned.img"
+refill(file)
+local inner = loop(file, "")
+compare("clean 1 GiB (holes)", file, inner)
+compare("clean 1 GiB (writing)", file, loop(inner, "--direct-io=on"))

@@ -1,0 +1,253 @@
+/*
+** zero: every byte of a part of a device. Of a loop device over a file the file
+** gets holes, which is quick and gives its blocks back; all else is written,
+** past the page cache, so that neither memory nor processor are spent on it.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vds/clean.h"
+#include "vds/step.h"
+
+#define CHUNK ((size_t)8 << 20)
+#define HOLE ((uint64_t)64 << 20)
+#define PIECE ((size_t)64 << 10) /* of a chunk with a bad sector in it */
+#define EDGE ((size_t)4096)
+
+enum { BAD_MOST = 64 };
+
+typedef struct zeroing {
+  vds_call *c;
+  const vds_target *t;
+  vds_zeroed *z;
+  int fd;       /* O_DIRECT */
+  bool holes;   /* it is a file's, and can have them */
+  bool quietly; /* no percent, no cancel */
+  size_t sector;
+  const unsigned char *zeros; /* CHUNK of them, which take no memory */
+  unsigned char *back;        /* EDGE, to read into */
+} zeroing;
+
+
+/* ------------------------------------------------------------------
+** What cannot be written
+** ---------------------------------------------------------------- */
+
+/* The medium's own, and not the bus' or the driver's. */
+static bool is_medium(int number) {
+  return number == EIO || number == ENODATA || number == EILSEQ ||
+         number == EREMOTEIO;
+}
+
+
+static error *cannot_write(const zeroing *w, int number, uint64_t at) {
+  error *e = NULL;
+  vds_about *a = vds_about_new(w->t->is.dev, &e);
+  bool gone = e != NULL || number == ENXIO || number == ENODEV;
+  error_unref(e);
+  mem_free(a);
+  if (gone)
+    return vds_error(VDS_E_OBJECT_DELETED,
+                     "%s has gone while it was written to, at byte %llu",
+                     w->t->path, (unsigned long long)at);
+  if (!is_medium(number))
+    return vds_errno(number, "the device cannot be written", w->t->path);
+  return vds_error(VDS_E_IO_ERROR,
+                   "%s has too many sectors that cannot be written, the last "
+                   "at byte %llu",
+                   w->t->path, (unsigned long long)at);
+}
+
+
+/* The one before, when it goes on. */
+static bool grows(const value *failed, uint64_t at, uint64_t size) {
+  if (failed->count == 0) return false;
+  value *last = failed->as.items[failed->count - 1];
+  int64_t offset = value_integer(value_get(last, "offset"), 0);
+  int64_t had = value_integer(value_get(last, "size"), 0);
+  return (uint64_t)(offset + had) == at &&
+         value_put(last, "size", value_int(had + (int64_t)size));
+}
+
+
+static error *skip(zeroing *w, int number, uint64_t at, uint64_t size) {
+  value *failed = w->z->failed;
+  if (!is_medium(number) || failed == NULL || w->z->sectors == BAD_MOST)
+    return cannot_write(w, number, at);
+  w->z->sectors++;
+  vds_step("zero: skipped");
+  if (grows(failed, at, size)) return NULL;
+  value *map = vds_with(vds_with(value_map(), "offset", value_int((int64_t)at)),
+                        "size", value_int((int64_t)size));
+  return value_add(failed, map) ? NULL : error_no_memory();
+}
+
+
+/* ------------------------------------------------------------------
+** Writing
+** ---------------------------------------------------------------- */
+
+/* 0, or the errno; *done is what was written before. */
+static int write_some(const zeroing *w, uint64_t at, size_t size,
+                      size_t *done) {
+  *done = 0;
+  while (*done < size) {
+    ssize_t n = pwrite(w->fd, w->zeros, size - *done, (off_t)(at + *done));
+    if (n > 0)
+      *done += (size_t)n;
+    else if (n == 0)
+      return ENOSPC; /* behind its end */
+    else if (errno != EINTR)
+      return errno;
+  }
+  return 0;
+}
+
+
+/* One size after the other: a chunk, the pieces of a chunk that has something
+   bad in it, the sectors of such a piece. */
+static error *write_in(zeroing *w, uint64_t at, size_t size, size_t part) {
+  error *e = NULL;
+  while (e == NULL && size > 0) {
+    size_t now = size < part ? size : part, done;
+    if (!w->quietly && part != CHUNK && vds_stopped(w->c, &e)) break;
+    int number = write_some(w, at, now, &done);
+    w->z->bytes += done;
+    if (number != 0 && part == CHUNK)
+      e = write_in(w, at + done, now - done, PIECE);
+    else if (number != 0 && part > w->sector)
+      e = write_in(w, at + done, now - done, w->sector);
+    else if (number != 0)
+      e = skip(w, number, at + done, now - done);
+    at += now;
+    size -= now;
+  }
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Holes
+** ---------------------------------------------------------------- */
+
+static bool is_over_a_file(int fd) {
+  struct loop_info64 info;
+  return ioctl(fd, LOOP_GET_STATUS64, &info) == 0 && info.lo_rdevice == 0;
+}
+
+
+static bool is_zero_at(const zeroing *w, uint64_t at) {
+  memset(w->back, 1, EDGE);
+  ssize_t n = pread(w->fd, w->back, EDGE, (off_t)at);
+  return n == (ssize_t)EDGE && memcmp(w->back, w->zeros, EDGE) == 0;
+}
+
+
+/* It is believed when both ends of it read as zeros. What is no hole after all
+   is written. */
+static bool make_hole(const zeroing *w, uint64_t at, uint64_t size) {
+  uint64_t range[2] = {at, size};
+  if (size < EDGE || at % EDGE != 0 || size % EDGE != 0) return false;
+  return ioctl(w->fd, BLKDISCARD, range) == 0 && is_zero_at(w, at) &&
+         is_zero_at(w, at + size - EDGE);
+}
+
+
+/* ------------------------------------------------------------------
+** All of it
+** ---------------------------------------------------------------- */
+
+static error *zero_all(zeroing *w, uint64_t from, uint64_t to) {
+  error *e = NULL;
+  for (uint64_t at = from; e == NULL && at < to;) {
+    uint64_t most = w->holes ? HOLE : CHUNK;
+    uint64_t size = to - at < most ? to - at : most;
+    if (w->holes && size > EDGE) size -= size % EDGE;
+    if (w->holes && make_hole(w, at, size)) {
+      w->z->bytes += size;
+    } else {
+      if (size > CHUNK) size = CHUNK;
+      e = write_in(w, at, (size_t)size, CHUNK);
+    }
+    at += size;
+    if (w->quietly || e != NULL) continue;
+    vds_progress(w->c, at - from, to - from);
+    vds_step("zero: chunk");
+    vds_stopped(w->c, &e);
+  }
+  /* A disk's own memory of what was written. */
+  if (fsync(w->fd) != 0 && e == NULL) e = cannot_write(w, errno, to);
+  return e;
+}
+
+
+/* The number is pinned by the target's descriptor. */
+static error *open_direct(zeroing *w) {
+  struct stat st;
+  w->fd = open(w->t->path, O_RDWR | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
+  if (w->fd < 0)
+    return vds_errno(errno, "the device cannot be opened", w->t->path);
+  if (fstat(w->fd, &st) == 0 && S_ISBLK(st.st_mode) &&
+      st.st_rdev == w->t->is.dev)
+    return NULL;
+  return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s was replaced just now",
+                   w->t->path);
+}
+
+
+static size_t sector_of(int fd) {
+  int logical = 0;
+  unsigned physical = 0;
+  if (ioctl(fd, BLKSSZGET, &logical) != 0 || logical < 512) logical = 512;
+  if (ioctl(fd, BLKPBSZGET, &physical) != 0 || physical > PIECE) physical = 0;
+  return physical > (unsigned)logical ? physical : (size_t)logical;
+}
+
+
+static error *zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
+                   bool quietly, vds_zeroed *z) {
+  zeroing w = {.c = c, .t = t, .z = z, .fd = -1, .quietly = quietly};
+  void *zeros =
+      mmap(NULL, CHUNK, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *back = mmap(NULL, EDGE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  bool room = zeros != MAP_FAILED && back != MAP_FAILED;
+  error *e = room ? open_direct(&w) : error_no_memory();
+  if (e == NULL) {
+    w.zeros = zeros;
+    w.back = back;
+    w.sector = sector_of(w.fd);
+    w.holes = is_over_a_file(w.fd);
+    e = zero_all(&w, from, to);
+  }
+  if (w.fd >= 0) close(w.fd);
+  if (zeros != MAP_FAILED) munmap(zeros, CHUNK);
+  if (back != MAP_FAILED) munmap(back, EDGE);
+  return e;
+}
+
+
+error *vds_zero_more(vds_call *c, const vds_target *t, uint64_t from,
+                     uint64_t to, vds_zeroed *z) {
+  return zero(c, t, from, to, false, z);
+}
+
+
+error *vds_zero_now(vds_call *c, const vds_target *t, uint64_t from,
+                    uint64_t to, vds_zeroed *z) {
+  return zero(c, t, from, to, true, z);
+}
+
+
+error *vds_zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
+                value *failed) {
+  vds_zeroed z = {.failed = failed};
+  return zero(c, t, from, to, false, &z);
+}

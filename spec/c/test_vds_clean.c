@@ -1,0 +1,534 @@
+/*
+** Disks that are cleaned: quickly and all of it, cancelled and killed at each
+** step, and with sectors that cannot be written. A<n> are numbers of
+** assertions.txt.
+*/
+#include "vds_case.h"
+
+#include <sys/mman.h>
+
+#include "vds/clean.h"
+#include "vds/refuse.h"
+
+enum { MIB = 1 << 20, SIZE = 24 * MIB };
+
+/* A virtual disk with a GPT, an ext4 and a raw partition, attached. */
+static const char *disk_path;
+static char node[80], part[2][90];
+static vds_identity who;
+static char object[400]; /* what a call takes for it */
+
+static void identify(const answer *a) {
+  CHECK_INT(a->code, 0);
+  CHECK(vds_identity_get(a->output, &who));
+  snprintf(node, sizeof node, "%s", text_of(a->output, "path"));
+  for (int i = 0; i < 2; i++)
+    snprintf(part[i], sizeof part[i], "%sp%d", node, i + 1);
+  snprintf(object, sizeof object,
+           "{'major':%u,'minor':%u,'disk_major':%u,'disk_minor':%u,'seq':%llu,"
+           "'size':%llu,'number':0}",
+           major(who.dev), minor(who.dev), major(who.dev), minor(who.dev),
+           (unsigned long long)who.seq, (unsigned long long)who.size);
+}
+
+static bool attach_disk(void) {
+  answer a = ask("attach", "{'path':'%s'}", disk_path);
+  identify(&a);
+  forget(&a);
+  return true;
+}
+
+/* One is made; the others are copies of what is not zero in it. */
+static void copy_disk(const char *from) {
+  static char bytes[MIB];
+  int in = open(from, O_RDONLY | O_CLOEXEC);
+  int out = open(disk_path, O_RDWR | O_CLOEXEC);
+  for (off_t at = 0; pread(in, bytes, MIB, at) == MIB; at += MIB)
+    if (bytes[0] != 0 || memcmp(bytes, bytes + 1, MIB - 1) != 0)
+      CHECK_INT(pwrite(out, bytes, MIB, at), MIB);
+  close(in);
+  close(out);
+}
+
+static bool new_disk(unsigned megabytes) {
+  static char first[300]; /* of SIZE */
+  disk_path = make_image(megabytes);
+  if (megabytes == SIZE / MIB && first[0] != '\0') {
+    copy_disk(first);
+    return attach_disk();
+  }
+  bool good = volumes_run(
+                  "printf 'label: gpt\\n,8M\\n,8M\\n' | sfdisk -q '%s' "
+                  ">/dev/null 2>&1",
+                  disk_path) == 0 &&
+              attach_disk() &&
+              volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1", part[0]) == 0;
+  if (!good || megabytes != SIZE / MIB) return good;
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", disk_path), 0);
+  snprintf(first, sizeof first, "%s", disk_path);
+  return new_disk(megabytes);
+}
+
+#define NEED_DISK(megabytes) \
+  NEED_DISKS();              \
+  if (!new_disk(megabytes)) SKIP("needs sfdisk and mke2fs: fdisk, e2fsprogs")
+
+static void end_disk(void) {
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", disk_path), 0);
+}
+
+static answer clean(const char *more) {
+  return ask("clean", "{'object':%s%s}", object, more);
+}
+
+static saros_op *begin_clean(const char *more) {
+  return begin("clean", "{'object':%s%s}", object, more);
+}
+
+static char *bytes_of(const char *path, off_t from, size_t size) {
+  char *bytes = calloc(1, size);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  CHECK_INT(pread(fd, bytes, size, from), size);
+  close(fd);
+  return bytes;
+}
+
+static bool is_zero(const char *path, off_t from, size_t size) {
+  char *bytes = bytes_of(path, from, size);
+  bool zero = bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+  free(bytes);
+  return zero;
+}
+
+static const char *found_on(const char *path) {
+  static char text[64];
+  answer a = ask("volume", "{'path':'%s'}", path);
+  snprintf(text, sizeof text, "%s", text_of(a.output, "fs"));
+  forget(&a);
+  return text;
+}
+
+/* What its first answer of status().cleanup says. */
+static bool left_over(saros_op *op, const char *what) {
+  value *status = op_status(op);
+  const value *list = value_get(status, "cleanup");
+  bool said = list != NULL && list->count > 0 &&
+              strstr(value_chars(list->as.items[0], ""), what) != NULL;
+  value_free(status);
+  return said;
+}
+
+static int partitions(void) {
+  return (access(part[0], F_OK) == 0) + (access(part[1], F_OK) == 0);
+}
+
+
+/* ------------------------------------------------------------------
+** Quick
+** ---------------------------------------------------------------- */
+
+TEST(a40_quick_is_a_success_that_says_what_is_left) {
+  NEED_DISK(24);
+  static const char words[] = "what lay in between";
+  int fd = open(node, O_RDWR | O_CLOEXEC);
+  CHECK_INT(pwrite(fd, words, sizeof words, 20 * MIB), sizeof words);
+  CHECK_INT(fsync(fd), 0);
+  close(fd);
+  answer a = clean("");
+  CHECK_INT(a.code, 0x0004241Au);
+  CHECK_INT(value_integer(value_get(a.output, "vds_type"), 0), 11);
+  CHECK_INT(value_integer(value_get(a.output, "bytes"), 0), 2 * MIB);
+  const value *failed = value_get(a.output, "failed");
+  CHECK(failed != NULL && failed->count == 0);
+  forget(&a);
+  CHECK_INT(partitions(), 0);
+  CHECK_TEXT(found_on(node), "raw");
+  CHECK(is_zero(node, 0, MIB));
+  CHECK(is_zero(node, SIZE - MIB, MIB));
+  char *middle = bytes_of(node, 20 * MIB, sizeof words);
+  CHECK_TEXT(middle, words);
+  free(middle);
+  /* Nothing comes back with a new table at the old places. */
+  CHECK_INT(volumes_run("printf 'label: gpt\\n,8M\\n,8M\\n' | sfdisk -q "
+                        "--no-reread --no-tell-kernel --wipe never '%s' "
+                        ">/dev/null 2>&1",
+                        disk_path),
+            0);
+  end_disk();
+  a = ask("attach", "{'path':'%s'}", disk_path);
+  identify(&a);
+  forget(&a);
+  CHECK_INT(partitions(), 2);
+  CHECK_TEXT(found_on(part[0]), "raw");
+  end_disk();
+}
+
+TEST(a_disk_of_two_megabytes_is_clean_at_once) {
+  NEED_DISKS();
+  disk_path = make_image(2);
+  answer a = ask("attach", "{'path':'%s'}", disk_path);
+  identify(&a);
+  forget(&a);
+  CHECK_INT(volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1", node), 0);
+  CHECK_ANSWER(clean(""), 0);
+  CHECK(is_zero(node, 0, 2 * MIB));
+  end_disk();
+}
+
+TEST(what_is_no_disk_is_not_cleaned) {
+  NEED_DISK(24);
+  CHECK_ANSWER(ask("clean", "{}"), SAROS_E_INVALIDARG);
+  CHECK_ANSWER(ask("clean",
+                   "{'object':{'major':7,'minor':1,'disk_major':7,"
+                   "'disk_minor':0,'size':512,'number':1}}"),
+               SAROS_E_INVALIDARG);
+  answer a = clean(",'plan':true");
+  CHECK_INT(a.code, 0);
+  const value *lost = value_get(a.output, "lost");
+  CHECK_INT(value_get(lost, "partitions")->count, 2);
+  CHECK_INT(value_get(lost, "file_systems")->count, 1);
+  forget(&a);
+  CHECK_INT(partitions(), 2);
+  CHECK_TEXT(found_on(part[0]), "ext2");
+  end_disk();
+}
+
+TEST(what_is_mounted_goes_first_when_that_is_forced) {
+  NEED_DISK(24);
+  const char *at = place("at");
+  mkdir(at, 0700);
+  CHECK_INT(mount(part[0], at, "ext2", 0, NULL), 0);
+  CHECK_ANSWER(clean(""), VDS_E_OPERATION_DENIED);
+  CHECK_TEXT(found_on(part[0]), "ext2");
+  CHECK_ANSWER(clean(",'force':['mounted']"), VDS_S_DISK_PARTIALLY_CLEANED);
+  CHECK_INT(umount2(at, 0), -1);
+  CHECK_INT(partitions(), 0);
+  end_disk();
+}
+
+/* Somebody has a partition open, and not exclusively: there is no harm done. */
+TEST(a_partition_that_is_open_is_kept_and_all_else) {
+  NEED_DISK(24);
+  char *before = bytes_of(disk_path, 0, SIZE);
+  int fd = open(part[1], O_RDONLY | O_CLOEXEC);
+  CHECK_ANSWER(clean(""), VDS_E_DEVICE_IN_USE);
+  CHECK_ANSWER(clean(",'full':true"), VDS_E_DEVICE_IN_USE);
+  close(fd);
+  CHECK_INT(partitions(), 2);
+  char *after = bytes_of(disk_path, 0, SIZE);
+  CHECK(memcmp(before, after, SIZE) == 0);
+  free(before);
+  free(after);
+  end_disk();
+}
+
+
+/* ------------------------------------------------------------------
+** Full
+** ---------------------------------------------------------------- */
+
+static saros_op *watched;
+static int chunks, wrong_percents;
+static uint32_t last_percent;
+
+/* On the thread that works: nothing goes on meanwhile. */
+static void look_hook(const char *step) {
+  uint32_t hr = 0, percent = 0;
+  if (strcmp(step, "clean: opened") == 0) {
+    sem_wait(&held_on); /* until `watched` is set */
+    return;
+  }
+  if (strcmp(step, "zero: chunk") != 0) return;
+  chunks++;
+  if (saros_vds_query_status(watched, &hr, &percent) != 0 ||
+      hr != 0x80042409u || percent > 99 || percent < last_percent)
+    wrong_percents++;
+  last_percent = percent;
+}
+
+TEST(a33_full_is_zero_to_99_until_every_byte_is_zero) {
+  NEED_DISK(200);
+  chunks = wrong_percents = 0;
+  last_percent = 0;
+  sem_init(&held_on, 0, 0);
+  atomic_store(&vds_hook, look_hook);
+  watched = begin_clean(",'full':true");
+  sem_post(&held_on);
+  answer a = end_of(watched);
+  atomic_store(&vds_hook, NULL);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(value_integer(value_get(a.output, "bytes"), 0), 200 * MIB);
+  forget(&a);
+  CHECK_INT(chunks, 4);
+  CHECK_INT(wrong_percents, 0);
+  CHECK_INT(last_percent, 99);
+  CHECK_INT(partitions(), 0);
+  CHECK(is_zero(disk_path, 0, 200 * MIB));
+  struct stat st;
+  CHECK_INT(stat(disk_path, &st), 0);
+  CHECK(st.st_blocks * 512 < 4 * MIB); /* what was taken is given back */
+  end_disk();
+}
+
+/* Until something is written nothing has happened; then it is said. */
+TEST(a_cancelled_full_clean_says_what_it_did) {
+  static const char *const before[] = {"clean: opened",
+                                       "clean: without partitions"};
+  static const char *const during[] = {
+      "clean: partition wiped", "clean: end zeroed", "clean: beginning zeroed",
+      "clean: wiped", "zero: chunk"};
+  for (size_t i = 0; i < 7; i++) {
+    NEED_DISK(24);
+    char *whole = bytes_of(disk_path, 0, SIZE);
+    hold_at(i < 2 ? before[i] : during[i - 2]);
+    saros_op *op = begin_clean(",'full':true");
+    await_held();
+    CHECK_INT(saros_vds_cancel(op), 0);
+    let_on();
+    answer a = end_of(op);
+    CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
+    CHECK(left_over(a.op, "bytes are zero") == (i >= 2));
+    CHECK(i != 6 || left_over(a.op, "25165824 of its 25165824 bytes"));
+    forget(&a);
+    char *now = bytes_of(disk_path, 0, SIZE);
+    if (i < 2) {
+      CHECK(memcmp(whole, now, SIZE) == 0);
+      CHECK_INT(partitions(), 2);
+    }
+    free(whole);
+    free(now);
+    end_disk();
+  }
+}
+
+TEST(a_quick_one_is_too_late_to_cancel_once_it_has_begun) {
+  static const char *const late[] = {
+      "clean: without partitions", "clean: partition wiped",
+      "clean: end zeroed", "clean: beginning zeroed", "clean: wiped"};
+  for (size_t i = 0; i < 6; i++) {
+    NEED_DISK(24);
+    hold_at(i == 0 ? "clean: opened" : late[i - 1]);
+    saros_op *op = begin_clean("");
+    await_held();
+    CHECK_INT(saros_vds_cancel(op), i == 0 ? 0 : VDS_E_CANCEL_TOO_LATE);
+    let_on();
+    CHECK_ANSWER(end_of(op), i == 0 ? VDS_E_OPERATION_CANCELED
+                                    : VDS_S_DISK_PARTIALLY_CLEANED);
+    CHECK_INT(partitions(), i == 0 ? 2 : 0);
+    end_disk();
+  }
+}
+
+TEST(one_operation_per_disk) {
+  NEED_DISK(24);
+  hold_at("clean: opened");
+  saros_op *op = begin_clean("");
+  await_held();
+  CHECK_ANSWER(clean(""), VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  let_on();
+  CHECK_ANSWER(end_of(op), VDS_S_DISK_PARTIALLY_CLEANED);
+  end_disk();
+}
+
+
+/* ------------------------------------------------------------------
+** Death
+** ---------------------------------------------------------------- */
+
+static bool die_cleaning(const char *more, int step) {
+  pid_t child = fork();
+  if (child == 0) {
+    atomic_store(&vds_dies_at, step);
+    answer a = clean(more);
+    _exit((a.code & 0x80000000u) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+static bool is_same(const char *before, off_t at) {
+  char *now = bytes_of(disk_path, at, MIB);
+  bool same = memcmp(before, now, MIB) == 0;
+  free(now);
+  return same;
+}
+
+/* The table is the old one, or there is none; and it can be cleaned again. */
+static void death(const char *more) {
+  bool died = true;
+  int step = 1, old_ones = 0, none = 0;
+  for (; died; step++) {
+    if (!new_disk(24)) SKIP("needs sfdisk and mke2fs: fdisk, e2fsprogs");
+    char *before[2] = {bytes_of(disk_path, 0, MIB),
+                       bytes_of(disk_path, SIZE - MIB, MIB)};
+    died = die_cleaning(more, step);
+    bool head = is_same(before[0], 0), tail = is_same(before[1], SIZE - MIB);
+    if (head)
+      old_ones++;
+    else
+      none++;
+    CHECK(head || is_zero(disk_path, 0, MIB));
+    CHECK(tail || is_zero(disk_path, SIZE - MIB, MIB));
+    CHECK(head || !tail);
+    free(before[0]);
+    free(before[1]);
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    answer a = clean(more);
+    CHECK_INT(a.code & 0x80000000u, 0);
+    forget(&a);
+    CHECK_TEXT(found_on(node), "raw");
+    end_disk();
+  }
+  CHECK(step > 7);
+  CHECK(old_ones > 3);
+  CHECK(none > 2);
+}
+
+TEST(death_at_every_step_of_a_quick_one) {
+  NEED_DISKS();
+  death("");
+}
+
+TEST(death_at_every_step_of_a_full_one) {
+  NEED_DISKS();
+  death(",'full':true");
+}
+
+
+/* ------------------------------------------------------------------
+** Sectors that cannot be written
+** ---------------------------------------------------------------- */
+
+/* A disk whose bytes go to a file past every cache, and not as holes: a loop
+   device over a loop device. */
+typedef struct tower {
+  char below[32], above[32];
+  int fds[2];
+} tower;
+
+static bool build(tower *t, const char *path) {
+  vds_about about;
+  t->fds[0] = volumes_attach(path, 0, 0, t->below);
+  t->fds[1] = volumes_attach(t->below, LO_FLAGS_DIRECT_IO, 0, t->above);
+  CHECK(t->fds[0] >= 0 && t->fds[1] >= 0);
+  dev_t dev = 0;
+  error *e = vds_about_named(t->above, &dev);
+  if (e == NULL) e = vds_about_read(dev, &about);
+  CHECK(e == NULL);
+  if (e != NULL) return false;
+  vds_identity_of(&about, &who);
+  answer a = ask("disk", "{'path':'%s'}", t->above);
+  identify(&a);
+  forget(&a);
+  return true;
+}
+
+static void take_down(tower *t) {
+  if (t->fds[1] >= 0) close(t->fds[1]);
+  if (t->fds[0] >= 0) close(t->fds[0]);
+}
+
+/* A file that has no room for what is written. */
+TEST(a_full_disk_below_is_told) {
+  NEED_DISKS();
+  const char *dir = place("small"), *path = place("small/sparse.img");
+  tower t;
+  mkdir(dir, 0700);
+  if (mount("small", dir, "tmpfs", 0, "size=4m") != 0)
+    SKIP("no tmpfs can be mounted here");
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  CHECK_INT(ftruncate(fd, 16 * MIB), 0);
+  close(fd);
+  CHECK(build(&t, path));
+  answer a = clean(",'full':true");
+  if (a.code != VDS_E_IO_ERROR) CHECK_INT(a.code, 0x80070070u);
+  CHECK(left_over(a.op, "of its 16777216 bytes are zero"));
+  forget(&a);
+  take_down(&t);
+  umount2(dir, MNT_DETACH);
+}
+
+/* A disk over a file in memory that was cut off and cannot grow: what is behind
+   its end takes nothing. */
+static int cut_off(tower *t, off_t size, off_t left) {
+  static char path[64];
+  int file = memfd_create("saros-clean", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  CHECK_INT(ftruncate(file, size), 0);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  CHECK(build(t, path));
+  CHECK_INT(ftruncate(file, left), 0);
+  CHECK_INT(fcntl(file, F_ADD_SEALS, F_SEAL_GROW), 0);
+  return file;
+}
+
+/* The bad ones begin where a chunk does: what a loop device writes a part of it
+   takes for written. */
+TEST(bad_sectors_are_skipped_and_listed) {
+  NEED_DISKS();
+  enum { GOOD = 8 * MIB, BAD = 7 * 4096 };
+  tower t;
+  int file = cut_off(&t, GOOD + BAD, GOOD);
+  answer a = clean(",'full':true");
+  CHECK_INT(a.code, VDS_S_DISK_PARTIALLY_CLEANED);
+  CHECK_INT(value_integer(value_get(a.output, "bytes"), 0), GOOD);
+  const value *failed = value_get(a.output, "failed");
+  CHECK(failed != NULL && failed->count == 1);
+  if (failed != NULL && failed->count == 1) {
+    const value *one = failed->as.items[0];
+    CHECK_INT(value_integer(value_get(one, "offset"), 0), GOOD);
+    CHECK_INT(value_integer(value_get(one, "size"), 0), BAD);
+  }
+  forget(&a);
+  take_down(&t);
+  close(file);
+}
+
+/* What was cut off is there again when it is zeroed: a file can grow. */
+TEST(a_truncated_file_is_zeroed_all_the_same) {
+  NEED_DISK(24);
+  CHECK_INT(truncate(disk_path, 10 * MIB), 0);
+  CHECK_ANSWER(clean(",'full':true"), 0);
+  CHECK(is_zero(node, 0, 10 * MIB));
+  CHECK_INT(partitions(), 0);
+  end_disk();
+}
+
+/* One that cannot grow: its end is a disk that does not take anything. */
+TEST(a_truncated_file_that_cannot_grow_is_an_error) {
+  NEED_DISKS();
+  tower t;
+  int file = cut_off(&t, 16 * MIB, 8 * MIB);
+  answer a = clean("");
+  CHECK_INT(a.code, VDS_E_IO_ERROR);
+  CHECK(left_over(a.op, "0 of its 16777216 bytes are zero"));
+  forget(&a);
+  a = clean(",'full':true");
+  CHECK_INT(a.code, VDS_E_IO_ERROR);
+  forget(&a);
+  take_down(&t);
+  close(file);
+}
+
+static void all(void) {
+  RUN(death_at_every_step_of_a_quick_one);
+  RUN(death_at_every_step_of_a_full_one);
+  RUN(a40_quick_is_a_success_that_says_what_is_left);
+  RUN(a_disk_of_two_megabytes_is_clean_at_once);
+  RUN(what_is_no_disk_is_not_cleaned);
+  RUN(what_is_mounted_goes_first_when_that_is_forced);
+  RUN(a_partition_that_is_open_is_kept_and_all_else);
+  RUN(a33_full_is_zero_to_99_until_every_byte_is_zero);
+  RUN(a_cancelled_full_clean_says_what_it_did);
+  RUN(a_quick_one_is_too_late_to_cancel_once_it_has_begun);
+  RUN(one_operation_per_disk);
+  RUN(a_full_disk_below_is_told);
+  RUN(bad_sectors_are_skipped_and_listed);
+  RUN(a_truncated_file_is_zeroed_all_the_same);
+  RUN(a_truncated_file_that_cannot_grow_is_an_error);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
