@@ -243,66 +243,6 @@ static error *look(formatting *f) {
 }
 
 
-static error *make(formatting *f) {
-  unsigned from = f->how.full ? 900 : 0;
-  vds_phase(f->c, "wiping", 0, 0);
-  error *e = wipe(f);
-  if (e == NULL && f->how.full) {
-    vds_phase(f->c, "zeroing", 0, 900);
-    e = zero(f);
-  }
-  if (e != NULL || vds_stopped(f->c, &e)) return e;
-  vds_phase(f->c, "making", from, 990);
-  vds_target_share(&f->t);
-  e = explain(f, f->fs->format(f->c, &f->t, &f->how));
-  vds_step("format: made");
-  if (e == NULL) e = vds_target_again(&f->t);
-  if (e == NULL) e = look(f);
-  if (e == NULL) vds_commit(f->c, &e);
-  return e;
-}
-
-
-/* ------------------------------------------------------------------
-** Undoing
-** ---------------------------------------------------------------- */
-
-static void say_lost(const formatting *f) {
-  const vds_probe *p = &f->before;
-  if (p->fs[0] == '\0') return;
-  vds_left(f->c, "the %s%s%s that was on %s is gone; it is raw now", p->fs,
-           p->label[0] != '\0' ? " " : "", p->label, f->t.path);
-}
-
-
-/* What cannot be wiped now stays known as failed, and is reap's. */
-static void undo(formatting *f) {
-  if (!f->saved) return;
-  error *e = NULL;
-  unsigned count;
-  if (f->wiped) {
-    vds_undoing(f->c, "wiping");
-    e = vds_target_again(&f->t);
-    if (e == NULL) e = vds_probe_wipe(f->t.only, &count);
-    vds_step("format: undone");
-    say_lost(f);
-  }
-  if (e == NULL) {
-    error_unref(vds_record_remove(f->at, f->record));
-    return;
-  }
-  vds_left(f->c, "what was begun could not be taken away again: %s",
-           e->message);
-  error_unref(e);
-  if (value_put(f->record, "state", value_text("failed")))
-    error_unref(vds_record_save(f->at, f->record));
-}
-
-
-/* ------------------------------------------------------------------
-** The call
-** ---------------------------------------------------------------- */
-
 static error *put_volume(formatting *f) {
   vds_world *world = NULL;
   error *e = NULL;
@@ -320,6 +260,85 @@ static error *put_volume(formatting *f) {
 }
 
 
+static error *make(formatting *f) {
+  unsigned from = f->how.full ? 900 : 0;
+  vds_phase(f->c, "wiping", 0, 0);
+  error *e = wipe(f);
+  if (e == NULL && f->how.full) {
+    vds_phase(f->c, "zeroing", 0, 900);
+    e = zero(f);
+  }
+  if (e != NULL || vds_stopped(f->c, &e)) return e;
+  vds_phase(f->c, "making", from, 990);
+  vds_target_share(&f->t);
+  e = explain(f, f->fs->format(f->c, &f->t, &f->how));
+  vds_step("format: made");
+  if (e == NULL) e = vds_target_again(&f->t);
+  if (e == NULL) e = look(f);
+  if (e == NULL) e = put_volume(f);
+  if (e == NULL && vds_give_output(f->c, &e)) vds_commit(f->c, &e);
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** Undoing
+** ---------------------------------------------------------------- */
+
+static void say_lost(const formatting *f) {
+  const vds_probe *p = &f->before;
+  if (p->fs[0] == '\0') return;
+  vds_left(f->c, "the %s%s%s that was on %s is gone; it is raw now", p->fs,
+           p->label[0] != '\0' ? " " : "", p->label, f->t.path);
+}
+
+
+/* One that stays would be found whole, or raw, by reap. */
+static void forget(formatting *f) {
+  error *e = vds_record_remove(f->at, f->record);
+  if (e != NULL) error_unref(vds_record_remove(f->at, f->record));
+  error_unref(e);
+}
+
+
+static error *wipe_again(formatting *f) {
+  unsigned count;
+  error *e = vds_target_again(&f->t);
+  if (e == NULL) e = vds_probe_wipe(f->t.only, &count);
+  return e;
+}
+
+
+/* What cannot be wiped now stays known as failed, and is reap's. */
+static void undo(formatting *f) {
+  if (!f->saved) return;
+  error *e = NULL;
+  if (f->wiped) {
+    vds_undoing(f->c, "wiping");
+    e = wipe_again(f);
+    if (e != NULL) {
+      error_unref(e);
+      e = wipe_again(f);
+    }
+    vds_step("format: undone");
+    say_lost(f);
+  }
+  if (e == NULL) {
+    forget(f);
+    return;
+  }
+  vds_left(f->c, "what was begun could not be taken away again: %s",
+           e->message);
+  error_unref(e);
+  if (value_put(f->record, "state", value_text("failed")))
+    error_unref(vds_record_save(f->at, f->record));
+}
+
+
+/* ------------------------------------------------------------------
+** The call
+** ---------------------------------------------------------------- */
+
 static error *go_on(formatting *f, unsigned forced) {
   error *e = check_size(f);
   if (e == NULL) e = vds_tool_missing(f->fs->maker, f->fs->package);
@@ -333,9 +352,10 @@ static error *go_on(formatting *f, unsigned forced) {
     undo(f);
     return e;
   }
-  error_unref(vds_record_remove(f->at, f->record));
+  vds_step("format: committed");
+  forget(f);
   vds_step("format: done");
-  return put_volume(f);
+  return NULL;
 }
 
 

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "vds/format.h"
 #include "vds/holders.h"
 #include "vds/object.h"
 #include "vds/probe.h"
@@ -18,10 +19,11 @@
 typedef struct listing {
   vds_call *c;
   const vds_world *world;
-  value *disk;           /* whose partitions follow */
-  value *partitions;     /* so far */
-  const vds_about *last; /* that disk, of volumes alone; or NULL */
-  bool look;             /* into each */
+  value *disk;                /* whose partitions follow */
+  value *partitions;          /* so far */
+  const vds_about *last;      /* that disk, of volumes alone; or NULL */
+  bool look;                  /* into each */
+  vds_unfinished *unfinished; /* what somebody began to make, and did not end */
 } listing;
 
 
@@ -47,8 +49,8 @@ static value *with_usage(value *map, int fd, const vds_probe *p) {
 
 
 /* A device that cannot be read is listed, with why. */
-static value *volume_map(const vds_about *a, const vds_world *world, bool all,
-                         bool *any) {
+static value *volume_map(const vds_about *a, const vds_world *world,
+                         const vds_unfinished *u, bool all) {
   char path[80];
   vds_probe *p = mem_zero(sizeof *p);
   if (p == NULL) return NULL;
@@ -56,11 +58,16 @@ static value *volume_map(const vds_about *a, const vds_world *world, bool all,
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   error *e = fd < 0 ? vds_errno(errno, "it cannot be opened", path)
                     : vds_probe_fd(fd, p);
-  *any = p->fs[0] != '\0' || p->ambivalent;
+  bool any = p->fs[0] != '\0' || p->ambivalent;
+  bool half = e == NULL && vds_is_unfinished(u, a->dev, p);
   value *map = NULL;
-  if (all || (*any && p->table[0] == '\0')) {
+  if (all || half || (any && p->table[0] == '\0')) {
     map = vds_volume_map(a, world, p);
     if (e == NULL) map = with_usage(map, fd, p);
+    if (half) {
+      map = vds_with(map, "health", value_text("failed"));
+      map = vds_with(map, "unfinished", value_text("format"));
+    }
     if (e != NULL) {
       map = vds_with(map, "health", value_text("unknown"));
       map = vds_with(map, "error", value_text(e->message));
@@ -74,8 +81,14 @@ static value *volume_map(const vds_about *a, const vds_world *world, bool all,
 
 
 value *vds_volume_look(const vds_about *a, const vds_world *world) {
-  bool any;
-  return volume_map(a, world, true, &any);
+  return volume_map(a, world, NULL, true);
+}
+
+
+/* Whoever may not see the records sees what there is without them. */
+static void read_unfinished(listing *l) {
+  error_unref(
+      vds_format_unfinished(vds_text(l->c, "state_dir"), &l->unfinished));
 }
 
 
@@ -94,10 +107,9 @@ static error *flush_disk(listing *l) {
 static error *list_disk(void *context, const vds_about *a) {
   listing *l = context;
   error *e = NULL;
-  bool any;
   if (vds_stopped(l->c, &e)) return e;
   if (a->number > 0) {
-    value *map = l->look ? volume_map(a, l->world, true, &any)
+    value *map = l->look ? volume_map(a, l->world, l->unfinished, true)
                          : vds_volume_map(a, l->world, NULL);
     return value_add(l->partitions, map) ? NULL : error_no_memory();
   }
@@ -130,9 +142,8 @@ error *vds_work_disks(vds_call *c) {
 
 /* A disk without partitions is a volume when something is on it. */
 static error *flush_volume(listing *l) {
-  bool any;
   if (l->last == NULL) return NULL;
-  value *map = volume_map(l->last, l->world, false, &any);
+  value *map = volume_map(l->last, l->world, l->unfinished, false);
   l->last = NULL;
   if (map == NULL) return NULL;
   return value_add(l->c->output, map) ? NULL : error_no_memory();
@@ -142,11 +153,10 @@ static error *flush_volume(listing *l) {
 static error *list_volume(void *context, const vds_about *a) {
   listing *l = context;
   error *e = NULL;
-  bool any;
   if (vds_stopped(l->c, &e)) return e;
   if (a->number > 0) {
     l->last = NULL;
-    value *map = volume_map(a, l->world, true, &any);
+    value *map = volume_map(a, l->world, l->unfinished, true);
     return value_add(l->c->output, map) ? NULL : error_no_memory();
   }
   e = flush_volume(l);
@@ -161,8 +171,10 @@ error *vds_work_volumes(vds_call *c) {
   c->output = value_list();
   error *e = c->output == NULL ? error_no_memory() : vds_world_read(&world);
   l.world = world;
+  read_unfinished(&l);
   if (e == NULL) e = vds_world_each(world, list_volume, &l);
   if (e == NULL) e = flush_volume(&l);
+  mem_free(l.unfinished);
   vds_world_free(world);
   return e;
 }
@@ -234,7 +246,9 @@ error *vds_work_disk(vds_call *c) {
   if (e == NULL && a->number > 0) e = vds_about_read(a->whole, a);
   if (e == NULL) e = vds_world_read(&world);
   l.world = world;
+  read_unfinished(&l);
   if (e == NULL) e = one_disk(&l, a);
+  mem_free(l.unfinished);
   value_free(l.disk);
   value_free(l.partitions);
   vds_world_free(world);
@@ -245,14 +259,17 @@ error *vds_work_disk(vds_call *c) {
 
 error *vds_work_volume(vds_call *c) {
   vds_world *world = NULL;
+  listing l = {.c = c};
   vds_about *a = mem_alloc(sizeof *a);
   if (a == NULL) return error_no_memory();
   error *e = find(c, a);
   if (e == NULL) e = vds_world_read(&world);
+  read_unfinished(&l);
   if (e == NULL) {
-    c->output = vds_volume_look(a, world);
+    c->output = volume_map(a, world, l.unfinished, true);
     if (c->output == NULL) e = error_no_memory();
   }
+  mem_free(l.unfinished);
   vds_world_free(world);
   mem_free(a);
   return e;

@@ -103,3 +103,9 @@ bool vds_owner_is_us(const value *map) {
   return who.pid == we.pid && who.start == we.start && who.space == we.space &&
          who.boot[0] != '\0' && strcmp(who.boot, we.boot) == 0;
 }
+
+
+bool vds_owner_is_of_this_boot(const value *map) {
+  identity who = owner_of(map), we = us();
+  return we.boot[0] != '\0' && strcmp(who.boot, we.boot) == 0;
+}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vds/attach.h"
+#include "vds/format.h"
 #include "vds/listing.h"
 #include "vds/record.h"
 #include "vds/table.h"
@@ -23,6 +24,7 @@ static const struct {
                  bool *mended);
 } kinds[] = {
     {"table", reap_table},
+    {"format", vds_format_reap},
 };
 
 
@@ -49,7 +51,9 @@ static error *reap_one(vds_call *c, const char *at, const value *record) {
   size_t i = 0;
   while (i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].kind, kind) != 0)
     i++;
-  if (i == sizeof kinds / sizeof *kinds || vds_owner_is_alive(record))
+  bool failed = strcmp(vds_record_text(record, "state"), "failed") == 0;
+  if (i == sizeof kinds / sizeof *kinds ||
+      (!failed && vds_owner_is_alive(record)))
     return NULL;
   error *e = kinds[i].reap(c, at, record, &mended);
   if (e != NULL) {

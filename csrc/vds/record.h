@@ -8,7 +8,7 @@
 ** A record is a map: version = 1, id, kind, owner, and by kind
 **   vdisk    path, file_device, file_inode, device ("7:3"), seq, persistent,
 **            read_only                                         attach.c
-**   format   object (identity), fs, uuid                       format.c
+**   format   object (identity), path, fs, uuid, state, file?   format.c
 **   shrink   object, fs, size_before, size, undo? (a file), step   resize.c
 **   extend   object, fs, size_before, size, step               resize.c
 **   table    object, path, file_device, file_inode, changes { at, before,
@@ -39,6 +39,7 @@ char *vds_record_path(const value *record, const char *name);
 bool vds_owner_put(value *map);
 bool vds_owner_is_alive(const value *map);
 bool vds_owner_is_us(const value *map);
+bool vds_owner_is_of_this_boot(const value *map);
 
 /* Keeps others off <id> while its work runs, tools included, which inherit it
    as their standard input and may outlive us: a fd, or -1 and *e

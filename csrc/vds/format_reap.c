@@ -1,0 +1,230 @@
+/*
+** format_reap: formats that did not come to their end. What was there before
+** had been wiped, and the new one was to have a uuid that is in the record; so
+** what is found now is nothing, the new one (whole, or a half of it), or what
+** somebody made since, which is his.
+*/
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "vds/format.h"
+#include "vds/fs.h"
+#include "vds/loop.h"
+#include "vds/record.h"
+#include "vds/step.h"
+
+enum { LOOP_MAJOR = 7 };
+
+typedef struct search {
+  vds_identity was;
+  bool other_boot; /* numbers may be others' now */
+  dev_t found;
+} search;
+
+
+/* ------------------------------------------------------------------
+** Where it is now
+** ---------------------------------------------------------------- */
+
+static bool is_it(const search *s, const vds_identity *now) {
+  vds_identity was = s->was;
+  if (s->other_boot) {
+    was.seq = 0;
+    if (major(was.dev) == LOOP_MAJOR) return false;
+  }
+  if (s->other_boot && was.serial[0] != '\0') {
+    was.dev = now->dev;
+    was.whole = now->whole;
+  }
+  return vds_identity_same(&was, now);
+}
+
+
+static error *compare(void *context, const vds_about *a) {
+  search *s = context;
+  vds_identity now;
+  error *e = NULL;
+  if (s->found != 0 || a->number != s->was.number || a->start != s->was.start)
+    return NULL;
+  vds_about *all = vds_about_new(a->dev, &e);
+  if (e == NULL) {
+    vds_identity_of(all, &now);
+    if (is_it(s, &now)) s->found = a->dev;
+  }
+  error_unref(e); /* it went meanwhile */
+  mem_free(all);
+  return NULL;
+}
+
+
+static error *compare_partition(void *context, const vds_about *a) {
+  search *s = context;
+  if (a->number == s->was.number && a->start == s->was.start &&
+      a->size == s->was.size)
+    s->found = a->dev;
+  return NULL;
+}
+
+
+/* Of a disk of ours, by its file. *there: it still is. */
+static error *find_by_file(const value *record, search *s, bool *there) {
+  struct stat st;
+  dev_t whole = 0;
+  char *path = vds_record_path(record, "file");
+  if (path == NULL) return error_no_memory();
+  *there =
+      stat(path, &st) == 0 &&
+      (int64_t)st.st_dev ==
+          value_integer(value_get(record, "file_device"), -1) &&
+      (int64_t)st.st_ino == value_integer(value_get(record, "file_inode"), -1);
+  mem_free(path);
+  if (!*there || vds_loop_find(&st, NULL, &whole, 1) == 0) return NULL;
+  if (s->was.number > 0)
+    return vds_about_partitions(whole, compare_partition, s);
+  s->found = whole;
+  return NULL;
+}
+
+
+/* The device, or 0. *lost: it will not come again, as far as can be known. */
+static error *find(const value *record, dev_t *dev, bool *lost) {
+  search s = {.found = 0};
+  bool there = false;
+  *dev = 0;
+  *lost = true;
+  if (!vds_identity_get(value_get(record, "object"), &s.was)) return NULL;
+  s.other_boot = !vds_owner_is_of_this_boot(record);
+  error *e = NULL;
+  if (value_get(record, "file") != NULL)
+    e = find_by_file(record, &s, &there);
+  else
+    e = vds_about_all(compare, &s);
+  *dev = s.found;
+  *lost = s.found == 0 && !there && s.was.serial[0] == '\0';
+  return e;
+}
+
+
+/* ------------------------------------------------------------------
+** What it is now
+** ---------------------------------------------------------------- */
+
+static bool is_abandoned(const value *record) {
+  return strcmp(vds_record_text(record, "kind"), "format") == 0 &&
+         (!vds_owner_is_alive(record) ||
+          strcmp(vds_record_text(record, "state"), "failed") == 0);
+}
+
+
+/* It has what we gave it, and is not known to be whole. */
+static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
+  const vds_fs *one = vds_fs_find(fs);
+  return *uuid != '\0' && strcmp(p->uuid, uuid) == 0 &&
+         (p->unfinished || one == NULL || (one->can & VDS_FS_SIGNED_LAST) == 0);
+}
+
+
+static error *add_half(const value *record, vds_unfinished *u) {
+  vds_half *half = &u->items[u->count];
+  bool lost;
+  if (!is_abandoned(record)) return NULL;
+  error *e = find(record, &half->dev, &lost);
+  snprintf(half->fs, sizeof half->fs, "%s", vds_record_text(record, "fs"));
+  snprintf(half->uuid, sizeof half->uuid, "%s",
+           vds_record_text(record, "uuid"));
+  if (half->dev != 0) u->count++;
+  return e;
+}
+
+
+error *vds_format_unfinished(const char *state_dir, vds_unfinished **list) {
+  error *e = NULL;
+  vds_unfinished *u = mem_zero(sizeof *u);
+  *list = u;
+  if (u == NULL) return error_no_memory();
+  char *at = vds_records_at(state_dir, &e);
+  value *records = at != NULL ? vds_record_list(at, &e) : NULL;
+  uint32_t count = records != NULL ? records->count : 0;
+  for (uint32_t i = 0; e == NULL && i < count; i++)
+    if (u->count < VDS_UNFINISHED_MOST) e = add_half(records->as.items[i], u);
+  value_free(records);
+  mem_free(at);
+  return e;
+}
+
+
+bool vds_is_unfinished(const vds_unfinished *u, dev_t dev, const vds_probe *p) {
+  for (unsigned i = 0; u != NULL && i < u->count; i++)
+    if (u->items[i].dev == dev)
+      return p->fs[0] == '\0' || is_half(u->items[i].fs, u->items[i].uuid, p);
+  return false;
+}
+
+
+/* ------------------------------------------------------------------
+** Mending
+** ---------------------------------------------------------------- */
+
+static error *identify(dev_t dev, vds_identity *who) {
+  error *e = NULL;
+  vds_about *a = vds_about_new(dev, &e);
+  if (e == NULL) vds_identity_of(a, who);
+  mem_free(a);
+  return e;
+}
+
+
+/* What is whole may be mounted by now; it needs nobody for itself. */
+static error *look(const vds_identity *who, const value *record, bool *half) {
+  vds_target t;
+  vds_probe p = {0};
+  error *e = vds_target_open(who, 0, &t);
+  if (e == NULL) e = vds_probe_fd(t.fd, &p);
+  *half = is_half(vds_record_text(record, "fs"),
+                  vds_record_text(record, "uuid"), &p);
+  if (e == NULL && fsync(t.fd) != 0)
+    e = vds_error(VDS_E_IO_ERROR, "%s does not take what was written to it",
+                  t.path);
+  vds_target_close(&t);
+  vds_step("reap: format looked at");
+  return e;
+}
+
+
+static error *wipe(const vds_identity *who) {
+  vds_target t;
+  unsigned count;
+  error *e = vds_target_open(who, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &t);
+  if (e == NULL) e = vds_probe_wipe(t.only, &count);
+  vds_target_close(&t);
+  vds_step("reap: format wiped");
+  return e;
+}
+
+
+/* A program that outlived its owner holds the lock until it has ended. A disk
+   that is not here may come again, and then it is mended. */
+error *vds_format_reap(vds_call *c, const char *at, const value *record,
+                       bool *mended) {
+  vds_identity who;
+  dev_t dev = 0;
+  bool lost = false, half = false;
+  error *e = NULL;
+  (void)c;
+  *mended = false;
+  int lock = vds_record_lock(at, record, &e);
+  if (lock < 0) return e;
+  e = find(record, &dev, &lost);
+  if (e == NULL && dev != 0) {
+    e = identify(dev, &who);
+    if (e == NULL) e = look(&who, record, &half);
+    if (e == NULL && half) e = wipe(&who);
+  }
+  *mended = e == NULL && (dev != 0 || lost);
+  close(lock);
+  return e;
+}

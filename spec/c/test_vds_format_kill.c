@@ -1,0 +1,253 @@
+/*
+** Formats that are killed: at each step, with each file system. What is left is
+** the old one, nothing, or the new one and whole; until that is so it is known,
+** and says so.
+*/
+#include "vds_format_case.h"
+
+#include <sys/file.h>
+
+/* What it has to show for itself. */
+typedef struct kind {
+  const char *fs;
+  unsigned megabytes;
+} kind;
+
+static const kind kinds[] = {
+    {"ext4", 16}, {"xfs", 300}, {"btrfs", 112}, {"vfat", 16}, {"swap", 16}};
+
+static const char *const steps[] = {"format: record written", "format: wiped",
+                                    "tool: looked",           "format: made",
+                                    "format: looked at",      "format: durable",
+                                    "format: committed"};
+
+/* The child's answer, when it lived. */
+static bool die_formatting(const char *device, const char *fs) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    answer a = format_it(device, "{'fs':'%s','label':'AFTER'}", fs);
+    if (a.code != 0) printf("%s: %s\n", fs, a.message);
+    fflush(stdout);
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+/* Dies behind a step. */
+static bool die_at(const char *device, const char *fs, const char *step) {
+  dies_behind = step;
+  atomic_store(&vds_hook, die_hook);
+  bool died = die_formatting(device, fs);
+  atomic_store(&vds_hook, NULL);
+  return died;
+}
+
+/* The lock of the only record, or -1 without one. It is had when the program
+   that was begun has ended. */
+static int lock_of_record(char uuid[64]) {
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  value *list = at != NULL ? vds_record_list(at, &e) : NULL;
+  int fd = -1;
+  CHECK(list != NULL && list->count <= 1);
+  if (list != NULL && list->count == 1) {
+    char path[5000];
+    snprintf(path, sizeof path, "%s/%s.lock", at,
+             vds_record_text(list->as.items[0], "id"));
+    snprintf(uuid, 64, "%s", vds_record_text(list->as.items[0], "uuid"));
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
+  }
+  value_free(list);
+  mem_free(at);
+  error_unref(e);
+  return fd;
+}
+
+static void check_listed(const char *device, bool failed) {
+  answer a = ask("volume", "{'path':'%s'}", device);
+  CHECK_INT(a.code, 0);
+  CHECK_TEXT(text_of(a.output, "health"), failed ? "failed" : "healthy");
+  CHECK_TEXT(text_of(a.output, "unfinished"), failed ? "format" : "");
+  forget(&a);
+}
+
+static size_t listed(const answer *a, const char *name) {
+  const value *list = value_get(a->output, name);
+  return list != NULL ? list->count : 999;
+}
+
+/* It was killed: what there is, before and after a reap. `old`: its uuid. */
+static void look_at_it(const scratch *s, const kind *k, const char *old) {
+  char uuid[64] = "";
+  int lock = lock_of_record(uuid);
+  bool left = lock >= 0;
+  vds_probe p = seen(s->fd);
+  bool was = strcmp(p.uuid, old) == 0, ours = strcmp(p.uuid, uuid) == 0;
+  CHECK(!p.ambivalent);
+  CHECK(was || ours || p.fs[0] == '\0');
+  bool whole = ours && !p.unfinished && strcmp(k->fs, "vfat") != 0;
+  check_listed(s->device, left && !was && !whole);
+  if (left) {
+    /* Somebody is at it. */
+    answer a = ask("reap", "{}");
+    CHECK_INT(a.code, 0);
+    CHECK_INT(listed(&a, "busy"), 1);
+    CHECK_INT(records_left(), 1);
+    forget(&a);
+    close(lock);
+  }
+  answer a = ask("reap", "{}");
+  CHECK_INT(a.code, 0);
+  CHECK_INT(listed(&a, "busy"), 0);
+  CHECK_INT(listed(&a, "forgotten"), left ? 1 : 0);
+  forget(&a);
+  CHECK_INT(records_left(), 0);
+  p = seen(s->fd);
+  CHECK(!p.ambivalent && !p.unfinished);
+  if (whole) {
+    CHECK_TEXT(p.uuid, uuid);
+    check_is_good(k->fs, s->device);
+  } else if (!was) {
+    CHECK_TEXT(p.fs, "");
+  }
+  check_listed(s->device, false);
+}
+
+static void old_content(const scratch *s, char uuid[64]) {
+  CHECK_ANSWER(format_it(s->device, "{'fs':'ext4','label':'before'}"), 0);
+  snprintf(uuid, 64, "%s", seen(s->fd).uuid);
+}
+
+TEST(death_at_each_named_step_of_each) {
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (missing(kinds[i].fs) != NULL || missing("ext4") != NULL) {
+      printf("left out: %s: %s\n", kinds[i].fs, missing(kinds[i].fs));
+      continue;
+    }
+    scratch s = scratch_of(kinds[i].megabytes);
+    for (size_t j = 0; j < sizeof steps / sizeof *steps; j++) {
+      char old[64];
+      old_content(&s, old);
+      CHECK(die_at(s.device, kinds[i].fs, steps[j]));
+      look_at_it(&s, &kinds[i], old);
+    }
+    drop(&s);
+  }
+}
+
+/* How often the program is looked at is not known beforehand: it ends when it
+   lives. */
+TEST(death_at_every_step) {
+  NEED("ext4");
+  scratch s = scratch_of(16);
+  char old[64];
+  bool died = true;
+  int step = 1;
+  for (; died; step++) {
+    old_content(&s, old);
+    atomic_store(&vds_dies_at, step);
+    died = die_formatting(s.device, "ext4");
+    atomic_store(&vds_dies_at, 0);
+    if (died) look_at_it(&s, &kinds[0], old);
+  }
+  CHECK(step > 7);
+  CHECK_TEXT(seen(s.fd).label, "AFTER");
+  CHECK_INT(records_left(), 0);
+  drop(&s);
+}
+
+/* What somebody made on it since is his. */
+TEST(what_was_made_since_is_not_touched) {
+  NEED("ext4");
+  scratch s = scratch_of(16);
+  CHECK(die_at(s.device, "ext4", "format: wiped"));
+  check_listed(s.device, true);
+  CHECK_ANSWER(format_it(s.device, "{'fs':'ext4','label':'since'}"), 0);
+  check_listed(s.device, false);
+  CHECK_INT(records_left(), 1);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen(s.fd).label, "since");
+  drop(&s);
+}
+
+/* A half that cannot be had now is not forgotten. */
+TEST(a_half_that_is_held_stays_known) {
+  NEED("vfat");
+  scratch s = scratch_of(16);
+  CHECK(die_at(s.device, "vfat", "format: durable"));
+  int fd = open(s.device, O_RDONLY | O_EXCL | O_CLOEXEC);
+  CHECK(fd >= 0);
+  answer a = ask("reap", "{}");
+  CHECK_INT(listed(&a, "busy"), 1);
+  forget(&a);
+  CHECK_INT(records_left(), 1);
+  check_listed(s.device, true);
+  close(fd);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen(s.fd).fs, "");
+  drop(&s);
+}
+
+/* A disk that went with its process is known again by its file, whatever device
+   it is then. */
+static void die_with_its_disk(const char *path, const char *step) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    char node[80];
+    answer a = ask("attach", "{'path':'%s'}", path);
+    snprintf(node, sizeof node, "%s", text_of(a.output, "path"));
+    dies_behind = step;
+    atomic_store(&vds_hook, die_hook);
+    forget(&a);
+    CHECK_ANSWER(format_it(node, "{'fs':'vfat'}"), 0);
+    _exit(1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status));
+  CHECK(loops_become(0));
+}
+
+TEST(a_disk_that_went_with_its_process_is_known_by_its_file) {
+  NEED("vfat");
+  const char *path = make_image(16);
+  die_with_its_disk(path, "format: durable");
+  answer a = ask("attach", "{'path':'%s'}", path);
+  CHECK_INT(a.code, 0);
+  char node[80];
+  snprintf(node, sizeof node, "%s", text_of(a.output, "path"));
+  forget(&a);
+  check_listed(node, true);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  check_listed(node, false);
+  CHECK_INT(records_left(), 1); /* the disk's */
+  a = ask("volume", "{'path':'%s'}", node);
+  CHECK_TEXT(text_of(a.output, "fs"), "raw");
+  forget(&a);
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), 0);
+  /* Where the file went, too, there is nothing to remember. */
+  die_with_its_disk(path, "format: wiped");
+  unlink(path);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+}
+
+static void all(void) {
+  RUN(death_at_each_named_step_of_each);
+  RUN(death_at_every_step);
+  RUN(what_was_made_since_is_not_touched);
+  RUN(a_half_that_is_held_stays_known);
+  RUN(a_disk_that_went_with_its_process_is_known_by_its_file);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
