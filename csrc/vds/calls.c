@@ -8,6 +8,7 @@
 #include "vds/clean.h"
 #include "vds/format.h"
 #include "vds/listing.h"
+#include "vds/mount.h"
 #include "vds/table.h"
 #include "vds/vdisk.h"
 
@@ -48,6 +49,10 @@ static const vds_work works[] = {
     {"delete_partition", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
      VDS_KIND("delete_partition", CANCELLABLE | NO_ESTIMATE),
      vds_work_delete_partition},
+    {"mount", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+     VDS_KIND("mount", CANCELLABLE | NO_ESTIMATE), vds_work_mount},
+    {"unmount", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+     VDS_KIND("unmount", CANCELLABLE | NO_ESTIMATE), vds_work_unmount},
     {"clean", VDS_CLEAN, VDS_CLAIMS_OBJECT, VDS_KIND("clean", CANCELLABLE),
      vds_work_clean},
 };

@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/swap.h>
 
+#include "vds/mount.h"
 #include "vds/refuse.h"
 #include "vds/step.h"
 
@@ -17,21 +17,6 @@ typedef struct ending {
   const vds_world *world;
   unsigned forced;
 } ending;
-
-
-static error *unmount(const ending *g, const vds_hold *h) {
-  if (!vds_world_on_top(g->world, h->who, h->dev))
-    return vds_error(VDS_E_DEVICE_IN_USE,
-                     "something else was mounted over %s; unmount that first",
-                     h->who);
-  if (umount2(h->who, UMOUNT_NOFOLLOW) == 0) return NULL;
-  if (errno == EBUSY)
-    return vds_error(VDS_E_DEVICE_IN_USE,
-                     "%s cannot be unmounted: somebody has a file open there "
-                     "(fuser -vm %s says who)",
-                     h->who, h->who);
-  return vds_errno(errno, "it cannot be unmounted", h->who);
-}
 
 
 static error *swap_off(const vds_about *a) {
@@ -50,7 +35,7 @@ static error *end_all(void *context, const vds_about *a) {
   for (size_t i = h.count; e == NULL && i-- > 0;) {
     unsigned kind = (unsigned)h.items[i].kind;
     if (kind == VDS_HOLD_MOUNT && (g->forced & VDS_DANGER_MOUNTED) != 0)
-      e = unmount(g, &h.items[i]);
+      e = vds_mount_end(g->world, h.items[i].who, h.items[i].dev);
     else if (kind == VDS_HOLD_SWAP && (g->forced & VDS_DANGER_SWAP) != 0)
       e = swap_off(a);
     vds_step("dangers: one ended");

@@ -42,7 +42,5 @@ bool vds_mount_shows(const vds_world *w, int at, const char *name, dev_t dev);
 /* Takes one mount away: exactly this one, or an error. The name leads to it
    only as far as nobody has put another one in its place. */
 error *vds_mount_end(const vds_world *w, const char *where, dev_t dev);
-/* All of them, the last one first. */
-error *vds_unmount_all(vds_call *c, dev_t dev);
 
 #endif

@@ -192,13 +192,17 @@ static error *none_such(const char *fs) {
 }
 
 
-/* ext2 and ext3 are what ext4 mounts, too, where they have no names of their
-   own. */
+/* Kernels differ in what they call the same. */
+static const struct {
+  const char *name, *other;
+} aliases[] = {{"ext2", "ext4"}, {"ext3", "ext4"}, {"ntfs", "ntfs3"}};
+
+
 static int open_context(const char *fs) {
   int context = fsopen(fs, FSOPEN_CLOEXEC);
-  if (context < 0 && errno == ENODEV &&
-      (strcmp(fs, "ext2") == 0 || strcmp(fs, "ext3") == 0))
-    context = fsopen("ext4", FSOPEN_CLOEXEC);
+  for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+    if (context < 0 && errno == ENODEV && strcmp(aliases[i].name, fs) == 0)
+      context = fsopen(aliases[i].other, FSOPEN_CLOEXEC);
   return context;
 }
 
