@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "vds/clean.h"
 #include "vds/fs.h"
 #include "vds/listing.h"
 #include "vds/loop.h"
@@ -208,19 +210,46 @@ static error *wipe(formatting *f) {
 }
 
 
+/* A full one ends at the first place that cannot be written. */
 static error *zero(formatting *f) {
-  (void)f;
-  return vds_error(VDS_E_NOT_SUPPORTED,
-                   "a full format cannot be done yet; format it quickly");
+  vds_phase(f->c, "zeroing", 0, 900);
+  error *e = vds_zero(f->c, &f->t, 0, f->t.is.size, NULL);
+  vds_step("format: zeroed");
+  return e;
 }
 
 
-/* What it failed by is known to the kernel better than to its words. */
+/* A loop device says EIO where its file finds no room any more. */
+static bool is_full_below(const formatting *f) {
+  struct statvfs v;
+  error *e = NULL;
+  vds_about *a = vds_about_new(f->t.is.whole, &e);
+  bool full = e == NULL && a->file[0] != '\0' && statvfs(a->file, &v) == 0 &&
+              v.f_bavail * v.f_frsize < (64 << 10);
+  error_unref(e);
+  mem_free(a);
+  return full;
+}
+
+
+/* Writes that failed are the kernel's to know of, once; reads that failed only
+   the program's, which speaks English. */
+static int why_it_failed(const formatting *f, const error *e) {
+  int number = fsync(f->t.fd) != 0 ? errno : 0;
+  if (number == 0 && strstr(e->message, "Input/output error") != NULL)
+    number = EIO;
+  return number == EIO && is_full_below(f) ? ENOSPC : number;
+}
+
+
 static error *explain(formatting *f, error *e) {
-  if (e == NULL || e->code != SAROS_E_EXIT || fsync(f->t.fd) == 0) return e;
-  error *own =
-      vds_errno(errno, "the device does not take what is written", f->t.path);
-  return error_because(own, e);
+  int number = e != NULL && e->code == SAROS_E_EXIT ? why_it_failed(f, e) : 0;
+  if (number == 0) return e;
+  const char *what =
+      number == ENOSPC
+          ? "there is no room for what is written, where its image lies"
+          : "the device cannot be written, or read";
+  return error_because(vds_errno(number, what, f->t.path), e);
 }
 
 
@@ -264,10 +293,7 @@ static error *make(formatting *f) {
   unsigned from = f->how.full ? 900 : 0;
   vds_phase(f->c, "wiping", 0, 0);
   error *e = wipe(f);
-  if (e == NULL && f->how.full) {
-    vds_phase(f->c, "zeroing", 0, 900);
-    e = zero(f);
-  }
+  if (e == NULL && f->how.full) e = zero(f);
   if (e != NULL || vds_stopped(f->c, &e)) return e;
   vds_phase(f->c, "making", from, 990);
   vds_target_share(&f->t);

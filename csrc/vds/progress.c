@@ -82,23 +82,25 @@ static const struct {
              {"Writing superblocks and filesystem accounting ", 900, 1000}};
 
 int vds_saying_mke2fs(vds_saying *s, const char *text, size_t size) {
+  enum { MAKES = sizeof makes / sizeof *makes };
   reading r = {text, text + size};
   uint64_t done, total;
-  for (unsigned i = 0; i < sizeof makes / sizeof *makes; i++)
-    if (skip(&r, makes[i].says)) {
-      s->pass = i + 1;
-      reached(s, (int)makes[i].from);
-      find(&r, ": "); /* of the longer ones */
-      break;
-    }
-  if (s->pass == 0 || s->pass > sizeof makes / sizeof *makes) return -1;
+  bool named = false;
+  for (unsigned i = 0; i < MAKES && !named; i++) {
+    named = skip(&r, makes[i].says);
+    if (named) s->pass = i + 1;
+  }
+  if (s->pass < 1 || s->pass > MAKES) return -1;
   unsigned from = makes[s->pass - 1].from, to = makes[s->pass - 1].to;
-  if (r.at == text + size || r.at == text) r.at = text;
+  if (named) {
+    reached(s, (int)from);
+    if (r.at[-2] != ':') find(&r, ": ");
+  }
   skip_spaces(&r);
   if (skip(&r, "done")) return reached(s, (int)to);
   if (number(&r, &done) && skip(&r, "/") && number(&r, &total) && done <= total)
     return reached(s, between(from, to, done, total));
-  return -1;
+  return named ? s->at : -1;
 }
 
 
@@ -159,10 +161,11 @@ int vds_saying_badblocks(vds_saying *s, const char *text, size_t size) {
     find(&r, ": ");
   }
   skip_spaces(&r);
+  unsigned pass = s->pass > 0 && s->pass <= passes ? s->pass : 1;
+  if (skip(&r, "done")) return reached(s, (int)(pass * 1000 / passes));
   if (!number(&r, &whole) || !skip(&r, ".") || !number(&r, &part) ||
       !skip(&r, "% done") || whole > 100 || part > 99)
     return -1;
-  unsigned pass = s->pass > 0 && s->pass <= passes ? s->pass : 1;
   return reached(s, between((pass - 1) * 1000 / passes, pass * 1000 / passes,
                             whole * 100 + part, 10000));
 }

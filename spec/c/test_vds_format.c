@@ -185,6 +185,203 @@ TEST(a50_a_missing_maker_names_its_package_and_nothing_is_lost) {
   drop(&s);
 }
 
+/* ------------------------------------------------------------------
+** Full ones
+** ---------------------------------------------------------------- */
+
+/* Nothing of what was there is left anywhere. */
+TEST(a_full_one_leaves_nothing_of_what_was_there) {
+  NEED("ext4");
+  static const char secret[] = "what was there before";
+  scratch s = scratch_of(80);
+  char buffer_[sizeof secret];
+  for (off_t at = 3 << 20; at < 80 << 20; at += 7 << 20)
+    CHECK_INT(pwrite(s.fd, secret, sizeof secret, at), sizeof secret);
+  CHECK_INT(fsync(s.fd), 0);
+  CHECK_ANSWER(format_it(s.device, "{'fs':'ext4','quick':false}"), 0);
+  for (off_t at = 3 << 20; at < 80 << 20; at += 7 << 20) {
+    CHECK_INT(pread(s.fd, buffer_, sizeof secret, at), sizeof secret);
+    CHECK(memcmp(buffer_, secret, sizeof secret) != 0);
+  }
+  check_is_good("ext4", s.device);
+  drop(&s);
+}
+
+TEST(each_can_be_full_and_have_blocks) {
+  static const struct {
+    const char *fs, *block;
+    unsigned megabytes;
+  } cases[] = {{"ext4", "2048", 16},
+               {"xfs", "1024", 320},
+               {"btrfs", "4096", 128},
+               {"vfat", "4096", 32},
+               {"swap", "0", 16}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (missing(cases[i].fs) != NULL) {
+      printf("left out: %s: %s\n", cases[i].fs, missing(cases[i].fs));
+      continue;
+    }
+    scratch s = scratch_of(cases[i].megabytes);
+    CHECK_ANSWER(format_it(s.device, "{'fs':'%s','quick':false,'block':%s}",
+                           cases[i].fs, cases[i].block),
+                 0);
+    CHECK_TEXT(seen(s.fd).fs, cases[i].fs);
+    check_is_good(cases[i].fs, s.device);
+    vds_probe p = seen(s.fd);
+    vds_usage u;
+    if (i < 2) {
+      CHECK(vds_probe_usage(s.fd, &p, &u));
+      CHECK_INT(u.block, atoi(cases[i].block));
+    }
+    drop(&s);
+  }
+}
+
+
+/* ------------------------------------------------------------------
+** Cancelled, and what fails
+** ---------------------------------------------------------------- */
+
+/* What could not be undone. */
+static const char *cleanup_of(saros_op *op) {
+  static char text[600];
+  value *status = op_status(op);
+  const value *list = value_get(status, "cleanup");
+  snprintf(text, sizeof text, "%s",
+           list != NULL && list->count > 0 ? value_chars(list->as.items[0], "")
+                                           : "");
+  value_free(status);
+  return text;
+}
+
+/* Whether what was there before is still there; that it is gone is said. */
+static bool cancel_at(const scratch *s, const char *step) {
+  CHECK_ANSWER(format_it(s->device, "{'fs':'ext4','label':'before'}"), 0);
+  hold_at(step);
+  saros_op *op = start(s->device, "{'fs':'ext4','quick':false}");
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), 0);
+  let_on();
+  answer a = end_of(op);
+  CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
+  CHECK_INT(records_left(), 0);
+  vds_probe p = seen(s->fd);
+  bool left = strcmp(p.label, "before") == 0;
+  CHECK(left || p.fs[0] == '\0');
+  CHECK(left || strstr(cleanup_of(a.op), "before") != NULL);
+  forget(&a);
+  return left;
+}
+
+TEST(a_cancelled_one_is_as_it_was_or_raw) {
+  NEED("ext4");
+  scratch s = scratch_of(80);
+  CHECK(cancel_at(&s, "format: record written"));
+  CHECK(!cancel_at(&s, "format: wiped"));
+  CHECK(!cancel_at(&s, "zero: chunk"));
+  CHECK(!cancel_at(&s, "format: zeroed"));
+  CHECK(!cancel_at(&s, "tool: looked"));
+  CHECK(!cancel_at(&s, "format: made"));
+  CHECK(!cancel_at(&s, "format: looked at"));
+  CHECK(!cancel_at(&s, "format: durable"));
+  drop(&s);
+}
+
+TEST(committed_it_is_too_late) {
+  NEED("ext4");
+  scratch s = scratch_of(16);
+  hold_at("format: committed");
+  saros_op *op = start(s.device, "{'fs':'ext4','label':'after'}");
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), VDS_E_CANCEL_TOO_LATE);
+  /* One at a time. */
+  CHECK_ANSWER(format_it(s.device, "{'fs':'swap'}"),
+               VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  CHECK_TEXT(seen(s.fd).label, "after");
+  drop(&s);
+}
+
+/* The image lies on a disk that is full. */
+TEST(a49_a_full_disk_under_the_image) {
+  NEED("ext4");
+  const char *dir = place("tiny");
+  char image[300], device[32];
+  mkdir(dir, 0700);
+  if (mount("tiny", dir, "tmpfs", 0, "size=32k") != 0)
+    SKIP("no tmpfs can be mounted here");
+  snprintf(image, sizeof image, "%s/x.img", dir);
+  int fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  CHECK(fd >= 0 && ftruncate(fd, 64 << 20) == 0);
+  if (fd >= 0) close(fd);
+  int loop = volumes_attach(image, 0, 0, device);
+  CHECK(loop >= 0);
+  CHECK_ANSWER(format_it(device, "{'fs':'ext4'}"), 0x80070070u);
+  CHECK_TEXT(seen(loop).fs, "");
+  close(loop);
+  unlink(image);
+  umount2(dir, MNT_DETACH);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+}
+
+/* The file behind the disk is shorter by now, or gets so in the middle: nothing
+   is believed that cannot be read. */
+TEST(a_truncated_file_behind_it) {
+  NEED("ext4");
+  scratch s = scratch_of(64);
+  CHECK_INT(truncate(s.image, 1 << 20), 0);
+  CHECK_ANSWER(format_it(s.device, "{'fs':'ext4'}"), VDS_E_IO_ERROR);
+  CHECK_INT(records_left(), 0);
+  CHECK_INT(truncate(s.image, 64 << 20), 0);
+  hold_at("format: wiped");
+  saros_op *op = start(s.device, "{'fs':'ext4'}");
+  await_held();
+  CHECK_INT(truncate(s.image, 0), 0);
+  let_on();
+  CHECK_ANSWER(end_of(op), VDS_E_IO_ERROR);
+  /* Its end may not have been mended; then that is known. */
+  CHECK_INT(truncate(s.image, 64 << 20), 0);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen(s.fd).fs, "");
+  drop(&s);
+}
+
+/* Whichever of its allocations fails, it ends, nothing is left that nobody
+   knows of, and the volume is what it was, raw, or new. */
+TEST(a48_without_memory_nothing_is_left) {
+  NEED("ext4");
+  scratch s = scratch_of(16);
+  bool more = true;
+  long n = 1;
+  CHECK_ANSWER(format_it(s.device, "{'fs':'swap','label':'before'}"), 0);
+  for (; more; n += is_brief() ? 149 : 29) {
+    vds_identity who = identity_at(s.device);
+    value *options = options_on(&who, "{'fs':'swap','label':'before'}");
+    value_put(options, "state_dir", value_text(state_place()));
+    uint32_t why = 0, percent = 0, code = 0;
+    mem_fail_at(n);
+    saros_op *op = vds_call_begin(vds_work_find("format"), options, NULL, &why);
+    if (op != NULL) {
+      CHECK_INT(saros_op_wait(op, VDS_CASE_BOUND), 1);
+      CHECK_INT(saros_vds_query_status(op, &code, &percent), 0);
+      saros_op_unref(op);
+    } else {
+      code = why;
+    }
+    more = mem_fail_left() == 0;
+    mem_fail_at(0);
+    if (code != 0) CHECK_INT(code, 0x8007000Eu);
+    CHECK_INT(records_left(), 0);
+    vds_probe p = seen(s.fd);
+    CHECK(p.fs[0] == '\0' || strcmp(p.label, "before") == 0);
+  }
+  CHECK(n > 10);
+  drop(&s);
+}
+
 static void all(void) {
   RUN(an_ext4_is_made);
   RUN(an_xfs_is_made);
@@ -196,6 +393,13 @@ static void all(void) {
   RUN(what_is_mounted_is_formatted_only_when_forced);
   RUN(a_disk_with_a_table_is_refused);
   RUN(a50_a_missing_maker_names_its_package_and_nothing_is_lost);
+  RUN(a_full_one_leaves_nothing_of_what_was_there);
+  RUN(each_can_be_full_and_have_blocks);
+  RUN(a_cancelled_one_is_as_it_was_or_raw);
+  RUN(committed_it_is_too_late);
+  RUN(a49_a_full_disk_under_the_image);
+  RUN(a_truncated_file_behind_it);
+  RUN(a48_without_memory_nothing_is_left);
 }
 
 int main(int argc, char **argv) {
