@@ -9,6 +9,7 @@
 #include "vds/format.h"
 #include "vds/listing.h"
 #include "vds/mount.h"
+#include "vds/plex.h"
 #include "vds/table.h"
 #include "vds/vdisk.h"
 
@@ -55,6 +56,14 @@ static const vds_work works[] = {
      VDS_KIND("unmount", CANCELLABLE | NO_ESTIMATE), vds_work_unmount},
     {"clean", VDS_CLEAN, VDS_CLAIMS_OBJECT, VDS_KIND("clean", CANCELLABLE),
      vds_work_clean},
+    {"add_plex", VDS_ADD_PLEX, VDS_CLAIMS_OBJECT,
+     VDS_KIND("add_plex", CANCELLABLE), vds_work_add_plex},
+    {"remove_plex", VDS_REMOVE_PLEX, VDS_CLAIMS_OBJECT,
+     VDS_KIND("remove_plex", CANCELLABLE), vds_work_remove_plex},
+    {"repair_plex", VDS_REPAIR_PLEX, VDS_CLAIMS_OBJECT,
+     VDS_KIND("repair_plex", CANCELLABLE), vds_work_repair_plex},
+    {"break_plex", VDS_BREAK_PLEX, VDS_CLAIMS_NOTHING,
+     VDS_KIND("break_plex", NO_ESTIMATE), vds_work_break_plex},
 };
 
 const vds_work *vds_work_find(const char *name) {

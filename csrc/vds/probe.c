@@ -37,6 +37,17 @@ static bool in_progress(int fd, const vds_probe *p) {
 }
 
 
+/* How many devices a btrfs says that it has: num_devices in its super block. */
+static unsigned devices_of(int fd, const vds_probe *p) {
+  unsigned char n[8];
+  if (strcmp(p->fs, "btrfs") != 0 || pread(fd, n, sizeof n, 65536 + 0x88) != 8)
+    return 0;
+  bool many = n[1] != 0 || n[2] != 0 || n[3] != 0 || n[4] != 0 || n[5] != 0 ||
+              n[6] != 0 || n[7] != 0;
+  return many ? UINT8_MAX : n[0];
+}
+
+
 static void found(blkid_probe probe, int fd, vds_probe *p) {
   char usage[32];
   take(probe, "TYPE", p->fs, sizeof p->fs);
@@ -48,6 +59,7 @@ static void found(blkid_probe probe, int fd, vds_probe *p) {
   p->raid = strcmp(usage, "raid") == 0;
   p->crypto = strcmp(usage, "crypto") == 0;
   p->unfinished = in_progress(fd, p);
+  p->devices = devices_of(fd, p);
 }
 
 

@@ -12,9 +12,10 @@ typedef struct vds_probe {
   char fs[32];     /* "ext4", "swap", "LVM2_member", …; "" */
   char label[256]; /* bytes */
   char uuid[64];
-  char member[64]; /* of btrfs: the device's own id */
-  char table[16];  /* "gpt", "dos", …; "" */
-  bool raid;       /* a member of something that others manage: LVM, md, … */
+  char member[64];  /* of btrfs: the device's own id */
+  unsigned devices; /* that it is one of: of btrfs; else 0 */
+  char table[16];   /* "gpt", "dos", …; "" */
+  bool raid;        /* a member of something that others manage: LVM, md, … */
   bool crypto;
   bool ambivalent; /* two file systems at once: which one nobody knows */
   bool unfinished; /* its maker did not come to its end (XFS) */

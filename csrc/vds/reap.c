@@ -7,6 +7,7 @@
 #include "vds/attach.h"
 #include "vds/format.h"
 #include "vds/listing.h"
+#include "vds/plex.h"
 #include "vds/record.h"
 #include "vds/table.h"
 
@@ -23,6 +24,7 @@ static const struct {
   error *(*reap)(vds_call *c, const char *at, const value *record,
                  bool *mended);
 } kinds[] = {
+    {"plex", vds_plex_reap},
     {"table", reap_table},
     {"format", vds_format_reap},
 };

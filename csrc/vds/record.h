@@ -13,7 +13,7 @@
 **   extend   object, fs, size_before, size, step               resize.c
 **   table    object, path, file_device, file_inode, changes { at, before,
 **            after } (base64)                                 table_write.c
-**   plex     object, fs uuid, verb, member                     plex.c
+**   plex     object, fs, verb, step, member …               plex_parts.h
 ** Paths are bytes: vds_with_path keeps them ("path", "path_b64").
 */
 #ifndef SAROS_VDS_RECORD_H

@@ -158,6 +158,13 @@ static void judge_content(judging *j, const vds_about *a, const char *path) {
              p->fs);
     danger(j, VDS_DANGER_FOREIGN, reason);
   }
+  if (fd >= 0 && e == NULL && p->devices > 1) {
+    char reason[300];
+    snprintf(reason, sizeof reason,
+             "%s is one of the %u devices of a btrfs (%s), which would miss it",
+             path, p->devices, p->uuid);
+    danger(j, VDS_DANGER_FOREIGN, reason);
+  }
   if (p != NULL && p->fs[0] != '\0') {
     value *map = vds_with(vds_with(value_map(), "path", value_text(path)), "fs",
                           value_text(p->fs));

@@ -10,6 +10,7 @@
 #include "vds/step.h"
 
 #define LOOK_NS 100000000 /* between two looks */
+#define STOP_NS 5000000   /* between two attempts to stop it */
 
 typedef struct watching {
   vds_call *c;
@@ -21,19 +22,21 @@ typedef struct watching {
 
 
 /* Nobody commits while it works, so that is not asked twice. */
-static void look(const watching *g, bool can_stop) {
+static long look(const watching *g, bool can_stop) {
   vds_step("watch: looks");
-  if (can_stop && saros_op_cancelled(g->c->op))
+  if (can_stop && saros_op_cancelled(g->c->op)) {
     g->w->stop(g->w->context);
-  else if (g->w->look != NULL)
-    g->w->look(g->w->context);
+    return STOP_NS;
+  }
+  if (g->w->look != NULL) g->w->look(g->w->context);
+  return LOOK_NS;
 }
 
 
-static void sleep_a_while(watching *g) {
+static void sleep_a_while(watching *g, long ns) {
   struct timespec until;
   clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += LOOK_NS;
+  until.tv_nsec += ns;
   if (until.tv_nsec >= 1000000000) {
     until.tv_nsec -= 1000000000;
     until.tv_sec++;
@@ -48,9 +51,9 @@ static void *watch(void *context) {
   pthread_mutex_lock(&g->lock);
   while (!g->over) {
     pthread_mutex_unlock(&g->lock);
-    look(g, can_stop);
+    long ns = look(g, can_stop);
     pthread_mutex_lock(&g->lock);
-    if (!g->over) sleep_a_while(g);
+    if (!g->over) sleep_a_while(g, ns);
   }
   pthread_mutex_unlock(&g->lock);
   return NULL;

@@ -1,0 +1,173 @@
+/*
+** balance: BTRFS_IOC_BALANCE_V2, and devices that come and go.
+*/
+#include "vds/balance.h"
+
+#include <errno.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "vds/btrfs.h"
+#include "vds/step.h"
+#include "vds/watch.h"
+
+typedef struct moving {
+  vds_call *c;
+  int mount;
+  const char *undoing;
+  uint64_t data, meta;  /* of a conversion */
+  uint64_t device, was; /* its number, the bytes that chunks took on it */
+  uint64_t seen;        /* how far it was */
+} moving;
+
+
+static int answer(int result) {
+  return result < 0 ? -errno : result;
+}
+
+
+/* What is being undone may take as long as it goes on. */
+static void moved(moving *m, uint64_t done, uint64_t total) {
+  if (m->undoing == NULL)
+    vds_progress(m->c, done, total);
+  else if (done != m->seen)
+    vds_undoing(m->c, m->undoing);
+  m->seen = done;
+}
+
+
+static error *run(moving *m, const vds_watched *w, const char *what) {
+  int result = 0;
+  error *e = vds_watched_run(m->c, w, &result);
+  if (e == NULL && m->undoing == NULL && vds_stopped(m->c, &e)) return e;
+  return e != NULL ? e : vds_btrfs_error(result, what);
+}
+
+
+/* ------------------------------------------------------------------
+** Conversions
+** ---------------------------------------------------------------- */
+
+static struct btrfs_balance_args to(uint64_t profile) {
+  return (struct btrfs_balance_args){
+      .flags = BTRFS_BALANCE_ARGS_CONVERT | BTRFS_BALANCE_ARGS_SOFT,
+      .target = profile != 0 ? profile : BTRFS_AVAIL_ALLOC_BIT_SINGLE};
+}
+
+
+/* FORCE: fewer copies than before are what is wanted. */
+static int convert(void *context) {
+  const moving *m = context;
+  struct btrfs_ioctl_balance_args args = {
+      .flags = BTRFS_BALANCE_DATA | BTRFS_BALANCE_METADATA |
+               BTRFS_BALANCE_SYSTEM | BTRFS_BALANCE_FORCE,
+      .data = to(m->data),
+      .meta = to(m->meta),
+      .sys = to(m->meta)};
+  return answer(ioctl(m->mount, BTRFS_IOC_BALANCE_V2, &args));
+}
+
+
+static void look_at_conversion(void *context) {
+  moving *m = context;
+  vds_btrfs_amount in, all;
+  error *e = vds_btrfs_bytes(m->mount, m->data, m->meta, &in, &all);
+  if (e == NULL) moved(m, in.used, all.used);
+  error_unref(e);
+}
+
+
+void vds_balance_end(int mount) {
+  ioctl(mount, BTRFS_IOC_BALANCE_CTL, BTRFS_BALANCE_CTL_CANCEL);
+}
+
+
+static void stop_conversion(void *context) {
+  vds_balance_end(((const moving *)context)->mount);
+}
+
+
+/* It says that it has ended well also when chunks came meanwhile that are not
+   as they should be. */
+static error *is_all(const moving *m) {
+  vds_btrfs_amount in, all;
+  error *e = vds_btrfs_bytes(m->mount, m->data, m->meta, &in, &all);
+  if (e == NULL && in.used < all.used)
+    e = vds_error(VDS_E_NOT_ENOUGH_SPACE,
+                  "not all of it could be converted: %llu bytes are as they "
+                  "were",
+                  (unsigned long long)(all.used - in.used));
+  return e;
+}
+
+
+error *vds_balance(vds_call *c, int mount, uint64_t data, uint64_t meta,
+                   const char *undoing) {
+  moving m = {c, mount, undoing, data, meta, 0, 0, 0};
+  const vds_watched w = {convert, look_at_conversion,
+                         undoing == NULL ? stop_conversion : NULL, &m};
+  vds_step("balance: begins");
+  error *e = run(&m, &w, "btrfs cannot be converted");
+  vds_step("balance: ended");
+  return e != NULL ? e : is_all(&m);
+}
+
+
+/* ------------------------------------------------------------------
+** Devices
+** ---------------------------------------------------------------- */
+
+static int empty(void *context) {
+  const moving *m = context;
+  struct btrfs_ioctl_vol_args_v2 args = {.flags = BTRFS_DEVICE_SPEC_BY_ID,
+                                         .devid = m->device};
+  return answer(ioctl(m->mount, BTRFS_IOC_RM_DEV_V2, &args));
+}
+
+
+static void look_at_device(void *context) {
+  moving *m = context;
+  struct btrfs_ioctl_dev_info_args *info = mem_zero(sizeof *info);
+  if (info == NULL) return;
+  info->devid = m->device;
+  if (ioctl(m->mount, BTRFS_IOC_DEV_INFO, info) == 0 &&
+      info->bytes_used <= m->was)
+    moved(m, m->was - info->bytes_used, m->was);
+  mem_free(info);
+}
+
+
+static void stop_emptying(void *context) {
+  const moving *m = context;
+  struct btrfs_ioctl_vol_args_v2 args = {0};
+  snprintf(args.name, sizeof args.name, "cancel");
+  ioctl(m->mount, BTRFS_IOC_RM_DEV_V2, &args);
+}
+
+
+error *vds_remove_device(vds_call *c, int mount, uint64_t device,
+                         const char *undoing) {
+  moving m = {c, mount, undoing, 0, 0, device, UINT64_MAX, 0};
+  struct btrfs_ioctl_dev_info_args *info = mem_zero(sizeof *info);
+  if (info == NULL) return error_no_memory();
+  info->devid = device;
+  if (ioctl(mount, BTRFS_IOC_DEV_INFO, info) == 0) m.was = info->bytes_used;
+  mem_free(info);
+  const vds_watched w = {empty, look_at_device,
+                         undoing == NULL ? stop_emptying : NULL, &m};
+  vds_step("device: is emptied");
+  error *e = run(&m, &w, "the device cannot be removed");
+  vds_step("device: removed");
+  return e;
+}
+
+
+error *vds_add_device(int mount, const char *path) {
+  struct btrfs_ioctl_vol_args args = {0};
+  snprintf(args.name, sizeof args.name, "%s", path);
+  return vds_btrfs_error(answer(ioctl(mount, BTRFS_IOC_ADD_DEV, &args)),
+                         "the device cannot be added");
+}

@@ -1,0 +1,371 @@
+/*
+** Mirrors on btrfs: a device more, less, in the place of another one; what is
+** refused, and what a cancel leaves.
+*/
+#include "vds_plex_case.h"
+
+#include "vds/balance.h"
+#include "vds/plex_parts.h"
+#include "vds/probe.h"
+
+enum { SIZE = 400, FILLED = 24 }; /* MiB */
+
+/* Files, and up to three disks; the first ones are a btrfs. */
+typedef struct plexes {
+  disk disks[3];
+  const char *at, *missing;
+} plexes;
+
+static plexes make(bool mirrored) {
+  static unsigned number;
+  char name[20];
+  plexes x;
+  snprintf(name, sizeof name, "plex%u", ++number);
+  x.at = place(name);
+  for (int i = 0; i < 3; i++) x.disks[i] = make_disk(SIZE);
+  x.missing = make_btrfs(&x.disks[0], mirrored ? &x.disks[1] : NULL, x.at);
+  if (x.missing == NULL) fill_file(x.at, "one", 1, FILLED);
+  return x;
+}
+
+/* The content is the same, and the file system sound. */
+static void drop(plexes *x, int still) {
+  if (x->missing == NULL) {
+    CHECK(is_filled(x->at, "one", 1, FILLED));
+    check_btrfs(&x->disks[still], x->at);
+  }
+  for (int i = 0; i < 3; i++) drop_disk(&x->disks[i]);
+}
+
+static unsigned copies(const plexes *x) {
+  uint64_t data = 0, meta = 0;
+  int fd = open(x->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK(vds_btrfs_profiles(fd, &data, &meta) == NULL);
+  close(fd);
+  return vds_plex_copies(data);
+}
+
+static bool is_member(const plexes *x, int i) {
+  vds_btrfs *b = mem_zero(sizeof *b);
+  b->mount = open(x->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK(vds_btrfs_look(b) == NULL);
+  bool member = vds_btrfs_find(b, x->disks[i].dev) != NULL;
+  vds_btrfs_close(b);
+  mem_free(b);
+  return member;
+}
+
+static const char *fs_on(const disk *d) {
+  static vds_probe p;
+  CHECK(vds_probe_fd(d->fd, &p) == NULL);
+  return p.ambivalent ? "two at once" : p.fs;
+}
+
+static saros_op *begin_add(const plexes *x, int i, const char *more) {
+  return begin("add_plex", "{'object':%s,'other':%s%s}", object(&x->disks[0]),
+               object(&x->disks[i]), more);
+}
+
+static saros_op *begin_remove(const plexes *x, int i) {
+  return begin("remove_plex", "{'object':%s,'other':%s}",
+               object(&x->disks[i == 0 ? 1 : 0]), object(&x->disks[i]));
+}
+
+TEST(a34_a35_a44_a_plex_comes_and_goes) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  CHECK_INT(copies(&x), 1);
+  answer a = end_of(begin_add(&x, 1, ""));
+  if (a.code != 0) printf("%s\n", a.message);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(value_integer(value_get(a.output, "vds_type"), 0), 4);
+  CHECK_INT(value_integer(value_get(a.output, "copies"), 0), 2);
+  CHECK_INT(value_get(a.output, "members")->count, 2);
+  CHECK_TEXT(text_of(value_get(a.output, "volume"), "path"), x.disks[0].node);
+  forget(&a);
+  CHECK_INT(copies(&x), 2);
+  CHECK(is_member(&x, 1));
+  CHECK_ANSWER(end_of(begin_add(&x, 1, "")), VDS_E_DISK_IN_USE_BY_VOLUME);
+  fill_file(x.at, "two", 2, 4);
+  a = end_of(begin_remove(&x, 1));
+  if (a.code != 0) printf("%s\n", a.message);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(value_integer(value_get(a.output, "vds_type"), 0), 6);
+  CHECK_INT(value_integer(value_get(a.output, "copies"), 0), 1);
+  forget(&a);
+  CHECK(!is_member(&x, 1));
+  CHECK_TEXT(fs_on(&x.disks[1]), "");
+  CHECK(is_filled(x.at, "two", 2, 4));
+  CHECK_INT(records_left(), 0);
+  drop(&x, 0);
+}
+
+TEST(a_third_device_is_a_third_copy) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  CHECK_INT(copies(&x), 2);
+  CHECK_ANSWER(end_of(begin_add(&x, 2, "")), 0);
+  CHECK_INT(copies(&x), 3);
+  /* The first one goes: what is left is told of by another one. */
+  CHECK_ANSWER(end_of(begin("remove_plex", "{'object':%s,'other':%s}",
+                            object(&x.disks[0]), object(&x.disks[0]))),
+               0);
+  CHECK_INT(copies(&x), 2);
+  CHECK(!is_member(&x, 0) && is_member(&x, 1) && is_member(&x, 2));
+  drop(&x, 1);
+}
+
+TEST(a_device_takes_the_place_of_another) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  answer a = ask("repair_plex", "{'object':%s,'other':%s,'bad':%s}",
+                 object(&x.disks[0]), object(&x.disks[2]), object(&x.disks[1]));
+  if (a.code != 0) printf("%s\n", a.message);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(value_integer(value_get(a.output, "vds_type"), 0), 7);
+  forget(&a);
+  CHECK_INT(copies(&x), 2);
+  CHECK(is_member(&x, 2) && !is_member(&x, 1));
+  CHECK_TEXT(fs_on(&x.disks[1]), "");
+  /* Back again, and by its number. */
+  CHECK_ANSWER(ask("repair_plex", "{'object':%s,'other':%s,'bad':2}",
+                   object(&x.disks[0]), object(&x.disks[1])),
+               0);
+  CHECK(!is_member(&x, 2) && is_member(&x, 1));
+  CHECK_INT(records_left(), 0);
+  drop(&x, 0);
+}
+
+
+/* ------------------------------------------------------------------
+** Refused
+** ---------------------------------------------------------------- */
+
+TEST(what_is_no_mirror_is_not_taken_apart) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  disk small = make_disk(16);
+  CHECK_ANSWER(end_of(begin_remove(&x, 0)), VDS_E_INCOMPATIBLE_FILE_SYSTEM);
+  CHECK_ANSWER(end_of(begin_remove(&x, 1)), VDS_E_OBJECT_NOT_FOUND);
+  CHECK_ANSWER(end_of(begin("remove_plex", "{'object':%s,'other':%s}",
+                            object(&x.disks[0]), object(&x.disks[0]))),
+               VDS_E_VOLUME_NOT_A_MIRROR);
+  CHECK_ANSWER(
+      ask("repair_plex", "{'object':%s,'other':%s,'bad':%s}",
+          object(&x.disks[0]), object(&x.disks[1]), object(&x.disks[0])),
+      VDS_E_VOLUME_NOT_A_MIRROR);
+  CHECK_ANSWER(ask("repair_plex", "{'object':%s,'other':%s,'bad':7}",
+                   object(&x.disks[0]), object(&x.disks[1])),
+               VDS_E_OBJECT_NOT_FOUND);
+  CHECK_ANSWER(ask("add_plex", "{'object':%s}", object(&x.disks[0])),
+               SAROS_E_INVALIDARG);
+  CHECK_ANSWER(ask("add_plex", "{'object':%s,'other':%s}", object(&x.disks[1]),
+                   object(&x.disks[2])),
+               VDS_E_INCOMPATIBLE_FILE_SYSTEM);
+  CHECK_ANSWER(ask("add_plex", "{'object':%s,'other':%s}", object(&x.disks[0]),
+                   object(&small)),
+               VDS_E_NOT_ENOUGH_SPACE);
+  CHECK_ANSWER(ask("break_plex", "{'object':%s}", object(&x.disks[0])),
+               VDS_E_NOT_SUPPORTED);
+  CHECK_INT(umount2(x.at, 0), 0);
+  CHECK_ANSWER(end_of(begin_add(&x, 1, "")), VDS_E_VOLUME_NOT_MOUNTED);
+  CHECK_INT(mount(x.disks[0].node, x.at, "btrfs", MS_RDONLY, NULL), 0);
+  CHECK_ANSWER(end_of(begin_add(&x, 1, "")), VDS_E_MEDIA_WRITE_PROTECTED);
+  CHECK_INT(records_left(), 0);
+  drop_disk(&small);
+  drop(&x, 0);
+}
+
+/* A plan says what would be lost, and changes nothing. */
+TEST(what_is_on_the_new_device_is_named) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  CHECK_INT(volumes_run("mkswap -L gone %s >/dev/null 2>&1", x.disks[1].node),
+            0);
+  answer a = end_of(begin_add(&x, 1, ",'plan':true"));
+  CHECK_INT(a.code, 0);
+  CHECK(value_boolean(value_get(a.output, "allowed"), false));
+  const value *lost = value_get(value_get(a.output, "lost"), "file_systems");
+  CHECK(lost != NULL && lost->count == 1);
+  if (lost != NULL && lost->count == 1)
+    CHECK_TEXT(text_of(lost->as.items[0], "label"), "gone");
+  forget(&a);
+  CHECK_TEXT(fs_on(&x.disks[1]), "swap");
+  CHECK_INT(copies(&x), 1);
+  drop(&x, 0);
+}
+
+/* Who would format, clean or add a member of a btrfs of several takes a part of
+   it away. */
+TEST(a_member_is_no_volume_of_its_own) {
+  NEED_DISKS();
+  plexes x = make(true), y = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  if (y.missing != NULL) SKIP(y.missing);
+  check_btrfs(&x.disks[0], x.at); /* unmounted */
+  answer a = ask("add_plex", "{'object':%s,'other':%s}", object(&y.disks[0]),
+                 object(&x.disks[1]));
+  CHECK_INT(a.code, VDS_E_OPERATION_DENIED);
+  CHECK(strstr(a.message, "one of the 2 devices of a btrfs") != NULL);
+  CHECK(strstr(a.message, "force = { foreign") != NULL);
+  forget(&a);
+  CHECK_INT(mount(x.disks[0].node, x.at, "btrfs", 0, NULL), 0);
+  drop(&x, 0);
+  drop(&y, 0);
+}
+
+TEST(one_at_a_time_on_all_its_members) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  hold_at("plex: recorded");
+  saros_op *op = begin_add(&x, 2, "");
+  await_held();
+  /* By another one of its devices. */
+  CHECK_ANSWER(ask("remove_plex", "{'object':%s,'other':%s}",
+                   object(&x.disks[1]), object(&x.disks[1])),
+               VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  drop(&x, 0);
+}
+
+
+/* ------------------------------------------------------------------
+** Cancelled
+** ---------------------------------------------------------------- */
+
+static const char *cancel_at(saros_op *(*start)(const plexes *x),
+                             const plexes *x, const char *step) {
+  static char cleanup[1000];
+  hold_at(step);
+  saros_op *op = start(x);
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), 0);
+  let_on();
+  answer a = end_of(op);
+  if (a.code != VDS_E_OPERATION_CANCELED) printf("%s: %s\n", step, a.message);
+  CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
+  value *status = op_status(op);
+  const value *left = value_get(status, "cleanup");
+  cleanup[0] = '\0';
+  for (uint32_t i = 0; left != NULL && i < left->count; i++)
+    snprintf(cleanup + strlen(cleanup), sizeof cleanup - strlen(cleanup),
+             "%s; ", value_chars(left->as.items[i], ""));
+  value_free(status);
+  forget(&a);
+  CHECK_INT(records_left(), 0);
+  return cleanup;
+}
+
+static saros_op *adding(const plexes *x) {
+  return begin_add(x, 1, "");
+}
+
+TEST(a_cancelled_add_leaves_one_copy) {
+  NEED_DISKS();
+  static const char *const steps[] = {
+      "plex: recorded",        "plex: wiped",     "plex: added",
+      "plex: member recorded", "balance: begins", "watch: looks",
+      "balance: ended",        "plex: mirrored"};
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    volumes_run("mkswap %s >/dev/null 2>&1", x.disks[1].node);
+    const char *left = cancel_at(adding, &x, steps[i]);
+    CHECK_INT(copies(&x), 1);
+    CHECK(!is_member(&x, 1));
+    /* Until it is wiped it is what it was; then it is said. */
+    CHECK_TEXT(fs_on(&x.disks[1]), i == 0 ? "swap" : "");
+    CHECK((strstr(left, "swap") != NULL) == (i > 0));
+  }
+  CHECK_ANSWER(end_of(adding(&x)), 0); /* nothing is in the way of another */
+  drop(&x, 0);
+}
+
+static saros_op *removing(const plexes *x) {
+  return begin_remove(x, 1);
+}
+
+TEST(a_cancelled_removal_leaves_both_copies) {
+  NEED_DISKS();
+  static const char *const steps[] = {"plex: recorded",     "balance: begins",
+                                      "watch: looks",       "plex: converted",
+                                      "device: is emptied", "device: removed"};
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    CHECK_TEXT(cancel_at(removing, &x, steps[i]), "");
+    CHECK_INT(copies(&x), 2);
+    CHECK(is_member(&x, 1));
+  }
+  CHECK_ANSWER(end_of(removing(&x)), 0);
+  drop(&x, 0);
+}
+
+static saros_op *repairing(const plexes *x) {
+  return begin("repair_plex", "{'object':%s,'other':%s,'bad':%s}",
+               object(&x->disks[0]), object(&x->disks[2]),
+               object(&x->disks[1]));
+}
+
+TEST(a_cancelled_repair_leaves_the_old_one) {
+  NEED_DISKS();
+  static const char *const steps[] = {"plex: recorded", "plex: wiped",
+                                      "replace: begins"};
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    CHECK_TEXT(cancel_at(repairing, &x, steps[i]), "");
+    CHECK(is_member(&x, 1) && !is_member(&x, 2));
+    CHECK_TEXT(fs_on(&x.disks[2]), "");
+  }
+  /* While it runs it may be done before it hears of it: that is said. */
+  const char *left = cancel_at(repairing, &x, "watch: looks");
+  bool came = is_member(&x, 2);
+  CHECK(came != is_member(&x, 1));
+  CHECK(came == (strstr(left, "it stays there") != NULL));
+  CHECK_INT(copies(&x), 2);
+  drop(&x, 0);
+}
+
+/* When it was done it is too late; and it says so. */
+TEST(done_it_is_too_late_to_cancel) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  hold_at("plex: committed");
+  saros_op *op = begin_add(&x, 1, "");
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), VDS_E_CANCEL_TOO_LATE);
+  uint32_t hr = 0, percent = 100;
+  CHECK_INT(saros_vds_query_status(op, &hr, &percent), 0);
+  CHECK_INT(hr, 0x80042409u);
+  CHECK(percent <= 99);
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  drop(&x, 0);
+}
+
+static void all(void) {
+  RUN(a34_a35_a44_a_plex_comes_and_goes);
+  RUN(a_third_device_is_a_third_copy);
+  RUN(a_device_takes_the_place_of_another);
+  RUN(what_is_no_mirror_is_not_taken_apart);
+  RUN(what_is_on_the_new_device_is_named);
+  RUN(a_member_is_no_volume_of_its_own);
+  RUN(one_at_a_time_on_all_its_members);
+  RUN(a_cancelled_add_leaves_one_copy);
+  RUN(a_cancelled_removal_leaves_both_copies);
+  RUN(a_cancelled_repair_leaves_the_old_one);
+  RUN(done_it_is_too_late_to_cancel);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
