@@ -50,6 +50,37 @@ void vds_plex_profiles(unsigned copies, size_t devices, uint64_t *data,
 }
 
 
+/* A chunk is as large as the kernel makes it: at most a tenth of the file
+   system (and some, rounded), data 1 GiB, metadata 256 MiB, and 1 GiB beyond 50
+   GiB. Needed are one of data, two of metadata (dup), two of 32 MiB. */
+uint64_t vds_plex_chunks(const vds_btrfs *b, uint64_t more) {
+  const uint64_t gib = 1ull << 30;
+  uint64_t all = more;
+  for (size_t i = 0; i < b->count; i++) all += b->members[i].size;
+  uint64_t data = all / 8 < gib ? all / 8 : gib;
+  uint64_t meta = all > 50 * gib ? gib : gib / 4;
+  return data + 2 * (all / 8 < meta ? all / 8 : meta) + gib / 16;
+}
+
+
+error *vds_plex_room(const vds_btrfs *b, const vds_btrfs_member *except,
+                     uint64_t more) {
+  uint64_t needed = vds_plex_chunks(b, more);
+  for (size_t i = 0; i < b->count; i++) {
+    const vds_btrfs_member *m = &b->members[i];
+    uint64_t room = m->size > m->used ? m->size - m->used : 0;
+    if (m == except || m->dev == 0 || room >= needed) continue;
+    return vds_error(VDS_E_NOT_ENOUGH_SPACE,
+                     "device %llu of this btrfs has %llu bytes that no chunk "
+                     "has, and %llu are needed to move chunks; make room first "
+                     "(btrfs balance start -dusage=50)",
+                     (unsigned long long)m->id, (unsigned long long)room,
+                     (unsigned long long)needed);
+  }
+  return NULL;
+}
+
+
 /* ------------------------------------------------------------------
 ** Before
 ** ---------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 **
 ** VDS_E_VOLUME_NOT_A_MIRROR, VDS_E_VOLUME_NOT_MOUNTED,
 ** VDS_E_INCOMPATIBLE_FILE_SYSTEM, VDS_E_NOT_ENOUGH_SPACE (also before anything
-** is done: it has to fit, and every device needs room for a chunk),
+** is done: it has to fit, and every device needs room to move chunks),
 ** VDS_E_ANOTHER_CALL_IN_PROGRESS (a balance, a resize … of anybody),
 ** VDS_E_DISK_IN_USE_BY_VOLUME (is a member already), VDS_E_OBJECT_NOT_FOUND (is
 ** none). Break makes no volume of its own on btrfs: VDS_E_NOT_SUPPORTED.

@@ -13,23 +13,6 @@
 static const vds_verb online = {VDS_LOSES_NOTHING, VDS_DANGER_MOUNTED};
 
 
-/* A chunk is as large as the kernel makes it: a tenth of the file system. */
-static uint64_t chunk_of(uint64_t size) {
-  uint64_t tenth = size / 10;
-  return tenth < 1ull << 30 ? tenth : 1ull << 30;
-}
-
-
-static size_t with_room(const vds_btrfs *b, const vds_btrfs_member *except) {
-  size_t count = 0;
-  for (size_t i = 0; i < b->count; i++) {
-    const vds_btrfs_member *m = &b->members[i];
-    if (m != except && m->size - m->used >= chunk_of(m->size)) count++;
-  }
-  return count;
-}
-
-
 /* ------------------------------------------------------------------
 ** A device more
 ** ---------------------------------------------------------------- */
@@ -37,17 +20,14 @@ static size_t with_room(const vds_btrfs *b, const vds_btrfs_member *except) {
 static error *has_room_for_another(const vds_plex *p) {
   vds_btrfs_amount in, all;
   uint64_t size = p->two.size;
-  if (with_room(&p->fs, NULL) < p->copies)
-    return vds_error(VDS_E_NOT_ENOUGH_SPACE,
-                     "every device needs room for one more chunk, a tenth of "
-                     "it, and the chunks that there are take all; make room "
-                     "first (btrfs balance start -dusage=50)");
-  error *e = vds_btrfs_bytes(p->fs.mount, p->data, p->meta, &in, &all);
-  if (e == NULL && size < all.used + chunk_of(size))
+  error *e = vds_plex_room(&p->fs, NULL, size);
+  if (e == NULL) e = vds_btrfs_bytes(p->fs.mount, p->data, p->meta, &in, &all);
+  if (e == NULL && size < all.used + vds_plex_chunks(&p->fs, size))
     e = vds_error(VDS_E_NOT_ENOUGH_SPACE,
-                  "the new device has %llu bytes, and a copy of all takes %llu "
-                  "and some more",
-                  (unsigned long long)size, (unsigned long long)all.used);
+                  "the new device has %llu bytes; a copy of all takes %llu, "
+                  "and chunks to move them another %llu",
+                  (unsigned long long)size, (unsigned long long)all.used,
+                  (unsigned long long)vds_plex_chunks(&p->fs, size));
   return e;
 }
 
@@ -158,11 +138,7 @@ static error *can_lose(vds_plex *p, const vds_btrfs_member *m) {
   p->to_meta = p->meta;
   if (left < p->copies)
     vds_plex_profiles(p->copies - 1, left, &p->to_data, &p->to_meta);
-  if (left < p->copies && with_room(&p->fs, NULL) == 0)
-    return vds_error(VDS_E_NOT_ENOUGH_SPACE,
-                     "a device needs room for one more chunk, a tenth of it; "
-                     "make room first (btrfs balance start -dusage=50)");
-  return NULL;
+  return vds_plex_room(&p->fs, m, 0);
 }
 
 

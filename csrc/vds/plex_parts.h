@@ -37,6 +37,15 @@ unsigned vds_plex_copies(uint64_t profile);
 void vds_plex_profiles(unsigned copies, size_t devices, uint64_t *data,
                        uint64_t *meta);
 
+/* Bytes that a device needs for chunks to be moved there and back, in a file
+   system that grows by `more` bytes. */
+uint64_t vds_plex_chunks(const vds_btrfs *b, uint64_t more);
+/* Whether every device but one has them: VDS_E_NOT_ENOUGH_SPACE. The kernel
+   gives a file system up, read-only, when it finds no room for a chunk in the
+   middle of moving one. */
+error *vds_plex_room(const vds_btrfs *b, const vds_btrfs_member *except,
+                     uint64_t more);
+
 /* Reads both objects, finds the file system, judges the volume, claims and
    locks. False in *go: it was a plan that says no. vds_plex_done is called in
    any case. */

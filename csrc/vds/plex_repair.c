@@ -123,7 +123,7 @@ static error *can_replace(const vds_plex *p, const vds_btrfs_member *m) {
                      "the new device has %llu bytes, the old one has %llu",
                      (unsigned long long)p->two.size,
                      (unsigned long long)m->size);
-  return NULL;
+  return vds_plex_room(&p->fs, m, 0);
 }
 
 

@@ -8,6 +8,7 @@
 #include "vds_case.h"
 
 #include "vds/btrfs.h"
+#include "vds/plex_parts.h"
 
 typedef struct disk {
   char image[300], node[32];
@@ -130,6 +131,65 @@ static inline void check_btrfs(const disk *d, const char *at) {
                         "false; }",
                         d->node, place("check.log"), place("check.log")),
             0);
+}
+
+
+/* ------------------------------------------------------------------
+** Mirrors
+** ---------------------------------------------------------------- */
+
+/* MiB. The files are sparse; a btrfs that is smaller has no room to move. */
+enum { SIZE = 8192, FILLED = 12 };
+
+/* Files, and up to three disks; the first ones are a btrfs. */
+typedef struct plexes {
+  disk disks[3];
+  const char *at, *missing;
+} plexes;
+
+static inline plexes make(bool mirrored) {
+  static unsigned number;
+  char name[20];
+  plexes x;
+  snprintf(name, sizeof name, "plex%u", ++number);
+  x.at = place(name);
+  for (int i = 0; i < 3; i++) x.disks[i] = make_disk(SIZE);
+  x.missing = make_btrfs(&x.disks[0], mirrored ? &x.disks[1] : NULL, x.at);
+  if (x.missing == NULL) fill_file(x.at, "one", 1, FILLED);
+  return x;
+}
+
+/* The content is the same, and the file system sound. */
+static inline void drop(plexes *x, int still) {
+  if (x->missing == NULL) {
+    CHECK(is_filled(x->at, "one", 1, FILLED));
+    check_btrfs(&x->disks[still], x->at);
+  }
+  for (int i = 0; i < 3; i++) drop_disk(&x->disks[i]);
+}
+
+static inline unsigned copies(const plexes *x) {
+  uint64_t data = 0, meta = 0;
+  int fd = open(x->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK(vds_btrfs_profiles(fd, &data, &meta) == NULL);
+  close(fd);
+  return vds_plex_copies(data);
+}
+
+static inline bool is_member(const plexes *x, int i) {
+  vds_btrfs *b = mem_zero(sizeof *b);
+  b->mount = open(x->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK(vds_btrfs_look(b) == NULL);
+  bool member = vds_btrfs_find(b, x->disks[i].dev) != NULL;
+  vds_btrfs_close(b);
+  mem_free(b);
+  return member;
+}
+
+static inline const char *fs_on(const disk *d) {
+  static vds_probe p;
+  CHECK(vds_probe_fd(d->fd, &p) == NULL);
+  return p.ambivalent ? "two at once" : p.fs;
 }
 
 #endif

@@ -1,0 +1,233 @@
+/*
+** Mirrors, and a process that dies at any step of making, ending or mending
+** one: what it leaves is whole, and reap brings it to one end or the other.
+*/
+#include "vds_plex_case.h"
+
+/* What a child begins. */
+typedef saros_op *begins(const plexes *x);
+
+static saros_op *adding(const plexes *x) {
+  return begin("add_plex", "{'object':%s,'other':%s}", object(&x->disks[0]),
+               object(&x->disks[1]));
+}
+
+static saros_op *removing(const plexes *x) {
+  return begin("remove_plex", "{'object':%s,'other':%s}", object(&x->disks[0]),
+               object(&x->disks[1]));
+}
+
+/* Which of the two is in, goes. */
+static saros_op *repairing(const plexes *x) {
+  int bad = is_member(x, 1) ? 1 : 2;
+  return begin("repair_plex", "{'object':%s,'other':%s,'bad':%s}",
+               object(&x->disks[0]), object(&x->disks[3 - bad]),
+               object(&x->disks[bad]));
+}
+
+static saros_op *reaping(const plexes *x) {
+  (void)x;
+  return begin("reap", "{}");
+}
+
+static bool died(pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+/* A process that dies at the n-th step. Whether it came to that one. */
+static bool die(begins *what, const plexes *x, int step) {
+  pid_t child = fork();
+  if (child == 0) {
+    atomic_store(&vds_dies_at, step);
+    answer a = end_of(what(x));
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  return died(child);
+}
+
+/* The same, at the n-th step after a cancel that came at `at`. */
+static bool die_undoing(begins *what, const plexes *x, const char *at,
+                        int step) {
+  pid_t child = fork();
+  if (child == 0) {
+    hold_at(at);
+    saros_op *op = what(x);
+    await_held();
+    saros_vds_cancel(op);
+    atomic_store(&vds_dies_at, step);
+    let_on();
+    answer a = end_of(op);
+    _exit(a.code == VDS_E_OPERATION_CANCELED ? 0 : 1);
+  }
+  return died(child);
+}
+
+/* Sound on the devices themselves, not only in memory. */
+static void check_now(const plexes *x) {
+  CHECK(is_filled(x->at, "one", 1, FILLED));
+  check_btrfs(&x->disks[0], x->at);
+  CHECK_INT(mount(x->disks[0].node, x->at, "btrfs", 0, NULL), 0);
+  CHECK(is_filled(x->at, "one", 1, FILLED));
+}
+
+static void reap(void) {
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+}
+
+/* The step that the record is written at which says "back": the first one is
+   that which it was held at. */
+enum { GOING_BACK = 3 };
+
+/* A whole mirror, or none. */
+static bool is_mirror(const plexes *x) {
+  bool member = is_member(x, 1);
+  CHECK_INT(copies(x), member ? 2 : 1);
+  if (!member) CHECK(strcmp(fs_on(&x->disks[1]), "btrfs") != 0);
+  return member;
+}
+
+TEST(an_add_that_died_is_undone) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1, whole = 0;
+  for (; die(adding, &x, step); step++) {
+    CHECK(is_filled(x.at, "one", 1, FILLED));
+    reap();
+    if (is_mirror(&x)) {
+      whole++; /* it was done */
+      CHECK_ANSWER(end_of(removing(&x)), 0);
+    }
+    if (step % 4 == 0) check_now(&x);
+  }
+  CHECK(step > 8 && whole >= 1 && whole < step - 4);
+  CHECK(is_mirror(&x)); /* it lived on */
+  check_now(&x);
+  drop(&x, 0);
+}
+
+TEST(a_removal_that_died_is_finished) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1;
+  for (; die(removing, &x, step); step++) {
+    CHECK(is_filled(x.at, "one", 1, FILLED));
+    reap();
+    CHECK(!is_mirror(&x));
+    CHECK_ANSWER(end_of(adding(&x)), 0);
+    if (step % 4 == 0) check_now(&x);
+  }
+  CHECK(step > 6);
+  CHECK(!is_mirror(&x));
+  check_now(&x);
+  drop(&x, 0);
+}
+
+TEST(a_repair_that_died_leaves_one_or_the_other) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1;
+  for (; die(repairing, &x, step); step++) {
+    CHECK(is_filled(x.at, "one", 1, FILLED));
+    reap();
+    CHECK_INT(copies(&x), 2);
+    CHECK(is_member(&x, 1) != is_member(&x, 2));
+    if (step % 4 == 0) check_now(&x);
+  }
+  CHECK(step > 6);
+  CHECK(is_member(&x, 1) != is_member(&x, 2));
+  check_now(&x);
+  drop(&x, 0);
+}
+
+/* It was told to go back, and had begun to. */
+TEST(an_undoing_that_died_is_undone) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1;
+  for (; die_undoing(adding, &x, "plex: mirrored", step); step++) {
+    reap();
+    if (is_mirror(&x)) { /* it had not begun to go back */
+      CHECK(step <= 2);
+      CHECK_ANSWER(end_of(removing(&x)), 0);
+    }
+  }
+  CHECK(step > 4);
+  CHECK(!is_mirror(&x));
+  check_now(&x);
+  drop(&x, 0);
+}
+
+/* A removal that was being taken back: the device is a member again, whole, or
+   it is none. */
+TEST(a_removal_taken_back_that_died_is_one_or_the_other) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1;
+  for (; die_undoing(removing, &x, "device: removed", step); step++) {
+    reap();
+    if (!is_mirror(&x)) CHECK_ANSWER(end_of(adding(&x)), 0);
+  }
+  CHECK(step > 4);
+  CHECK(is_mirror(&x));
+  check_now(&x);
+  drop(&x, 0);
+}
+
+TEST(a_reap_that_died_is_done_by_the_next_one) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  int step = 1;
+  bool again = true;
+  for (; again; step++) {
+    CHECK(die_undoing(adding, &x, "plex: mirrored", GOING_BACK));
+    CHECK_INT(records_left(), 1);
+    again = die(reaping, &x, step);
+    reap();
+    CHECK(!is_mirror(&x));
+  }
+  CHECK(step > 4);
+  check_now(&x);
+  drop(&x, 0);
+}
+
+/* What it needs to be mounted for waits until it is. */
+TEST(what_is_not_mounted_waits) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  CHECK(die_undoing(adding, &x, "plex: mirrored", GOING_BACK));
+  check_btrfs(&x.disks[0], x.at);
+  answer a = ask("reap", "{}");
+  CHECK_INT(a.code, 0);
+  CHECK_INT(value_get(a.output, "busy")->count, 1);
+  forget(&a);
+  CHECK_INT(records_left(), 1);
+  CHECK_INT(mount(x.disks[0].node, x.at, "btrfs", 0, NULL), 0);
+  reap();
+  CHECK(!is_mirror(&x));
+  drop(&x, 0);
+}
+
+static void all(void) {
+  RUN(an_add_that_died_is_undone);
+  RUN(a_removal_that_died_is_finished);
+  RUN(a_repair_that_died_leaves_one_or_the_other);
+  RUN(an_undoing_that_died_is_undone);
+  RUN(a_removal_taken_back_that_died_is_one_or_the_other);
+  RUN(a_reap_that_died_is_done_by_the_next_one);
+  RUN(what_is_not_mounted_waits);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
