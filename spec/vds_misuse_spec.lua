@@ -97,6 +97,7 @@ describe("vds", function()
       add_plex = function() return volume:add_plex(disk) end,
       remove_plex = function() return volume:remove_plex(disk) end,
       repair_plex = function() return volume:repair_plex(disk, volume) end,
+      break_plex = function() return volume:break_plex() end,
     } do
       if core.has(call) then
         local op = begin()

@@ -352,6 +352,14 @@ function volume:repair_plex(bad, good, options)
       other = other("volume:repair_plex", good, "a good disk or volume") })
 end
 
+--- Makes a volume of its own of one half of a mirror. No file system here can:
+--- the operation fails, and says what to do instead.
+---@param options? saros.vds.named
+---@return saros.operation op
+function volume:break_plex(options)
+  return on_object(self, "break_plex", "volume:break_plex", options, of_nothing)
+end
+
 
 -- ------------------------------------------------------------------
 -- Virtual disks
