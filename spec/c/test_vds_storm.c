@@ -51,6 +51,9 @@ static const play plays[] = {
     {"delete_partition", "'x':0", ON_VOLUME, 0},
     {"clean", "'x':0", ON_DISK, 0},
     {"clean", "'full':true", ON_DISK, 0},
+    {"format", "'fs':'ext4','label':'new'", ON_VOLUME, 0},
+    {"format", "'fs':'vfat','label':'NEW'", ON_VOLUME, 0},
+    {"format", "'fs':'swap'", ON_VOLUME, 0},
     {"mount", "'path':'%s'", ON_VOLUME, 1},
     {"unmount", "'x':0", ON_MOUNTED, 1},
     {"extend", "'size':16777216", ON_VOLUME, 1},
@@ -357,7 +360,7 @@ static void kill_it(const play *p, int step) {
 
 static int rounds(void) {
   if (getenv("SAROS_LONG") != NULL) return 60;
-  return is_brief() ? 1 : 2;
+  return 1;
 }
 
 static bool can_play(const play *p) {

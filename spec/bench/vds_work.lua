@@ -1,0 +1,125 @@
+-- make bench: what works on disks beside the bare tools that do the same, on one
+-- virtual disk; and what a question costs meanwhile.
+--   lua5.4 spec/bench/vds_work.lua [ROUNDS]
+
+local ok, vds = pcall(require, "saros.vds")
+local figures = dofile "spec/bench/figures.lua"
+local saros = require "saros"
+
+local rounds = tonumber(arg[1]) or 7
+local SIZE = 64 << 30
+
+if not ok then return end -- vds.lua has said so
+
+local core = require "saros.vds.core"
+local root = io.popen "mktemp -d /tmp/saros-bench-XXXXXX":read "l"
+assert(os.execute(("mkdir -m 700 '%s/state'"):format(root)))
+vds.config { state_dir = root .. "/state" }
+
+local _ <close> = setmetatable({}, { __close = function()
+  for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
+  os.execute(("rm -rf --one-file-system '%s'"):format(root))
+end })
+
+local function elapsed(op)
+  assert(op:wait())
+  return op:status().elapsed * 1000
+end
+
+local function tool(...)
+  local path = "PATH=$PATH:/usr/sbin:/sbin exec "
+  return elapsed(saros.process { argv = { "sh", "-c", path .. '"$@"', "sh",
+    ... } })
+end
+
+local v = assert(vds.create_vdisk { path = root .. "/disk.img", size = SIZE }
+  :wait())
+local disk, why = v:attach():wait()
+if not disk then
+  print("\ndisks: no virtual disks can be had here: " .. tostring(why))
+  return
+end
+
+-- They take turns; the first round warms up.
+local function compare(what, name, ours, theirs, most)
+  local a, b = {}, {}
+  for i = 0, rounds do
+    local mine, bare = ours(), theirs()
+    if i > 0 then a[i], b[i] = mine, bare end
+  end
+  figures.tell(what, "ms", { { "saros.vds", a }, { name, b } },
+    { { "vds / bare", 1, 2, most } })
+end
+
+-- (wipefs leaves what is at both ends, and so does less.)
+if core.has "clean" then
+  compare("clean, quick", "wipefs", function()
+    assert(os.execute(("/sbin/mke2fs -q -F '%s' 512M"):format(disk.path)))
+    return elapsed(disk:clean())
+  end, function()
+    assert(os.execute(("/sbin/mke2fs -q -F '%s' 512M"):format(disk.path)))
+    return tool("wipefs", "-q", "-a", disk.path)
+  end, 1.1)
+end
+
+local part = assert(disk:create_partition { size = 32 << 30 }:wait()).volume
+
+for _, fs in ipairs { "ext4", "xfs", "btrfs" } do
+  local force = fs == "ext4" and "-F" or "-f"
+  if os.execute(("PATH=$PATH:/sbin:/usr/sbin command -v mkfs.%s >/dev/null")
+    :format(fs)) then
+    compare("format " .. fs .. ", 32 GiB", "mkfs", function()
+      return elapsed(part:format { fs = fs })
+    end, function()
+      return tool("mkfs." .. fs, "-q", force, part.path)
+    end, 1.1)
+  end
+end
+
+-- Both end the same way: half of the partition, then all of it.
+if core.has "extend" then
+  local function small()
+    if disk:refresh().partitions[1].size > 32 << 30 then
+      assert(disk:delete_partition { number = 1 }:wait())
+      part = assert(disk:create_partition { size = 32 << 30 }:wait()).volume
+    end
+    assert(tool("mkfs.ext4", "-q", "-F", part.path))
+    part:refresh()
+  end
+  compare("grow ext4, 32 GiB to 48 GiB", "sfdisk, e2fsck, resize2fs", function()
+    small()
+    return elapsed(part:extend { size = 16 << 30 })
+  end, function()
+    small()
+    return tool("sh", "-c", [[echo ',48G' | sfdisk -q --no-reread -f -N 1 "$1" &&
+      partx -u "$1" && { e2fsck -f -p "$2" || [ $? = 1 ]; } && resize2fs "$2"]],
+      "sh", disk.path, part.path)
+  end, 1.1)
+end
+
+
+-- ------------------------------------------------------------------
+-- A question while work is done
+-- ------------------------------------------------------------------
+
+local ASKED = 2000
+
+local function asked(op)
+  local micros = {}
+  for _ = 1, rounds do
+    local before = op:status().elapsed
+    for _ = 1, ASKED do op:query() end
+    local after = op:status().elapsed
+    if op:done() then break end
+    micros[#micros + 1] = (after - before) / ASKED * 1e6
+  end
+  op:cancel()
+  op:wait()
+  if #micros == 0 then micros.why = "the work was done too early" end
+  return micros
+end
+
+assert(v:detach():wait())
+figures.tell("a query while a disk is made", "µs", { { "op:query",
+  asked(vds.create_vdisk { path = "/dev/shm/saros-bench-" .. os.time() .. ".img",
+    size = 2 << 30, full = true }) } }, {}, 10)
