@@ -10,6 +10,7 @@
 #include "vds/listing.h"
 #include "vds/mount.h"
 #include "vds/plex.h"
+#include "vds/resize.h"
 #include "vds/table.h"
 #include "vds/vdisk.h"
 
@@ -64,6 +65,16 @@ static const vds_work works[] = {
      VDS_KIND("repair_plex", CANCELLABLE), vds_work_repair_plex},
     {"break_plex", VDS_BREAK_PLEX, VDS_CLAIMS_NOTHING,
      VDS_KIND("break_plex", NO_ESTIMATE), vds_work_break_plex},
+    {"extend", VDS_EXTEND_VOLUME, VDS_CLAIMS_OBJECT,
+     VDS_KIND("extend", CANCELLABLE), vds_work_extend},
+    {"query_shrink", VDS_UNKNOWN, VDS_CLAIMS_NOTHING,
+     VDS_KIND("query_shrink", LISTS), vds_work_query_shrink},
+    {"shrink", VDS_SHRINK_VOLUME, VDS_CLAIMS_OBJECT,
+     VDS_KIND("shrink", CANCELLABLE), vds_work_shrink},
+    {"check", VDS_UNKNOWN, VDS_CLAIMS_OBJECT, VDS_KIND("check", CANCELLABLE),
+     vds_work_check},
+    {"label", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+     VDS_KIND("label", CANCELLABLE | NO_ESTIMATE), vds_work_label},
 };
 
 const vds_work *vds_work_find(const char *name) {

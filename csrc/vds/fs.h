@@ -53,6 +53,9 @@ typedef struct vds_fs {
   error *(*shrink)(vds_call *c, vds_target *t, int mount, uint64_t size,
                    const char *undo, int lock);
   error *(*unshrink)(vds_call *c, vds_target *t, const char *undo, int lock);
+  /* Before it is resized unmounted: checked when that is due, or `all` is set.
+     VDS_E_VOLUME_NOT_HEALTHY. NULL: needs none. */
+  error *(*ready)(vds_call *c, vds_target *t, bool all, int lock);
   /* repair: mends. *found: a map { clean, repaired, messages }. */
   error *(*check)(vds_call *c, vds_target *t, bool repair, value *found,
                   int lock);

@@ -29,6 +29,15 @@ static error *format(vds_call *c, vds_target *t, const vds_fs_options *o) {
 }
 
 
+/* One that is ended in the middle has its old size again by itself. */
+static error *shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
+                     const char *undo, int lock) {
+  (void)undo;
+  (void)lock;
+  return vds_btrfs_resize(c, t, mount, size);
+}
+
+
 const vds_fs vds_fs_btrfs = {
     .name = "btrfs",
     .package = "btrfs-progs",
@@ -39,4 +48,9 @@ const vds_fs vds_fs_btrfs = {
     .least = 114294784,
     .block_least = 4096,
     .format = format,
+    .space = vds_btrfs_space,
+    .grow = vds_btrfs_resize,
+    .shrink = shrink,
+    .check = vds_btrfs_check,
+    .label = vds_btrfs_label,
 };

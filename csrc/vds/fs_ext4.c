@@ -59,4 +59,11 @@ const vds_fs vds_fs_ext4 = {
     .least = 256 << 10,
     .block_least = 1024,
     .format = format,
+    .space = vds_ext4_space,
+    .grow = vds_ext4_grow,
+    .shrink = vds_ext4_shrink,
+    .unshrink = vds_ext4_unshrink,
+    .ready = vds_ext4_ready,
+    .check = vds_ext4_check,
+    .label = vds_ext4_label,
 };

@@ -22,12 +22,26 @@ error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
                        const char *undo, int lock);
 error *vds_ext4_unshrink(vds_call *c, vds_target *t, const char *undo,
                          int lock);
+/* Whether it can be resized; with a check of all of it when that is due, or
+   asked for. */
+error *vds_ext4_ready(vds_call *c, vds_target *t, bool all, int lock);
 error *vds_ext4_check(vds_call *c, vds_target *t, bool repair, value *found,
                       int lock);
 /* fs_xfs_grow.c: XFS_IOC_FSGEOMETRY, XFS_IOC_FSGROWFSDATA on a mount. */
 error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
+/* As it is mounted. */
+error *vds_xfs_size(const vds_target *t, int mount, uint64_t *size);
 error *vds_xfs_check(vds_call *c, vds_target *t, bool repair, value *found,
                      int lock);
+/* fs_check.c has all of these, fs_label.c the labels. */
+error *vds_btrfs_check(vds_call *c, vds_target *t, bool repair, value *found,
+                       int lock);
+error *vds_vfat_check(vds_call *c, vds_target *t, bool repair, value *found,
+                      int lock);
+error *vds_ext4_label(vds_call *c, vds_target *t, int mount, const char *label);
+error *vds_xfs_label(vds_call *c, vds_target *t, int mount, const char *label);
+error *vds_vfat_label(vds_call *c, vds_target *t, int mount, const char *label);
+error *vds_swap_label(vds_call *c, vds_target *t, int mount, const char *label);
 /* fs_btrfs_resize.c: BTRFS_IOC_RESIZE ("<devid>:<bytes>", "cancel"), the
    minimum by the chunks (BTRFS_IOC_TREE_SEARCH_V2 of the device tree). A
    resize that is cancelled has its old size again, also when the cancel came a

@@ -27,4 +27,5 @@ const vds_fs vds_fs_swap = {
     .label_most = 15,
     .least = 40 << 10,
     .format = format,
+    .label = vds_swap_label,
 };

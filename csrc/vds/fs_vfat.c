@@ -45,4 +45,6 @@ const vds_fs vds_fs_vfat = {
     .block_least = 512,
     .block_most = 64 << 10,
     .format = format,
+    .check = vds_vfat_check,
+    .label = vds_vfat_label,
 };

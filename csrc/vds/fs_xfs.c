@@ -39,4 +39,7 @@ const vds_fs vds_fs_xfs = {
     .least = 300 << 20,
     .block_least = 512,
     .format = format,
+    .grow = vds_xfs_grow,
+    .check = vds_xfs_check,
+    .label = vds_xfs_label,
 };

@@ -9,6 +9,7 @@
 #include "vds/listing.h"
 #include "vds/plex.h"
 #include "vds/record.h"
+#include "vds/resize.h"
 #include "vds/table.h"
 
 static error *reap_table(vds_call *c, const char *at, const value *record,
@@ -18,15 +19,18 @@ static error *reap_table(vds_call *c, const char *at, const value *record,
 }
 
 
-/* Virtual disks are attach's own, and come after what lies on them. */
+/* In this order: a table is whole before what lies in its partitions is looked
+   at. Virtual disks are attach's own, and come after what lies on them. */
 static const struct {
   const char *kind;
   error *(*reap)(vds_call *c, const char *at, const value *record,
                  bool *mended);
 } kinds[] = {
-    {"plex", vds_plex_reap},
     {"table", reap_table},
+    {"plex", vds_plex_reap},
     {"format", vds_format_reap},
+    {"extend", vds_resize_reap},
+    {"shrink", vds_resize_reap},
 };
 
 
@@ -47,20 +51,13 @@ static const char *what_of(const value *record) {
 
 /* One that cannot be mended now keeps its record, and the others are not kept
    waiting for it. */
-static error *reap_one(vds_call *c, const char *at, const value *record) {
-  const char *kind = vds_record_text(record, "kind");
+static error *reap_one(vds_call *c, const char *at, const value *record,
+                       size_t i) {
   bool mended = false;
-  size_t i = 0;
-  while (i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].kind, kind) != 0)
-    i++;
-  bool failed = strcmp(vds_record_text(record, "state"), "failed") == 0;
-  if (i == sizeof kinds / sizeof *kinds ||
-      (!failed && vds_owner_is_alive(record)))
-    return NULL;
   error *e = kinds[i].reap(c, at, record, &mended);
   if (e != NULL) {
     log_write(LOG_WARNING, "vds", "what a process that died left (%s): %s",
-              kind, e->message);
+              kinds[i].kind, e->message);
     mended = false;
   }
   error_unref(e);
@@ -72,10 +69,25 @@ static error *reap_one(vds_call *c, const char *at, const value *record) {
 }
 
 
+static error *reap_kind(vds_call *c, const char *at, const value *records,
+                        size_t kind) {
+  error *e = NULL;
+  for (uint32_t i = 0; e == NULL && i < records->count; i++) {
+    const value *record = records->as.items[i];
+    bool failed = strcmp(vds_record_text(record, "state"), "failed") == 0;
+    if (strcmp(vds_record_text(record, "kind"), kinds[kind].kind) != 0 ||
+        (!failed && vds_owner_is_alive(record)))
+      continue;
+    if (!vds_stopped(c, &e)) e = reap_one(c, at, record, kind);
+  }
+  return e;
+}
+
+
 static error *reap_all(vds_call *c, const char *at, const value *records) {
   error *e = NULL;
-  for (uint32_t i = 0; e == NULL && i < records->count; i++)
-    if (!vds_stopped(c, &e)) e = reap_one(c, at, records->as.items[i]);
+  for (size_t i = 0; e == NULL && i < sizeof kinds / sizeof *kinds; i++)
+    e = reap_kind(c, at, records, i);
   return e;
 }
 

@@ -1,0 +1,213 @@
+/*
+** Death at every step of a shrink and of an extension: afterwards reap has
+** everything back, or has come to the end, and nothing that was there is lost.
+*/
+#include "vds_volume_case.h"
+
+/* A process that asks, and dies at the n-th step since one. Whether it came to
+   that. */
+static const char *counts_from;
+static int counts;
+
+static void die_nth(const char *step) {
+  if (counts_from != NULL && strcmp(step, counts_from) == 0) counts_from = NULL;
+  if (counts_from == NULL && counts-- == 0) kill(getpid(), SIGKILL);
+}
+
+static bool die_in(const disk_case *d, const char *call, int64_t size,
+                   const char *from, int step) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    counts_from = from;
+    counts = step;
+    atomic_store(&vds_hook, die_nth);
+    answer a = ask_of(d, call, ",'size':%lld", (long long)size);
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+/* A program that it began comes to its end by itself; then reap does the rest.
+   It is told that somebody is busy until then. */
+static void reap_all(void) {
+  for (int i = 0; i < 6000 && unfinished() > 0; i++) {
+    answer a = ask("reap", "{}");
+    CHECK_INT(a.code, 0);
+    const value *busy = value_get(a.output, "busy");
+    CHECK(busy != NULL && (busy->count > 0) == (unfinished() > 0));
+    bool again = busy != NULL && busy->count > 0;
+    forget(&a);
+    if (!again) break;
+    usleep(10000);
+  }
+  CHECK_INT(unfinished(), 0);
+  CHECK_INT(undo_files(), 0);
+}
+
+static bool have_ext4(disk_case *d, unsigned megabytes) {
+  return volumes_have("mke2fs") && volumes_have("resize2fs") &&
+         disk_make(d, megabytes, "mke2fs -q -F -t ext4 -b 4096");
+}
+
+/* The size it has now, by its super block: one of both, never another. */
+static int64_t whole_size(const disk_case *d, const char *type, int64_t before,
+                          int64_t after) {
+  int64_t size = size_by_super(d, type);
+  CHECK(size == before || size == after);
+  return size;
+}
+
+TEST(death_at_every_step_of_a_shrink) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 64)) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  int64_t before = 64 * MB, after = 44 * MB;
+  int step = 0, went_back = 0;
+  while (die_in(&d, "shrink", before - after, "shrink: noted", step)) {
+    reap_all();
+    CHECK(is_healthy(&d));
+    CHECK(is_the_same(&d, "ext4"));
+    if (whole_size(&d, "ext4", before, after) == after)
+      CHECK_ANSWER(ask_of(&d, "extend", "%s", ""), 0);
+    else
+      went_back++;
+    CHECK_INT(size_by_super(&d, "ext4"), before);
+    step++;
+  }
+  CHECK(step > 6);
+  CHECK(went_back > 3);
+  CHECK_INT(size_by_super(&d, "ext4"), after);
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
+/* The image is attached anew, as another device: it is found again by what is
+   on it. */
+TEST(it_is_found_under_another_number) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 64)) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
+  CHECK_INT(unfinished(), 1);
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", d.image), 0);
+  /* It is not there: that is no reason to forget it. */
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(unfinished(), 1);
+  char other[32];
+  const char *image = make_image(8);
+  int fd = volumes_attach(image, 0, 0, other); /* takes its number */
+  CHECK(attach_again(&d));
+  reap_all();
+  CHECK_INT(size_by_super(&d, "ext4"), 64 * MB);
+  CHECK(is_healthy(&d));
+  CHECK(is_the_same(&d, "ext4"));
+  if (fd >= 0) close(fd);
+  disk_end(&d);
+}
+
+TEST(death_at_every_step_of_an_extension) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 32)) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 4, 2));
+  disk_expand(&d, 40);
+  int64_t before = 32 * MB;
+  int step = 0, went_on = 0;
+  while (die_in(&d, "extend", 8 * MB, "extend: ready", step)) {
+    reap_all();
+    CHECK(is_healthy(&d));
+    CHECK(is_the_same(&d, "ext4"));
+    if (whole_size(&d, "ext4", before, 40 * MB) == 40 * MB) {
+      went_on++;
+      CHECK_ANSWER(ask_of(&d, "shrink", ",'size':%lld", 8 * (long long)MB), 0);
+    }
+    step++;
+  }
+  CHECK(step > 4);
+  CHECK(went_on > 2);
+  CHECK_INT(size_by_super(&d, "ext4"), 40 * MB);
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
+/* Table, kernel and file system: all three have the one size or the other. */
+TEST(death_with_a_partition) {
+  NEED_DISKS();
+  static const struct {
+    const char *call, *from;
+    int64_t before, after;
+  } both[] = {{"shrink", "shrink: file system", 32 * MB, 24 * MB},
+              {"extend", "extend: ready", 24 * MB, 32 * MB}};
+  disk_case d;
+  if (!volumes_have("mke2fs")) SKIP("no e2fsprogs here");
+  CHECK(partition_make(&d, 64, 32, "mke2fs -q -F -t ext4 -b 4096"));
+  CHECK(fill(&d, "ext4", 4, 2));
+  for (size_t i = 0; i < 2; i++) {
+    bool shrinks = both[i].before > both[i].after;
+    int64_t difference = shrinks ? both[i].before - both[i].after
+                                 : both[i].after - both[i].before;
+    int step = 0;
+    /* Another process has resized it: it is looked at anew. */
+    while (die_in(&d, both[i].call, difference, both[i].from, step)) {
+      reap_all();
+      CHECK(is_healthy(&d));
+      CHECK(is_the_same(&d, "ext4"));
+      int64_t size = whole_size(&d, "ext4", both[i].before, both[i].after);
+      CHECK_INT(partition_size(&d), size);
+      look_again(&d);
+      if (size == both[i].after)
+        CHECK_ANSWER(ask_of(&d, shrinks ? "extend" : "shrink", ",'size':%lld",
+                            (long long)difference),
+                     0);
+      CHECK_INT(partition_size(&d), both[i].before);
+      look_again(&d);
+      step++;
+    }
+    CHECK(step > 5);
+    CHECK_INT(partition_size(&d), both[i].after);
+    look_again(&d);
+  }
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
+TEST(death_in_btrfs) {
+  NEED_DISKS();
+  disk_case d;
+  if (!volumes_have("mkfs.btrfs"))
+    SKIP("no mkfs.btrfs: apt-get install btrfs-progs");
+  CHECK(disk_make(&d, 512, "mkfs.btrfs -q -f"));
+  CHECK(fill(&d, "btrfs", 4, 2));
+  int64_t before = 512 * MB, after = 448 * MB;
+  int step = 0;
+  while (die_in(&d, "shrink", before - after, "shrink: noted", step)) {
+    reap_all();
+    if (whole_size(&d, "btrfs", before, after) == after)
+      CHECK_ANSWER(ask_of(&d, "extend", "%s", ""), 0);
+    CHECK(is_the_same(&d, "btrfs"));
+    step++;
+  }
+  CHECK(step > 4);
+  CHECK_INT(size_by_super(&d, "btrfs"), after);
+  CHECK(is_the_same(&d, "btrfs"));
+  disk_end(&d);
+}
+
+static void all(void) {
+  /* First of all those that fork: no thread is there yet. */
+  RUN(death_at_every_step_of_a_shrink);
+  RUN(it_is_found_under_another_number);
+  RUN(death_at_every_step_of_an_extension);
+  RUN(death_with_a_partition);
+  RUN(death_in_btrfs);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
