@@ -51,6 +51,8 @@ static const vds_work works[] = {
     {"delete_partition", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
      VDS_KIND("delete_partition", CANCELLABLE | NO_ESTIMATE),
      vds_work_delete_partition},
+    {"compact", VDS_COMPACT_VDISK, VDS_CLAIMS_FILE,
+     VDS_KIND("compact", CANCELLABLE), vds_work_compact},
     {"mount", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
      VDS_KIND("mount", CANCELLABLE | NO_ESTIMATE), vds_work_mount},
     {"unmount", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,

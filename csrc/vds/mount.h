@@ -32,6 +32,9 @@ error *vds_work_unmount(vds_call *c);
    when the fd is closed. The target must not be held exclusively
    (vds_target_share), for the kernel holds it so itself while it is mounted. */
 error *vds_mount_hidden(const vds_target *t, const char *fs, int *directory);
+/* An open directory where it is mounted for everybody to see, and not
+   read-only; -1: nowhere. */
+int vds_mount_visible(const vds_world *w, dev_t dev);
 /* A mount without a place, as fsmount returns it: for move_mount. `options` as
    in a fstab, or NULL. */
 error *vds_mount_make(const vds_target *t, const char *fs, const char *options,

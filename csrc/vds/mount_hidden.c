@@ -267,9 +267,8 @@ error *vds_mount_make(const vds_target *t, const char *fs, const char *options,
 ** An open directory
 ** ---------------------------------------------------------------- */
 
-/* One of a mount that anybody sees and that is not read-only; -1: there is
-   none. The one that was made last is what is seen at its place. */
-static int of_visible(const vds_world *w, dev_t dev) {
+/* The one that was made last is what is seen at its place. */
+int vds_mount_visible(const vds_world *w, dev_t dev) {
   vds_holders h = vds_holders_of(w, dev);
   int fd = -1;
   for (size_t i = h.count; fd < 0 && i-- > 0;) {
@@ -307,7 +306,7 @@ error *vds_mount_hidden(const vds_target *t, const char *fs, int *directory) {
   *directory = -1;
   error *e = vds_world_read(&world);
   if (e != NULL) return e;
-  *directory = of_visible(world, t->is.dev);
+  *directory = vds_mount_visible(world, t->is.dev);
   vds_world_free(world);
   return *directory >= 0 ? NULL : of_hidden(t, fs, directory);
 }

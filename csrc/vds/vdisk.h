@@ -25,11 +25,16 @@ error *vds_work_detach(vds_call *c);
    not: extend). Never smaller: VDS_E_INVALID_SPACE. Commits before ftruncate.
  */
 error *vds_work_expand(vds_call *c);
-/* { path }: holes where the file has only zeros (detached), or FITRIM of what
-   is mounted and discard of what no partition has (attached). Output:
-   reclaimed. Cancelled between slices: what was dug out were zeros, the content
-   is the same. (compact.c) */
+/* { path }: the file gives back what it takes for nothing; what is read from it
+   is the same before, after, and wherever it was cancelled or killed.
+   Detached: holes where it has only zeros, or room that was never written. It
+   is leased meanwhile: nobody else has it open (VDS_E_DEVICE_IN_USE), and who
+   opens it ends the work. Attached: FITRIM of what is mounted, in ranges of 1
+   GiB (btrfs: all at once), and discard of what no partition has. Output: the
+   vdisk, with `reclaimed` bytes. (compact.c, compact_trim.c) */
 error *vds_work_compact(vds_call *c);
+/* Its half for one that is attached to this device. */
+error *vds_compact_attached(vds_call *c, dev_t device);
 /* The list of those that are attached, by the records of this state directory:
    vds_vdisk_map with { persistent, owner_alive }. */
 error *vds_work_virtual_disks(vds_call *c);
