@@ -14,7 +14,7 @@ enum { MIB = 1 << 20, SIZE = 24 * MIB };
 
 /* A virtual disk with a GPT, an ext4 and a raw partition, attached. */
 static const char *disk_path;
-static char node[80], part[2][90];
+static char node[80], part[2][100];
 static vds_identity who;
 static char object[400]; /* what a call takes for it */
 
