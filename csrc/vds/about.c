@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/btrfs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -440,13 +442,31 @@ error *vds_about_node(dev_t dev, char path[80]) {
 }
 
 
+/* Members have numbers, not all of them one after the other; other file systems
+   do not know the question. */
+static dev_t first_member(int dir) {
+  struct btrfs_ioctl_fs_info_args all = {0};
+  struct stat st;
+  if (ioctl(dir, BTRFS_IOC_FS_INFO, &all) != 0) return 0;
+  for (uint64_t id = 1; id <= all.max_id && id <= 1024; id++) {
+    struct btrfs_ioctl_dev_info_args one = {.devid = id};
+    if (ioctl(dir, BTRFS_IOC_DEV_INFO, &one) != 0) continue;
+    one.path[sizeof one.path - 1] = '\0';
+    if (stat((const char *)one.path, &st) == 0 && S_ISBLK(st.st_mode))
+      return st.st_rdev;
+  }
+  return 0;
+}
+
+
 /* A btrfs has several devices, and its directories another number: of it the
    first member is meant. */
 static dev_t device_below(const char *path) {
   struct stat st;
   int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) return 0;
-  dev_t dev = fstat(dir, &st) == 0 && major(st.st_dev) != 0 ? st.st_dev : 0;
+  dev_t dev = fstat(dir, &st) == 0 ? st.st_dev : 0;
+  if (major(dev) == 0) dev = first_member(dir);
   close(dir);
   return dev;
 }

@@ -1,173 +1,9 @@
 /*
-** Mounts: with a place and without one, on real file systems on loop devices.
+** Mounts with a place: where they may have it, and how they lose it.
 */
-#include "vds_case.h"
-
 #include <sys/statvfs.h>
 
-#include "vds/mount.h"
-
-/* A virtual disk with a file system on it, attached by us; its object. */
-static const char *disk_path; /* of its file */
-static char node[80];
-static vds_identity who;
-static char object[400]; /* what a call takes for it */
-
-static bool new_disk(const char *fs, unsigned megabytes) {
-  const char *path = make_image(megabytes);
-  if (volumes_run("mkfs.%s -q %s '%s' >/dev/null 2>&1", fs,
-                  strncmp(fs, "ext", 3) == 0 ? "-F" : "-f", path) != 0)
-    return false;
-  answer a = ask("attach", "{'path':'%s'}", path);
-  CHECK_INT(a.code, 0);
-  CHECK(vds_identity_get(a.output, &who));
-  snprintf(node, sizeof node, "%s", text_of(a.output, "path"));
-  snprintf(object, sizeof object,
-           "{'major':%u,'minor':%u,'disk_major':%u,'disk_minor':%u,'seq':%llu,"
-           "'size':%llu,'number':0}",
-           major(who.dev), minor(who.dev), major(who.dev), minor(who.dev),
-           (unsigned long long)who.seq, (unsigned long long)who.size);
-  disk_path = path;
-  forget(&a);
-  return true;
-}
-
-static void end_disk(void) {
-  CHECK_ANSWER(ask("detach", "{'path':'%s'}", disk_path), 0);
-}
-
-/* Whether anything is mounted from the device, in our table. */
-static bool is_mounted(void) {
-  vds_world *w = NULL;
-  error *e = vds_world_read(&w);
-  CHECK(e == NULL);
-  vds_holders h = vds_holders_of(w, who.dev);
-  bool is = false;
-  for (size_t i = 0; i < h.count; i++)
-    if (h.items[i].kind == VDS_HOLD_MOUNT) is = true;
-  vds_holders_free(&h);
-  vds_world_free(w);
-  return is;
-}
-
-/* Whether the kernel lets somebody have the device for himself. */
-static bool is_free(void) {
-  int fd = open(node, O_RDONLY | O_EXCL | O_CLOEXEC);
-  if (fd >= 0) close(fd);
-  return fd >= 0;
-}
-
-
-/* ------------------------------------------------------------------
-** Hidden ones
-** ---------------------------------------------------------------- */
-
-static void hide(const char *fs, unsigned megabytes) {
-  vds_target t;
-  int directory = -1;
-  if (!new_disk(fs, megabytes)) return;
-  CHECK(vds_target_open(&who, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &t) == NULL);
-  vds_target_share(&t);
-  error *e = vds_mount_hidden(&t, fs, &directory);
-  if (e != NULL) printf("%s: %s\n", fs, e->message);
-  CHECK(e == NULL);
-  error_unref(e);
-  CHECK(directory >= 0);
-  CHECK(!is_mounted());
-  CHECK(!is_free());
-  int fd = openat(directory, "x", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  CHECK(fd >= 0); /* it can be written to */
-  close(fd);
-  close(directory);
-  CHECK(vds_target_again(&t) == NULL);
-  vds_target_close(&t);
-  CHECK(is_free());
-  /* Where it is mounted already, that is taken. */
-  const char *at = place("at");
-  mkdir(at, 0700);
-  CHECK_INT(mount(node, at, fs, 0, NULL), 0);
-  CHECK_INT(access(volumes_in("at/x"), F_OK), 0);
-  CHECK(vds_target_open(&who, VDS_OPEN_WRITE, &t) == NULL);
-  CHECK(vds_mount_hidden(&t, fs, &directory) == NULL);
-  struct stat a, b;
-  CHECK_INT(fstat(directory, &a), 0);
-  CHECK_INT(stat(at, &b), 0);
-  CHECK(a.st_dev == b.st_dev && a.st_ino == b.st_ino);
-  CHECK(umount2(at, 0) != 0); /* by that very mount */
-  close(directory);
-  vds_target_close(&t);
-  CHECK_INT(umount2(at, 0), 0);
-  end_disk();
-}
-
-TEST(a_hidden_mount_ends_with_its_directory) {
-  NEED_DISKS();
-  hide("ext4", 16);
-  hide("btrfs", 128);
-  hide("xfs", 320);
-}
-
-/* A btrfs has its device's number nowhere: another one's directory is not
-   taken for its own. */
-TEST(one_is_not_taken_for_another) {
-  NEED_DISKS();
-  const volume *v = volumes_get(BTRFS);
-  if (v == NULL) SKIP(volumes_missing);
-  if (!new_disk("btrfs", 128)) SKIP("no btrfs can be made here");
-  const char *at = place("other");
-  mkdir(at, 0700);
-  CHECK_INT(mount(node, at, "btrfs", 0, NULL), 0);
-  vds_world *w = NULL;
-  CHECK(vds_world_read(&w) == NULL);
-  int fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  struct stat st;
-  CHECK_INT(stat(v->device, &st), 0);
-  CHECK(vds_mount_shows(w, fd, "", who.dev));
-  CHECK(!vds_mount_shows(w, fd, "", st.st_rdev));
-  close(fd);
-  vds_world_free(w);
-  CHECK_INT(umount2(at, 0), 0);
-  end_disk();
-}
-
-TEST(what_cannot_be_mounted_is_told) {
-  NEED_DISKS();
-  vds_target t;
-  int directory = 0;
-  if (!new_disk("ext4", 16)) SKIP("no ext4 can be made here");
-  CHECK(vds_target_open(&who, VDS_OPEN_WRITE, &t) == NULL);
-  error *e = vds_mount_hidden(&t, "nosuchfs", &directory);
-  CHECK(e != NULL && e->code == VDS_E_INCOMPATIBLE_FILE_SYSTEM);
-  CHECK_INT(directory, -1);
-  error_unref(e);
-  /* Its root directory's number of blocks cannot be. */
-  const unsigned char bad[4] = {0xFF, 0xFF, 0xFF, 0x7F};
-  CHECK_INT(pwrite(t.fd, bad, sizeof bad, 1024 + 24), sizeof bad);
-  CHECK_INT(fsync(t.fd), 0);
-  e = vds_mount_hidden(&t, "ext4", &directory);
-  CHECK(e != NULL && e->code == VDS_E_VOLUME_NOT_HEALTHY);
-  CHECK_INT(directory, -1);
-  error_unref(e);
-  /* Somebody has it for himself. */
-  int fd = open(node, O_RDONLY | O_EXCL | O_CLOEXEC);
-  CHECK(fd >= 0);
-  e = vds_mount_hidden(&t, "ext4", &directory);
-  CHECK(e != NULL && e->code == VDS_E_DEVICE_IN_USE);
-  error_unref(e);
-  close(fd);
-  vds_target_close(&t);
-  CHECK(is_free());
-  end_disk();
-}
-
-
-/* ------------------------------------------------------------------
-** With a place
-** ---------------------------------------------------------------- */
-
-#define NEED_EXT4() \
-  NEED_DISKS();     \
-  if (!new_disk("ext4", 16)) SKIP("needs mkfs.ext4: e2fsprogs")
+#include "vds_mount_case.h"
 
 /* A new, empty directory whose path has no links in it. */
 static const char *new_place(const char *name) {
@@ -435,6 +271,39 @@ TEST(unmounted_where_it_was_said_or_everywhere) {
   end_disk();
 }
 
+TEST(any_file_system_has_its_place) {
+  NEED_DISKS();
+  static const struct {
+    const char *fs;
+    unsigned megabytes;
+  } kinds[] = {{"xfs", 320}, {"btrfs", 128}};
+  for (size_t i = 0; i < 2; i++) {
+    if (!new_disk(kinds[i].fs, kinds[i].megabytes)) continue;
+    const char *at = new_place(kinds[i].fs);
+    CHECK_ANSWER(mount_at(at, ""), 0);
+    answer a = ask("volume", "{'path':'%s'}", at);
+    CHECK_TEXT(text_of(a.output, "path"), node);
+    CHECK_TEXT(text_of(a.output, "mounted"), at);
+    forget(&a);
+    CHECK_ANSWER(unmount(""), 0);
+    CHECK(is_free());
+    end_disk();
+  }
+}
+
+TEST(a_disk_that_is_read_only_is_mounted_so) {
+  NEED_EXT4();
+  const char *at = new_place("ro");
+  end_disk();
+  answer a = ask("attach", "{'path':'%s','read_only':true}", disk_path);
+  identify(&a);
+  CHECK_ANSWER(mount_at(at, ""), VDS_E_MEDIA_WRITE_PROTECTED);
+  CHECK_ANSWER(mount_at(at, ",'read_only':true"), 0);
+  CHECK_INT(flags_of(at) & ST_RDONLY, ST_RDONLY);
+  CHECK_ANSWER(unmount(""), 0);
+  end_disk();
+}
+
 /* A name is changed to lead to another mount of another device. */
 TEST(another_mount_of_that_name_is_left_alone) {
   NEED_EXT4();
@@ -467,10 +336,9 @@ static void all(void) {
   RUN(a_truncated_file_is_an_error_that_leaves_nothing);
   RUN(a_cancelled_mount_leaves_nothing);
   RUN(unmounted_where_it_was_said_or_everywhere);
+  RUN(any_file_system_has_its_place);
+  RUN(a_disk_that_is_read_only_is_mounted_so);
   RUN(another_mount_of_that_name_is_left_alone);
-  RUN(a_hidden_mount_ends_with_its_directory);
-  RUN(one_is_not_taken_for_another);
-  RUN(what_cannot_be_mounted_is_told);
 }
 
 int main(int argc, char **argv) {
