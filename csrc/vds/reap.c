@@ -26,10 +26,8 @@ static const struct {
   error *(*reap)(vds_call *c, const char *at, const value *record,
                  bool *mended);
 } kinds[] = {
-    {"table", reap_table},
-    {"plex", vds_plex_reap},
-    {"format", vds_format_reap},
-    {"extend", vds_resize_reap},
+    {"table", reap_table},       {"plex", vds_plex_reap},
+    {"format", vds_format_reap}, {"extend", vds_resize_reap},
     {"shrink", vds_resize_reap},
 };
 
