@@ -52,7 +52,7 @@ static const play plays[] = {
     {"clean", "'x':0", ON_DISK, 0},
     {"clean", "'full':true", ON_DISK, 0},
     {"format", "'fs':'ext4','label':'new'", ON_VOLUME, 0},
-    {"format", "'fs':'vfat','label':'NEW'", ON_VOLUME, 0},
+    {"format", "'fs':'vfat','label':'NEW','quick':false", ON_VOLUME, 0},
     {"format", "'fs':'swap'", ON_VOLUME, 0},
     {"mount", "'path':'%s'", ON_VOLUME, 1},
     {"unmount", "'x':0", ON_MOUNTED, 1},
