@@ -54,6 +54,7 @@ typedef struct volume {
 
 static char volumes_scratch[200];
 static const char *volumes_missing = "";
+static bool volumes_own_mounts; /* nobody else sees what is mounted */
 
 /* A path in the scratch directory, good for the next few calls. */
 static inline const char *volumes_in(const char *format, ...)
@@ -271,8 +272,9 @@ static inline int volumes_main(int argc, char **argv, void (*all)(void)) {
   snprintf(volumes_scratch, sizeof volumes_scratch,
            "%.150s/saros-volumes-XXXXXX", tmp != NULL ? tmp : "/tmp");
   if (mkdtemp(volumes_scratch) == NULL) return 2;
-  if (unshare(CLONE_NEWNS) == 0)
-    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL);
+  volumes_own_mounts =
+      unshare(CLONE_NEWNS) == 0 &&
+      mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
