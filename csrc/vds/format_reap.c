@@ -70,19 +70,28 @@ static error *compare_partition(void *context, const vds_about *a) {
 }
 
 
-/* Of a disk of ours, by its file. *there: it still is. */
-static error *find_by_file(const value *record, search *s, bool *there) {
+static bool is_its_file(const value *record, const struct stat *st) {
+  return S_ISREG(st->st_mode) &&
+         (int64_t)st->st_dev ==
+             value_integer(value_get(record, "file_device"), -1) &&
+         (int64_t)st->st_ino ==
+             value_integer(value_get(record, "file_inode"), -1);
+}
+
+
+/* Of a disk of ours, by its file. *file: open, when it still is there. */
+static error *find_by_file(const value *record, search *s, int *file) {
   struct stat st;
   dev_t whole = 0;
   char *path = vds_record_path(record, "file");
   if (path == NULL) return error_no_memory();
-  *there =
-      stat(path, &st) == 0 &&
-      (int64_t)st.st_dev ==
-          value_integer(value_get(record, "file_device"), -1) &&
-      (int64_t)st.st_ino == value_integer(value_get(record, "file_inode"), -1);
+  *file = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
   mem_free(path);
-  if (!*there || vds_loop_find(&st, NULL, &whole, 1) == 0) return NULL;
+  if (*file >= 0 && (fstat(*file, &st) != 0 || !is_its_file(record, &st))) {
+    close(*file);
+    *file = -1;
+  }
+  if (*file < 0 || vds_loop_find(&st, NULL, &whole, 1) == 0) return NULL;
   if (s->was.number > 0)
     return vds_about_partitions(whole, compare_partition, s);
   s->found = whole;
@@ -90,22 +99,33 @@ static error *find_by_file(const value *record, search *s, bool *there) {
 }
 
 
-/* The device, or 0. *lost: it will not come again, as far as can be known. */
-static error *find(const value *record, dev_t *dev, bool *lost) {
+/* The device, or 0; then perhaps the file of the disk, open. What is neither
+   here nor has a number that it would come again with is lost. */
+typedef struct place {
+  dev_t dev;
+  int file; /* or -1 */
+  vds_identity was;
+  bool lost;
+} place;
+
+static error *find(const value *record, place *p) {
   search s = {.found = 0};
-  bool there = false;
-  *dev = 0;
-  *lost = true;
+  *p = (place){.file = -1, .lost = true};
   if (!vds_identity_get(value_get(record, "object"), &s.was)) return NULL;
   s.other_boot = !vds_owner_is_of_this_boot(record);
-  error *e = NULL;
-  if (value_get(record, "file") != NULL)
-    e = find_by_file(record, &s, &there);
-  else
-    e = vds_about_all(compare, &s);
-  *dev = s.found;
-  *lost = s.found == 0 && !there && s.was.serial[0] == '\0';
+  bool by_file = value_get(record, "file") != NULL;
+  error *e =
+      by_file ? find_by_file(record, &s, &p->file) : vds_about_all(compare, &s);
+  p->dev = s.found;
+  p->was = s.was;
+  p->lost = s.found == 0 && p->file < 0 && s.was.serial[0] == '\0';
   return e;
+}
+
+
+static void leave(place *p) {
+  if (p->file >= 0) close(p->file);
+  p->file = -1;
 }
 
 
@@ -130,9 +150,11 @@ static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
 
 static error *add_half(const value *record, vds_unfinished *u) {
   vds_half *half = &u->items[u->count];
-  bool lost;
+  place p;
   if (!is_abandoned(record)) return NULL;
-  error *e = find(record, &half->dev, &lost);
+  error *e = find(record, &p);
+  leave(&p);
+  half->dev = p.dev;
   snprintf(half->fs, sizeof half->fs, "%s", vds_record_text(record, "fs"));
   snprintf(half->uuid, sizeof half->uuid, "%s",
            vds_record_text(record, "uuid"));
@@ -206,25 +228,49 @@ static error *wipe(const vds_identity *who) {
 }
 
 
+static error *mend(const place *p, const value *record) {
+  vds_identity who;
+  bool half = false;
+  error *e = identify(p->dev, &who);
+  if (e == NULL) e = look(&who, record, &half);
+  if (e == NULL && half) e = wipe(&who);
+  return e;
+}
+
+
+/* The disk went with its process; its file has what was on it. */
+static error *mend_file(const place *p, const value *record) {
+  vds_probe found;
+  unsigned count;
+  error *e = vds_probe_part(p->file, p->was.start, p->was.size, &found);
+  if (e == NULL && is_half(vds_record_text(record, "fs"),
+                           vds_record_text(record, "uuid"), &found))
+    e = vds_probe_wipe_part(p->file, p->was.start, p->was.size, &count);
+  if (e == NULL && fsync(p->file) != 0)
+    e = vds_error(VDS_E_IO_ERROR, "the file of %s cannot be written",
+                  vds_record_text(record, "path"));
+  vds_step("reap: format's file mended");
+  return e;
+}
+
+
 /* A program that outlived its owner holds the lock until it has ended. A disk
    that is not here may come again, and then it is mended. */
 error *vds_format_reap(vds_call *c, const char *at, const value *record,
                        bool *mended) {
-  vds_identity who;
-  dev_t dev = 0;
-  bool lost = false, half = false;
+  place p;
   error *e = NULL;
   (void)c;
   *mended = false;
   int lock = vds_record_lock(at, record, &e);
   if (lock < 0) return e;
-  e = find(record, &dev, &lost);
-  if (e == NULL && dev != 0) {
-    e = identify(dev, &who);
-    if (e == NULL) e = look(&who, record, &half);
-    if (e == NULL && half) e = wipe(&who);
-  }
-  *mended = e == NULL && (dev != 0 || lost);
+  e = find(record, &p);
+  if (e == NULL && p.dev != 0)
+    e = mend(&p, record);
+  else if (e == NULL && p.file >= 0)
+    e = mend_file(&p, record);
+  *mended = e == NULL && (p.dev != 0 || p.file >= 0 || p.lost);
+  leave(&p);
   close(lock);
   return e;
 }

@@ -30,17 +30,18 @@ static void take(blkid_probe probe, const char *name, char *text, size_t room) {
 
 /* XFS says in its super block that mkfs has not come to its end: sb_inprogress,
    one byte. */
-static bool in_progress(int fd, const vds_probe *p) {
+static bool in_progress(int fd, uint64_t from, const vds_probe *p) {
   unsigned char byte = 0;
-  return strcmp(p->fs, "xfs") == 0 && pread(fd, &byte, 1, 126) == 1 &&
-         byte != 0;
+  return strcmp(p->fs, "xfs") == 0 &&
+         pread(fd, &byte, 1, (off_t)from + 126) == 1 && byte != 0;
 }
 
 
 /* How many devices a btrfs says that it has: num_devices in its super block. */
-static unsigned devices_of(int fd, const vds_probe *p) {
+static unsigned devices_of(int fd, uint64_t from, const vds_probe *p) {
   unsigned char n[8];
-  if (strcmp(p->fs, "btrfs") != 0 || pread(fd, n, sizeof n, 65536 + 0x88) != 8)
+  if (strcmp(p->fs, "btrfs") != 0 ||
+      pread(fd, n, sizeof n, (off_t)from + 65536 + 0x88) != 8)
     return 0;
   bool many = n[1] != 0 || n[2] != 0 || n[3] != 0 || n[4] != 0 || n[5] != 0 ||
               n[6] != 0 || n[7] != 0;
@@ -48,7 +49,7 @@ static unsigned devices_of(int fd, const vds_probe *p) {
 }
 
 
-static void found(blkid_probe probe, int fd, vds_probe *p) {
+static void found(blkid_probe probe, vds_probe *p) {
   char usage[32];
   take(probe, "TYPE", p->fs, sizeof p->fs);
   take(probe, "LABEL", p->label, sizeof p->label);
@@ -58,8 +59,6 @@ static void found(blkid_probe probe, int fd, vds_probe *p) {
   take(probe, "USAGE", usage, sizeof usage);
   p->raid = strcmp(usage, "raid") == 0;
   p->crypto = strcmp(usage, "crypto") == 0;
-  p->unfinished = in_progress(fd, p);
-  p->devices = devices_of(fd, p);
 }
 
 
@@ -77,10 +76,10 @@ static blkid_probe begin(int fd, uint64_t from, uint64_t size, error **e) {
 }
 
 
-error *vds_probe_fd(int fd, vds_probe *p) {
+error *vds_probe_part(int fd, uint64_t from, uint64_t size, vds_probe *p) {
   error *e = NULL;
   *p = (vds_probe){0};
-  blkid_probe probe = begin(fd, 0, 0, &e);
+  blkid_probe probe = begin(fd, from, size, &e);
   if (probe == NULL) return e;
   blkid_probe_enable_superblocks(probe, 1);
   blkid_probe_set_superblocks_flags(
@@ -90,7 +89,9 @@ error *vds_probe_fd(int fd, vds_probe *p) {
   errno = 0;
   int r = blkid_do_safeprobe(probe);
   if (r == 0) {
-    found(probe, fd, p);
+    found(probe, p);
+    p->unfinished = in_progress(fd, from, p);
+    p->devices = devices_of(fd, from, p);
   } else if (r == -2) {
     p->ambivalent = true;
   } else if (r < 0) {
@@ -100,6 +101,11 @@ error *vds_probe_fd(int fd, vds_probe *p) {
   }
   blkid_free_probe(probe);
   return e;
+}
+
+
+error *vds_probe_fd(int fd, vds_probe *p) {
+  return vds_probe_part(fd, 0, 0, p);
 }
 
 

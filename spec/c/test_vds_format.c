@@ -238,6 +238,44 @@ TEST(each_can_be_full_and_have_blocks) {
 }
 
 
+static saros_op *polled;
+static uint32_t polled_last, polled_times;
+
+/* At each step of it, from where it works. */
+static void poll_it(const char *step) {
+  uint32_t hr = 0, percent = 0;
+  if (polled == NULL) {
+    hold_hook(step);
+    return;
+  }
+  CHECK_INT(saros_vds_query_status(polled, &hr, &percent), 0);
+  CHECK_INT(hr, PENDING);
+  CHECK(percent <= 99 && percent >= polled_last);
+  if (strcmp(step, "format: zeroed") == 0) CHECK_INT(percent, 90);
+  if (strcmp(step, "format: committed") == 0) CHECK_INT(percent, 99);
+  polled_last = percent;
+  polled_times++;
+}
+
+TEST(a32_a33_a41_a42_a52_a_full_one_at_each_step) {
+  NEED("ext4");
+  scratch s = scratch_of(200);
+  polled = NULL;
+  polled_last = polled_times = 0;
+  hold_at("format: record written");
+  atomic_store(&vds_hook, poll_it);
+  saros_op *op = start(s.device, "{'fs':'ext4','quick':false}");
+  await_held();
+  polled = op;
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  atomic_store(&vds_hook, NULL);
+  polled = NULL;
+  CHECK(polled_times > 6);
+  drop(&s);
+}
+
+
 /* ------------------------------------------------------------------
 ** Cancelled, and what fails
 ** ---------------------------------------------------------------- */
@@ -395,6 +433,7 @@ static void all(void) {
   RUN(a50_a_missing_maker_names_its_package_and_nothing_is_lost);
   RUN(a_full_one_leaves_nothing_of_what_was_there);
   RUN(each_can_be_full_and_have_blocks);
+  RUN(a32_a33_a41_a42_a52_a_full_one_at_each_step);
   RUN(a_cancelled_one_is_as_it_was_or_raw);
   RUN(committed_it_is_too_late);
   RUN(a49_a_full_disk_under_the_image);

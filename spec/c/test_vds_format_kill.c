@@ -19,7 +19,7 @@ static const kind kinds[] = {
 static const char *const steps[] = {"format: record written", "format: wiped",
                                     "tool: looked",           "format: made",
                                     "format: looked at",      "format: durable",
-                                    "format: committed"};
+                                    "format: committed",      "format: done"};
 
 /* The child's answer, when it lived. */
 static bool die_formatting(const char *device, const char *fs) {
@@ -87,10 +87,13 @@ static void look_at_it(const scratch *s, const kind *k, const char *old) {
   int lock = lock_of_record(uuid);
   bool left = lock >= 0;
   vds_probe p = seen(s->fd);
-  bool was = strcmp(p.uuid, old) == 0, ours = strcmp(p.uuid, uuid) == 0;
+  bool was = strcmp(p.uuid, old) == 0;
+  /* Without a record it had come to its end. */
+  bool ours = left ? strcmp(p.uuid, uuid) == 0 : strcmp(p.fs, k->fs) == 0;
+  if (!left) CHECK(ours && !was && strcmp(p.label, "AFTER") == 0);
   CHECK(!p.ambivalent);
   CHECK(was || ours || p.fs[0] == '\0');
-  bool whole = ours && !p.unfinished && strcmp(k->fs, "vfat") != 0;
+  bool whole = ours && !p.unfinished && (!left || strcmp(k->fs, "vfat") != 0);
   check_listed(s->device, left && !was && !whole);
   if (left) {
     /* Somebody is at it. */
@@ -110,7 +113,8 @@ static void look_at_it(const scratch *s, const kind *k, const char *old) {
   p = seen(s->fd);
   CHECK(!p.ambivalent && !p.unfinished);
   if (whole) {
-    CHECK_TEXT(p.uuid, uuid);
+    if (left) CHECK_TEXT(p.uuid, uuid);
+    CHECK_TEXT(p.fs, k->fs);
     check_is_good(k->fs, s->device);
   } else if (!was) {
     CHECK_TEXT(p.fs, "");
@@ -216,6 +220,14 @@ static void die_with_its_disk(const char *path, const char *step) {
   CHECK(loops_become(0));
 }
 
+static vds_probe seen_in(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0);
+  vds_probe p = seen(fd);
+  close(fd);
+  return p;
+}
+
 TEST(a_disk_that_went_with_its_process_is_known_by_its_file) {
   NEED("vfat");
   const char *path = make_image(16);
@@ -233,11 +245,26 @@ TEST(a_disk_that_went_with_its_process_is_known_by_its_file) {
   CHECK_TEXT(text_of(a.output, "fs"), "raw");
   forget(&a);
   CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), 0);
-  /* Where the file went, too, there is nothing to remember. */
-  die_with_its_disk(path, "format: wiped");
-  unlink(path);
+}
+
+TEST(a_file_that_is_no_disk_now_is_mended_as_one) {
+  NEED("vfat");
+  const char *path = make_image(16);
+  die_with_its_disk(path, "format: durable");
+  CHECK_TEXT(seen_in(path).fs, "vfat");
   CHECK_ANSWER(ask("reap", "{}"), 0);
   CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen_in(path).fs, "");
+  /* Another file of that name is another one. */
+  die_with_its_disk(path, "format: durable");
+  char other[400];
+  snprintf(other, sizeof other, "%s.other", path);
+  CHECK_INT(volumes_run("cp --sparse=always '%s' '%s' && mv '%s' '%s'", path,
+                        other, other, path),
+            0);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen_in(path).fs, "vfat");
 }
 
 static void all(void) {
@@ -246,6 +273,7 @@ static void all(void) {
   RUN(what_was_made_since_is_not_touched);
   RUN(a_half_that_is_held_stays_known);
   RUN(a_disk_that_went_with_its_process_is_known_by_its_file);
+  RUN(a_file_that_is_no_disk_now_is_mended_as_one);
 }
 
 int main(int argc, char **argv) {
