@@ -20,6 +20,7 @@
 #define HOLE ((uint64_t)64 << 20)
 #define PIECE ((size_t)64 << 10) /* of a chunk with a bad sector in it */
 #define EDGE ((size_t)4096)
+#define HUGE ((size_t)2 << 20)
 
 enum { BAD_MOST = 64 };
 
@@ -211,24 +212,41 @@ static size_t sector_of(int fd) {
 }
 
 
+/* Read only, they are one page of the kernel's, again and again: a huge one
+   where it has such, and then a chunk is a few pieces to it and not thousands.
+   NULL: no room. */
+static char *map_zeros(void) {
+  void *map =
+      mmap(NULL, CHUNK + HUGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) return NULL;
+  madvise(map, CHUNK + HUGE, MADV_HUGEPAGE);
+  return map;
+}
+
+
+static const unsigned char *aligned(const char *map) {
+  size_t over = (uintptr_t)map % HUGE;
+  return (const unsigned char *)map + (over > 0 ? HUGE - over : 0);
+}
+
+
 static error *zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
                    bool quietly, vds_zeroed *z) {
   zeroing w = {.c = c, .t = t, .z = z, .fd = -1, .quietly = quietly};
-  void *zeros =
-      mmap(NULL, CHUNK, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *zeros = map_zeros();
   void *back = mmap(NULL, EDGE, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  bool room = zeros != MAP_FAILED && back != MAP_FAILED;
+  bool room = zeros != NULL && back != MAP_FAILED;
   error *e = room ? open_direct(&w) : error_no_memory();
   if (e == NULL) {
-    w.zeros = zeros;
+    w.zeros = aligned(zeros);
     w.back = back;
     w.sector = sector_of(w.fd);
     w.holes = is_over_a_file(w.fd);
     e = zero_all(&w, from, to);
   }
   if (w.fd >= 0) close(w.fd);
-  if (zeros != MAP_FAILED) munmap(zeros, CHUNK);
+  if (zeros != NULL) munmap(zeros, CHUNK + HUGE);
   if (back != MAP_FAILED) munmap(back, EDGE);
   return e;
 }
