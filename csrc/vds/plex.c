@@ -25,28 +25,34 @@ static const vds_verb partition = {VDS_LOSES_VOLUME, 0};
 ** Copies
 ** ---------------------------------------------------------------- */
 
-static const uint64_t profiles[] = {0, 0, BTRFS_BLOCK_GROUP_RAID1,
-                                    BTRFS_BLOCK_GROUP_RAID1C3,
-                                    BTRFS_BLOCK_GROUP_RAID1C4};
-
 enum { COPIES_MOST = 4 };
 
 
+static uint64_t mirrored(unsigned copies) {
+  return copies == 2   ? BTRFS_BLOCK_GROUP_RAID1
+         : copies == 3 ? BTRFS_BLOCK_GROUP_RAID1C3
+                       : BTRFS_BLOCK_GROUP_RAID1C4;
+}
+
+
 unsigned vds_plex_copies(uint64_t profile) {
-  if (profile == BTRFS_BLOCK_GROUP_DUP || profile == BTRFS_BLOCK_GROUP_RAID0)
+  if (profile == 0 || profile == BTRFS_BLOCK_GROUP_DUP ||
+      profile == BTRFS_BLOCK_GROUP_RAID0)
     return 1;
-  unsigned copies = COPIES_MOST;
-  while (copies > 1 && profiles[copies] != profile) copies--;
-  return copies > 1 || profile == 0 ? copies : 0;
+  for (unsigned copies = 2; copies <= COPIES_MOST; copies++)
+    if (mirrored(copies) == profile) return copies;
+  return 0;
 }
 
 
 void vds_plex_profiles(unsigned copies, size_t devices, uint64_t *data,
                        uint64_t *meta) {
-  *data = profiles[copies];
-  *meta = copies > 1    ? profiles[copies]
-          : devices > 1 ? BTRFS_BLOCK_GROUP_RAID1
-                        : BTRFS_BLOCK_GROUP_DUP;
+  if (copies > 1) {
+    *data = *meta = mirrored(copies);
+  } else {
+    *data = 0;
+    *meta = devices > 1 ? BTRFS_BLOCK_GROUP_RAID1 : BTRFS_BLOCK_GROUP_DUP;
+  }
 }
 
 

@@ -32,13 +32,22 @@ static error *has_room_for_another(const vds_plex *p) {
 }
 
 
+static error *is_complete(const vds_plex *p) {
+  for (size_t i = 0; i < p->fs.count; i++)
+    if (p->fs.members[i].dev == 0)
+      return vds_error(VDS_E_VOLUME_NOT_HEALTHY,
+                       "device %llu of this btrfs is missing: replace it first "
+                       "(repair_plex takes that number)",
+                       (unsigned long long)p->fs.members[i].id);
+  return NULL;
+}
+
+
 static error *wants_another(vds_plex *p) {
   if (p->copies == 4)
     return vds_error(VDS_E_NOT_SUPPORTED, "btrfs has four copies at most");
-  if (p->fs.count < p->copies)
-    return vds_error(VDS_E_VOLUME_NOT_HEALTHY,
-                     "a device of this btrfs is missing: replace it first "
-                     "(repair_plex)");
+  error *e = is_complete(p);
+  if (e != NULL) return e;
   vds_plex_profiles(p->copies + 1, p->fs.count + 1, &p->to_data, &p->to_meta);
   return has_room_for_another(p);
 }
@@ -133,6 +142,8 @@ static error *can_lose(vds_plex *p, const vds_btrfs_member *m) {
     return vds_error(VDS_E_VOLUME_NOT_A_MIRROR,
                      "this btrfs has one copy of its data, so no plex can be "
                      "removed");
+  error *e = is_complete(p);
+  if (e != NULL) return e;
   size_t left = p->fs.count - 1;
   p->to_data = p->data;
   p->to_meta = p->meta;

@@ -4,6 +4,8 @@
 */
 #include "vds_plex_case.h"
 
+#include "vds/balance.h"
+
 static saros_op *begin_add(const plexes *x, int i, const char *more) {
   return begin("add_plex", "{'object':%s,'other':%s%s}", object(&x->disks[0]),
                object(&x->disks[i]), more);
@@ -79,6 +81,59 @@ TEST(a_device_takes_the_place_of_another) {
                0);
   CHECK(!is_member(&x, 2) && is_member(&x, 1));
   CHECK_INT(records_left(), 0);
+  drop(&x, 0);
+}
+
+/* One of the disks is gone, and the file system mounted without it. */
+TEST(what_is_gone_is_replaced_by_its_number) {
+  NEED_DISKS();
+  plexes x = make(true);
+  if (x.missing != NULL) SKIP(x.missing);
+  check_btrfs(&x.disks[0], x.at);
+  volumes_run("btrfs device scan --forget %s >/dev/null 2>&1", x.disks[1].node);
+  drop_disk(&x.disks[1]);
+  if (mount(x.disks[0].node, x.at, "btrfs", 0, "degraded") != 0)
+    SKIP("the kernel mounts no btrfs that misses a device here");
+  CHECK_ANSWER(end_of(begin_add(&x, 2, "")), VDS_E_VOLUME_NOT_HEALTHY);
+  answer a = ask("repair_plex", "{'object':%s,'other':%s,'bad':2}",
+                 object(&x.disks[0]), object(&x.disks[2]));
+  if (a.code != 0) printf("%s\n", a.message);
+  CHECK_INT(a.code, 0);
+  forget(&a);
+  CHECK(is_member(&x, 2));
+  CHECK_INT(copies(&x), 2);
+  CHECK_INT(records_left(), 0);
+  drop(&x, 0);
+}
+
+static error *remove_anyhow(vds_call *c) {
+  int mount = open(vds_text(c, "at"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  error *e = vds_remove_device(c, mount, 2, NULL);
+  close(mount);
+  return e;
+}
+
+static const vds_work remove_call = {
+    "remove_anyhow", VDS_UNKNOWN, VDS_CLAIMS_NOTHING,
+    VDS_KIND("remove_anyhow", SAROS_CANCELLABLE), remove_anyhow};
+
+/* A number above zero is no success: the kernel says so that too few devices
+   would be left. It is told as it is, however it is asked for. */
+TEST(a50_a_word_of_the_kernel_is_told) {
+  NEED_DISKS();
+  plexes x = make(true);
+  uint32_t why = 0, hr = 0, percent = 0;
+  if (x.missing != NULL) SKIP(x.missing);
+  value *options = value_map();
+  value_put(options, "at", value_text(x.at));
+  saros_op *op = vds_call_begin(&remove_call, options, NULL, &why);
+  answer a = end_of(op);
+  CHECK_INT(a.code, VDS_E_OPERATION_DENIED);
+  CHECK(strstr(a.message, "too few devices") != NULL);
+  CHECK_INT(saros_vds_query_status(op, &hr, &percent), 0);
+  CHECK_INT(hr, VDS_E_OPERATION_DENIED);
+  forget(&a);
+  CHECK(is_member(&x, 1));
   drop(&x, 0);
 }
 
@@ -298,6 +353,8 @@ static void all(void) {
   RUN(a34_a35_a44_a_plex_comes_and_goes);
   RUN(a_third_device_is_a_third_copy);
   RUN(a_device_takes_the_place_of_another);
+  RUN(what_is_gone_is_replaced_by_its_number);
+  RUN(a50_a_word_of_the_kernel_is_told);
   RUN(what_is_no_mirror_is_not_taken_apart);
   RUN(what_is_on_the_new_device_is_named);
   RUN(a_member_is_no_volume_of_its_own);
