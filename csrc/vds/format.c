@@ -289,6 +289,18 @@ static error *put_volume(formatting *f) {
 }
 
 
+/* Of one that looks whole before it is, only its record can tell; a record that
+   could not be removed must not be taken for that of a half. */
+static error *keep_as_made(formatting *f) {
+  if ((f->fs->can & VDS_FS_SIGNED_LAST) != 0) return NULL;
+  error *e = value_put(f->record, "state", value_text("made"))
+                 ? vds_record_save(f->at, f->record)
+                 : error_no_memory();
+  vds_step("format: kept as made");
+  return e;
+}
+
+
 static error *make(formatting *f) {
   unsigned from = f->how.full ? 900 : 0;
   vds_phase(f->c, "wiping", 0, 0);
@@ -302,6 +314,7 @@ static error *make(formatting *f) {
   if (e == NULL) e = vds_target_again(&f->t);
   if (e == NULL) e = look(f);
   if (e == NULL) e = put_volume(f);
+  if (e == NULL) e = keep_as_made(f);
   if (e == NULL && vds_give_output(f->c, &e)) vds_commit(f->c, &e);
   return e;
 }

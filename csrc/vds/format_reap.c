@@ -133,6 +133,11 @@ static void leave(place *p) {
 ** What it is now
 ** ---------------------------------------------------------------- */
 
+static bool is_made(const value *record) {
+  return strcmp(vds_record_text(record, "state"), "made") == 0;
+}
+
+
 static bool is_abandoned(const value *record) {
   return strcmp(vds_record_text(record, "kind"), "format") == 0 &&
          (!vds_owner_is_alive(record) ||
@@ -151,7 +156,7 @@ static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
 static error *add_half(const value *record, vds_unfinished *u) {
   vds_half *half = &u->items[u->count];
   place p;
-  if (!is_abandoned(record)) return NULL;
+  if (!is_abandoned(record) || is_made(record)) return NULL;
   error *e = find(record, &p);
   leave(&p);
   half->dev = p.dev;
@@ -206,8 +211,8 @@ static error *look(const vds_identity *who, const value *record, bool *half) {
   vds_probe p = {0};
   error *e = vds_target_open(who, 0, &t);
   if (e == NULL) e = vds_probe_fd(t.fd, &p);
-  *half = is_half(vds_record_text(record, "fs"),
-                  vds_record_text(record, "uuid"), &p);
+  *half = !is_made(record) && is_half(vds_record_text(record, "fs"),
+                                      vds_record_text(record, "uuid"), &p);
   if (e == NULL && fsync(t.fd) != 0)
     e = vds_error(VDS_E_IO_ERROR, "%s does not take what was written to it",
                   t.path);
@@ -243,8 +248,9 @@ static error *mend_file(const place *p, const value *record) {
   vds_probe found;
   unsigned count;
   error *e = vds_probe_part(p->file, p->was.start, p->was.size, &found);
-  if (e == NULL && is_half(vds_record_text(record, "fs"),
-                           vds_record_text(record, "uuid"), &found))
+  if (e == NULL && !is_made(record) &&
+      is_half(vds_record_text(record, "fs"), vds_record_text(record, "uuid"),
+              &found))
     e = vds_probe_wipe_part(p->file, p->was.start, p->was.size, &count);
   if (e == NULL && fsync(p->file) != 0)
     e = vds_error(VDS_E_IO_ERROR, "the file of %s cannot be written",
