@@ -100,6 +100,8 @@ static error *ready(vds_resizing *r) {
 
 static error *report(vds_resizing *r) {
   vds_call *c = r->c;
+  error *e = vds_resizing_fs_size(r, &r->to); /* whole blocks of its own */
+  if (e != NULL) return e;
   c->output = vds_with(value_map(), "size", value_int((int64_t)r->part));
   c->output = vds_with(c->output, "fs_size", value_int((int64_t)r->to));
   c->output =

@@ -177,6 +177,52 @@ TEST(damaged_super_blocks) {
 }
 
 
+/* The file ends before the disk does: what lies behind is told as an error, and
+   nothing hangs. */
+TEST(a_truncated_file) {
+  NEED_DISKS();
+  static const char *const calls[] = {"check", "shrink"};
+  disk_case d;
+  if (!make(&d, 32, "mke2fs -q -F -t ext4")) SKIP("no mke2fs here");
+  CHECK(fill(&d, "ext4", 8, 2));
+  CHECK_INT(truncate(d.image, 12 << 20), 0);
+  int fd = open(d.node, O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    ioctl(fd, BLKFLSBUF, 0); /* nothing of it is remembered */
+    close(fd);
+  }
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    answer a = ask_of(&d, calls[i], "%s", "");
+    bool told = (a.code & 0x80000000u) != 0 || flag_of(a.output, "clean") == 0;
+    CHECK(told);
+    forget(&a);
+  }
+  CHECK_INT(unfinished(), 0);
+  CHECK_INT(undo_files(), 0);
+  disk_end(&d);
+}
+
+/* Where what is under way cannot be written down, nothing is begun. */
+TEST(no_room_for_a_record) {
+  NEED_DISKS();
+  static const char *const calls[] = {"extend", "shrink"};
+  disk_case d;
+  const char *small = place("full");
+  mkdir(small, 0700);
+  if (!make(&d, 32, "mke2fs -q -F -t ext4")) SKIP("no mke2fs here");
+  disk_expand(&d, 48);
+  if (mount("full", small, "tmpfs", 0, "size=64k,mode=0700") != 0)
+    SKIP("no tmpfs can be mounted here");
+  CHECK_INT(mkdir(place("full/vds"), 0700), 0);
+  volumes_run("head -c 1M /dev/zero > '%s/all' 2>/dev/null", small);
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+    CHECK_ANSWER(ask_of(&d, calls[i], ",'state_dir':'%s'", small), 0x80070070);
+  CHECK_INT(size_by_super(&d, "ext4"), 32 * MB);
+  CHECK_INT(umount2(small, 0), 0);
+  disk_end(&d);
+}
+
+
 /* ------------------------------------------------------------------
 ** Labels
 ** ---------------------------------------------------------------- */
@@ -264,6 +310,8 @@ static void all(void) {
   RUN(what_cannot_be_checked_is_said);
   RUN(what_is_mounted_is_not_checked);
   RUN(damaged_super_blocks);
+  RUN(a_truncated_file);
+  RUN(no_room_for_a_record);
   RUN(labels_of_ext4);
   RUN(labels_of_xfs);
   RUN(labels_of_btrfs);

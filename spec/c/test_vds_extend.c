@@ -1,6 +1,7 @@
 /*
 ** Volumes made larger: the file system with its disk, unmounted and mounted.
 */
+#include "vds_guest_case.h"
 #include "vds_volume_case.h"
 
 static bool need(const char *program) {
@@ -273,6 +274,70 @@ TEST(a_raw_partition_grows_alone) {
   disk_end(&d);
 }
 
+/* Said with its package, and the partition has its old end again. */
+TEST(a50_a_missing_tool_names_its_package) {
+  NEED_DISKS();
+  disk_case d;
+  const char *tool = "/usr/sbin/resize2fs";
+  if (!need("mke2fs") || access(tool, X_OK) != 0) SKIP("no e2fsprogs here");
+  CHECK(partition_make(&d, 64, 16, "mke2fs -q -F -t ext4"));
+  /* In this suite's own mount namespace alone. */
+  if (mount("/dev/null", tool, NULL, MS_BIND, NULL) != 0)
+    SKIP("nothing can be mounted over a program here");
+  answer a = ask_of(&d, "extend", "%s", "");
+  CHECK_INT(umount2(tool, 0), 0);
+  CHECK_INT(a.code, 0x80070002u);
+  CHECK(strstr(a.message, "resize2fs") != NULL);
+  CHECK(strstr(a.message, "e2fsprogs") != NULL);
+  forget(&a);
+  CHECK_INT(partition_size(&d), 16 * MB);
+  CHECK_INT(unfinished(), 0);
+  CHECK_ANSWER(ask_of(&d, "extend", "%s", ""), 0);
+  disk_end(&d);
+}
+
+TEST(what_is_gone_is_said_to_be_gone) {
+  NEED_DISKS();
+  static const char *const calls[] = {"extend", "shrink", "query_shrink",
+                                      "check", "label"};
+  disk_case d;
+  CHECK(partition_make(&d, 64, 16, ":"));
+  disk_end(&d);
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+    CHECK_ANSWER(ask_of(&d, calls[i], ",'label':'x'"), VDS_E_OBJECT_DELETED);
+}
+
+/* Where nothing is missing: in the guest. */
+TEST(a_partition_with_ext4_grows_mounted) {
+  NEED_DISKS();
+  disk_case d;
+  CHECK(partition_make(&d, 96, 32, "mke2fs -q -F -t ext4"));
+  CHECK(fill(&d, "ext4", 4, 2));
+  CHECK(mount_it(&d, "ext4"));
+  answer a = ask_of(&d, "extend", ",'size':%lld", 32 * (long long)MB);
+  if (a.code != 0) printf("it said: %s\n", a.message);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(int_of(a.output, "fs_size"), 64 * MB);
+  forget(&a);
+  CHECK_INT(umount2(d.at, 0), 0);
+  CHECK_INT(partition_size(&d), 64 * MB);
+  CHECK_INT(size_by_super(&d, "ext4"), 64 * MB);
+  CHECK(is_healthy(&d));
+  CHECK(is_the_same(&d, "ext4"));
+  CHECK_INT(unfinished(), 0);
+  disk_end(&d);
+}
+
+TEST(in_a_guest) {
+  const char *why = guest_run("");
+  if (why != NULL) SKIP(why);
+}
+
+static void guest(void) {
+  RUN(ext4_grows_mounted);
+  RUN(a_partition_with_ext4_grows_mounted);
+}
+
 static void all(void) {
   RUN(a34_ext4_grows_unmounted);
   RUN(a40_nothing_behind_it_is_told);
@@ -288,8 +353,11 @@ static void all(void) {
   RUN(a_partition_grows_mounted);
   RUN(what_fails_leaves_the_old_end);
   RUN(a_raw_partition_grows_alone);
+  RUN(a50_a_missing_tool_names_its_package);
+  RUN(what_is_gone_is_said_to_be_gone);
+  RUN(in_a_guest);
 }
 
 int main(int argc, char **argv) {
-  return volumes_main(argc, argv, all);
+  return volumes_main(argc, argv, in_the_guest() ? guest : all);
 }
