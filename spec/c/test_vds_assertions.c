@@ -418,7 +418,7 @@ TEST(a50_without_a_tool_its_package_is_named) {
   const char *xfs = NULL;
   for (size_t i = 0; i < 2 && xfs == NULL; i++)
     if (access(places[i], F_OK) == 0) xfs = places[i];
-  if (xfs != NULL && mount("/dev/null", xfs, NULL, MS_BIND, NULL) != 0)
+  if (xfs != NULL && mount("/dev/null", xfs, "none", MS_BIND, NULL) != 0)
     SKIP("mkfs.xfs cannot be hidden here");
   const char *path = make_image(400);
   vds_identity who = attach_image(path);
