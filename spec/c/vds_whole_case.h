@@ -57,9 +57,17 @@ static inline vds_identity attach_image(const char *path) {
   return who;
 }
 
+/* A program that outlived who began it may have it open, or somebody who looks
+   at all devices: that is waited for. */
 static inline void detach_image(const char *path) {
-  CHECK_ANSWER(ask("detach", "{'path':'%s','force':['mounted','swap']}", path),
-               0);
+  uint32_t code = VDS_E_DEVICE_IN_USE;
+  for (int i = 0; code == VDS_E_DEVICE_IN_USE && i < 30; i++) {
+    answer a = ask("detach", "{'path':'%s','force':['mounted','swap']}", path);
+    code = a.code;
+    if (code != 0) printf("detach: %s\n", a.message);
+    forget(&a);
+  }
+  CHECK_INT(code, 0);
 }
 
 /* QueryStatus, which has to succeed: the percentage, and *hr. */
