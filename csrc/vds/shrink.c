@@ -115,6 +115,7 @@ error *vds_shrink_on(vds_resizing *r) {
    dead one would go on otherwise. */
 static void back(vds_resizing *r, const char *undo) {
   vds_undoing(r->c, "rolling the file system back");
+  r->c->committed = true; /* what undoes a cancelled work is not cancelled */
   error *e = vds_resizing_step(r, "file system");
   if (e == NULL) e = vds_shrink_back(r, undo);
   if (e != NULL)

@@ -202,6 +202,32 @@ TEST(a_cancel_in_the_middle_of_it) {
   disk_end(&d);
 }
 
+/* The kernel undoes what it was told to end; what it had ended is grown back.
+ */
+TEST(btrfs_has_its_old_size_after_a_cancel) {
+  NEED_DISKS();
+  static const char *const steps[] = {"shrink: ready", "shrink: begun",
+                                      "btrfs: resizes", "btrfs: resized",
+                                      "shrink: file system"};
+  disk_case d;
+  if (!volumes_have("mkfs.btrfs"))
+    SKIP("no mkfs.btrfs: apt-get install btrfs-progs");
+  CHECK(disk_make(&d, 512, "mkfs.btrfs -q -f"));
+  CHECK(fill(&d, "btrfs", 4, 2));
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    hold_at(steps[i]);
+    saros_op *op = begin_of(&d, "shrink", ",'size':%lld", 64 * (long long)MB);
+    await_held();
+    CHECK_INT(saros_vds_cancel(op), 0);
+    let_on();
+    CHECK_ANSWER(end_of(op), VDS_E_OPERATION_CANCELED);
+    CHECK_INT(size_by_super(&d, "btrfs"), 512 * MB);
+    CHECK(is_the_same(&d, "btrfs"));
+    CHECK_INT(unfinished(), 0);
+  }
+  disk_end(&d);
+}
+
 /* Without room for an undo file it is too late from the first byte on, and
    said so. */
 TEST(without_room_it_cannot_be_cancelled) {
@@ -236,6 +262,7 @@ static void all(void) {
   RUN(btrfs_shrinks_mounted_and_unmounted);
   RUN(a_cancel_has_everything_back);
   RUN(a_cancel_in_the_middle_of_it);
+  RUN(btrfs_has_its_old_size_after_a_cancel);
   RUN(without_room_it_cannot_be_cancelled);
 }
 
