@@ -1,26 +1,30 @@
 /*
 ** Partition and file system together.
 **
-** { object (volume), size? (bytes more; none: all there is) } extend: partition
-** first, then the file system; online where it can. Without any space behind
-** it: S_FALSE for size = 0, else VDS_E_NOT_ENOUGH_SPACE. VDS_E_CANNOT_EXTEND:
-** not a file system that grows. When the file system fails to grow the
-** partition gets its old end back. Cancel: until the file system grows (too
-** late then).
+** extend { object (volume), size? }: `size` bytes more, or all there are:
+** partition first, then the file system, mounted where it can. What a file
+** system leaves unused of its own partition counts as space behind it. Output {
+** size, fs_size, added }. No space: S_FALSE without a size, else
+** VDS_E_NOT_ENOUGH_SPACE. VDS_E_CANNOT_EXTEND: not one that grows; a raw
+** partition grows alone. When the file system fails to grow the partition gets
+** its old end back. Cancel: until the partition's table is written, without one
+** until the file system grows.
 **
-** { object (volume), size? (bytes less; 0 or none: as much as possible), least?
-** } shrink: file system first, then the partition; output { reclaimed, minimum
-** }. VDS_E_SHRINK_SIZE_TOO_BIG (with the minimum),
-** VDS_E_SHRINK_SIZE_LESS_THAN_MIN (fewer than `least` can be had),
-** VDS_E_CANNOT_SHRINK (XFS, vfat, swap), VDS_E_
-** VOLUME_NOT_HEALTHY (a check first).
-** ext4: offline; e2fsck -f before; resize2fs -z with an undo file beside the
+** shrink { object (volume), size?, least? }: `size` bytes less, or as many as
+** can be had; with `least`, fewer will do, if not fewer than that. File system
+** first, then the partition. Output { reclaimed, minimum, size }.
+** VDS_E_SHRINK_SIZE_TOO_BIG (with the minimum); VDS_E_SHRINK_SIZE_LESS_THAN_MIN
+** (fewer than `least` can be had); VDS_E_CANNOT_SHRINK (XFS, vfat, swap);
+** VDS_E_VOLUME_NOT_HEALTHY (a check with repair first).
+** ext4: unmounted; e2fsck -f before; resize2fs -z with an undo file beside the
 ** record when there is room for what moves (used bytes beyond the new end,
 ** twice over, and 64 MiB): then it can be cancelled, and is rolled back by
-** e2undo and checked; else it commits before it begins. btrfs: online,
-** cancelled by "cancel" of the resize, which leaves its old size.
-** Record "shrink" with its step (check, file system, partition, done): reap
-** rolls back up to the file system, goes forward from the partition.
+** e2undo and checked; else it commits before it begins. btrfs: mounted,
+** cancelled by the kernel, which leaves its old size.
+**
+** Records "extend" and "shrink", the latter with its step (check, file system,
+** partition): reap goes on with an extension; it rolls a shrink back up to the
+** file system, and goes forward from the partition.
 */
 #ifndef SAROS_VDS_RESIZE_H
 #define SAROS_VDS_RESIZE_H

@@ -265,7 +265,7 @@ local of_extend = calls.kinds({ size = "integer" }, true)
 --- Makes it larger, partition and file system together, mounted or not as the
 --- file system can.
 ---@param options? saros.vds.extend
----@return saros.operation op
+---@return saros.operation op its result: `{ size, fs_size, added }`, bytes
 function volume:extend(options)
   return on_object(self, "extend", "volume:extend", options, of_extend)
 end
@@ -279,7 +279,7 @@ local of_shrink = calls.kinds({ size = "integer", least = "integer" }, true)
 --- Makes it smaller, the file system first. Cancelled it is as it was, where
 --- that can be; where it cannot, a cancel is answered VDS_E_CANCEL_TOO_LATE.
 ---@param options? saros.vds.shrink
----@return saros.operation op its result: `{ reclaimed, minimum }`
+---@return saros.operation op its result: `{ reclaimed, minimum, size }`, bytes
 function volume:shrink(options)
   return on_object(self, "shrink", "volume:shrink", options, of_shrink)
 end
