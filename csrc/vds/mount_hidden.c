@@ -188,6 +188,10 @@ static error *none_such(const char *fs) {
   if (number == ENODEV)
     return vds_error(VDS_E_INCOMPATIBLE_FILE_SYSTEM,
                      "the kernel of this machine has no %s", fs);
+  if (number == ENOSYS)
+    return vds_error(VDS_E_NOT_SUPPORTED,
+                     "the kernel of this machine cannot mount without a place "
+                     "(Linux 5.2 can)");
   return vds_errno(number, "no mount can be made", NULL);
 }
 

@@ -272,7 +272,7 @@ TEST(unmounted_where_it_was_said_or_everywhere) {
 }
 
 TEST(any_file_system_has_its_place) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   static const struct {
     const char *fs;
     unsigned megabytes;

@@ -42,7 +42,7 @@ static void hide(const char *fs, unsigned megabytes) {
 }
 
 TEST(a_hidden_mount_ends_with_its_directory) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   hide("ext4", 16);
   hide("btrfs", 128);
   hide("xfs", 320);
@@ -51,7 +51,7 @@ TEST(a_hidden_mount_ends_with_its_directory) {
 /* A btrfs has its device's number nowhere: another one's directory is not
    taken for its own. */
 TEST(one_is_not_taken_for_another) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   const volume *v = volumes_get(BTRFS);
   if (v == NULL) SKIP(volumes_missing);
   if (!new_disk("btrfs", 128)) SKIP("no btrfs can be made here");
@@ -72,7 +72,7 @@ TEST(one_is_not_taken_for_another) {
 }
 
 TEST(what_cannot_be_mounted_is_told) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   vds_target t;
   int directory = 0;
   if (!new_disk("ext4", 16)) SKIP("no ext4 can be made here");
