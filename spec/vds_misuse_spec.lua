@@ -45,8 +45,8 @@ describe("vds", function()
       ["size': whole number"] = function()
         local _ = disk:create_partition { size = "all" }
       end,
-      ["has no partition 2"] = function()
-        local _ = disk:delete_partition { number = 2 }
+      ["option 'number' is missing"] = function()
+        local _ = disk:delete_partition {}
       end,
       ["volume:format: option 'fs' is missing"] = function()
         local _ = volume:format {}

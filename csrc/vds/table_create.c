@@ -71,25 +71,33 @@ static const char *type_name(const char *name) {
 }
 
 
+/* libfdisk makes a type of every word: of one that it does not know, what it is
+   must be said as the table has it. */
+static bool is_type(struct fdisk_parttype *type, const char *name, bool mbr) {
+  guid g;
+  unsigned code = fdisk_parttype_get_code(type);
+  if (!mbr) return !fdisk_parttype_is_unknown(type) || guid_parse(name, &g);
+  return code > 0 && code <= 0xFF &&
+         (!fdisk_parttype_is_unknown(type) ||
+          (strlen(name) <= 2 &&
+           strspn(name, "0123456789abcdefABCDEF") == strlen(name)));
+}
+
+
 static error *read_type(making *m, const char *style) {
   const char *name = vds_text(m->j->c, "type");
-  struct fdisk_label *label = fdisk_get_label(m->j->table.fdisk, NULL);
-  if (name == NULL) name = "linux";
-  m->type = fdisk_label_advparse_parttype(label, type_name(name),
-                                          FDISK_PARTTYPE_PARSE_DATA |
-                                              FDISK_PARTTYPE_PARSE_ALIAS |
-                                              FDISK_PARTTYPE_PARSE_NAME);
-  if (m->type == NULL)
-    return vds_error(VDS_E_INVALID_PARTITION_TYPE,
-                     "type: '%.60s' is none of a %s; linux, swap, efi, raid, "
-                     "lvm, or its %s",
-                     name, style,
-                     strcmp(style, "gpt") == 0 ? "GUID" : "number (\"83\")");
-  unsigned code = fdisk_parttype_get_code(m->type);
   bool mbr = strcmp(style, "mbr") == 0;
-  if (mbr && (code == 0 || code > 0xFF))
+  if (name == NULL) name = "linux";
+  m->type = fdisk_label_advparse_parttype(
+      fdisk_get_label(m->j->table.fdisk, NULL), type_name(name),
+      FDISK_PARTTYPE_PARSE_DATA | FDISK_PARTTYPE_PARSE_ALIAS |
+          FDISK_PARTTYPE_PARSE_NAME);
+  if (m->type == NULL || !is_type(m->type, name, mbr))
     return vds_error(VDS_E_INVALID_PARTITION_TYPE,
-                     "type: '%.60s' is none of an MBR", name);
+                     "type: '%.60s' is none of a table of the kind %s; linux, "
+                     "swap, efi, raid, lvm, or its %s",
+                     name, style, mbr ? "number, as \"83\"" : "GUID");
+  unsigned code = fdisk_parttype_get_code(m->type);
   if (mbr && (code == 0x05 || code == 0x0F || code == 0x85))
     return vds_error(VDS_E_INVALID_PARTITION_TYPE,
                      "type: extended partitions are not made; a GPT has room "

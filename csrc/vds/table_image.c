@@ -2,6 +2,7 @@
 ** table_image: what a disk has of tables, in memory, read by libfdisk.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,8 +126,10 @@ static error *copy_alternate(int fd, vds_table *t) {
 }
 
 
+/* What the disk's own pages remember may be old: partitions have theirs. */
 error *vds_table_copy(int fd, vds_table *t) {
   *t = VDS_TABLE_NONE;
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
   error *e = look(fd, t);
   if (e != NULL) return e;
   if (t->size < (uint64_t)t->sector * 4)
@@ -272,15 +275,15 @@ static error *blank(vds_table *t, uint64_t from, uint64_t to) {
 error *vds_table_make(vds_table *t, const char *style, const char *id) {
   uint64_t edge = (uint64_t)GPT_SECTORS * t->sector;
   bool gpt = strcmp(style, "gpt") == 0;
+  if (gpt && t->size < 2 * edge)
+    return vds_error(VDS_E_VOLUME_TOO_SMALL, "%llu bytes are too few for a GPT",
+                     (unsigned long long)t->size);
   error *e = blank(t, 0, edge);
   if (e == NULL && t->size > 2 * edge)
     e = blank(t, t->size - edge + t->sector, t->size);
   if (e == NULL) e = begin(t, false);
   if (e != NULL) return e;
   int r = fdisk_create_disklabel(t->fdisk, gpt ? "gpt" : "dos");
-  if (r == -ENOSPC || (r != 0 && t->size < 4 * edge))
-    return vds_error(VDS_E_VOLUME_TOO_SMALL,
-                     "the disk is too small for a table of that kind");
   if (r == 0 && id != NULL &&
       fdisk_set_disklabel_id_from_string(t->fdisk, id) != 0)
     return vds_error(SAROS_E_INVALIDARG,

@@ -4,6 +4,7 @@
 */
 #include <blkid/blkid.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -98,6 +99,7 @@ error *vds_changes_wipe(int fd, vds_table *t, uint64_t from, uint64_t size,
   error *e = NULL;
   blkid_probe probe = blkid_new_probe();
   if (probe == NULL) return error_no_memory();
+  posix_fadvise(fd, (off_t)from, (off_t)size, POSIX_FADV_DONTNEED);
   errno = 0;
   if (blkid_probe_set_device(probe, fd, (blkid_loff_t)from,
                              (blkid_loff_t)size) != 0) {

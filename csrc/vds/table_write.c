@@ -14,7 +14,7 @@
 #include "vds/step.h"
 #include "vds/table_parts.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, ROOM = 1 << 16 };
 #define PATIENCE 2000000000u /* ns */
 
 
@@ -117,10 +117,24 @@ error *vds_changes_find(int fd, const vds_table *t, vds_changes *all) {
 ** Writing it
 ** ---------------------------------------------------------------- */
 
-static error *write_part(int fd, const unsigned char *bytes, size_t size,
-                         uint64_t at) {
+/* Past the disk's own pages: of a page that a partition has, too, they may
+   remember old bytes, which would be written over newer ones. A descriptor that
+   writes sectors alone; where there is no such thing (a file), the same one. */
+static int direct_of(int fd) {
+  char path[40];
+  struct stat st;
+  if (fstat(fd, &st) != 0 || !S_ISBLK(st.st_mode)) return -1;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return open(path, O_RDWR | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
+}
+
+
+static error *write_all(int fd, char *room, const unsigned char *bytes,
+                        size_t size, uint64_t at) {
   while (size > 0) {
-    ssize_t n = pwrite(fd, bytes, size, (off_t)at);
+    size_t want = size < ROOM ? size : ROOM;
+    memcpy(room, bytes, want);
+    ssize_t n = pwrite(fd, room, want, (off_t)at);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
       return vds_errno(n < 0 ? errno : EIO, "the table cannot be written",
@@ -129,8 +143,22 @@ static error *write_part(int fd, const unsigned char *bytes, size_t size,
     at += (uint64_t)n;
     size -= (size_t)n;
   }
-  return fsync(fd) == 0 ? NULL
-                        : vds_errno(errno, "the table cannot be written", NULL);
+  return NULL;
+}
+
+
+static error *write_part(int fd, const unsigned char *bytes, size_t size,
+                         uint64_t at) {
+  char *block = mem_alloc(ROOM + PAGE);
+  if (block == NULL) return error_no_memory();
+  char *room = block + (PAGE - (uintptr_t)block % PAGE);
+  int direct = direct_of(fd);
+  error *e = write_all(direct >= 0 ? direct : fd, room, bytes, size, at);
+  if (e == NULL && fsync(direct >= 0 ? direct : fd) != 0)
+    e = vds_errno(errno, "the table cannot be written", NULL);
+  if (direct >= 0) close(direct);
+  mem_free(block);
+  return e;
 }
 
 
@@ -145,6 +173,7 @@ error *vds_changes_write(int fd, const vds_changes *all) {
 }
 
 
+/* All parts, however many fail. */
 error *vds_changes_take_back(int fd, const vds_changes *all) {
   error *e = NULL;
   for (size_t i = 0; i < all->count; i++) {

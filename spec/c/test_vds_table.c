@@ -155,11 +155,412 @@ TEST(another_end_of_an_mbr_partition) {
   ends("mbr");
 }
 
+
+/* ------------------------------------------------------------------
+** Refused
+** ---------------------------------------------------------------- */
+
+TEST(where_a_partition_may_be) {
+  NEED_DISKS();
+  disk d = new_disk(32);
+  static const struct {
+    const char *options;
+    uint32_t code;
+  } tries[] = {
+      {"{'size':-1}", SAROS_E_INVALIDARG},
+      {"{'align':0}", VDS_E_ALIGN_IS_ZERO},
+      {"{'align':1000000}", VDS_E_ALIGN_NOT_A_POWER_OF_TWO},
+      {"{'align':256}", VDS_E_ALIGN_NOT_A_POWER_OF_TWO},
+      {"{'size':33554432}", VDS_E_NOT_ENOUGH_SPACE},
+      {"{'size':9223372036854775807}", VDS_E_NOT_ENOUGH_SPACE},
+      {"{'offset':9223372036854775807,'size':1}", VDS_E_INVALID_SPACE},
+      {"{'offset':33554432}", VDS_E_INVALID_SPACE},
+      {"{'number':129}", VDS_E_PARTITION_LIMIT_REACHED},
+      {"{'number':-1}", SAROS_E_INVALIDARG},
+      {"{'uuid':'no'}", SAROS_E_INVALIDARG},
+      {"{'type':''}", VDS_E_INVALID_PARTITION_TYPE},
+      {"{'type':'83'}", VDS_E_INVALID_PARTITION_TYPE},
+      {"{'type':'%n%s$(reboot)'}", VDS_E_INVALID_PARTITION_TYPE},
+      {"{'label':'1234567890123456789012345678901234567'}", VDS_E_BAD_LABEL},
+      {"{'label':'\\u0001'}", VDS_E_BAD_LABEL},
+      {"{'label':'a\\u0000b'}", VDS_E_BAD_LABEL},
+      {"{'label':'\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00"
+       "\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00"
+       "\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00"
+       "\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00\\ud83d\\ude00x'}",
+       VDS_E_BAD_LABEL}};
+  bytes before = read_file(d.file);
+  for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+    answer a = ask_on("create_partition", d.object, "%s", tries[i].options);
+    if (a.code != tries[i].code)
+      printf("%s: %s\n", tries[i].options, a.message);
+    CHECK_INT(a.code, tries[i].code);
+    forget(&a);
+  }
+  flush(&d);
+  bytes after = read_file(d.file);
+  CHECK(same_bytes(&before, &after)); /* not even a table */
+  free(before.data);
+  free(after.data);
+  /* 36 UTF-16 units, of four bytes some. */
+  CHECK_ANSWER(ask_on("create_partition", d.object,
+                      "{'size':1,'type':'efi','label':'\\ud83d\\ude00"
+                      "1234567890123456789012345678901234'}"),
+               0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'offset':1}"),
+               VDS_E_INVALID_SPACE);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'number':1}"),
+               VDS_E_OBJECT_EXISTS);
+  answer a = ask_on("create_partition", d.object,
+                    "{'offset':%d,'size':512,'align':512}", 5 * MIB + 512);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(number_in(a.output, "offset"), 5 * MIB + 512);
+  CHECK_INT(number_in(a.output, "size"), 512);
+  forget(&a);
+  CHECK(is_sound(&d));
+  drop(&d);
+}
+
+TEST(an_mbr_has_four) {
+  NEED_DISKS();
+  disk d = new_disk(32);
+  CHECK_ANSWER(ask_on("initialize", d.object,
+                      "{'style':'mbr','table_uuid':'0xcafe0001'}"),
+               0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'label':'x'}"),
+               VDS_E_BAD_LABEL);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'type':'05'}"),
+               VDS_E_INVALID_PARTITION_TYPE);
+  static const char *const types[] = {"83", "swap", "0c", "99"};
+  for (int i = 0; i < 4; i++)
+    CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d,'type':'%s'}",
+                        MIB, types[i]),
+                 0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB),
+               VDS_E_PARTITION_LIMIT_REACHED);
+  answer a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "style"), "mbr");
+  CHECK_TEXT(text_of(a.output, "table_uuid"), "0xcafe0001");
+  const value *table = value_get(a.output, "table");
+  CHECK(table != NULL && table->count == 4);
+  if (table != NULL && table->count == 4)
+    CHECK_TEXT(text_of(table->as.items[3], "type"), "99");
+  forget(&a);
+  CHECK(is_sound(&d));
+  drop(&d);
+}
+
+TEST(a_logical_partition_is_left_alone_but_the_last) {
+  NEED_DISKS();
+  if (!volumes_have("sfdisk")) SKIP("no sfdisk: apt-get install fdisk");
+  const char *file = make_image(64);
+  CHECK_INT(
+      volumes_run("printf 'label: dos\\nd1 : size=8M\\nd2 : size=32M,type=E\\n"
+                  "d5 : size=4M\\nd6 : size=4M\\nd7 : size=4M\\n' | "
+                  "sfdisk -q '%s' >/dev/null 2>&1",
+                  file),
+      0);
+  disk d = disk_of(file);
+  answer a = ask_on("disk", d.object, "{}");
+  const value *parts = value_get(a.output, "partitions");
+  CHECK(parts != NULL && parts->count == 4);
+  forget(&a);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':2}"),
+               VDS_E_NOT_SUPPORTED);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':5}"),
+               VDS_E_NOT_SUPPORTED);
+  error *e = other_end(&d, 7, MIB);
+  CHECK(e != NULL && e->code == VDS_E_NOT_SUPPORTED);
+  error_unref(e);
+  CHECK_INT(room_behind(&d, 7), 0);
+  for (int n = 7; n >= 5; n--)
+    CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':%d}", n), 0);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':2}"), 0);
+  CHECK(is_sound(&d));
+  a = ask_on("disk", d.object, "{}");
+  parts = value_get(a.output, "partitions");
+  CHECK(parts != NULL && parts->count == 1);
+  forget(&a);
+  drop(&d);
+}
+
+TEST(what_has_partitions_is_not_initialized) {
+  NEED_DISKS();
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{'style':'x'}"),
+               SAROS_E_INVALIDARG);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':1}"), 0);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{'style':'mbr'}"), 0);
+  answer a = ask_on("disk", d.object, "{}"); /* and no GPT comes back */
+  CHECK_TEXT(text_of(a.output, "style"), "mbr");
+  CHECK_TEXT(text_of(a.output, "health"), "healthy");
+  forget(&a);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{'table_uuid':'x'}"),
+               SAROS_E_INVALIDARG);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), 0);
+  a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "style"), "gpt");
+  forget(&a);
+  drop(&d);
+}
+
+/* A disk that is a file system has no table, and is not empty. */
+TEST(a_file_system_is_not_taken_for_an_empty_disk) {
+  NEED_DISKS();
+  if (!volumes_have("mke2fs")) SKIP("no mke2fs: apt-get install e2fsprogs");
+  const char *file = make_image(16);
+  CHECK_INT(volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1", file), 0);
+  disk d = disk_of(file);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{}"),
+               VDS_E_OPERATION_DENIED);
+  answer a = ask_on("initialize", d.object, "{'plan':true}");
+  const value *lost = value_get(value_get(a.output, "lost"), "file_systems");
+  CHECK(lost != NULL && lost->count == 1);
+  forget(&a);
+  CHECK_INT(volumes_run("mkdir -p '%s/at' && mount '%s' '%s/at'",
+                        volumes_scratch, d.node, volumes_scratch),
+            0);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{'force':['mounted']}"), 0);
+  a = ask_on("volume", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "fs"), "raw");
+  forget(&a);
+  drop(&d);
+}
+
+/* The file system that was there before is not in the new partition. */
+TEST(an_old_file_system_does_not_come_back) {
+  NEED_DISKS();
+  if (!volumes_have("mke2fs")) SKIP("no mke2fs: apt-get install e2fsprogs");
+  disk d = new_disk(32);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'offset':%d,'size':%d}",
+                      8 * MIB, 8 * MIB),
+               0);
+  CHECK_INT(volumes_run("mke2fs -q -F '%sp1' >/dev/null 2>&1", d.node), 0);
+  answer a = ask("volume", "{'path':'%sp1'}", d.node);
+  CHECK(strncmp(text_of(a.output, "fs"), "ext", 3) == 0);
+  forget(&a);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':1}"), 0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'offset':%d,'size':%d}",
+                      8 * MIB, 8 * MIB),
+               0);
+  a = ask("volume", "{'path':'%sp1'}", d.node);
+  CHECK_TEXT(text_of(a.output, "fs"), "raw");
+  forget(&a);
+  drop(&d);
+}
+
+/* Mounted or open: refused, and nothing has changed. */
+TEST(a_partition_in_use_is_not_deleted) {
+  NEED_DISKS();
+  if (!volumes_have("mke2fs")) SKIP("no mke2fs: apt-get install e2fsprogs");
+  disk d = new_disk(32);
+  answer a = ask_on("create_partition", d.object, "{'size':%d}", 16 * MIB);
+  value *part = value_copy(value_get(a.output, "volume"));
+  forget(&a);
+  const char *node = text_of(part, "path");
+  CHECK_INT(volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1 && mkdir -p '%s/b'"
+                        " && mount '%s' '%s/b'",
+                        node, volumes_scratch, node, volumes_scratch),
+            0);
+  CHECK_ANSWER(ask_on("delete_partition", part, "{}"), VDS_E_OPERATION_DENIED);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  /* Beside it there may be another one, and it may grow. */
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':2}"), 0);
+  CHECK(other_end(&d, 1, 20 * MIB) == NULL);
+  CHECK_INT(kernel_size(node), 20 * MIB);
+  CHECK(other_end(&d, 1, 16 * MIB) == NULL);
+  CHECK_ANSWER(ask_on("delete_partition", part, "{'plan':true}"), 0);
+  CHECK_INT(volumes_run("umount '%s/b'", volumes_scratch), 0);
+  int fd = open(node, O_RDONLY | O_CLOEXEC);
+  bytes before = read_file(d.file);
+  CHECK_ANSWER(ask_on("delete_partition", part, "{}"), VDS_E_DEVICE_IN_USE);
+  bytes after = read_file(d.file);
+  CHECK(same_bytes(&before, &after));
+  CHECK_INT(access(node, F_OK), 0);
+  close(fd);
+  free(before.data);
+  free(after.data);
+  CHECK_ANSWER(ask_on("delete_partition", part, "{}"), 0);
+  value_free(part);
+  drop(&d);
+}
+
+/* What the kernel has under a number, and what the table has, may differ. */
+TEST(the_table_and_the_kernel_must_agree) {
+  NEED_DISKS();
+  if (!volumes_have("sfdisk")) SKIP("no sfdisk: apt-get install fdisk");
+  disk d = new_disk(32);
+  answer a = ask_on("create_partition", d.object, "{'size':%d}", 4 * MIB);
+  value *part = value_copy(value_get(a.output, "volume"));
+  forget(&a);
+  CHECK_INT(
+      volumes_run("printf 'label: gpt\\nstart=20480,size=2048\\n' | sfdisk"
+                  " -q --no-reread --no-tell-kernel --force '%s' "
+                  ">/dev/null 2>&1",
+                  d.node),
+      0);
+  CHECK_ANSWER(ask_on("delete_partition", part, "{}"),
+               VDS_E_OBJECT_OUT_OF_SYNC);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'offset':%d,'size':%d}",
+                      2 * MIB, MIB),
+               VDS_E_DEVICE_IN_USE); /* the kernel has something there */
+  CHECK(is_sound(&d));
+  a = ask_on("disk", d.object, "{}");
+  const value *table = value_get(a.output, "table");
+  CHECK(table != NULL && table->count == 1);
+  forget(&a);
+  CHECK_INT(records_left(), 1);
+  value_free(part);
+  drop(&d);
+}
+
+
+/* ------------------------------------------------------------------
+** Damaged
+** ---------------------------------------------------------------- */
+
+static void spoil(const disk *d, off_t at, size_t size) {
+  char junk[4096];
+  memset(junk, 'j', sizeof junk);
+  int fd = open(d->node, O_RDWR | O_CLOEXEC);
+  CHECK(fd >= 0 && pwrite(fd, junk, size, at) == (ssize_t)size);
+  if (fd >= 0) fsync(fd);
+  if (fd >= 0) close(fd);
+}
+
+static void one_copy_spoiled(off_t at, size_t size) {
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  spoil(&d, at, size);
+  answer a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "style"), "gpt");
+  CHECK_TEXT(text_of(a.output, "health"), "failing");
+  CHECK(text_of(a.output, "error")[0] != '\0');
+  const value *table = value_get(a.output, "table");
+  CHECK(table != NULL && table->count == 1);
+  forget(&a);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK(is_sound(&d)); /* and so the other copy is whole again */
+  a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "health"), "healthy");
+  forget(&a);
+  drop(&d);
+}
+
+TEST(a_gpt_with_one_copy_is_read_and_mended) {
+  NEED_DISKS();
+  one_copy_spoiled(512, 512);                   /* the first header */
+  one_copy_spoiled(1024, 128);                  /* an entry */
+  one_copy_spoiled((off_t)16 * MIB - 512, 512); /* the last header */
+}
+
+TEST(a_gpt_without_any_copy_is_no_empty_disk) {
+  NEED_DISKS();
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  spoil(&d, 0, 512); /* the protective MBR alone: both headers are there */
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB),
+               VDS_E_CORRUPT_PARTITION_INFO);
+  drop(&d);
+  d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  spoil(&d, 512, 512);
+  spoil(&d, (off_t)16 * MIB - 512, 512);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB),
+               VDS_E_CORRUPT_PARTITION_INFO);
+  answer a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "health"), "failing");
+  forget(&a);
+  drop(&d);
+}
+
+/* Partitions over each other, beyond the end, and a chain that is a ring. */
+TEST(hostile_mbrs) {
+  NEED_DISKS();
+  static const unsigned char entries[][16] = {
+      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0x40, 0, 0},
+      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 16, 0, 0, 0, 0x40, 0, 0},
+      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 0, 0, 0xF0, 0, 0, 0, 0xF0},
+      {0, 0, 0, 0, 0x05, 0, 0, 0, 0, 0x60, 0, 0, 0, 0x10, 0, 0}};
+  unsigned char s[512] = {0};
+  disk d = new_disk(16);
+  memcpy(s + 446, entries, sizeof entries);
+  s[510] = 0x55;
+  s[511] = 0xAA;
+  int fd = open(d.node, O_RDWR | O_CLOEXEC);
+  CHECK(fd >= 0 && pwrite(fd, s, sizeof s, 0) == (ssize_t)sizeof s);
+  memcpy(s + 446, entries[0], 16);
+  memset(s + 462, 0, 48);
+  s[462 + 4] = 0x05; /* the next one is this one */
+  s[462 + 12] = 1;
+  CHECK(fd >= 0 &&
+        pwrite(fd, s, sizeof s, (off_t)0x6000 * 512) == (ssize_t)sizeof s);
+  fsync(fd);
+  close(fd);
+  answer a = ask_on("disk", d.object, "{}");
+  CHECK_INT(a.code, 0);
+  CHECK_TEXT(text_of(a.output, "style"), "mbr");
+  CHECK_TEXT(text_of(a.output, "health"), "failing");
+  forget(&a);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{}"),
+               VDS_E_CORRUPT_PARTITION_INFO);
+  error *e = other_end(&d, 1, MIB);
+  CHECK(e != NULL && e->code == VDS_E_CORRUPT_PARTITION_INFO);
+  error_unref(e);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  drop(&d);
+}
+
+/* What the disk had when its file was cut is an error, and no hang. */
+TEST(a_truncated_file_is_told) {
+  NEED_DISKS();
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_INT(truncate(d.file, 8 * MIB), 0);
+  answer a = ask_on("create_partition", d.object, "{'size':%d}", MIB);
+  CHECK(a.code == VDS_E_IO_ERROR || a.code == 0);
+  CHECK_INT(records_left(), 1);
+  forget(&a);
+  drop(&d);
+}
+
+TEST(too_small_for_a_table) {
+  NEED_DISKS();
+  const char *file = place("tiny.img");
+  CHECK_ANSWER(ask("create_vdisk", "{'path':'%s','size':1024}", file), 0);
+  disk d = disk_of(file);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_VOLUME_TOO_SMALL);
+  drop(&d);
+  CHECK_ANSWER(ask("expand", "{'path':'%s','size':20480}", file), 0);
+  d = disk_of(file);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_VOLUME_TOO_SMALL);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{}"),
+               VDS_E_VOLUME_TOO_SMALL);
+  drop(&d);
+}
+
 static void all(void) {
   RUN(a_new_table_and_a_partition);
   RUN(partitions_without_a_table_make_one);
   RUN(another_end_of_a_gpt_partition);
   RUN(another_end_of_an_mbr_partition);
+  RUN(where_a_partition_may_be);
+  RUN(an_mbr_has_four);
+  RUN(a_logical_partition_is_left_alone_but_the_last);
+  RUN(what_has_partitions_is_not_initialized);
+  RUN(a_file_system_is_not_taken_for_an_empty_disk);
+  RUN(an_old_file_system_does_not_come_back);
+  RUN(a_partition_in_use_is_not_deleted);
+  RUN(the_table_and_the_kernel_must_agree);
+  RUN(a_gpt_with_one_copy_is_read_and_mended);
+  RUN(a_gpt_without_any_copy_is_no_empty_disk);
+  RUN(hostile_mbrs);
+  RUN(a_truncated_file_is_told);
+  RUN(too_small_for_a_table);
 }
 
 int main(int argc, char **argv) {

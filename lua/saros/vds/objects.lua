@@ -65,7 +65,10 @@ end
 ---@field path string its node
 ---@field partitions saros.vds.volume[]
 ---@field file? string of a virtual disk
----@field style? "gpt"|"mbr" of its table (`vds.disk` only)
+---@field style? "gpt"|"mbr" of its table (`vds.disk` only, as the next three)
+---@field table_uuid? string
+---@field table? saros.vds.entry[] what the table says
+---@field free? saros.vds.extent[] what no partition has
 ---@field holders saros.vds.holder[]
 ---@field system boolean this machine lives on it: it is never touched
 ---@field read_only boolean
@@ -86,8 +89,10 @@ end
 
 ---@class saros.vds.initialize: saros.vds.careful
 ---@field style? "gpt"|"mbr" "gpt" unless said
+---@field table_uuid? string made up unless said
 
-local of_initialize = calls.kinds({ style = { "gpt", "mbr" } }, true)
+local of_initialize = calls.kinds({ style = { "gpt", "mbr" },
+  table_uuid = "string" }, true)
 
 --- Gives it a new, empty table. Refused while there is one with partitions:
 --- clean it first.
@@ -102,13 +107,14 @@ end
 ---@field size? integer bytes; none: the largest free extent
 ---@field offset? integer bytes from the beginning of the disk; none: where it fits
 ---@field align? integer bytes; 1 MiB unless said
----@field type? string a GUID (GPT) or a byte such as "83" (MBR)
+---@field type? string "linux" (unless said), "swap", "efi", "raid", "lvm"; a GUID (GPT) or a byte such as "83" (MBR)
 ---@field label? string its name in a GPT, 36 characters at most
 ---@field number? integer from 1; none: the first that is free
+---@field uuid? string of the partition, in a GPT; made up unless said
 
 local of_create = calls.kinds({ size = "integer", offset = "integer",
-  align = "integer", type = "string", label = "string", number = "integer" },
-  true)
+  align = "integer", type = "string", label = "string", number = "integer",
+  uuid = "string" }, true)
 
 --- Makes a partition; of a disk without a table also that, a GPT. What its
 --- sectors held of an old file system does not come back.
@@ -125,22 +131,13 @@ end
 local of_delete = calls.kinds({}, true)
 local of_delete_number = calls.kinds({ number = "integer" }, true)
 
---- Takes a partition away, by its number; as `volume:delete_partition`.
+--- Takes a partition away, by its number; as `volume:delete_partition`. Also one
+--- that only the table knows.
 ---@param options saros.vds.delete_partition
 ---@return saros.operation op
 function disk:delete_partition(options)
-  local given, name = calls.options("disk:delete_partition", options,
-    of_delete_number)
-  local number = given.number
-  given.number = nil
-  for _, volume in ipairs(self.partitions or {}) do
-    if volume.number == number then
-      given.object = calls.object(volume)
-      return calls.begin("delete_partition", given, name)
-    end
-  end
-  error(("disk:delete_partition: %s has no partition %s (refresh it?)"):format(
-    self.path, tostring(number)), 2)
+  return on_object(self, "delete_partition", "disk:delete_partition", options,
+    of_delete_number, "number", "of the partition, from 1")
 end
 
 ---@class saros.vds.clean: saros.vds.careful
@@ -156,6 +153,18 @@ local of_clean = calls.kinds({ full = "boolean" }, true)
 function disk:clean(options)
   return on_object(self, "clean", "disk:clean", options, of_clean)
 end
+
+---@class saros.vds.extent
+---@field offset integer bytes
+---@field size integer bytes
+
+---@class saros.vds.entry: saros.vds.extent
+---@field number integer
+---@field type string a GUID, or two hexadecimal digits of an MBR
+---@field type_name? string what that is, for people
+---@field label? string of a GPT
+---@field uuid? string
+---@field extended? boolean it holds logical partitions
 
 ---@class saros.vds.volume: saros.vds.identity
 ---@field path string its node

@@ -1,0 +1,301 @@
+/*
+** A write of a table that dies, or is cancelled, at each of its steps: after
+** that the disk has the old table or the new one, byte by byte, and never
+** anything in between.
+*/
+#include "table_case.h"
+
+#define MIB 1048576
+#define IDS                                             \
+  "'table_uuid':'11111111-2222-4333-8444-555555555555'" \
+  ",'uuid':'66666666-7777-4888-8999-aaaaaaaaaaaa'"
+
+typedef struct change {
+  const char *call, *options;
+  bool
+      persistent; /* the device outlives who died; else only the file is left */
+} change;
+
+/* A process that does it, and dies at its n-th step. Whether it came so far. */
+static bool die_doing(const char *file, const change *w, int step) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    answer a = w->persistent ? ask("virtual_disks", "{}")
+                             : ask("attach", "{'path':'%s'}", file);
+    value *object = NULL;
+    if (!w->persistent) {
+      object = value_copy(a.output);
+    } else {
+      const value *v = a.output != NULL && a.output->count == 1
+                           ? a.output->as.items[0]
+                           : NULL;
+      answer b = ask("disk", "{'path':'%s'}", text_of(v, "device"));
+      object = value_copy(b.output);
+      forget(&b);
+    }
+    forget(&a);
+    atomic_store(&vds_dies_at, step);
+    a = ask_on(w->call, object, "%s", w->options);
+    if (a.code != 0) printf("it said: %s\n", a.message);
+    atomic_store(&vds_dies_at, 0);
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+/* The bytes of the disk, when all that its device has is in the file. */
+static bytes bytes_of(const char *file) {
+  answer a = ask("virtual_disks", "{}");
+  if (a.output != NULL && a.output->count == 1) {
+    int fd =
+        open(text_of(a.output->as.items[0], "device"), O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) fsync(fd);
+    if (fd >= 0) close(fd);
+  }
+  forget(&a);
+  return read_file(file);
+}
+
+/* How many partitions of it the kernel has. */
+static int partitions_of(const char *file) {
+  answer a = ask("open_vdisk", "{'path':'%s'}", file);
+  char node[80];
+  snprintf(node, sizeof node, "%s", text_of(a.output, "device"));
+  forget(&a);
+  a = ask("disk", "{'path':'%s'}", node);
+  const value *list = value_get(a.output, "partitions");
+  int count = list != NULL ? (int)list->count : -1;
+  forget(&a);
+  return count;
+}
+
+/* From the bytes `before`, which are the caller's. Ids are given, so what is
+   made is the same each time. */
+static void dies(const char *file, const bytes *before, const change *w) {
+  if (w->persistent)
+    CHECK_ANSWER(ask("attach", "{'path':'%s','persistent':true}", file), 0);
+  int kept = w->persistent ? 1 : 0;
+  CHECK(!die_doing(file, w, 0));
+  bytes after = bytes_of(file);
+  int partitions = kept ? partitions_of(file) : 0;
+  CHECK(!same_bytes(before, &after));
+  int step = 0, halves = 0, olds = 0, news = 0;
+  for (bool died = true; died && step < 100;) {
+    if (kept) CHECK_ANSWER(ask("detach", "{'path':'%s'}", file), 0);
+    write_file(file, before);
+    if (kept)
+      CHECK_ANSWER(ask("attach", "{'path':'%s','persistent':true}", file), 0);
+    int partitions_before = kept ? partitions_of(file) : 0;
+    died = die_doing(file, w, ++step);
+    bytes is = bytes_of(file);
+    if (!same_bytes(&is, before) && !same_bytes(&is, &after)) halves++;
+    free(is.data);
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    is = bytes_of(file);
+    bool old = same_bytes(&is, before), new = same_bytes(&is, &after);
+    CHECK(old || new);
+    if (!old && !new) printf("%s, step %d\n", w->call, step);
+    CHECK(died || new);
+    if (old) olds++;
+    if (new) news++;
+    free(is.data);
+    if (kept)
+      CHECK_INT(partitions_of(file), old ? partitions_before : partitions);
+    CHECK_INT(volumes_loops(false), kept);
+    CHECK_INT(records_left(), kept);
+  }
+  CHECK(step > 6);
+  CHECK(olds > 0 && news > 0);
+  if (after.size > 0 && strcmp(w->options, "{'style':'mbr'}") != 0)
+    CHECK(halves > 0); /* else nothing of this was tried */
+  if (kept) CHECK_ANSWER(ask("detach", "{'path':'%s'}", file), 0);
+  free(after.data);
+}
+
+static void each_way(const char *file, const char *call, const char *options) {
+  bytes before = bytes_of(file);
+  for (int i = 0; i < 2; i++) {
+    change w = {call, options, i == 1};
+    write_file(file, &before);
+    dies(file, &before, &w);
+  }
+  free(before.data);
+}
+
+/* An old file system of it comes back with the old bytes. */
+TEST(death_at_every_step_of_initialize) {
+  NEED_DISKS();
+  const char *file = make_image(6);
+  volumes_run("mke2fs -q -F '%s' >/dev/null 2>&1", file);
+  each_way(file, "initialize", "{'style':'gpt'," IDS "}");
+}
+
+TEST(death_at_every_step_of_a_partition_without_a_table) {
+  NEED_DISKS();
+  each_way(make_image(6), "create_partition", "{" IDS "}");
+}
+
+static const char *with_partitions(void) {
+  const char *file = make_image(6);
+  disk d = disk_of(file);
+  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), 0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  flush(&d);
+  drop(&d);
+  return file;
+}
+
+TEST(death_at_every_step_of_a_partition) {
+  NEED_DISKS();
+  each_way(with_partitions(), "create_partition", "{" IDS "}");
+}
+
+TEST(death_at_every_step_of_a_deletion) {
+  NEED_DISKS();
+  each_way(with_partitions(), "delete_partition", "{'number':1}");
+}
+
+static size_t tables_left(void) {
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  value *list = at != NULL ? vds_record_list(at, &e) : NULL;
+  size_t count = 0;
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    if (strcmp(vds_record_text(list->as.items[i], "kind"), "table") == 0)
+      count++;
+  CHECK(e == NULL);
+  error_unref(e);
+  value_free(list);
+  mem_free(at);
+  return count;
+}
+
+/* Without a reap in between: who writes next mends it first. */
+TEST(the_next_writer_mends_it) {
+  NEED_DISKS();
+  const char *file = with_partitions();
+  bytes before = bytes_of(file);
+  change w = {"create_partition", "{" IDS "}", false};
+  size_t most = 0;
+  for (int step = 1; step < 100; step++) {
+    write_file(file, &before);
+    if (!die_doing(file, &w, step)) break;
+    if (tables_left() > most) most = tables_left();
+    disk d = disk_of(file);
+    /* There is room for it where the dead one's was not kept. */
+    answer a = ask_on("create_partition", d.object, "{'size':%d}", MIB);
+    CHECK(a.code == 0 || a.code == VDS_E_NOT_ENOUGH_SPACE);
+    forget(&a);
+    CHECK(is_sound(&d));
+    drop(&d);
+    CHECK_INT(tables_left(), 0);
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    CHECK_INT(records_left(), 0);
+  }
+  CHECK_INT(most, 1);
+  free(before.data);
+}
+
+/* Somebody has written there since: that is his. */
+TEST(what_somebody_wrote_since_is_not_touched) {
+  NEED_DISKS();
+  const char *file = with_partitions();
+  bytes before = bytes_of(file);
+  change w = {"create_partition", "{" IDS "}", false};
+  int step = 1;
+  for (bool half = false; !half && step < 100; step++) {
+    write_file(file, &before);
+    CHECK(die_doing(file, &w, step));
+    bytes is = bytes_of(file);
+    half = !same_bytes(&is, &before);
+    if (half) {
+      memset(is.data + is.size - 512, 'x', 512); /* where the header was */
+      write_file(file, &is);
+    }
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    CHECK_INT(records_left(), 0);
+    bytes then = bytes_of(file);
+    CHECK(same_bytes(&is, &then));
+    free(is.data);
+    free(then.data);
+  }
+  free(before.data);
+}
+
+/* A file that is gone, or another one of its name, is nobody's table. */
+TEST(its_file_is_gone) {
+  NEED_DISKS();
+  const char *file = with_partitions();
+  change w = {"create_partition", "{" IDS "}", false};
+  CHECK(die_doing(file, &w, 5));
+  CHECK_INT(records_left(), 2);
+  CHECK_INT(unlink(file), 0);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(records_left(), 0);
+}
+
+
+/* ------------------------------------------------------------------
+** Cancelled
+** ---------------------------------------------------------------- */
+
+/* Up to the commit it is undone; from there on it is too late. */
+static void cancelled(const char *file, const char *call, const char *options,
+                      const char *step, uint32_t expected) {
+  disk d = disk_of(file);
+  flush(&d);
+  bytes before = read_file(file);
+  hold_at(step);
+  saros_op *op = begin_on(call, d.object, "%s", options);
+  await_held();
+  uint32_t hr = 0, percent = 1;
+  CHECK_INT(saros_vds_query_status(op, &hr, &percent), 0);
+  CHECK_INT(hr, VDS_E_OPERATION_PENDING);
+  CHECK_INT(percent, 0);
+  CHECK_INT(saros_vds_cancel(op), expected);
+  let_on();
+  CHECK_ANSWER(end_of(op), expected == 0 ? VDS_E_OPERATION_CANCELED : 0);
+  flush(&d);
+  bytes after = read_file(file);
+  CHECK(same_bytes(&before, &after) == (expected == 0));
+  CHECK_INT(records_left(), 1);
+  free(before.data);
+  free(after.data);
+  CHECK(is_sound(&d));
+  drop(&d);
+}
+
+TEST(a36_a43_a_cancel_is_undone_or_too_late) {
+  NEED_DISKS();
+  cancelled(with_partitions(), "create_partition", "{}", "table: recorded", 0);
+  cancelled(with_partitions(), "create_partition", "{}", "table: committed",
+            VDS_E_CANCEL_TOO_LATE);
+  cancelled(with_partitions(), "create_partition", "{}", "table: part written",
+            VDS_E_CANCEL_TOO_LATE);
+  cancelled(with_partitions(), "delete_partition", "{'number':2}",
+            "table: recorded", 0);
+  cancelled(with_partitions(), "delete_partition", "{'number':2}",
+            "delete partition: told", VDS_E_CANCEL_TOO_LATE);
+  cancelled(make_image(6), "initialize", "{'style':'mbr'}", "table: written",
+            VDS_E_CANCEL_TOO_LATE);
+}
+
+static void all(void) {
+  RUN(death_at_every_step_of_initialize);
+  RUN(death_at_every_step_of_a_partition_without_a_table);
+  RUN(death_at_every_step_of_a_partition);
+  RUN(death_at_every_step_of_a_deletion);
+  RUN(the_next_writer_mends_it);
+  RUN(what_somebody_wrote_since_is_not_touched);
+  RUN(its_file_is_gone);
+  RUN(a36_a43_a_cancel_is_undone_or_too_late);
+}
+
+int main(int argc, char **argv) {
+  return volumes_main(argc, argv, all);
+}
