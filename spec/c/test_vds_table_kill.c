@@ -73,6 +73,18 @@ static int partitions_of(const char *file) {
   return count;
 }
 
+/* Reaped, until nothing is busy: another program that just looks at all devices
+   may have this one open for a moment. */
+static void reap_all(size_t kept) {
+  for (int tries = 0; tries < VDS_CASE_BOUND / 20; tries++) {
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    if (records_left() == kept && volumes_loops(false) == (int)kept) return;
+    usleep(20000);
+  }
+  CHECK_INT(volumes_loops(false), kept);
+  CHECK_INT(records_left(), kept);
+}
+
 /* From the bytes `before`, which are the caller's. Ids are given, so what is
    made is the same each time. */
 static void dies(const char *file, const bytes *before, const change *w) {
@@ -94,7 +106,7 @@ static void dies(const char *file, const bytes *before, const change *w) {
     bytes is = bytes_of(file);
     if (!same_bytes(&is, before) && !same_bytes(&is, &after)) halves++;
     free(is.data);
-    CHECK_ANSWER(ask("reap", "{}"), 0);
+    reap_all((size_t)kept);
     is = bytes_of(file);
     bool old = same_bytes(&is, before), new = same_bytes(&is, &after);
     CHECK(old || new);
@@ -105,8 +117,6 @@ static void dies(const char *file, const bytes *before, const change *w) {
     free(is.data);
     if (kept)
       CHECK_INT(partitions_of(file), old ? partitions_before : partitions);
-    CHECK_INT(volumes_loops(false), kept);
-    CHECK_INT(records_left(), kept);
   }
   CHECK(step > 6);
   CHECK(olds > 0 && news > 0);
@@ -186,6 +196,8 @@ TEST(the_next_writer_mends_it) {
     write_file(file, &before);
     if (!die_doing(file, &w, step)) break;
     if (tables_left() > most) most = tables_left();
+    for (int i = 0; volumes_loops(false) > 0 && i < VDS_CASE_BOUND / 20; i++)
+      usleep(20000); /* who else looks at it keeps it for a moment */
     disk d = disk_of(file);
     /* There is room for it where the dead one's was not kept. */
     answer a = ask_on("create_partition", d.object, "{'size':%d}", MIB);
@@ -194,8 +206,7 @@ TEST(the_next_writer_mends_it) {
     CHECK(is_sound(&d));
     drop(&d);
     CHECK_INT(tables_left(), 0);
-    CHECK_ANSWER(ask("reap", "{}"), 0);
-    CHECK_INT(records_left(), 0);
+    reap_all(0);
   }
   CHECK_INT(most, 1);
   free(before.data);
@@ -217,8 +228,7 @@ TEST(what_somebody_wrote_since_is_not_touched) {
       memset(is.data + is.size - 512, 'x', 512); /* where the header was */
       write_file(file, &is);
     }
-    CHECK_ANSWER(ask("reap", "{}"), 0);
-    CHECK_INT(records_left(), 0);
+    reap_all(0);
     bytes then = bytes_of(file);
     CHECK(same_bytes(&is, &then));
     free(is.data);
@@ -235,8 +245,7 @@ TEST(its_file_is_gone) {
   CHECK(die_doing(file, &w, 5));
   CHECK_INT(records_left(), 2);
   CHECK_INT(unlink(file), 0);
-  CHECK_ANSWER(ask("reap", "{}"), 0);
-  CHECK_INT(records_left(), 0);
+  reap_all(0);
 }
 
 

@@ -136,8 +136,10 @@ local of_delete_number = calls.kinds({ number = "integer" }, true)
 ---@param options saros.vds.delete_partition
 ---@return saros.operation op
 function disk:delete_partition(options)
-  return on_object(self, "delete_partition", "disk:delete_partition", options,
-    of_delete_number, "number", "of the partition, from 1")
+  local what = "disk:delete_partition"
+  arguments.check(what, options, of_delete_number)
+  arguments.need(what, options, "number", "of the partition, from 1")
+  return on_object(self, "delete_partition", what, options, of_delete_number)
 end
 
 ---@class saros.vds.clean: saros.vds.careful
