@@ -107,6 +107,18 @@ bool vds_btrfs_beyond(int mount, uint64_t device, uint64_t offset,
 }
 
 
+uint64_t vds_btrfs_end(int mount, uint64_t device) {
+  extents x = {0};
+  uint64_t end = 0;
+  error *e = read_all(mount, device, &x);
+  if (e == NULL && x.count > 0)
+    end = x.items[x.count - 1].start + x.items[x.count - 1].size;
+  error_unref(e);
+  mem_free(x.items);
+  return end;
+}
+
+
 /* The first gap before `end` that is large enough is made smaller. */
 static bool fill(extents *gaps, uint64_t size, uint64_t end) {
   for (size_t i = 0; i < gaps->count; i++) {

@@ -10,6 +10,8 @@
 /* Bytes of chunks beyond an offset of the device. False: not known. */
 bool vds_btrfs_beyond(int mount, uint64_t device, uint64_t offset,
                       uint64_t *bytes);
+/* Where its last chunk ends; 0: not known. */
+uint64_t vds_btrfs_end(int mount, uint64_t device);
 /* The least size of the device, as far as it can be known beforehand: chunks
    move into gaps that are large enough, from the last one on. */
 error *vds_btrfs_minimum(int mount, uint64_t device, uint64_t *size);
