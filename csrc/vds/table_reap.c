@@ -243,7 +243,7 @@ error *vds_table_mend(vds_call *c, int fd, dev_t disk) {
     if (e == NULL) e = mend(&m, fd, "the disk");
     if (e == NULL) e = vds_record_remove(at, record);
     vds_changes_free(&m.changes);
-    if (!damaged) continue;
+    if (e == NULL || !damaged) continue;
     log_write(LOG_WARNING, "vds", "%s", e->message);
     error_unref(e);
     e = NULL;

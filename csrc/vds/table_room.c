@@ -69,7 +69,7 @@ static size_t taken(const vds_table *t, vds_extent *list, size_t most) {
       list[count++] = extent_of(t, p);
     fdisk_unref_partition(p);
   }
-  qsort(list, count, sizeof *list, by_place);
+  if (count > 0) qsort(list, count, sizeof *list, by_place);
   return count;
 }
 
