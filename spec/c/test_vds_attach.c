@@ -331,7 +331,7 @@ TEST(a_cancelled_attach_leaves_no_device) {
 /* A process that attaches, and dies at the n-th step. Whether it came to that
    step. */
 static bool die_attaching(const char *path, bool persistent, int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     atomic_store(&vds_dies_at, step);
     answer a = attach(path, persistent ? ",'persistent':true" : "");
@@ -389,7 +389,7 @@ TEST(death_at_every_step_of_what_stays) {
 TEST(a_number_that_was_taken_meanwhile_is_not_reaped) {
   NEED_DISKS();
   const char *path = make_image(8), *other = make_image(8);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     dies_behind = "attach: kept";
     atomic_store(&vds_hook, die_hook);

@@ -218,7 +218,7 @@ TEST(one_operation_per_disk) {
 ** ---------------------------------------------------------------- */
 
 static bool die_cleaning(const char *more, int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     atomic_store(&vds_dies_at, step);
     answer a = clean(more);

@@ -164,7 +164,7 @@ TEST(a_cancelled_one_has_changed_nothing_that_is_read) {
 }
 
 static bool die_compacting(int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     atomic_store(&vds_dies_at, step);
     answer a = compact();

@@ -23,8 +23,7 @@ static const char *const steps[] = {"format: record written", "format: wiped",
 
 /* The child's answer, when it lived. */
 static bool die_formatting(const char *device, const char *fs) {
-  fflush(stdout);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     answer a = format_it(device, "{'fs':'%s','label':'AFTER'}", fs);
     if (a.code != 0) printf("%s: %s\n", fs, a.message);
@@ -226,8 +225,7 @@ TEST(a_half_that_is_held_stays_known) {
 /* A disk that went with its process is known again by its file, whatever device
    it is then. */
 static void die_with_its_disk(const char *path, const char *step) {
-  fflush(stdout);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     char node[80];
     answer a = ask("attach", "{'path':'%s'}", path);

@@ -190,7 +190,7 @@ TEST(a_cancelled_mount_leaves_nothing) {
 }
 
 static bool die(const char *call, const char *at, int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     atomic_store(&vds_dies_at, step);
     answer a = ask(call, "{'object':%s,'path':'%s'}", object, at);

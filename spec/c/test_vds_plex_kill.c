@@ -37,14 +37,13 @@ static bool died(pid_t child) {
   return WIFSIGNALED(status);
 }
 
-/* Its code. Everything is done in children: a process that has threads already
-   is not forked, for what one of them holds is held in the child for ever (the
-   allocator of a sanitizer, say). */
+/* Its code. Everything is done in children, so that there are no threads where
+   one forks. */
 static uint32_t done(begins *what, const plexes *x) {
   int ends[2];
   uint32_t code = 0xFFFFFFFFu;
   CHECK_INT(pipe2(ends, O_CLOEXEC), 0);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     answer a = end_of(what(x));
     if (a.code != 0) printf("it said: %s\n", a.message);
@@ -60,7 +59,7 @@ static uint32_t done(begins *what, const plexes *x) {
 
 /* A process that dies at the n-th step. Whether it came to that one. */
 static bool die(begins *what, const plexes *x, int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     atomic_store(&vds_dies_at, step);
     answer a = end_of(what(x));
@@ -72,7 +71,7 @@ static bool die(begins *what, const plexes *x, int step) {
 /* The same, at the n-th step after a cancel that came at `at`. */
 static bool die_undoing(begins *what, const plexes *x, const char *at,
                         int step) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     hold_at(at);
     saros_op *op = what(x);

@@ -16,8 +16,7 @@ static void die_nth(const char *step) {
 
 static bool die_in(const disk_case *d, const char *call, int64_t size,
                    const char *from, int step) {
-  fflush(stdout);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     counts_from = from;
     counts = step;
@@ -200,7 +199,6 @@ TEST(death_in_btrfs) {
 }
 
 static void all(void) {
-  /* First of all those that fork: no thread is there yet. */
   RUN(death_at_every_step_of_a_shrink);
   RUN(it_is_found_under_another_number);
   RUN(death_at_every_step_of_an_extension);

@@ -120,7 +120,7 @@ static void make_file_system(scene *s) {
 }
 
 static void attach_elsewhere(const char *path) {
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     answer a = ask("attach", "{'path':'%s','persistent':true}", path);
     _exit(a.code != 0);
@@ -340,7 +340,7 @@ static void in_child(void) {
 static void kill_it(const play *p, int step) {
   scene s;
   set_up(&s, p->on);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     in_child();
     atomic_store(&vds_dies_at, step);

@@ -18,8 +18,7 @@ typedef struct change {
 
 /* A process that does it, and dies at its n-th step. Whether it came so far. */
 static bool die_doing(const char *file, const change *w, int step) {
-  fflush(stdout);
-  pid_t child = fork();
+  pid_t child = fork_at_rest();
   if (child == 0) {
     answer a = w->persistent ? ask("virtual_disks", "{}")
                              : ask("attach", "{'path':'%s'}", file);

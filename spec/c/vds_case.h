@@ -10,6 +10,7 @@
 #ifndef SAROS_SPEC_VDS_CASE_H
 #define SAROS_SPEC_VDS_CASE_H
 
+#include <dirent.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -48,7 +49,8 @@ static inline const char *state_place(void) {
   return path;
 }
 
-static inline value *vds_json(const char *format, va_list args) {
+__attribute__((format(printf, 1, 0))) static inline value *vds_json(
+    const char *format, va_list args) {
   static _Thread_local char text[8192];
   error *e = NULL;
   vsnprintf(text, sizeof text, format, args);
@@ -128,6 +130,34 @@ static inline void forget(answer *a) {
 
 static inline const char *text_of(const value *map, const char *name) {
   return value_chars(value_get(map, name), "");
+}
+
+static inline bool others_rest(void) {
+  bool rest = true;
+  DIR *d = opendir("/proc/self/task");
+  CHECK(d != NULL);
+  for (struct dirent *one; rest && d != NULL && (one = readdir(d)) != NULL;) {
+    char path[300], text[300];
+    if (one->d_name[0] == '.' || atoi(one->d_name) == gettid()) continue;
+    snprintf(path, sizeof path, "/proc/self/task/%s/stat", one->d_name);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) continue;
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    const char *state = strrchr(text, ')');
+    rest = state == NULL || state[1] != ' ' || state[2] == 'S';
+  }
+  if (d != NULL) closedir(d);
+  return rest;
+}
+
+/* A child while all other threads sleep. What one of them held for a moment, as
+   the lock of a sanitizer's memory, the child would wait for for ever. */
+static inline pid_t fork_at_rest(void) {
+  fflush(stdout);
+  for (int i = 0; i < VDS_CASE_BOUND && !others_rest(); i++)
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+  return fork();
 }
 
 /* Whether virtual disks can be had here; else why not. */
