@@ -450,11 +450,14 @@ error *vds_attach_reap(vds_call *c, const char *at, const value *records,
                        value *report) {
   error *e = NULL;
   for (uint32_t i = 0; e == NULL && i < records->count; i++) {
-    const value *record = records->as.items[i];
+    const value *old = records->as.items[i];
     if (vds_stopped(c, &e)) break;
-    if (strcmp(vds_record_text(record, "kind"), "vdisk") == 0 &&
-        !vds_owner_is_alive(record))
-      e = reap_one(at, record, report);
+    if (strcmp(vds_record_text(old, "kind"), "vdisk") != 0 ||
+        vds_owner_is_alive(old))
+      continue;
+    value *record = vds_record_again(at, old, &e);
+    if (record != NULL) e = reap_one(at, record, report);
+    value_free(record);
   }
   return e;
 }

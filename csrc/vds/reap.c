@@ -10,6 +10,7 @@
 #include "vds/plex.h"
 #include "vds/record.h"
 #include "vds/resize.h"
+#include "vds/step.h"
 #include "vds/table.h"
 
 static error *reap_table(vds_call *c, const char *at, const value *record,
@@ -67,16 +68,26 @@ static error *reap_one(vds_call *c, const char *at, const value *record,
 }
 
 
+static bool is_left(const value *record) {
+  return strcmp(vds_record_text(record, "state"), "failed") == 0 ||
+         !vds_owner_is_alive(record);
+}
+
+
+/* An owner who lived when the list was read may have come to his end since:
+   what he had written then is old. */
 static error *reap_kind(vds_call *c, const char *at, const value *records,
                         size_t kind) {
   error *e = NULL;
   for (uint32_t i = 0; e == NULL && i < records->count; i++) {
-    const value *record = records->as.items[i];
-    bool failed = strcmp(vds_record_text(record, "state"), "failed") == 0;
-    if (strcmp(vds_record_text(record, "kind"), kinds[kind].kind) != 0 ||
-        (!failed && vds_owner_is_alive(record)))
+    const value *old = records->as.items[i];
+    if (strcmp(vds_record_text(old, "kind"), kinds[kind].kind) != 0 ||
+        !is_left(old))
       continue;
-    if (!vds_stopped(c, &e)) e = reap_one(c, at, record, kind);
+    if (vds_stopped(c, &e)) break;
+    value *record = vds_record_again(at, old, &e);
+    if (record != NULL && is_left(record)) e = reap_one(c, at, record, kind);
+    value_free(record);
   }
   return e;
 }
@@ -94,6 +105,7 @@ error *vds_work_reap(vds_call *c) {
   error *e = NULL;
   char *at = vds_records_at(vds_text(c, "state_dir"), &e);
   value *records = at != NULL ? vds_record_list(at, &e) : NULL;
+  vds_step("reap: listed");
   c->output = value_map();
   static const char *const lists[] = {"detached", "forgotten", "busy"};
   if (e == NULL && c->output == NULL) e = error_no_memory();

@@ -6,13 +6,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { RECORD_MOST = 4 << 20, RECORDS_MOST = 10000 };
+enum { VERSION = 1, RECORD_MOST = 4 << 20, RECORDS_MOST = 10000 };
 
 
 char *vds_records_at(const char *state_dir, error **e) {
@@ -46,7 +48,7 @@ value *vds_record_new(const char *kind) {
   value *map = guid_make(&g) ? value_map() : NULL;
   if (map == NULL) return NULL;
   guid_format(&g, id);
-  if (value_put(map, "version", value_int(1)) &&
+  if (value_put(map, "version", value_int(VERSION)) &&
       value_put(map, "id", value_text(id)) &&
       value_put(map, "kind", value_text(kind)) && vds_owner_put(map))
     return map;
@@ -73,6 +75,54 @@ char *vds_record_path(const value *record, const char *name) {
     return NULL;
   }
   return buffer_take(&b);
+}
+
+
+/* ------------------------------------------------------------------
+** The file that one is about
+** ---------------------------------------------------------------- */
+
+/* Where its directory is missing, or is another file system's (a mount point
+   that has nothing mounted now), it may come again. On an overlay a directory
+   need not have the number that its files have. */
+static bool is_gone(const char *path, int64_t device, int number) {
+  struct stat st;
+  struct statfs fs;
+  if (number != ENOENT && number != ENOTDIR) return false;
+  char *parent = path_parent(path);
+  bool there = parent != NULL && stat(parent, &st) == 0 &&
+               S_ISDIR(st.st_mode) && statfs(parent, &fs) == 0;
+  mem_free(parent);
+  return there &&
+         ((int64_t)st.st_dev == device || fs.f_type == OVERLAYFS_SUPER_MAGIC);
+}
+
+
+error *vds_record_open(const value *record, const char *name, int how,
+                       int *fd) {
+  struct stat st;
+  int64_t device = value_integer(value_get(record, "file_device"), -1);
+  int64_t inode = value_integer(value_get(record, "file_inode"), -1);
+  char *path = vds_record_path(record, name);
+  error *e = NULL;
+  *fd = -1;
+  if (path == NULL) return error_no_memory();
+  int is = open(path, how | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  if (is < 0) {
+    int number = errno;
+    if (!is_gone(path, device, number))
+      e = vds_errno(number,
+                    "the file of a disk cannot be opened; when it can be "
+                    "again, reap again",
+                    path);
+  } else if (fstat(is, &st) == 0 && S_ISREG(st.st_mode) &&
+             (int64_t)st.st_dev == device && (int64_t)st.st_ino == inode) {
+    *fd = is;
+  } else {
+    close(is);
+  }
+  mem_free(path);
+  return e;
 }
 
 
@@ -189,33 +239,80 @@ error *vds_record_remove(const char *at, const value *record) {
 ** Reading
 ** ---------------------------------------------------------------- */
 
+static error *no_record(void) {
+  return vds_error(SAROS_E_DAMAGED, "it is no record of ours");
+}
+
+
+static error *not_read(int number, const char *path) {
+  return vds_errno(number, "a record cannot be read", path);
+}
+
+
+static error *read_to_end(int fd, const char *path, buffer *b) {
+  while (b->size <= RECORD_MOST) {
+    char *room = buffer_room(b, 1 << 14);
+    if (room == NULL) return error_no_memory();
+    ssize_t n = read(fd, room, 1 << 14);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return not_read(errno, path);
+    if (n == 0) return NULL;
+    b->size += (size_t)n;
+  }
+  return no_record();
+}
+
+
+/* *here: it has not gone meanwhile. What is no file was put here by somebody;
+   what cannot be opened just now is a record as before. */
+static error *read_file(const char *path, buffer *b, bool *here) {
+  struct stat st;
+  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  int number = fd < 0 ? errno : 0;
+  *here = number != ENOENT;
+  if (!*here) return NULL;
+  if (number == ELOOP || number == ENXIO) return no_record();
+  if (number != 0) return not_read(number, path);
+  error *e = NULL;
+  if (fstat(fd, &st) != 0)
+    e = not_read(errno, path);
+  else if (!S_ISREG(st.st_mode))
+    e = no_record();
+  else
+    e = read_to_end(fd, path, b);
+  close(fd);
+  return e;
+}
+
+
 /* NULL and no *e: it went meanwhile. */
 static value *read_record(const char *path, error **e) {
   static const json_limits limits = {.depth = 8, .size = RECORD_MOST};
-  struct stat st;
-  *e = NULL;
-  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) return NULL;
-  if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-      st.st_size > RECORD_MOST) {
-    *e = vds_error(SAROS_E_DAMAGED, "it is no record of ours");
-    if (fd >= 0) close(fd);
-    return NULL;
-  }
   buffer b = BUFFER_EMPTY;
-  char *room = buffer_room(&b, (size_t)st.st_size + 1);
-  ssize_t n = room != NULL ? read(fd, room, (size_t)st.st_size + 1) : -1;
-  close(fd);
-  value *v = n > 0 ? json_read(room, (size_t)n, &limits, e) : NULL;
+  bool here;
   guid g;
-  bool good = v != NULL && v->type == VALUE_MAP &&
-              guid_parse(vds_record_text(v, "id"), &g) &&
-              value_integer(value_get(v, "version"), 0) == 1;
-  if (!good && *e == NULL)
-    *e = vds_error(SAROS_E_DAMAGED, "it is no record of ours");
-  if (!good) value_free(v);
+  *e = read_file(path, &b, &here);
+  value *v = *e == NULL && here ? json_read(b.data, b.size, &limits, e) : NULL;
   buffer_free(&b);
-  return good ? v : NULL;
+  if (v == NULL) return NULL;
+  int64_t version =
+      v->type == VALUE_MAP ? value_integer(value_get(v, "version"), 0) : 0;
+  if (version > VERSION)
+    *e = vds_error(VDS_E_NOT_SUPPORTED,
+                   "it was written by a newer version of saros");
+  else if (version != VERSION || !guid_parse(vds_record_text(v, "id"), &g))
+    *e = no_record();
+  if (*e == NULL) return v;
+  value_free(v);
+  return NULL;
+}
+
+
+/* By what is in it. That there was no memory, or no descriptor, says nothing
+   about it, and an errno is never this. */
+static bool is_damaged(const error *e) {
+  return e->code == SAROS_E_DAMAGED ||
+         (e->code == SAROS_E_INVALIDARG && e->number == 0);
 }
 
 
@@ -237,20 +334,48 @@ static bool is_called(const char *name, const value *v) {
 }
 
 
-static error *read_one(const char *at, const char *name, value *list) {
-  error *why = NULL;
+/* NULL and no *e: there is none that could be used. */
+static value *read_one(const char *at, const char *name, error **e) {
   char *path = path_join(at, name);
-  if (path == NULL) return error_no_memory();
-  value *v = read_record(path, &why);
+  if (path == NULL) {
+    *e = error_no_memory();
+    return NULL;
+  }
+  value *v = read_record(path, e);
   if (v != NULL && !is_called(name, v)) {
-    why = vds_error(SAROS_E_DAMAGED, "it is called otherwise than it is");
+    *e = vds_error(SAROS_E_DAMAGED, "it is called otherwise than it is");
     value_free(v);
     v = NULL;
   }
-  if (why != NULL) set_aside(path, why);
-  error_unref(why);
+  bool newer = *e != NULL && (*e)->code == VDS_E_NOT_SUPPORTED;
+  bool damaged = *e != NULL && is_damaged(*e);
+  if (newer)
+    log_write(LOG_WARNING, "vds", "%s is left as it is: %s", path,
+              (*e)->message);
+  else if (damaged)
+    set_aside(path, *e);
+  if (newer || damaged) {
+    error_unref(*e);
+    *e = NULL;
+  }
   mem_free(path);
-  return v == NULL || value_add(list, v) ? NULL : error_no_memory();
+  return v;
+}
+
+
+value *vds_record_again(const char *at, const value *record, error **e) {
+  char name[GUID_TEXT + 16];
+  *e = NULL;
+  snprintf(name, sizeof name, "%.*s.json", GUID_TEXT,
+           vds_record_text(record, "id"));
+  return read_one(at, name, e);
+}
+
+
+static error *add_one(const char *at, const char *name, value *list) {
+  error *e = NULL;
+  value *v = read_one(at, name, &e);
+  return v == NULL || value_add(list, v) ? e : error_no_memory();
 }
 
 
@@ -271,7 +396,7 @@ value *vds_record_list(const char *at, error **e) {
                          (d = readdir(all)) != NULL;) {
     size_t n = strlen(d->d_name);
     if (n > 5 && strcmp(d->d_name + n - 5, ".json") == 0)
-      *e = read_one(at, d->d_name, list);
+      *e = add_one(at, d->d_name, list);
   }
   closedir(all);
   if (*e == NULL) return list;

@@ -12,7 +12,7 @@
 **   shrink   object, fs, size_before, size, undo? (a file), step   resize.c
 **   extend   object, fs, size_before, size, step               resize.c
 **   table    object, path, file_device, file_inode, changes { at, before,
-**            after } (base64)                                 table_write.c
+**            after } (base64), state? ("failed")              table_write.c
 **   plex     object, fs, verb, step, member …               plex_parts.h
 ** Paths are bytes: vds_with_path keeps them ("path", "path_b64").
 */
@@ -27,13 +27,21 @@ char *vds_records_at(const char *state_dir, error **e);
 /* A new map with id, kind and us as owner; or NULL. */
 value *vds_record_new(const char *kind);
 error *vds_record_save(const char *at, const value *record);
-/* All that can be read; what is damaged is set aside (*.damaged) with a line in
-   the log. NULL and *e. */
+/* All of them; what is damaged is set aside (*.damaged), and what a newer
+   version wrote left out, each with a line in the log. NULL and *e: also when
+   one of them cannot be read now. */
 value *vds_record_list(const char *at, error **e);
+/* One of a list as it is now: its owner may have gone on after the list was
+   read. When he is dead it is the last word. NULL: it went, or *e. */
+value *vds_record_again(const char *at, const value *record, error **e);
 error *vds_record_remove(const char *at, const value *record);
 const char *vds_record_text(const value *record, const char *name); /* "" */
 /* The bytes of a path that was kept. Allocated, or NULL. */
 char *vds_record_path(const value *record, const char *name);
+/* The file of that name in it, by file_device and file_inode, opened as `how`
+   says (O_RDWR, O_PATH). *fd -1 without an error: it is gone, or another one
+   has its name; an error: that cannot be told now. */
+error *vds_record_open(const value *record, const char *name, int how, int *fd);
 
 /* owner.c. Alive also when that cannot be told. */
 bool vds_owner_put(value *map);
