@@ -4,6 +4,7 @@
 ** what is found now is nothing, the new one (whole, or a half of it), or what
 ** somebody made since, which is his.
 */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,28 +71,18 @@ static error *compare_partition(void *context, const vds_about *a) {
 }
 
 
-static bool is_its_file(const value *record, const struct stat *st) {
-  return S_ISREG(st->st_mode) &&
-         (int64_t)st->st_dev ==
-             value_integer(value_get(record, "file_device"), -1) &&
-         (int64_t)st->st_ino ==
-             value_integer(value_get(record, "file_inode"), -1);
-}
-
-
-/* Of a disk of ours, by its file. *file: open, when it still is there. */
-static error *find_by_file(const value *record, search *s, int *file) {
+/* Of a disk of ours, by its file. *here: that still is there. */
+static error *find_by_file(const value *record, search *s, bool *here) {
   struct stat st;
   dev_t whole = 0;
-  char *path = vds_record_path(record, "file");
-  if (path == NULL) return error_no_memory();
-  *file = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-  mem_free(path);
-  if (*file >= 0 && (fstat(*file, &st) != 0 || !is_its_file(record, &st))) {
-    close(*file);
-    *file = -1;
-  }
-  if (*file < 0 || vds_loop_find(&st, NULL, &whole, 1) == 0) return NULL;
+  int file;
+  error *e = vds_record_open(record, "file", O_PATH, &file);
+  *here = file >= 0;
+  if (file < 0) return e;
+  if (fstat(file, &st) != 0)
+    e = vds_errno(errno, "the file of a disk cannot be looked at", NULL);
+  close(file);
+  if (e != NULL || vds_loop_find(&st, NULL, &whole, 1) == 0) return e;
   if (s->was.number > 0)
     return vds_about_partitions(whole, compare_partition, s);
   s->found = whole;
@@ -99,18 +90,18 @@ static error *find_by_file(const value *record, search *s, int *file) {
 }
 
 
-/* The device, or 0; then perhaps the file of the disk, open. What is neither
+/* The device, or 0; then perhaps the file of the disk is there. What is neither
    here nor has a number that it would come again with is lost. */
 typedef struct place {
   dev_t dev;
-  int file; /* or -1 */
+  bool file;
   vds_identity was;
   bool lost;
 } place;
 
 static error *find(const value *record, place *p) {
   search s = {.found = 0};
-  *p = (place){.file = -1, .lost = true};
+  *p = (place){.lost = true};
   if (!vds_identity_get(value_get(record, "object"), &s.was)) return NULL;
   s.other_boot = !vds_owner_is_of_this_boot(record);
   bool by_file = value_get(record, "file") != NULL;
@@ -118,14 +109,8 @@ static error *find(const value *record, place *p) {
       by_file ? find_by_file(record, &s, &p->file) : vds_about_all(compare, &s);
   p->dev = s.found;
   p->was = s.was;
-  p->lost = s.found == 0 && p->file < 0 && s.was.serial[0] == '\0';
+  p->lost = s.found == 0 && !p->file && s.was.serial[0] == '\0';
   return e;
-}
-
-
-static void leave(place *p) {
-  if (p->file >= 0) close(p->file);
-  p->file = -1;
 }
 
 
@@ -153,17 +138,27 @@ static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
 }
 
 
-static error *add_half(const value *record, vds_unfinished *u) {
+/* One whose disk cannot be found now does not hide the others. */
+static void add_half(const value *record, vds_unfinished *u) {
   vds_half *half = &u->items[u->count];
   place p;
-  if (!is_abandoned(record) || is_made(record)) return NULL;
-  error *e = find(record, &p);
-  leave(&p);
+  if (!is_abandoned(record) || is_made(record)) return;
+  error_unref(find(record, &p));
   half->dev = p.dev;
   snprintf(half->fs, sizeof half->fs, "%s", vds_record_text(record, "fs"));
   snprintf(half->uuid, sizeof half->uuid, "%s",
            vds_record_text(record, "uuid"));
   if (half->dev != 0) u->count++;
+}
+
+
+/* An owner who lived when they were read may have ended well since. */
+static error *add_again(const char *at, const value *old, vds_unfinished *u) {
+  error *e = NULL;
+  if (!is_abandoned(old)) return NULL;
+  value *record = vds_record_again(at, old, &e);
+  if (record != NULL) add_half(record, u);
+  value_free(record);
   return e;
 }
 
@@ -177,7 +172,8 @@ error *vds_format_unfinished(const char *state_dir, vds_unfinished **list) {
   value *records = at != NULL ? vds_record_list(at, &e) : NULL;
   uint32_t count = records != NULL ? records->count : 0;
   for (uint32_t i = 0; e == NULL && i < count; i++)
-    if (u->count < VDS_UNFINISHED_MOST) e = add_half(records->as.items[i], u);
+    if (u->count < VDS_UNFINISHED_MOST)
+      e = add_again(at, records->as.items[i], u);
   value_free(records);
   mem_free(at);
   return e;
@@ -247,14 +243,18 @@ static error *mend(const place *p, const value *record) {
 static error *mend_file(const place *p, const value *record) {
   vds_probe found;
   unsigned count;
-  error *e = vds_probe_part(p->file, p->was.start, p->was.size, &found);
+  int fd;
+  error *e = vds_record_open(record, "file", O_RDWR, &fd);
+  if (fd < 0) return e; /* it went just now */
+  e = vds_probe_part(fd, p->was.start, p->was.size, &found);
   if (e == NULL && !is_made(record) &&
       is_half(vds_record_text(record, "fs"), vds_record_text(record, "uuid"),
               &found))
-    e = vds_probe_wipe_part(p->file, p->was.start, p->was.size, &count);
-  if (e == NULL && fsync(p->file) != 0)
+    e = vds_probe_wipe_part(fd, p->was.start, p->was.size, &count);
+  if (e == NULL && fsync(fd) != 0)
     e = vds_error(VDS_E_IO_ERROR, "the file of %s cannot be written",
                   vds_record_text(record, "path"));
+  close(fd);
   vds_step("reap: format's file mended");
   return e;
 }
@@ -273,10 +273,9 @@ error *vds_format_reap(vds_call *c, const char *at, const value *record,
   e = find(record, &p);
   if (e == NULL && p.dev != 0)
     e = mend(&p, record);
-  else if (e == NULL && p.file >= 0)
+  else if (e == NULL && p.file)
     e = mend_file(&p, record);
-  *mended = e == NULL && (p.dev != 0 || p.file >= 0 || p.lost);
-  leave(&p);
+  *mended = e == NULL && (p.dev != 0 || p.file || p.lost);
   close(lock);
   return e;
 }

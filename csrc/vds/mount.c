@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vds/format.h"
 #include "vds/probe.h"
 #include "vds/refuse.h"
 #include "vds/step.h"
@@ -127,7 +128,19 @@ static error *open_place(const char *path, int *place) {
 ** Mounting
 ** ---------------------------------------------------------------- */
 
-static error *find_fs(const vds_target *t, vds_probe *p) {
+/* One that looks whole before it is: only its record says that it is a half.
+   Whoever may not see the records mounts without them. */
+static bool was_begun(const vds_call *c, const vds_target *t,
+                      const vds_probe *p) {
+  vds_unfinished *u = NULL;
+  error_unref(vds_format_unfinished(vds_text(c, "state_dir"), &u));
+  bool is = vds_is_unfinished(u, t->is.dev, p);
+  mem_free(u);
+  return is;
+}
+
+
+static error *find_fs(const vds_call *c, const vds_target *t, vds_probe *p) {
   error *e = vds_probe_fd(t->fd, p);
   if (e != NULL) return e;
   if (p->ambivalent)
@@ -139,10 +152,10 @@ static error *find_fs(const vds_target *t, vds_probe *p) {
     return vds_error(VDS_E_FS_NOT_DETERMINED,
                      "%s has no file system that is known here; format it",
                      t->path);
-  if (p->unfinished)
+  if (p->unfinished || was_begun(c, t, p))
     return vds_error(VDS_E_VOLUME_NOT_HEALTHY,
                      "the making of the file system of %s did not come to its "
-                     "end; format it anew",
+                     "end; format it anew (vds.reap takes away what there is)",
                      t->path);
   if (vds_probe_is_foreign(p) || strcmp(p->fs, "swap") == 0)
     return vds_error(VDS_E_INCOMPATIBLE_FILE_SYSTEM,
@@ -163,7 +176,7 @@ static error *mount_at(vds_call *c, const vds_target *t, int place,
   int made = -1;
   vds_probe *p = mem_zero(sizeof *p);
   if (p == NULL) return error_no_memory();
-  error *e = find_fs(t, p);
+  error *e = find_fs(c, t, p);
   if (e == NULL)
     e = vds_mount_make(t, p->fs, vds_text(c, "options"),
                        vds_flag(c, "read_only"), &made);

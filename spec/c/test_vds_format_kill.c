@@ -4,6 +4,7 @@
 ** and says so.
 */
 #include "vds_format_case.h"
+#include "vds_left_case.h"
 
 #include <sys/file.h>
 
@@ -289,6 +290,70 @@ TEST(a_file_that_is_no_disk_now_is_mended_as_one) {
   CHECK_TEXT(seen_in(path).fs, "vfat");
 }
 
+TEST(a_file_that_cannot_be_had_now_is_not_gone) {
+  NEED("vfat");
+  const char *path = image_below("images", 16);
+  for (int way = 0; way < HIDDEN_WAYS; way++) {
+    die_with_its_disk(path, "format: durable");
+    hide("images", way);
+    answer a = ask("reap", "{}");
+    CHECK_INT(a.code, 0);
+    CHECK_INT(listed(&a, "busy"), 1);
+    forget(&a);
+    CHECK_INT(records_left(), 1);
+    show("images", way);
+    CHECK_TEXT(seen_in(path).fs, "vfat");
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    CHECK_INT(records_left(), 0);
+    CHECK_TEXT(seen_in(path).fs, "");
+  }
+}
+
+/* He lived when the list was read: his record was old when he was dead. */
+static void ends_while_reaped(const scratch *s, const char *dies) {
+  halfway h = halfway_to("format: wiped", dies);
+  if (h.child == 0) {
+    answer a = format_it(s->device, "{'fs':'vfat','label':'AFTER'}");
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  hold_at("reap: listed");
+  saros_op *op = begin("reap", "{}");
+  await_held();
+  halfway_end(&h, dies != NULL);
+  let_on();
+  CHECK_ANSWER(end_of(op), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK_TEXT(seen(s->fd).label, "AFTER");
+}
+
+TEST(one_that_ended_well_while_reaped_stays) {
+  NEED("vfat");
+  scratch s = scratch_of(16);
+  ends_while_reaped(&s, "format: kept as made");
+  ends_while_reaped(&s, NULL);
+  drop(&s);
+}
+
+/* It shows itself as whole, and what is put on it would be lost. */
+TEST(a_half_is_not_mounted) {
+  NEED("vfat");
+  char at[PATH_MAX];
+  scratch s = scratch_of(16);
+  mkdir(place("at"), 0700);
+  CHECK(realpath(place("at"), at) != NULL);
+  CHECK(die_at(s.device, "vfat", "format: durable"));
+  vds_identity who = identity_at(s.device);
+  answer a = end_of(begin_with("mount", options_on(&who, "{'path':'%s'}", at)));
+  CHECK_INT(a.code, VDS_E_VOLUME_NOT_HEALTHY);
+  CHECK(said(&a, "format it anew"));
+  forget(&a);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_ANSWER(
+      end_of(begin_with("mount", options_on(&who, "{'path':'%s'}", at))),
+      VDS_E_FS_NOT_DETERMINED);
+  drop(&s);
+}
+
 static void all(void) {
   RUN(death_at_each_named_step_of_each);
   RUN(death_at_every_step);
@@ -297,6 +362,9 @@ static void all(void) {
   RUN(a_half_that_is_held_stays_known);
   RUN(a_disk_that_went_with_its_process_is_known_by_its_file);
   RUN(a_file_that_is_no_disk_now_is_mended_as_one);
+  RUN(a_file_that_cannot_be_had_now_is_not_gone);
+  RUN(one_that_ended_well_while_reaped_stays);
+  RUN(a_half_is_not_mounted);
 }
 
 int main(int argc, char **argv) {
