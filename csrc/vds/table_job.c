@@ -51,7 +51,7 @@ error *vds_table_job_open(vds_table_job *j, const vds_target *t) {
     return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s was replaced just now",
                      t->path);
   error *e = vds_table_lock(j->w.fd, t->path);
-  if (e == NULL) e = vds_table_mend(j->c, j->w.fd, j->disk.dev);
+  if (e == NULL) e = vds_table_mend(j->c, j->w.fd, &j->disk);
   if (e == NULL) e = vds_probe_fd(j->w.fd, &j->probe);
   if (e == NULL) e = vds_table_copy(j->w.fd, &j->table);
   return e;

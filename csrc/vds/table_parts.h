@@ -138,8 +138,9 @@ error *vds_writing_end(vds_writing *w, error *e);
    end. Waits two seconds for another one. */
 error *vds_table_lock(int fd, const char *path);
 
-/* What a write that died left on this disk is mended before it is read. */
-error *vds_table_mend(vds_call *c, int fd, dev_t disk);
+/* What a write that died, or could not be taken back, left on this disk is
+   mended before it is read. */
+error *vds_table_mend(vds_call *c, int fd, const vds_identity *disk);
 /* Record and list. (table_reap.c) */
 value *vds_changes_value(const vds_changes *all);
 error *vds_changes_from(const value *list, vds_changes *all);

@@ -137,18 +137,27 @@ static error *mend_device(mending *m, dev_t dev) {
 }
 
 
+/* What no other disk has; one that cannot be read proves nothing. */
+static bool is_half(int fd, const vds_changes *all) {
+  vds_written how = VDS_WRITTEN_OTHER;
+  error *e = vds_changes_look(fd, all, &how);
+  bool half = e == NULL && how == VDS_WRITTEN_PART;
+  error_unref(e);
+  return half;
+}
+
+
 /* A disk that could be the one: of its size, with a part of it written. */
 static error *try_one(void *context, const vds_about *a) {
   mending *m = context;
   char path[80];
-  vds_written how = VDS_WRITTEN_OTHER;
   if (m->settled || m->busy || a->number > 0 || a->size != m->size) return NULL;
   snprintf(path, sizeof path, "/dev/%s", a->name);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return NULL;
-  error_unref(vds_changes_look(fd, &m->changes, &how));
+  bool half = is_half(fd, &m->changes);
   close(fd);
-  if (how != VDS_WRITTEN_PART) return NULL;
+  if (!half) return NULL;
   error *e = mend_device(m, a->dev);
   if (e == NULL && !m->busy) m->settled = true;
   return e;
@@ -158,24 +167,16 @@ static error *try_one(void *context, const vds_about *a) {
 static error *mend_file(mending *m, const value *record) {
   struct stat st;
   bool ours;
-  error *e = NULL;
-  char *path = vds_record_path(record, "path");
-  if (path == NULL) return NULL;
+  int fd;
+  error *e = vds_record_open(record, "path", O_RDWR, &fd);
+  dev_t dev = fd >= 0 ? vds_attached(fd, &ours) : 0;
   m->file = true;
-  int fd = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-  bool same =
-      fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-      (int64_t)st.st_dev ==
-          value_integer(value_get(record, "file_device"), -1) &&
-      (int64_t)st.st_ino == value_integer(value_get(record, "file_inode"), -1);
-  dev_t dev = same ? vds_attached(fd, &ours) : 0;
-  if (same && dev != 0)
+  if (dev != 0)
     e = mend_device(m, dev);
-  else if (same && (uint64_t)st.st_size >= m->size)
-    e = mend(m, fd, path);
+  else if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= m->size)
+    e = mend(m, fd, vds_record_text(record, "path"));
   if (e == NULL && !m->busy) m->settled = true; /* also when it is gone */
   if (fd >= 0) close(fd);
-  mem_free(path);
   return e;
 }
 
@@ -217,36 +218,61 @@ error *vds_table_reap(vds_call *c, const value *record, bool *mended) {
 ** Before a table is read
 ** ---------------------------------------------------------------- */
 
-static bool is_about(const value *record, int fd, dev_t disk) {
+typedef enum about { OTHER, PERHAPS, SAME } about;
+
+/* A number alone says nothing: another disk has it when one was taken out. */
+static about is_about(const value *record, int fd, const vds_identity *disk) {
   vds_identity who;
   struct stat st = {0};
   char *path = vds_record_path(record, "path");
-  bool file = path != NULL && *path != '\0' && stat(path, &st) == 0;
+  bool file =
+      path != NULL && *path != '\0' && stat(path, &st) == 0 &&
+      (int64_t)st.st_dev ==
+          value_integer(value_get(record, "file_device"), -1) &&
+      (int64_t)st.st_ino == value_integer(value_get(record, "file_inode"), -1);
   mem_free(path);
-  if (file) return vds_loop_is(fd, &st, NULL);
-  return vds_identity_get(value_get(record, "object"), &who) && who.dev == disk;
+  if (file) return vds_loop_is(fd, &st, NULL) ? SAME : OTHER;
+  if (!vds_identity_get(value_get(record, "object"), &who)) return OTHER;
+  if (who.seq != 0 && vds_owner_is_of_this_boot(record) &&
+      vds_identity_same(&who, disk))
+    return SAME;
+  return who.size == disk->size ? PERHAPS : OTHER;
 }
 
 
-error *vds_table_mend(vds_call *c, int fd, dev_t disk) {
+/* Of one that perhaps is the disk's only what is on the disk tells; when that
+   is no half, the record is kept for another one. */
+static error *mend_by(const char *at, const value *record, int fd, about how) {
+  mending m = {0};
+  error *e = vds_changes_from(value_get(record, "changes"), &m.changes);
+  if (e == NULL && (how == SAME || is_half(fd, &m.changes))) {
+    e = mend(&m, fd, "the disk");
+    if (e == NULL) e = vds_record_remove(at, record);
+  } else if (e != NULL && e->code == SAROS_E_DAMAGED) {
+    log_write(LOG_WARNING, "vds", "%s", e->message);
+    error_unref(e);
+    e = NULL;
+  }
+  vds_changes_free(&m.changes);
+  return e;
+}
+
+
+static bool is_left(const value *record) {
+  return strcmp(vds_record_text(record, "kind"), "table") == 0 &&
+         (strcmp(vds_record_text(record, "state"), "failed") == 0 ||
+          !vds_owner_is_alive(record));
+}
+
+
+error *vds_table_mend(vds_call *c, int fd, const vds_identity *disk) {
   error *e = NULL;
   char *at = vds_records_at(vds_text(c, "state_dir"), &e);
   value *all = at != NULL ? vds_record_list(at, &e) : NULL;
   for (uint32_t i = 0; e == NULL && all != NULL && i < all->count; i++) {
     const value *record = all->as.items[i];
-    mending m = {0};
-    if (strcmp(vds_record_text(record, "kind"), "table") != 0 ||
-        vds_owner_is_alive(record) || !is_about(record, fd, disk))
-      continue;
-    e = vds_changes_from(value_get(record, "changes"), &m.changes);
-    bool damaged = e != NULL && e->code == SAROS_E_DAMAGED;
-    if (e == NULL) e = mend(&m, fd, "the disk");
-    if (e == NULL) e = vds_record_remove(at, record);
-    vds_changes_free(&m.changes);
-    if (e == NULL || !damaged) continue;
-    log_write(LOG_WARNING, "vds", "%s", e->message);
-    error_unref(e);
-    e = NULL;
+    about how = is_left(record) ? is_about(record, fd, disk) : OTHER;
+    if (how != OTHER) e = mend_by(at, record, fd, how);
   }
   value_free(all);
   mem_free(at);

@@ -302,17 +302,29 @@ static error *forget(vds_writing *w) {
 }
 
 
+/* From now on it is known for a half, although we live. */
+static error *keep_as_failed(vds_writing *w) {
+  w->record = vds_with(w->record, "state", value_text("failed"));
+  return w->record != NULL ? vds_record_save(w->at, w->record)
+                           : error_no_memory();
+}
+
+
+static error *take_back(vds_writing *w) {
+  vds_undoing(w->c, "taking the table back");
+  error *e = vds_changes_take_back(w->fd, &w->changes);
+  if (e == NULL) return NULL;
+  vds_left(w->c,
+           "the table may be half written (%s); reap takes it back, or the "
+           "next change of it",
+           e->message);
+  error *other = keep_as_failed(w);
+  return other != NULL ? error_because(other, e) : e;
+}
+
+
 error *vds_writing_end(vds_writing *w, error *e) {
-  error *other = NULL;
-  if (e != NULL && w->begun) {
-    vds_undoing(w->c, "taking the table back");
-    other = vds_changes_take_back(w->fd, &w->changes);
-    if (other != NULL)
-      vds_left(w->c,
-               "the table may be half written (%s); reap takes it back when "
-               "this process has ended",
-               other->message);
-  }
+  error *other = e != NULL && w->begun ? take_back(w) : NULL;
   if (other == NULL) other = forget(w);
   if (other != NULL)
     log_write(LOG_WARNING, "vds", "of the table: %s", other->message);

@@ -4,6 +4,7 @@
 ** anything in between.
 */
 #include "table_case.h"
+#include "vds_left_case.h"
 
 #define MIB 1048576
 #define IDS                                             \
@@ -248,6 +249,127 @@ TEST(its_file_is_gone) {
 }
 
 
+/* It dies when a part of its table is written. */
+static void die_in_the_middle(const char *file) {
+  change w = {"create_partition", "{" IDS "}", false};
+  bytes before = bytes_of(file);
+  dies_behind = "table: part written";
+  atomic_store(&vds_hook, die_hook);
+  CHECK(die_doing(file, &w, 0));
+  atomic_store(&vds_hook, NULL);
+  CHECK(loops_become(0));
+  bytes is = bytes_of(file);
+  CHECK(!same_bytes(&is, &before));
+  free(is.data);
+  free(before.data);
+}
+
+TEST(a_file_that_cannot_be_had_now_is_not_gone) {
+  NEED_DISKS();
+  const char *made = with_partitions(), *file = image_below("images", 6);
+  CHECK_INT(rename(made, file), 0);
+  bytes before = bytes_of(file);
+  for (int way = 0; way < HIDDEN_WAYS; way++) {
+    die_in_the_middle(file);
+    hide("images", way);
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    CHECK_INT(tables_left(), 1);
+    show("images", way);
+    reap_all(0);
+    bytes is = bytes_of(file);
+    CHECK(same_bytes(&is, &before));
+    free(is.data);
+  }
+  free(before.data);
+}
+
+/* The record of the dead, as that of a disk that has no file, and had this
+   one's number before another medium was put in. */
+static void let_it_be_about(const disk *d, uint64_t size) {
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  value *list = at != NULL ? vds_record_list(at, &e) : NULL;
+  vds_identity who;
+  CHECK(list != NULL && vds_identity_get(d->object, &who));
+  who.size = size;
+  who.seq += 100000;
+  for (uint32_t i = 0; list != NULL && i < list->count; i++) {
+    value *record = list->as.items[i], *object = value_map();
+    CHECK(vds_identity_put(object, &who));
+    if (strcmp(vds_record_text(record, "kind"), "table") == 0)
+      CHECK(value_put(record, "path", value_text("")) &&
+            value_put(record, "object", value_copy(object)) &&
+            vds_record_save(at, record) == NULL);
+    value_free(object);
+  }
+  value_free(list);
+  mem_free(at);
+}
+
+TEST(another_disk_under_its_number_is_another_one) {
+  NEED_DISKS();
+  const char *file = with_partitions();
+  die_in_the_middle(file);
+  for (unsigned megabytes = 4; megabytes <= 6; megabytes += 2) {
+    disk d = new_disk(megabytes);
+    let_it_be_about(&d, 6 * MIB);
+    CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+    CHECK_INT(tables_left(), 1);
+    drop(&d);
+  }
+  /* Itself, under whatever number, is known by what is on it. */
+  disk d = disk_of(file);
+  let_it_be_about(&d, 6 * MIB);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_INT(tables_left(), 0);
+  CHECK(is_sound(&d));
+  drop(&d);
+  reap_all(0);
+}
+
+
+/* ------------------------------------------------------------------
+** Not taken back
+** ---------------------------------------------------------------- */
+
+static const char *fails_on;
+
+static void set_read_only(const char *node, int on) {
+  int fd = open(node, O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0 && ioctl(fd, BLKROSET, &on) == 0);
+  if (fd >= 0) close(fd);
+}
+
+/* From the first part on nothing can be written, nor be taken back. */
+static void fail_hook(const char *step) {
+  if (strcmp(step, "table: part written") == 0) set_read_only(fails_on, 1);
+}
+
+/* Who made it lives, and it is mended all the same. */
+TEST(what_could_not_be_taken_back_is_mended_later) {
+  NEED_DISKS();
+  for (int i = 0; i < 2; i++) {
+    disk d = disk_of(with_partitions());
+    fails_on = d.node;
+    atomic_store(&vds_hook, fail_hook);
+    answer a = ask_on("create_partition", d.object, "{'size':%d}", MIB);
+    atomic_store(&vds_hook, NULL);
+    CHECK(a.code != 0);
+    forget(&a);
+    set_read_only(d.node, 0);
+    CHECK_INT(tables_left(), 1);
+    if (i == 0)
+      CHECK_ANSWER(ask("reap", "{}"), 0);
+    else
+      CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+    CHECK_INT(tables_left(), 0);
+    CHECK_INT(partitions_of(d.file), 2 + i);
+    CHECK(is_sound(&d));
+    drop(&d);
+  }
+}
+
+
 /* ------------------------------------------------------------------
 ** Cancelled
 ** ---------------------------------------------------------------- */
@@ -319,6 +441,9 @@ static void all(void) {
   RUN(the_next_writer_mends_it);
   RUN(what_somebody_wrote_since_is_not_touched);
   RUN(its_file_is_gone);
+  RUN(a_file_that_cannot_be_had_now_is_not_gone);
+  RUN(another_disk_under_its_number_is_another_one);
+  RUN(what_could_not_be_taken_back_is_mended_later);
   RUN(a36_a43_a_cancel_is_undone_or_too_late);
 }
 
