@@ -11,8 +11,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
 #include "vds/about.h"
+#include "vds/step.h"
 
 
 static int tell(int fd, int what, const vds_slot *s) {
@@ -51,6 +53,18 @@ error *vds_blkpg_remove(int fd, unsigned number) {
   vds_slot s = {.number = number};
   int r = tell(fd, BLKPG_DEL_PARTITION, &s);
   return r == 0 || r == ENXIO ? NULL : refused(r, &s, "taken away");
+}
+
+
+error *vds_blkpg_take(int fd, unsigned number, uint64_t until) {
+  error *e = vds_blkpg_remove(fd, number);
+  while (e != NULL && e->code == VDS_E_DEVICE_IN_USE && vds_clock() < until) {
+    error_unref(e);
+    vds_step("partition: in use");
+    nanosleep(&(struct timespec){0, 20000000}, NULL);
+    e = vds_blkpg_remove(fd, number);
+  }
+  return e;
 }
 
 
@@ -147,11 +161,12 @@ static void first(error **e, error *other) {
 static error *sync_all(int fd, const known *k, const vds_slot *want,
                        size_t count) {
   error *e = NULL;
+  uint64_t until = vds_clock() + VDS_LOOKED_AT;
   for (size_t i = 0; i < k->count; i++) {
     const vds_slot *is = &k->slots[i];
     const vds_slot *to = find(want, count, is->number);
     if (to == NULL || to->start != is->start)
-      first(&e, vds_blkpg_remove(fd, is->number));
+      first(&e, vds_blkpg_take(fd, is->number, until));
     else if (to->size < is->size)
       first(&e, vds_blkpg_resize(fd, to));
   }

@@ -9,6 +9,7 @@
 #include "vds/vds.h"
 
 #define VDS_PARTITIONS_MOST 128
+#define VDS_LOOKED_AT UINT64_C(2000000000) /* ns: how long who looks may */
 
 typedef struct vds_slot {
   unsigned number;      /* from 1 */
@@ -19,6 +20,9 @@ typedef struct vds_slot {
 error *vds_blkpg_add(int fd, const vds_slot *s);
 error *vds_blkpg_resize(int fd, const vds_slot *s);
 error *vds_blkpg_remove(int fd, unsigned number);
+/* The same; who only looks at it, as udev does when somebody has written, or
+   blkid at all there are, is waited for, until then (vds_clock). */
+error *vds_blkpg_take(int fd, unsigned number, uint64_t until);
 /* What the table on the disk says, by libblkid: at most VDS_PARTITIONS_MOST,
    inside of the disk, no extended ones. A damaged table has none. */
 error *vds_blkpg_table(int fd, vds_slot *slots, size_t *count);

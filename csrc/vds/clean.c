@@ -62,8 +62,9 @@ static void put_back(cleaning *k, size_t count) {
    still there. */
 static error *take_partitions(cleaning *k) {
   error *e = NULL;
+  uint64_t until = vds_clock() + VDS_LOOKED_AT;
   for (size_t i = 0; e == NULL && i < k->kernels; i++) {
-    e = vds_blkpg_remove(k->t.fd, k->slots[i].number);
+    e = vds_blkpg_take(k->t.fd, k->slots[i].number, until);
     if (e != NULL) put_back(k, i);
   }
   vds_step("clean: without partitions");

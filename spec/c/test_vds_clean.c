@@ -104,6 +104,26 @@ TEST(a_partition_that_is_open_is_kept_and_all_else) {
   end_disk();
 }
 
+static int looker;
+
+static void stop_looking(const char *step) {
+  if (strcmp(step, "partition: in use") != 0) return;
+  close(looker);
+  looker = -1;
+}
+
+TEST(who_only_looks_is_waited_for) {
+  NEED_DISK(24);
+  looker = open(part[1], O_RDONLY | O_CLOEXEC);
+  CHECK(looker >= 0);
+  atomic_store(&vds_hook, stop_looking);
+  CHECK_ANSWER(clean(""), VDS_S_DISK_PARTIALLY_CLEANED);
+  atomic_store(&vds_hook, NULL);
+  CHECK_INT(looker, -1);
+  CHECK_INT(partitions(), 0);
+  end_disk();
+}
+
 
 /* ------------------------------------------------------------------
 ** Full
@@ -286,6 +306,7 @@ static void all(void) {
   RUN(what_is_no_disk_is_not_cleaned);
   RUN(what_is_mounted_goes_first_when_that_is_forced);
   RUN(a_partition_that_is_open_is_kept_and_all_else);
+  RUN(who_only_looks_is_waited_for);
   RUN(a33_full_is_zero_to_99_until_every_byte_is_zero);
   RUN(a_cancelled_full_clean_says_what_it_did);
   RUN(a_quick_one_is_too_late_to_cancel_once_it_has_begun);
