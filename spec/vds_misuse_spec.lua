@@ -80,6 +80,19 @@ describe("vds", function()
     end
   end)
 
+  it("takes no path that C would cut", function()
+    local volume = object("volume", 1)
+    for _, begin in ipairs {
+      function() volume:mount "/mnt\0x" end,
+      function() volume:unmount { path = "/mnt\0x" } end,
+      function() volume:set_label "a\0b" end,
+    } do
+      local good, message = pcall(begin)
+      assert.is_false(good)
+      assert(tostring(message):find("NUL", 1, true), message)
+    end
+  end)
+
   it("does nothing to a device that is not there", function()
     local disk, volume = object("disk", 0), object("volume", 1)
     for call, begin in pairs {

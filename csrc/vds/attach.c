@@ -178,6 +178,18 @@ static error *already(dev_t device, bool ours, const char *path) {
 }
 
 
+/* Another process may have attached it since that was asked: then both see it
+   now, or the later one at least, and give way. */
+static error *is_alone(int file, dev_t device, const char *path) {
+  struct stat st;
+  dev_t both[2];
+  if (fstat(file, &st) != 0)
+    return vds_errno(errno, "the file cannot be read", path);
+  if (vds_loop_find(&st, NULL, both, 2) < 2) return NULL;
+  return already(both[both[0] == device], true, path);
+}
+
+
 /* Before it is committed: there may be no memory for it. */
 static error *put_disk(vds_call *c, dev_t device) {
   vds_world *world = NULL;
@@ -206,6 +218,7 @@ static error *attach_all(attaching *a, int file, const char *path,
   if (e != NULL || vds_stopped(a->c, &e)) return e;
   e = vds_loop_attach(file, a->mark, read_only, 512, &a->fd, &a->device);
   vds_step("attach: attached");
+  if (e == NULL) e = is_alone(file, a->device, path);
   if (e == NULL) e = put_device(a, "attaching");
   if (e != NULL) return e;
   vds_step("attach: recorded");
@@ -271,8 +284,9 @@ static error *still_open(const char *path, dev_t device) {
 
 static bool take_partitions(int fd, dev_t device) {
   bool good = true;
+  uint64_t until = vds_clock() + VDS_LOOKED_AT;
   for (unsigned n = 1; good && n <= VDS_PARTITIONS_MOST; n++) {
-    error *e = vds_blkpg_remove(fd, n);
+    error *e = vds_blkpg_take(fd, n, until);
     good = e == NULL;
     error_unref(e);
   }

@@ -184,17 +184,34 @@ error *vds_work_volumes(vds_call *c) {
 ** One
 ** ---------------------------------------------------------------- */
 
-/* By its path, or, of an object that a script has, by its number; whether it
-   still is the same is for who compares. */
+/* Sizes may be others. */
+static bool is_another(const vds_identity *was, const vds_about *a) {
+  vds_identity now;
+  vds_identity_of(a, &now);
+  return (was->seq != 0 && now.seq != 0 && was->seq != now.seq) ||
+         was->whole != now.whole || was->number != now.number ||
+         was->start != now.start;
+}
+
+
+/* By its path, or, of an object that a script has, by its number: what is under
+   that now may be another one, which was not asked for. */
 static error *find(vds_call *c, vds_about *a) {
   vds_identity who;
   dev_t dev = 0;
   error *e = NULL;
-  if (vds_identity_get(value_get(c->options, "object"), &who))
+  bool given = vds_identity_get(value_get(c->options, "object"), &who);
+  if (given)
     dev = who.dev;
   else
     e = vds_about_named(vds_text(c, "path"), &dev);
-  return e == NULL ? vds_about_read(dev, a) : e;
+  if (e == NULL) e = vds_about_read(dev, a);
+  if (e == NULL && given && is_another(&who, a))
+    e = vds_error(VDS_E_OBJECT_OUT_OF_SYNC,
+                  "what this was is gone: /dev/%s is another one now; ask for "
+                  "it by its path",
+                  a->name);
+  return e;
 }
 
 

@@ -95,6 +95,26 @@ TEST(attached_and_detached) {
   error_unref(e);
 }
 
+static const char *raced;
+
+/* Somebody attaches it who asked before we had. */
+static void race(const char *step) {
+  if (strcmp(step, "attach: attached") != 0) return;
+  CHECK_INT(volumes_run("losetup -f '%s'", raced), 0);
+}
+
+TEST(two_at_once_are_not_both_right) {
+  NEED_DISKS();
+  raced = make_image(8);
+  atomic_store(&vds_hook, race);
+  CHECK_ANSWER(attach(raced, ""), VDS_E_OBJECT_EXISTS);
+  atomic_store(&vds_hook, NULL);
+  CHECK(loops_become(1));
+  CHECK_INT(records_left(), 0);
+  volumes_loops(true);
+  CHECK(loops_become(0));
+}
+
 TEST(the_same_number_with_another_medium_is_refused) {
   NEED_DISKS();
   const char *one = make_image(8), *other = make_image(8);
@@ -457,6 +477,7 @@ static void all(void) {
   RUN(death_at_every_step);
   RUN(death_at_every_step_of_what_stays);
   RUN(attached_and_detached);
+  RUN(two_at_once_are_not_both_right);
   RUN(the_same_number_with_another_medium_is_refused);
   RUN(grown_while_attached_it_is_still_the_same);
   RUN(grown_behind_our_back_it_is_another_one);

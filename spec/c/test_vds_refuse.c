@@ -235,6 +235,12 @@ TEST(another_medium_is_refused_before_all_else) {
   CHECK_ANSWER(end_of(vds_call_begin(&work, options, NULL, &why)),
                VDS_E_OBJECT_OUT_OF_SYNC);
   CHECK(!seen_go);
+  /* Nor is it looked at instead. */
+  object = object_of(device);
+  value_put(object, "seq", value_int(1));
+  options = value_map();
+  value_put(options, "object", object);
+  CHECK_ANSWER(end_of(begin_with("disk", options)), VDS_E_OBJECT_OUT_OF_SYNC);
   close(fd);
 }
 

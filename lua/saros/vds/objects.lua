@@ -45,7 +45,13 @@ local function other(what, object, expected)
 end
 
 local function text(what, argument, given)
-  if type(given) == "string" then return given end
+  if type(given) == "string" and not given:find("\0", 1, true) then
+    return given
+  end
+  if type(given) == "string" then
+    error(("%s: %s: a text without NUL bytes expected"):format(what, argument),
+      3)
+  end
   error(("%s: %s: string expected, got %s"):format(what, argument, type(given)),
     3)
 end
@@ -265,7 +271,9 @@ local of_unmount = calls.kinds { path = "string" }
 ---@param options? saros.vds.unmount
 ---@return saros.operation op
 function volume:unmount(options)
-  return on_object(self, "unmount", "volume:unmount", options, of_unmount)
+  local path = type(options) == "table" and options.path
+  return on_object(self, "unmount", "volume:unmount", options, of_unmount,
+    type(path) == "string" and { path = core.absolute(path) } or nil)
 end
 
 ---@class saros.vds.extend: saros.vds.careful
