@@ -61,8 +61,8 @@ describe("vds, seen from outside", function()
 
   teardown(function()
     vds.config { state_dir = root .. "/state" }
-    for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
     volumes.unmount(root)
+    for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
     volumes.run("rm -rf --one-file-system '%s'", root)
   end)
 

@@ -24,8 +24,8 @@ describe("vds", function()
   end)
 
   teardown(function()
-    for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
     volumes.unmount(root)
+    for _, v in ipairs(vds.virtual_disks()) do v:detach():wait() end
     volumes.run("rm -rf --one-file-system '%s'", root)
   end)
 

@@ -8,9 +8,12 @@
 #include <pthread.h>
 #include <sched.h>
 
+/* The one before is not needed any more: they are large. */
 static const char *new_place(void) {
   static unsigned number;
   char name[40];
+  snprintf(name, sizeof name, "new%u.img", number);
+  unlink(place(name));
   snprintf(name, sizeof name, "new%u.img", ++number);
   return place(name);
 }
@@ -274,14 +277,14 @@ static void polled(saros_op *op) {
   atomic_store(&vds_hook, NULL);
   asked = NULL;
   CHECK_INT(p.bad, 0);
-  saros_op_unref(op);
+  CHECK_ANSWER(end_of(op), 0);
 }
 
 TEST(a42_a51_a52_percent_and_code_are_one) {
   turn_seed = 20261122;
   hold_at("create: slice");
   saros_op *op =
-      begin("create_vdisk", "{'path':'%s','size':536870912,'full':true}",
+      begin("create_vdisk", "{'path':'%s','size':201326592,'full':true}",
             new_place());
   await_held();
   polled(op);

@@ -266,12 +266,12 @@ TEST(labels_of_ext4) {
 }
 
 TEST(labels_of_xfs) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   labels("xfs", "mkfs.xfs -q -f", 300, true);
 }
 
 TEST(labels_of_btrfs) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   labels("btrfs", "mkfs.btrfs -q -f", 128, true);
 }
 

@@ -143,13 +143,13 @@ static void grows_mounted(const char *type, const char *mkfs, unsigned small,
 }
 
 TEST(xfs_grows_mounted_and_unmounted) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   if (!need("mkfs.xfs")) SKIP("no mkfs.xfs: apt-get install xfsprogs");
   grows_mounted("xfs", "mkfs.xfs -q -f", 300, 384);
 }
 
 TEST(btrfs_grows_mounted_and_unmounted) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   if (!need("mkfs.btrfs")) SKIP("no mkfs.btrfs: apt-get install btrfs-progs");
   grows_mounted("btrfs", "mkfs.btrfs -q -f", 300, 384);
 }
@@ -277,6 +277,7 @@ TEST(a_raw_partition_grows_alone) {
 /* Said with its package, and the partition has its old end again. */
 TEST(a50_a_missing_tool_names_its_package) {
   NEED_DISKS();
+  if (!volumes_own_mounts) SKIP("needs mounts of its own");
   disk_case d;
   const char *tool = "/usr/sbin/resize2fs";
   if (!need("mke2fs") || access(tool, X_OK) != 0) SKIP("no e2fsprogs here");

@@ -1,6 +1,8 @@
 /*
 ** Mirrors on btrfs: a device more, less, in the place of another one; what is
 ** refused, and what a cancel leaves.
+**
+** not under valgrind: it knows nothing of what btrfs is told; ASan runs it
 */
 #include "vds_plex_case.h"
 

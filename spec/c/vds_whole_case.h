@@ -66,6 +66,7 @@ static inline void detach_image(const char *path) {
     code = a.code;
     if (code != 0) printf("detach: %s\n", a.message);
     forget(&a);
+    if (code != 0) nanosleep(&(struct timespec){0, 20000000}, NULL);
   }
   CHECK_INT(code, 0);
 }
