@@ -49,7 +49,8 @@ typedef struct vds_fs {
   error *(*space)(vds_call *c, vds_target *t, vds_space *s);
   /* `mount`: an open directory of it, or -1; `size`: bytes it shall have. NULL:
      VDS_E_CANNOT_EXTEND, VDS_E_CANNOT_SHRINK, VDS_E_NOT_SUPPORTED. */
-  error *(*grow)(vds_call *c, vds_target *t, int mount, uint64_t size);
+  error *(*grow)(vds_call *c, vds_target *t, int mount, uint64_t size,
+                 int lock);
   error *(*shrink)(vds_call *c, vds_target *t, int mount, uint64_t size,
                    const char *undo, int lock);
   error *(*unshrink)(vds_call *c, vds_target *t, const char *undo, int lock);

@@ -29,6 +29,13 @@ static error *format(vds_call *c, vds_target *t, const vds_fs_options *o) {
 }
 
 
+static error *grow(vds_call *c, vds_target *t, int mount, uint64_t size,
+                   int lock) {
+  (void)lock;
+  return vds_btrfs_resize(c, t, mount, size);
+}
+
+
 /* One that is ended in the middle has its old size again by itself. */
 static error *shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
                      const char *undo, int lock) {
@@ -49,7 +56,7 @@ const vds_fs vds_fs_btrfs = {
     .block_least = 4096,
     .format = format,
     .space = vds_btrfs_space,
-    .grow = vds_btrfs_resize,
+    .grow = grow,
     .shrink = shrink,
     .check = vds_btrfs_check,
     .label = vds_btrfs_label,

@@ -167,7 +167,8 @@ static error *grow_online(const vds_target *t, int mount, uint64_t blocks) {
 }
 
 
-error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size) {
+error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
+                     int lock) {
   char blocks[32];
   vds_usage u;
   bool due = false;
@@ -179,7 +180,7 @@ error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size) {
   const char *const argv[] = {"resize2fs", "-p", t->path, blocks, NULL};
   const vds_tool tool = {.argv = argv,
                          .package = PACKAGE,
-                         .lock = -1,
+                         .lock = lock,
                          .ignore_cancel = true,
                          .said = hear_resize,
                          .context = &h};

@@ -17,7 +17,8 @@ extern const vds_fs vds_fs_ext4, vds_fs_xfs, vds_fs_btrfs, vds_fs_vfat,
    CAP_SYS_ RESOURCE: then the error says so, and that it can be done
    unmounted). */
 error *vds_ext4_space(vds_call *c, vds_target *t, vds_space *s);
-error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
+error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
+                     int lock);
 error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
                        const char *undo, int lock);
 error *vds_ext4_unshrink(vds_call *c, vds_target *t, const char *undo,
@@ -28,7 +29,8 @@ error *vds_ext4_ready(vds_call *c, vds_target *t, bool all, int lock);
 error *vds_ext4_check(vds_call *c, vds_target *t, bool repair, value *found,
                       int lock);
 /* fs_xfs_grow.c: XFS_IOC_FSGEOMETRY, XFS_IOC_FSGROWFSDATA on a mount. */
-error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size);
+error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
+                    int lock);
 /* As it is mounted. */
 error *vds_xfs_size(const vds_target *t, int mount, uint64_t *size);
 error *vds_xfs_check(vds_call *c, vds_target *t, bool repair, value *found,

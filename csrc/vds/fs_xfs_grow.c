@@ -26,9 +26,11 @@ typedef struct growth {
 #define GEOMETRY _IOR('X', 100, geometry) /* XFS_IOC_FSGEOMETRY_V1 */
 #define GROW _IOW('X', 110, growth)       /* XFS_IOC_FSGROWFSDATA */
 
-error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size) {
+error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
+                    int lock) {
   geometry g;
   (void)c;
+  (void)lock;
   if (ioctl(mount, GEOMETRY, &g) != 0)
     return vds_errno(errno, "the file system does not tell its size", t->path);
   growth want = {.newblocks = size / g.blocksize, .imaxpct = g.imaxpct};

@@ -60,7 +60,33 @@ static void back(vds_resizing *r) {
 static error *grow(vds_resizing *r) {
   if (r->v->fs == NULL || r->to <= r->fs_size) return NULL;
   vds_phase(r->c, "growing the file system", 100, 1000);
-  return r->v->fs->grow(r->c, &r->t, r->mount, r->to);
+  return r->v->fs->grow(r->c, &r->t, r->mount, r->to, r->lock);
+}
+
+
+/* Whether there is memory for that is known before anything is changed. */
+static bool report(vds_resizing *r, uint64_t fs_size, error **e) {
+  vds_call *c = r->c;
+  value *all = vds_with(value_map(), "size", value_int((int64_t)r->part));
+  all = vds_with(all, "fs_size", value_int((int64_t)fs_size));
+  all = vds_with(all, "added", value_int((int64_t)(fs_size - r->fs_size)));
+  if (all == NULL) *e = error_no_memory();
+  if (all == NULL) return false;
+  value_free(c->output);
+  c->output = all;
+  return vds_give_output(c, e);
+}
+
+
+/* A file system has whole blocks of its own: that can be a little less than
+   what was foreseen. What is done is done, also when there is no memory to say
+   it better. */
+static void report_again(vds_resizing *r) {
+  uint64_t size = 0;
+  error *e = vds_resizing_fs_size(r, &size);
+  if (e == NULL && size != r->to) report(r, size, &e);
+  r->c->given = true;
+  error_unref(e);
 }
 
 
@@ -68,13 +94,14 @@ static error *carry_out(vds_resizing *r) {
   vds_call *c = r->c;
   error *e = vds_resizing_note(r, "extend", "partition", NULL);
   vds_step("extend: recorded");
-  if (e == NULL && !vds_stopped(c, &e)) {
+  if (e == NULL && !vds_stopped(c, &e) && report(r, r->to, &e)) {
     vds_phase(c, "moving the partition's end", 50, 100);
     e = vds_resizing_partition(r, r->part);
     vds_step("extend: partition");
     if (e == NULL && vds_commit(c, &e)) {
       vds_step("extend: committed");
       e = grow(r);
+      if (e == NULL) report_again(r);
       vds_step("extend: grown");
     }
     if (e != NULL) back(r);
@@ -98,18 +125,6 @@ static error *ready(vds_resizing *r) {
 }
 
 
-static error *report(vds_resizing *r) {
-  vds_call *c = r->c;
-  error *e = vds_resizing_fs_size(r, &r->to); /* whole blocks of its own */
-  if (e != NULL) return e;
-  c->output = vds_with(value_map(), "size", value_int((int64_t)r->part));
-  c->output = vds_with(c->output, "fs_size", value_int((int64_t)r->to));
-  c->output =
-      vds_with(c->output, "added", value_int((int64_t)(r->to - r->fs_size)));
-  return c->output != NULL ? NULL : error_no_memory();
-}
-
-
 static error *extend(vds_resizing *r, uint64_t more) {
   bool nothing = false;
   const vds_volume *v = r->v;
@@ -121,7 +136,7 @@ static error *extend(vds_resizing *r, uint64_t more) {
   if (e == NULL) e = vds_resizing_measure(r);
   if (e == NULL) e = plan(r, more, &nothing);
   if (e == NULL && !nothing) e = carry_out(r);
-  if (e == NULL) e = report(r);
+  if (e == NULL && nothing) report(r, r->fs_size, &e);
   if (e == NULL && nothing) r->c->code = 1; /* S_FALSE */
   return e;
 }

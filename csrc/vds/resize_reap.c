@@ -113,7 +113,7 @@ static error *extend_on(vds_resizing *r) {
   e = ready(r, online);
   if (e == NULL) e = vds_resizing_fs_size(r, &size);
   if (e == NULL && size < r->to && fs->grow != NULL)
-    e = fs->grow(r->c, &r->t, r->mount, r->to);
+    e = fs->grow(r->c, &r->t, r->mount, r->to, r->lock);
   vds_step("reap: extended");
   if (e == NULL) return NULL;
   /* Then as it was: the partition is not left larger than what it has. */

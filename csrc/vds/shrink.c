@@ -89,7 +89,7 @@ error *vds_shrink_back(vds_resizing *r, const char *undo) {
     return r->v->fs->unshrink(r->c, &r->t, undo, r->lock);
   error *e = vds_resizing_fs_size(r, &size);
   if (e == NULL && size < r->fs_size && r->v->fs->grow != NULL)
-    e = r->v->fs->grow(r->c, &r->t, r->mount, r->fs_size);
+    e = r->v->fs->grow(r->c, &r->t, r->mount, r->fs_size, r->lock);
   return e;
 }
 
@@ -169,11 +169,27 @@ static error *shrink_fs(vds_resizing *r, const char *undo) {
 }
 
 
-static error *carry_out(vds_resizing *r, uint64_t used) {
+/* What it will be: whether there is memory for that is known before anything is
+   changed. */
+static bool report(vds_resizing *r, const wish *w, error **e) {
+  vds_call *c = r->c;
+  uint64_t before = r->t.is.number > 0 ? r->device : r->fs_size;
+  uint64_t now = r->t.is.number > 0 ? r->part : r->to;
+  c->output =
+      vds_with(value_map(), "reclaimed", value_int((int64_t)(before - now)));
+  c->output = vds_with(c->output, "minimum", value_int((int64_t)w->minimum));
+  c->output = vds_with(c->output, "size", value_int((int64_t)now));
+  if (c->output != NULL) return vds_give_output(c, e);
+  *e = error_no_memory();
+  return false;
+}
+
+
+static error *carry_out(vds_resizing *r, const wish *w, uint64_t used) {
   char *undo = undo_file(r, used);
   error *e = vds_resizing_note(r, "shrink", "file system", undo);
   vds_step("shrink: recorded");
-  if (e == NULL && !vds_stopped(r->c, &e)) {
+  if (e == NULL && !vds_stopped(r->c, &e) && report(r, w, &e)) {
     e = shrink_fs(r, undo);
     if (e == NULL && vds_commit(r->c, &e)) {
       vds_phase(r->c, "moving the partition's end", 950, 1000);
@@ -183,18 +199,6 @@ static error *carry_out(vds_resizing *r, uint64_t used) {
   }
   mem_free(undo);
   return e;
-}
-
-
-static error *report(vds_resizing *r, const wish *w) {
-  vds_call *c = r->c;
-  uint64_t before = r->t.is.number > 0 ? r->device : r->fs_size;
-  uint64_t now = r->t.is.number > 0 ? r->part : r->to;
-  c->output =
-      vds_with(value_map(), "reclaimed", value_int((int64_t)(before - now)));
-  c->output = vds_with(c->output, "minimum", value_int((int64_t)w->minimum));
-  c->output = vds_with(c->output, "size", value_int((int64_t)now));
-  return c->output != NULL ? NULL : error_no_memory();
 }
 
 
@@ -223,10 +227,10 @@ static error *shrink(vds_resizing *r, wish *w) {
   w->minimum = space.minimum > 0 ? space.minimum : r->fs_size;
   if (e == NULL) e = plan(r, w);
   bool nothing = r->part == r->device && r->to == r->fs_size;
-  if (e == NULL && !nothing) e = carry_out(r, space.used);
+  if (e == NULL && !nothing) e = carry_out(r, w, space.used);
   vds_resizing_forget(r);
   vds_step("shrink: forgotten");
-  if (e == NULL) e = report(r, w);
+  if (e == NULL && nothing) report(r, w, &e);
   return e;
 }
 

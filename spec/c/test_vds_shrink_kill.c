@@ -135,6 +135,30 @@ TEST(death_at_every_step_of_an_extension) {
   disk_end(&d);
 }
 
+/* The program outlives who began it: as long as it runs nobody else resizes.
+ */
+TEST(a_program_that_grows_it_is_waited_for) {
+  NEED_DISKS();
+  const char *tool = "/usr/sbin/resize2fs";
+  char script[500];
+  disk_case d;
+  if (!have_ext4(&d, 32) || access(tool, X_OK) != 0) SKIP("no e2fsprogs here");
+  disk_expand(&d, 40);
+  snprintf(script, sizeof script, "until test -e '%s'; do sleep 0.02; done",
+           place("go"));
+  if (!replace_tool(tool, script))
+    SKIP("nothing can be mounted over a program here");
+  CHECK(die_in(&d, "extend", 8 * MB, "tool: looked", 0));
+  CHECK_INT(umount2(tool, MNT_DETACH), 0);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(unfinished(), 1);
+  CHECK_INT(size_by_super(&d, "ext4"), 32 * MB);
+  CHECK_INT(volumes_run("touch '%s'", place("go")), 0);
+  reap_all();
+  CHECK_INT(size_by_super(&d, "ext4"), 40 * MB);
+  disk_end(&d);
+}
+
 /* Table, kernel and file system: all three have the one size or the other. */
 TEST(death_with_a_partition) {
   NEED_DISKS();
@@ -202,6 +226,7 @@ static void all(void) {
   RUN(death_at_every_step_of_a_shrink);
   RUN(it_is_found_under_another_number);
   RUN(death_at_every_step_of_an_extension);
+  RUN(a_program_that_grows_it_is_waited_for);
   RUN(death_with_a_partition);
   RUN(death_in_btrfs);
 }

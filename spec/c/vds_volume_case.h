@@ -217,11 +217,14 @@ static inline size_t unfinished(void) {
 /* What a shrink would be rolled back by. */
 static inline int undo_files(void) {
   int count = 0;
-  char at[400];
-  snprintf(at, sizeof at, "%s/vds", state_place());
-  DIR *dir = opendir(at);
-  for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
-    if (strstr(e->d_name, ".undo") != NULL) count++;
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  DIR *dir = at != NULL ? opendir(at) : NULL;
+  CHECK(dir != NULL);
+  mem_free(at);
+  error_unref(e);
+  for (struct dirent *one; dir != NULL && (one = readdir(dir)) != NULL;)
+    if (strstr(one->d_name, ".undo") != NULL) count++;
   if (dir != NULL) closedir(dir);
   return count;
 }
@@ -249,6 +252,42 @@ static inline void hold_tool(const char *after, const char *end, int looks) {
   tool_end = end;
   tool_looks = looks;
   atomic_store(&vds_hook, tool_hook);
+}
+
+/* All that is on it, byte by byte: kept, and compared with that. */
+static inline bool keep_bytes(const disk_case *d, const char *name) {
+  return volumes_run("cp --sparse=always '%s' '%s'", d->node, place(name)) == 0;
+}
+
+static inline bool has_bytes(const disk_case *d, const char *name) {
+  return volumes_run("cmp -s '%s' '%s'", d->node, place(name)) == 0;
+}
+
+/* The n-th request for memory behind a step is denied, once. */
+static const char *denied_behind;
+static long denied_at;
+
+static inline void deny_hook(const char *step) {
+  if (denied_behind == NULL || strcmp(step, denied_behind) != 0) return;
+  denied_behind = NULL;
+  mem_fail_at(denied_at);
+}
+
+static inline void deny_behind(const char *step, long n) {
+  denied_behind = step;
+  denied_at = n;
+  atomic_store(&vds_hook, deny_hook);
+}
+
+/* A script instead of a program, in this suite's own mount namespace alone,
+   until that is unmounted. */
+static inline bool replace_tool(const char *tool, const char *script) {
+  const char *path = place("tool");
+  FILE *f = fopen(path, "we");
+  if (f == NULL) return false;
+  fprintf(f, "#!/bin/sh\n%s\n", script);
+  fclose(f);
+  return chmod(path, 0755) == 0 && mount(path, tool, NULL, MS_BIND, NULL) == 0;
 }
 
 static inline bool is_healthy(const disk_case *d) {
