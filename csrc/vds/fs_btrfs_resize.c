@@ -4,12 +4,14 @@
 ** beyond the new end, which lasts, is counted, and can be cancelled.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "vds/btrfs.h"
 #include "vds/btrfs_extents.h"
@@ -120,12 +122,38 @@ error *vds_btrfs_resize(vds_call *c, vds_target *t, int mount, uint64_t size) {
 }
 
 
+/* A question writes nothing: neither is its log played back, nor does it become
+   a newer one. Where it is mounted to be written to there is no such mount, and
+   none is needed. */
+static error *look_at(const vds_target *t, int *directory) {
+  vds_world *world = NULL;
+  int mount = -1;
+  error *e = vds_world_read(&world);
+  if (e != NULL) return e;
+  *directory = vds_mount_visible(world, t->is.dev);
+  vds_world_free(world);
+  if (*directory >= 0) return NULL;
+  e = vds_mount_make(t, "btrfs", "rescue=nologreplay", true, &mount);
+  if (e != NULL && e->code == VDS_E_DEVICE_IN_USE) {
+    error_unref(e);
+    return vds_mount_hidden(t, "btrfs", directory);
+  }
+  if (e != NULL) return e;
+  *directory = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (*directory < 0)
+    e = vds_errno(errno, "the hidden mount cannot be opened", t->path);
+  close(mount);
+  return e;
+}
+
+
 error *vds_btrfs_space(vds_call *c, vds_target *t, vds_space *s) {
   vds_btrfs *b = mem_zero(sizeof *b);
   (void)c;
   *s = (vds_space){0};
   if (b == NULL) return error_no_memory();
-  error *e = vds_mount_hidden(t, "btrfs", &b->mount);
+  b->mount = -1;
+  error *e = look_at(t, &b->mount);
   if (e == NULL) e = vds_btrfs_look(b);
   const vds_btrfs_member *m = e == NULL ? vds_btrfs_find(b, t->is.dev) : NULL;
   if (m != NULL) {
