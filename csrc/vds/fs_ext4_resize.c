@@ -5,11 +5,11 @@
 ** everything back (e2undo).
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vds/fs_parts.h"
@@ -21,6 +21,11 @@
 /* Of the super block. */
 enum { SUPER = 1024, MOUNTED_AT = 0x2C, CHECKED_AT = 0x40, NEEDS = 0x60 };
 #define NEEDS_RECOVERY 0x4u
+
+
+/* Of an undo file: where it has the super block as it was, in its own blocks.
+ */
+enum { HEAD = 512, HEAD_SUPER = 16, HEAD_BLOCK = 32 };
 
 
 static uint32_t le32(const unsigned char *at) {
@@ -220,25 +225,76 @@ error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
 }
 
 
-/* Who was killed before he wrote a record of what he would overwrite has not
-   overwritten anything: then there is no file, or none that e2undo takes. It
-   is made to take one whose super block was written meanwhile (-f): that it is
-   this file system's is known by its uuid. The check has the last word. */
+/* Who was killed before he wrote down what he would overwrite has overwritten
+   nothing: then there is no file, or one whose head is not written yet. What
+   cannot be read is no such file. */
+static error *has_begun(const char *undo, bool *begun) {
+  char head[HEAD]; /* written at once */
+  int fd = open(undo, O_RDONLY | O_CLOEXEC);
+  *begun = false;
+  if (fd < 0 && errno == ENOENT) return NULL;
+  ssize_t n = fd >= 0 ? pread(fd, head, sizeof head, 0) : -1;
+  error *e =
+      n < 0 ? vds_errno(errno, "the undo file cannot be read", undo) : NULL;
+  if (fd >= 0) close(fd);
+  *begun = n == (ssize_t)sizeof head && memcmp(head, "E2UNDO02", 8) == 0;
+  return e;
+}
+
+
+bool vds_ext4_was_mounted(int fd, const char *undo) {
+  unsigned char head[HEAD], was[4], is[4];
+  int file = open(undo, O_RDONLY | O_CLOEXEC);
+  bool known = file >= 0 && pread(file, head, HEAD, 0) == HEAD &&
+               memcmp(head, "E2UNDO02", 8) == 0;
+  if (known) {
+    off_t at = (off_t)le32(head + HEAD_SUPER) * le32(head + HEAD_BLOCK);
+    known = pread(file, was, 4, at + MOUNTED_AT) == 4 &&
+            pread(fd, is, 4, SUPER + MOUNTED_AT) == 4;
+  }
+  if (file >= 0) close(file);
+  return known && memcmp(was, is, 4) != 0;
+}
+
+
+/* It goes on behind what it could not write, and calls that a success. */
+static void hear_undo(void *context, int which, const char *text, size_t size) {
+  static const char words[] = "IO error during replay";
+  bool *failed = context;
+  (void)which;
+  if (memmem(text, size, words, sizeof words - 1) != NULL) *failed = true;
+}
+
+
+/* e2undo is made to take a file whose super block was written meanwhile (-f):
+   that it is this file system's is known by its uuid. */
+static error *write_back(vds_call *c, vds_target *t, const char *undo,
+                         int lock) {
+  bool failed = false;
+  const char *const argv[] = {"e2undo", "-f", undo, t->path, NULL};
+  const vds_tool tool = {.argv = argv,
+                         .package = PACKAGE,
+                         .lock = lock,
+                         .ignore_cancel = true,
+                         .said = hear_undo,
+                         .context = &failed};
+  error *e = run(c, t, &tool, NULL);
+  if (e == NULL && failed)
+    e = vds_error(VDS_E_IO_ERROR,
+                  "not everything that was overwritten on %s could be written "
+                  "back",
+                  t->path);
+  vds_step("shrink: undone");
+  return e;
+}
+
+
+/* The check has the last word. */
 error *vds_ext4_unshrink(vds_call *c, vds_target *t, const char *undo,
                          int lock) {
-  struct stat st;
-  int status = 0;
-  error *e = NULL;
-  if (stat(undo, &st) == 0 && st.st_size > 0) {
-    const char *const argv[] = {"e2undo", "-f", undo, t->path, NULL};
-    const vds_tool tool = {.argv = argv,
-                           .package = PACKAGE,
-                           .lock = lock,
-                           .ignore_cancel = true,
-                           .good = 1u | 1u << 1};
-    e = run(c, t, &tool, &status);
-    vds_step("shrink: undone");
-  }
+  bool begun = false;
+  error *e = has_begun(undo, &begun);
+  if (e == NULL && begun) e = write_back(c, t, undo, lock);
   if (e == NULL) e = preen(c, t, true, lock);
   vds_step("shrink: checked after that");
   return e;

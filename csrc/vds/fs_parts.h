@@ -23,6 +23,8 @@ error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
                        const char *undo, int lock);
 error *vds_ext4_unshrink(vds_call *c, vds_target *t, const char *undo,
                          int lock);
+/* Whether it was mounted, to be written to, since that undo file was begun. */
+bool vds_ext4_was_mounted(int fd, const char *undo);
 /* Whether it can be resized; with a check of all of it when that is due, or
    asked for. */
 error *vds_ext4_ready(vds_call *c, vds_target *t, bool all, int lock);

@@ -165,6 +165,19 @@ error *vds_resizing_step(vds_resizing *r, const char *step) {
 }
 
 
+void vds_resizing_keep(vds_resizing *r) {
+  error *e = value_put(r->record, "state", value_text("failed"))
+                 ? vds_record_save(r->at, r->record)
+                 : error_no_memory();
+  if (e != NULL)
+    vds_left(r->c, "it can be reaped when this process has ended (%s)",
+             e->message);
+  error_unref(e);
+  value_free(r->record);
+  r->record = NULL;
+}
+
+
 /* What it could be undone by goes first: without its record nobody would know
    of it. */
 void vds_resizing_forget(vds_resizing *r) {

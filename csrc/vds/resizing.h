@@ -40,13 +40,16 @@ error *vds_resizing_note(vds_resizing *r, const char *kind, const char *step,
                          const char *undo);
 error *vds_resizing_step(vds_resizing *r, const char *step);
 void vds_resizing_forget(vds_resizing *r);
+/* It could not be mended now: record and undo file stay, and reap takes them up
+   although we live. There is nothing to forget then. */
+void vds_resizing_keep(vds_resizing *r);
 /* The partition's end, in the table and in the kernel; nothing where there is
    no partition, or it has that size. */
 error *vds_resizing_partition(vds_resizing *r, uint64_t size);
 /* How large the file system is now, by itself. */
 error *vds_resizing_fs_size(const vds_resizing *r, uint64_t *size);
-/* shrink.c, also for reap: the partition follows its file system, or the file
-   system is as it was. */
+/* shrink.c, also for reap: the partition follows its file system, or both are
+   as they were. */
 error *vds_shrink_back(vds_resizing *r, const char *undo);
 error *vds_shrink_on(vds_resizing *r);
 

@@ -5,6 +5,7 @@
 */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -81,13 +82,18 @@ static error *plan(vds_resizing *r, wish *w) {
 ** Back, and on
 ** ---------------------------------------------------------------- */
 
-/* What was overwritten is written back; a file system that has no such record
-   undid it itself when it was ended, or grows again. */
+/* Its partition first, should that be smaller already: a file system never ends
+   behind it. What was overwritten is written back; a file system that has no
+   such record undid it itself when it was ended, or grows again. */
 error *vds_shrink_back(vds_resizing *r, const char *undo) {
   uint64_t size = 0;
-  if (undo != NULL && r->v->fs->unshrink != NULL)
+  error *e = r->t.is.number > 0 ? vds_target_changed(&r->t) : NULL;
+  if (e == NULL && r->t.is.size < r->device)
+    e = vds_resizing_partition(r, r->device);
+  vds_step("shrink: partition is back");
+  if (e == NULL && undo != NULL && r->v->fs->unshrink != NULL)
     return r->v->fs->unshrink(r->c, &r->t, undo, r->lock);
-  error *e = vds_resizing_fs_size(r, &size);
+  if (e == NULL) e = vds_resizing_fs_size(r, &size);
   if (e == NULL && size < r->fs_size && r->v->fs->grow != NULL)
     e = r->v->fs->grow(r->c, &r->t, r->mount, r->fs_size, r->lock);
   return e;
@@ -112,16 +118,24 @@ error *vds_shrink_on(vds_resizing *r) {
 
 
 /* First of all it is written down that it goes back: who finds the record of a
-   dead one would go on otherwise. */
+   dead one would go on otherwise. One that says so is not written again: that
+   may fail where the undo file has taken all the room. What could not be rolled
+   back yet keeps what it can be rolled back by. */
 static void back(vds_resizing *r, const char *undo) {
+  static const char step[] = "file system";
+  error *e = NULL;
   vds_undoing(r->c, "rolling the file system back");
   r->c->committed = true; /* what undoes a cancelled work is not cancelled */
-  error *e = vds_resizing_step(r, "file system");
+  if (strcmp(vds_record_text(r->record, "step"), step) != 0)
+    e = vds_resizing_step(r, step);
   if (e == NULL) e = vds_shrink_back(r, undo);
-  if (e != NULL)
-    vds_left(r->c, "%s could not be rolled back: %s; check it", r->t.path,
-             e->message);
+  if (e == NULL) return;
+  vds_left(r->c,
+           "%s could not be rolled back: %s. What that needs is kept: leave %s "
+           "alone, and reap when the reason is gone",
+           r->t.path, e->message, r->t.path);
   error_unref(e);
+  vds_resizing_keep(r);
 }
 
 

@@ -252,6 +252,109 @@ TEST(without_room_it_cannot_be_cancelled) {
   disk_end(&d);
 }
 
+
+/* ------------------------------------------------------------------
+** What fails
+** ---------------------------------------------------------------- */
+
+static const char *cleanup_of(saros_op *op) {
+  static char text[1000];
+  value *status = op_status(op);
+  const value *list = value_get(status, "cleanup");
+  snprintf(text, sizeof text, "%s",
+           list != NULL && list->count > 0 ? value_chars(list->as.items[0], "")
+                                           : "");
+  value_free(status);
+  return text;
+}
+
+/* As e2undo ends when somebody has the device, and when it cannot write all. */
+TEST(what_cannot_be_rolled_back_yet_can_be_later) {
+  NEED_DISKS();
+  static const char *const ends[] = {
+      "echo 'e2undo: Device or resource busy while opening' >&2; exit 1",
+      "echo 'IO error during replay; run e2fsck NOW!' >&2; exit 0"};
+  const char *tool = "/usr/sbin/e2undo";
+  disk_case d;
+  if (!have_ext4(&d, 96) || access(tool, X_OK) != 0) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 4));
+  for (size_t i = 0; i < 2; i++) {
+    hold_at("shrink: file system");
+    saros_op *op = begin_of(&d, "shrink", ",'size':%lld", 40 * (long long)MB);
+    await_held();
+    bool replaced = replace_tool(tool, ends[i]);
+    CHECK_INT(saros_vds_cancel(op), 0);
+    let_on();
+    answer a = end_of(op);
+    if (replaced) CHECK_INT(umount2(tool, 0), 0);
+    CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
+    if (!replaced) SKIP("nothing can be mounted over a program here");
+    CHECK(strstr(cleanup_of(a.op), "could not be rolled back") != NULL);
+    forget(&a);
+    CHECK_INT(unfinished(), 1);
+    CHECK_INT(undo_files(), 1);
+    /* By the process that failed, too. */
+    CHECK_ANSWER(ask("reap", "{}"), 0);
+    CHECK_INT(unfinished(), 0);
+    CHECK_INT(undo_files(), 0);
+    CHECK_INT(size_by_super(&d, "ext4"), 96 * MB);
+    CHECK(is_healthy(&d));
+    CHECK(is_the_same(&d, "ext4"));
+  }
+  disk_end(&d);
+}
+
+/* Its end is moved already when memory runs out: it goes back before its file
+   system does. */
+TEST(a_partition_goes_back_before_its_file_system) {
+  NEED_DISKS();
+  disk_case d;
+  if (!volumes_have("mke2fs")) SKIP("no e2fsprogs here");
+  CHECK(partition_make(&d, 96, 64, "mke2fs -q -F -t ext4 -b 4096"));
+  CHECK(fill(&d, "ext4", 8, 2));
+  deny_behind("table: forgotten", 1);
+  CHECK_ANSWER(ask_of(&d, "shrink", ",'size':%lld", 16 * (long long)MB),
+               0x8007000Eu);
+  mem_fail_at(0);
+  CHECK_INT(partition_size(&d), 64 * MB);
+  CHECK_INT(size_by_super(&d, "ext4"), 64 * MB);
+  CHECK(is_healthy(&d));
+  CHECK(is_the_same(&d, "ext4"));
+  CHECK_INT(unfinished(), 0);
+  disk_end(&d);
+}
+
+TEST(what_is_done_needs_no_more_memory) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 32)) SKIP("no e2fsprogs here");
+  deny_behind("shrink: forgotten", 1);
+  answer a = ask_of(&d, "shrink", ",'size':%lld", 8 * (long long)MB);
+  mem_fail_at(0);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(int_of(a.output, "size"), 24 * MB);
+  forget(&a);
+  deny_behind("extend: forgotten", 1);
+  a = ask_of(&d, "extend", "%s", "");
+  mem_fail_at(0);
+  CHECK_INT(a.code, 0);
+  CHECK_INT(int_of(a.output, "fs_size"), 32 * MB);
+  forget(&a);
+  disk_end(&d);
+}
+
+TEST(a_question_writes_nothing) {
+  NEED_DISKS();
+  disk_case d;
+  if (!volumes_have("mkfs.btrfs"))
+    SKIP("no mkfs.btrfs: apt-get install btrfs-progs");
+  CHECK(disk_make(&d, 300, "mkfs.btrfs -q -f"));
+  CHECK(keep_bytes(&d, "asked"));
+  CHECK_ANSWER(ask_of(&d, "query_shrink", "%s", ""), 0);
+  CHECK(has_bytes(&d, "asked"));
+  disk_end(&d);
+}
+
 static void all(void) {
   RUN(a34_ext4_shrinks);
   RUN(a_partition_shrinks_with_it);
@@ -264,6 +367,10 @@ static void all(void) {
   RUN(a_cancel_in_the_middle_of_it);
   RUN(btrfs_has_its_old_size_after_a_cancel);
   RUN(without_room_it_cannot_be_cancelled);
+  RUN(what_cannot_be_rolled_back_yet_can_be_later);
+  RUN(a_partition_goes_back_before_its_file_system);
+  RUN(what_is_done_needs_no_more_memory);
+  RUN(a_question_writes_nothing);
 }
 
 int main(int argc, char **argv) {
