@@ -47,6 +47,13 @@ static bool has_its_uuid(const search *s, const vds_identity *who) {
 }
 
 
+/* Of a partition: its disk's. What tells none may be any. */
+static bool has_its_serial(const search *s, const vds_identity *who) {
+  return s->was.serial[0] == '\0' || who->serial[0] == '\0' ||
+         strcmp(s->was.serial, who->serial) == 0;
+}
+
+
 /* It may have come again under another number, as an image that is attached
    anew has. Its size is the one before or the one after. */
 static error *look_at(void *context, const vds_about *a) {
@@ -57,17 +64,18 @@ static error *look_at(void *context, const vds_about *a) {
   if (who.size != number_of(s->record, "size_before") &&
       who.size != number_of(s->record, "size"))
     return NULL;
-  if (!has_its_uuid(s, &who)) return NULL;
+  if (!has_its_serial(s, &who) || !has_its_uuid(s, &who)) return NULL;
   s->found = who;
   s->count++;
   return NULL;
 }
 
 
-/* Still the very device? Then it is that one, however its content looks. */
+/* Still the very device? Numbers mean that in the boot that gave them alone. */
 static bool is_there(search *s) {
   error *e = NULL;
-  vds_about *a = s->was.seq != 0 ? vds_about_new(s->was.dev, &e) : NULL;
+  bool knows = s->was.seq != 0 && vds_owner_is_of_this_boot(s->record);
+  vds_about *a = knows ? vds_about_new(s->was.dev, &e) : NULL;
   bool is = a != NULL && a->seq == s->was.seq && a->whole == s->was.whole &&
             a->number == s->was.number && a->start == s->was.start;
   if (is) vds_identity_of(a, &s->found);
@@ -125,6 +133,22 @@ static error *extend_on(vds_resizing *r) {
 }
 
 
+/* Whoever has used it since took it as it was then, and what he wrote would be
+   lost. */
+static error *shrink_back(vds_resizing *r, const char *undo, bool online) {
+  error *e = NULL;
+  if (undo != NULL && vds_ext4_was_mounted(r->t.fd, undo)) {
+    log_write(LOG_WARNING, "vds",
+              "%s was being shrunk when somebody died, and was mounted since; "
+              "it is not rolled back",
+              r->t.path);
+    return NULL;
+  }
+  if (undo == NULL) e = ready(r, online);
+  return e != NULL ? e : vds_shrink_back(r, undo);
+}
+
+
 static error *shrink_back_or_on(vds_resizing *r, const char *step) {
   const vds_fs *fs = r->v->fs;
   char *undo = vds_record_path(r->record, "undo");
@@ -135,12 +159,10 @@ static error *shrink_back_or_on(vds_resizing *r, const char *step) {
     e = vds_error(VDS_E_VOLUME_NOT_HEALTHY,
                   "no file system is found where one was being shrunk");
   if (e == NULL) e = vds_resizing_open(r, !online);
-  if (e == NULL && strcmp(step, "partition") == 0) {
+  if (e == NULL && strcmp(step, "partition") == 0)
     e = vds_shrink_on(r);
-  } else if (e == NULL && strcmp(step, "file system") == 0) {
-    if (!undone) e = ready(r, online);
-    if (e == NULL) e = vds_shrink_back(r, undone ? undo : NULL);
-  }
+  else if (e == NULL && strcmp(step, "file system") == 0)
+    e = shrink_back(r, undone ? undo : NULL, online);
   vds_step("reap: shrunk");
   mem_free(undo);
   return e;
@@ -163,6 +185,24 @@ static error *go(vds_resizing *r) {
 }
 
 
+/* Something was made on it since: it is not ours to change. What was being
+   resized keeps its uuid all the while; where nothing is to be seen by now, its
+   super block may be half-written. */
+static bool is_another(const vds_resizing *r) {
+  const vds_probe *p = &r->v->probe;
+  const char *uuid = vds_record_text(r->record, "uuid");
+  const char *fs = vds_record_text(r->record, "fs");
+  if (p->fs[0] == '\0' ||
+      (strcmp(p->uuid, uuid) == 0 && (*uuid != '\0' || strcmp(p->fs, fs) == 0)))
+    return false;
+  log_write(LOG_WARNING, "vds",
+            "%s was being resized when somebody died, and has another %s by "
+            "now; nothing is done to it",
+            vds_record_text(r->record, "path"), p->fs);
+  return true;
+}
+
+
 static error *mend(vds_resizing *r, bool *mended) {
   error *e = NULL;
   vds_identity who;
@@ -175,7 +215,7 @@ static error *mend(vds_resizing *r, bool *mended) {
     return NULL;
   }
   if (e == NULL) r->v = vds_volume_of(&who, &e);
-  if (e == NULL) e = go(r);
+  if (e == NULL && !is_another(r)) e = go(r);
   *mended = e == NULL;
   return e;
 }

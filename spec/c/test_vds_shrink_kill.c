@@ -110,6 +110,102 @@ TEST(it_is_found_under_another_number) {
   disk_end(&d);
 }
 
+/* Whoever makes something else of it after that death has it. */
+TEST(what_was_made_on_it_since_is_left_alone) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 64)) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
+  CHECK_INT(undo_files(), 1);
+  CHECK_INT(volumes_run("mke2fs -q -F -t ext4 '%s' >/dev/null", d.node), 0);
+  CHECK(fill(&d, "ext4", 6, 4));
+  CHECK(keep_bytes(&d, "made"));
+  reap_all();
+  CHECK(has_bytes(&d, "made"));
+  CHECK(is_healthy(&d));
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
+TEST(what_was_made_on_it_since_does_not_grow) {
+  NEED_DISKS();
+  disk_case d;
+  if (!volumes_have("mke2fs")) SKIP("no e2fsprogs here");
+  CHECK(partition_make(&d, 64, 24, "mke2fs -q -F -t ext4 -b 4096"));
+  CHECK(die_in(&d, "extend", 8 * MB, "extend: partition", 0));
+  CHECK_INT(volumes_run("mke2fs -q -F -t ext4 '%s' 16M >/dev/null", d.node), 0);
+  CHECK(keep_bytes(&d, "small"));
+  reap_all();
+  CHECK(has_bytes(&d, "small"));
+  CHECK_INT(partition_size(&d), 32 * MB);
+  disk_end(&d);
+}
+
+/* The program that shrank it came to its end, and somebody took it as it was
+   then. */
+TEST(what_was_used_since_is_not_rolled_back) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 64) || !volumes_have("debugfs")) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  CHECK_INT(volumes_run("debugfs -w -R 'set_super_value mtime 20200101' '%s' "
+                        ">/dev/null 2>&1",
+                        d.node),
+            0);
+  CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
+  CHECK(mount_it(&d, "ext4"));
+  CHECK(pass_file(&d, 99, 4, false));
+  CHECK_INT(umount2(d.at, 0), 0);
+  CHECK(keep_bytes(&d, "used"));
+  reap_all();
+  CHECK(has_bytes(&d, "used"));
+  CHECK_INT(size_by_super(&d, "ext4"), 44 * MB);
+  CHECK(is_healthy(&d));
+  disk_end(&d);
+}
+
+/* In another boot the numbers of devices mean others. */
+static void boot_again(void) {
+  error *e = NULL;
+  char *at = vds_records_at(state_place(), &e);
+  value *list = at != NULL ? vds_record_list(at, &e) : NULL;
+  for (uint32_t i = 0; list != NULL && i < list->count; i++) {
+    value *record = list->as.items[i], *owner = NULL;
+    if (strcmp(text_of(record, "kind"), "shrink") != 0) continue;
+    owner = value_copy(value_get(record, "owner"));
+    CHECK(owner != NULL && value_put(owner, "boot", value_text("another")));
+    CHECK(value_put(record, "owner", owner));
+    CHECK(vds_record_save(at, record) == NULL);
+  }
+  CHECK(e == NULL);
+  value_free(list);
+  mem_free(at);
+}
+
+TEST(a_number_counts_in_its_own_boot_alone) {
+  NEED_DISKS();
+  disk_case d;
+  char other[32];
+  if (!have_ext4(&d, 64)) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
+  CHECK(keep_bytes(&d, "shrunk"));
+  boot_again();
+  /* It looks like two: nobody can know which one was meant. */
+  int fd = volumes_attach(place("shrunk"), 0, 0, other);
+  CHECK(fd >= 0);
+  CHECK_ANSWER(ask("reap", "{}"), 0);
+  CHECK_INT(unfinished(), 1);
+  CHECK(has_bytes(&d, "shrunk"));
+  if (fd >= 0) close(fd);
+  CHECK(loops_become(1));
+  reap_all();
+  CHECK_INT(size_by_super(&d, "ext4"), 64 * MB);
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
 TEST(death_at_every_step_of_an_extension) {
   NEED_DISKS();
   disk_case d;
@@ -225,6 +321,10 @@ TEST(death_in_btrfs) {
 static void all(void) {
   RUN(death_at_every_step_of_a_shrink);
   RUN(it_is_found_under_another_number);
+  RUN(what_was_made_on_it_since_is_left_alone);
+  RUN(what_was_made_on_it_since_does_not_grow);
+  RUN(what_was_used_since_is_not_rolled_back);
+  RUN(a_number_counts_in_its_own_boot_alone);
   RUN(death_at_every_step_of_an_extension);
   RUN(a_program_that_grows_it_is_waited_for);
   RUN(death_with_a_partition);
