@@ -26,9 +26,9 @@ typedef struct running {
   vds_call *c;
   const vds_tool *tool;
   pid_t pid;
-  int pidfd;      /* or -1: then, if `by_asking`, its status is asked for */
-  bool by_asking; /* there is no pidfd_open (an old kernel, valgrind) */
-  int pipes[2];   /* our ends of its output and its errors; -1: at its end */
+  int pidfd;    /* or -1: an old kernel, valgrind, a container that forbids it;
+                   then it is asked for its status */
+  int pipes[2]; /* our ends of its output and its errors; -1: at its end */
   char piece[2][PIECE];
   size_t size[2];
   char last[KEPT + 1]; /* of its errors */
@@ -170,7 +170,6 @@ static int begin(running *r, const char *path) {
   for (int i = 0; i < 2; i++) fcntl(r->pipes[i], F_SETFL, O_NONBLOCK);
   /* It is not reaped yet, unless the host does that behind our back. */
   r->pidfd = pidfd_open(r->pid, 0);
-  r->by_asking = r->pidfd < 0 && errno == ENOSYS;
   return 0;
 }
 
@@ -244,15 +243,13 @@ static bool look_at_it(const running *r, bool *ended) {
    can have it. */
 static void signal_group(const running *r, int number) {
   bool ended;
-  if (r->pidfd >= 0 || (r->by_asking && look_at_it(r, &ended)))
-    kill(-r->pid, number);
+  if (r->pidfd >= 0 || look_at_it(r, &ended)) kill(-r->pid, number);
 }
 
 
 static bool has_ended(const running *r, bool told) {
-  bool ended = told || !r->by_asking;
-  if (r->pidfd >= 0) return told;
-  if (!ended) look_at_it(r, &ended);
+  bool ended = told;
+  if (r->pidfd < 0) look_at_it(r, &ended);
   return ended;
 }
 

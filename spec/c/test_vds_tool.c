@@ -4,6 +4,11 @@
 */
 #include "vds_case.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
 #include "vds/tool.h"
 
 static const char *script;
@@ -104,6 +109,53 @@ TEST(a_cancel_ends_its_group) {
   cancel_it("trap '' TERM; sleep 1000 & echo $! >$PID_FILE; wait");
 }
 
+static bool forbid_pidfd_open(void) {
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog program = {.len = 4, .filter = rules};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static char go_file[300];
+static atomic_int looks;
+
+/* It is looked at for the third time: nobody has given it up. */
+static void let_it_go(const char *step) {
+  if (strcmp(step, "tool: looked") != 0 || atomic_fetch_add(&looks, 1) != 2)
+    return;
+  int fd = open(go_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd >= 0) close(fd);
+}
+
+/* As in a container whose rules are older than it: it is read all the same,
+   more than its pipe holds. */
+TEST(it_is_read_where_no_pidfd_can_be_had) {
+  pid_t child = fork_at_rest();
+  if (child == 0) {
+    if (!forbid_pidfd_open()) _exit(90);
+    snprintf(go_file, sizeof go_file, "%s/go", volumes_scratch);
+    setenv("GO_FILE", go_file, 1);
+    atomic_store(&vds_hook, let_it_go);
+    answer a =
+        end_of(start("until test -e $GO_FILE; do sleep 0.01; done; "
+                     "head -c 300000 /dev/zero; exit 3",
+                     1u << 3));
+    if (a.code != 0) printf("it said: %s\n", a.message);
+    fflush(stdout);
+    _exit(a.code == 0 && got_status == 3 ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  volumes_run(": >'%s/go'", volumes_scratch);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 90)
+    SKIP("no call can be forbidden here (seccomp)");
+  CHECK_INT(status, 0);
+}
+
 TEST(it_holds_the_lock_it_is_given) {
   value *record = vds_record_new("test");
   error *e = NULL;
@@ -134,6 +186,7 @@ static void all(void) {
   RUN(how_it_ends_is_told);
   RUN(a_missing_one_names_its_package);
   RUN(a_cancel_ends_its_group);
+  RUN(it_is_read_where_no_pidfd_can_be_had);
   RUN(it_holds_the_lock_it_is_given);
 }
 
