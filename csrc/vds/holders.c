@@ -3,12 +3,18 @@
 */
 #include "vds/holders.h"
 
+#include <fcntl.h>
 #include <libmount/libmount.h>
+#include <linux/btrfs.h>
+#include <linux/magic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 enum { STOREYS = 16, MEMBERS = 64 };
 
@@ -277,11 +283,52 @@ static void add_system(vds_world *w, dev_t dev, const char *where,
 }
 
 
+/* The id of a btrfs, whatever its mount was made by. */
+static bool btrfs_at(int at, char id[GUID_TEXT]) {
+  struct btrfs_ioctl_fs_info_args info = {0};
+  struct statfs fs;
+  guid g;
+  if (fstatfs(at, &fs) != 0 || fs.f_type != BTRFS_SUPER_MAGIC) return false;
+  int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool told = fd >= 0 && ioctl(fd, BTRFS_IOC_FS_INFO, &info) == 0;
+  if (fd >= 0) close(fd);
+  memcpy(&g, info.fsid, sizeof g);
+  guid_format(&g, id);
+  return told;
+}
+
+
+/* A mount table does not show all: in a chroot that is no mount point there is
+   no "/", and a btrfs that was mounted as "/dev/root" names a device that is
+   not there. So the directory itself is asked as well; without opening it,
+   which would have something mounted that is only mounted when it is needed.
+   What lies below an overlay is still not found, for its layers are names that
+   mean something elsewhere: that is protected by the kernel alone, who gives
+   nobody its device exclusively (O_EXCL) while it is mounted anywhere, and lets
+   nobody take its partition away. */
+static void add_place(vds_world *w, const char *where) {
+  char id[GUID_TEXT];
+  struct stat st;
+  int at = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (at < 0) return;
+  if (fstat(at, &st) == 0 && major(st.st_dev) != 0) {
+    add_system(w, st.st_dev, where, STOREYS);
+  } else if (btrfs_at(at, id)) {
+    for (size_t i = 0; i < w->member_count; i++)
+      if (strcmp(w->members[i].id, id) == 0)
+        add_system(w, w->members[i].dev, where, STOREYS);
+  }
+  close(at);
+}
+
+
 static void find_system(vds_world *w) {
   for (size_t i = 0; i < w->mount_count; i++)
     for (size_t j = 0; j < sizeof system_places / sizeof *system_places; j++)
       if (strcmp(w->mounts[i].where, system_places[j]) == 0)
         add_system(w, w->mounts[i].dev, system_places[j], STOREYS);
+  for (size_t j = 0; j < sizeof system_places / sizeof *system_places; j++)
+    add_place(w, system_places[j]);
 }
 
 
