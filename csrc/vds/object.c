@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vds/step.h"
+
 #define PATIENCE 2000000000u /* ns: udev looks at a disk for that long */
 
 
@@ -96,7 +98,14 @@ void vds_identity_resized(const vds_identity *was, uint64_t size) {
     memmove(resized, resized + 1, --resized_count * sizeof *resized);
   resized[resized_count].was = *was;
   resized[resized_count++].size = size;
+  vds_step("resized: noted");
   pthread_mutex_unlock(&resized_lock);
+}
+
+
+/* What was noted is as true in the child. */
+void vds_identity_forked(void) {
+  resized_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 

@@ -28,6 +28,8 @@ bool vds_identity_same(const vds_identity *a, const vds_identity *b);
 /* An operation of ours gave it another size on purpose: who knew it with the
    old one still means the same. Any thread. */
 void vds_identity_resized(const vds_identity *was, uint64_t size);
+/* In a forked child: the parent may have been at it just then. */
+void vds_identity_forked(void);
 
 /* How vds_target_open opens. */
 #define VDS_OPEN_WRITE 0x1u /* else for reading alone */

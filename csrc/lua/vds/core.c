@@ -15,6 +15,7 @@
 #include "lua/value/take.h"
 #include "vds/attach.h"
 #include "vds/busy.h"
+#include "vds/object.h"
 
 #define HOLDER "saros.vds.begun"
 #define CLASSES "saros.classes" /* in the registry: see csrc/lua/convert.c */
@@ -99,6 +100,7 @@ static void in_child(void) {
   vds_forked();
   vds_busy_forked();
   vds_attach_forked();
+  vds_identity_forked();
 }
 
 static void once_only(void) {
