@@ -104,9 +104,10 @@ static uint32_t carry_out(vds_call *c) {
   error *e = c->refused;
   c->refused = NULL;
   if (e == NULL) e = c->work->run(c);
-  if (e != NULL) return failed(c->op, e);
-  if (!c->given && !vds_give_output(c, &e)) return failed(c->op, e);
-  return c->code;
+  if (e == NULL && !c->given) vds_give_output(c, &e);
+  if (e == NULL) return c->code;
+  if (c->ended.size > 0) saros_op_cleanup_failed(c->op, c->ended.data);
+  return failed(c->op, e);
 }
 
 
@@ -116,6 +117,7 @@ static void let_go(vds_call *c) {
   vds_busy_give(c->claim);
   value_wipe(c->options);
   value_free(c->output);
+  buffer_free(&c->ended);
   error_unref(c->refused);
   c->claim = NULL;
   c->options = c->output = NULL;

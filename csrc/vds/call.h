@@ -37,7 +37,8 @@ struct vds_call {
   error *refused;    /* it was busy when it was begun */
   unsigned from, to; /* of the phase, in thousandths */
   bool committed;
-  bool given; /* the operation has the output */
+  bool given;   /* the operation has the output */
+  buffer ended; /* mounts and swaps that it ended, to be told if it fails */
 };
 
 /* What a call claims for itself while it works: see busy.h. */
