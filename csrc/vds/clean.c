@@ -161,10 +161,13 @@ static const vds_verb verb = {VDS_LOSES_DISK, 0};
 
 static error *make_free(cleaning *k, const vds_identity *who, unsigned forced) {
   error *e = NULL;
+  bool go;
+  vds_step("clean: permitted");
   if (forced != 0 && !k->full && !vds_commit(k->c, &e)) return e;
   if (forced != 0) e = vds_end_dangers(k->c, who, &verb, forced);
   if (e == NULL)
     e = vds_target_open(who, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &k->t);
+  if (e == NULL) e = vds_permit(k->c, who, &verb, &forced, &go);
   vds_step("clean: opened");
   if (e == NULL) vds_stopped(k->c, &e);
   return e;

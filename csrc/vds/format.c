@@ -379,11 +379,14 @@ static void undo(formatting *f) {
 ** ---------------------------------------------------------------- */
 
 static error *go_on(formatting *f, unsigned forced) {
+  bool go;
+  vds_step("format: permitted");
   error *e = check_size(f);
   if (e == NULL) e = vds_tool_missing(f->fs->maker, f->fs->package);
   if (e == NULL) e = vds_end_dangers(f->c, &f->t.is, &verb, forced);
   f->t.how |= VDS_OPEN_EXCLUSIVE;
   if (e == NULL) e = vds_target_again(&f->t);
+  if (e == NULL) e = permit(f, &forced, &go);
   if (e == NULL) e = write_record(f);
   vds_step("format: record written");
   if (e == NULL && !vds_stopped(f->c, &e)) e = make(f);

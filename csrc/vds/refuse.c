@@ -210,6 +210,22 @@ static error *judge_partition(void *context, const vds_about *a) {
 }
 
 
+/* Its neighbour is what the system lives on, and their table is one. */
+static void judge_table(judging *j, const vds_identity *who, const char *name) {
+  char reason[240];
+  const char *where;
+  if ((j->verb->fine & VDS_WRITES_TABLE) == 0 || who->dev == who->whole ||
+      vds_world_is_system(j->world, who->dev, &where) ||
+      !vds_world_is_system(j->world, who->whole, &where))
+    return;
+  snprintf(reason, sizeof reason,
+           "/dev/%s is on the disk that %s of this machine lives on, whose "
+           "table is not written",
+           name, where);
+  danger(j, VDS_DANGER_SYSTEM, reason);
+}
+
+
 static error *judge_all(judging *j, const vds_identity *who) {
   error *e = NULL;
   vds_about *a = vds_about_new(who->dev, &e);
@@ -227,6 +243,7 @@ static error *judge_all(judging *j, const vds_identity *who) {
                     "disks again",
                     a->name);
   }
+  if (e == NULL) judge_table(j, who, a->name);
   if (e == NULL) e = judge_device(j, a);
   if (e == NULL && who->dev == who->whole &&
       j->verb->loses != VDS_LOSES_NOTHING)
@@ -290,5 +307,19 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
   value_free(j.file_systems);
   value_free(j.holders);
   value_free(j.denied);
+  return e;
+}
+
+
+error *vds_refuse_table(dev_t disk) {
+  vds_world *world = NULL;
+  const char *where;
+  error *e = vds_world_read(&world);
+  if (e == NULL && vds_world_is_system(world, disk, &where))
+    e = vds_error(VDS_E_OPERATION_DENIED,
+                  "it was not done: %s of this machine lives on that disk, "
+                  "whose table is not written",
+                  where);
+  vds_world_free(world);
   return e;
 }

@@ -1,7 +1,8 @@
 /*
 ** What an operation would cost, and whether it may be done: one function asked
-** by every verb, before anything is changed, and again with the device open
-** (vds_permit is called with the target's identity).
+** by every verb before anything is changed, and again by those that wipe a
+** whole device (clean, format) when they have it for themselves alone: what
+** somebody made of it in between is seen then, and stays as it is.
 **
 ** Dangers, each forced by its own name or not at all (`force = { mounted = true
 ** }`; there is no force for everything):
@@ -37,10 +38,14 @@ typedef enum vds_loses {
   VDS_LOSES_DISK    /* that of a disk and of all its partitions: clean */
 } vds_loses;
 
-/* Dangers that are none to this verb (it works on what is mounted). */
+/* Dangers that are none to this verb (it works on what is mounted). And whether
+   it writes the table that its partition is in: one of the disk that the system
+   lives on is refused, whatever partition it is about. */
+#define VDS_WRITES_TABLE 0x100u
+
 typedef struct vds_verb {
   vds_loses loses;
-  unsigned fine; /* VDS_DANGER_… */
+  unsigned fine; /* VDS_DANGER_…, VDS_WRITES_TABLE */
 } vds_verb;
 
 /* Judges. With plan = true in the options the output is set to
@@ -52,6 +57,9 @@ typedef struct vds_verb {
    to end (unmount, swap off), which is his to do (vds_end_dangers). */
 error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
                   unsigned *forced, bool *go);
+/* The same for who writes a table, whichever way he came: nobody writes that of
+   the disk that the system lives on. */
+error *vds_refuse_table(dev_t disk);
 /* Unmounts and swaps off what is on the device (of VDS_LOSES_DISK: and on its
    partitions) as far as `forced` says so. VDS_E_DEVICE_IN_USE: somebody has a
    file open there. */

@@ -9,7 +9,8 @@
 #include "vds/step.h"
 
 /* What is mounted grows under those who use it. */
-static const vds_verb growing = {VDS_LOSES_NOTHING, VDS_DANGER_MOUNTED};
+static const vds_verb growing = {VDS_LOSES_NOTHING,
+                                 VDS_DANGER_MOUNTED | VDS_WRITES_TABLE};
 
 
 static error *can_grow(const vds_volume *v) {

@@ -30,7 +30,8 @@ static error *can_shrink(const vds_volume *v) {
 
 static vds_verb verb_for(const vds_volume *v) {
   bool online = v->fs != NULL && (v->fs->can & VDS_FS_SHRINK_MOUNTED) != 0;
-  return (vds_verb){VDS_LOSES_NOTHING, online ? VDS_DANGER_MOUNTED : 0};
+  return (vds_verb){VDS_LOSES_NOTHING,
+                    VDS_WRITES_TABLE | (online ? VDS_DANGER_MOUNTED : 0)};
 }
 
 

@@ -24,17 +24,43 @@
 static const vds_verb initializing = {VDS_LOSES_DISK, 0};
 
 
-/* A table that cannot be read has no partitions that could be counted. */
+static error *has_one(void *context, const vds_about *a) {
+  (void)a;
+  *(bool *)context = true;
+  return NULL;
+}
+
+
+/* Of a table that nobody can read the kernel may know partitions; of one that
+   others can read, only an empty hybrid is known to have none. */
+static error *count_unread(vds_table_job *j, const vds_table *t,
+                           const error *why, bool *any) {
+  *any = why->code == VDS_E_PARTITION_STYLE_MISMATCH &&
+         (strcmp(t->style, "gpt") != 0 || !vds_table_is_empty(t));
+  return vds_about_partitions(j->disk.dev, has_one, any);
+}
+
+
 static error *refuse_used(vds_table_job *j) {
-  if (j->probe.table[0] == '\0') return NULL;
+  bool any = false;
   vds_table *t = mem_alloc(sizeof *t);
   if (t == NULL) return error_no_memory();
   error *e = vds_table_copy(j->w.fd, t);
-  error *bad = e == NULL ? vds_table_read(j->w.fd, t, true) : NULL;
-  if (e == NULL && bad == NULL && !vds_table_is_empty(t))
+  error *why = e == NULL ? vds_table_read(j->w.fd, t, true) : NULL;
+  if (why != NULL && why->code != VDS_E_CORRUPT_PARTITION_INFO &&
+      why->code != VDS_E_PARTITION_STYLE_MISMATCH) {
+    e = why;
+    why = NULL;
+  }
+  if (e == NULL && why != NULL)
+    e = count_unread(j, t, why, &any);
+  else if (e == NULL)
+    any = t->style[0] != '\0' && !vds_table_is_empty(t);
+  if (e == NULL && any)
     e = vds_error(VDS_E_OPERATION_DENIED,
-                  "the disk has partitions; clean it first");
-  error_unref(bad);
+                  "the disk has partitions%s; clean the disk first",
+                  why != NULL ? ", or a table that cannot be read here" : "");
+  error_unref(why);
   vds_table_free(t);
   mem_free(t);
   return e;

@@ -72,16 +72,24 @@ static error *removable(const vds_table *t, struct fdisk_partition *p,
 }
 
 
+static error *find_in(const vds_table *t, unsigned number,
+                      struct fdisk_partition **p) {
+  if (t->style[0] == '\0')
+    return vds_error(VDS_E_DISK_NOT_INITIALIZED, "the disk has no table");
+  *p = vds_table_find(t, number);
+  if (*p != NULL) return NULL;
+  return vds_error(VDS_E_OBJECT_NOT_FOUND, "the table has no partition %u",
+                   number);
+}
+
+
 /* The table must mean the same partition as the kernel. */
 static error *take_from_table(removing *r) {
   vds_table *t = &r->j->table;
-  if (t->style[0] == '\0')
-    return vds_error(VDS_E_DISK_NOT_INITIALIZED, "the disk has no table");
-  struct fdisk_partition *p = vds_table_find(t, r->number);
-  if (p == NULL)
-    return vds_error(VDS_E_OBJECT_NOT_FOUND, "the table has no partition %u",
-                     r->number);
-  error *e = removable(t, p, r->number);
+  struct fdisk_partition *p = NULL;
+  error *e = find_in(t, r->number, &p);
+  if (e != NULL) return e;
+  e = removable(t, p, r->number);
   uint64_t start = fdisk_partition_get_start(p) * t->sector;
   fdisk_unref_partition(p);
   if (e != NULL) return e;
@@ -130,16 +138,47 @@ static error *delete_it(removing *r, const vds_target *disk) {
 }
 
 
-static const vds_verb removing_verb = {VDS_LOSES_VOLUME, 0};
+static const vds_verb removing_verb = {VDS_LOSES_VOLUME, VDS_WRITES_TABLE};
+
+/* What the kernel has not got, nobody has: it is only taken from the table. */
+static const vds_verb striking = {VDS_LOSES_NOTHING,
+                                  VDS_DANGER_MOUNTED | VDS_DANGER_SWAP};
+
+
+/* A plan of what cannot be found is none. */
+static error *look_for(const vds_identity *disk, unsigned number) {
+  vds_target d = VDS_TARGET_NONE;
+  struct fdisk_partition *p = NULL;
+  vds_table *t = mem_alloc(sizeof *t);
+  if (t == NULL) return error_no_memory();
+  *t = VDS_TABLE_NONE;
+  error *e = vds_target_open(disk, 0, &d);
+  if (e == NULL) e = vds_table_copy(d.fd, t);
+  if (e == NULL) e = vds_table_read(d.fd, t, true);
+  if (e == NULL) e = find_in(t, number, &p);
+  fdisk_unref_partition(p);
+  vds_table_free(t);
+  mem_free(t);
+  vds_target_close(&d);
+  return e;
+}
+
+
+static error *permit_strike(vds_call *c, const removing *r,
+                            const vds_identity *disk, bool *go) {
+  unsigned forced = 0;
+  error *e = vds_permit(c, disk, &striking, &forced, go);
+  return e == NULL && !*go ? look_for(disk, r->number) : e;
+}
 
 
 /* Nobody has it, and nobody shall: then it is let go of but for its lock. */
-static error *seize(vds_call *c, removing *r, bool *go) {
+static error *seize(vds_call *c, removing *r, const vds_identity *disk,
+                    bool *go) {
   unsigned forced = 0;
-  error *e = NULL;
-  *go = !vds_flag(c, "plan");
-  if (!r->is) return NULL;
-  e = vds_permit(c, &r->part, &removing_verb, &forced, go);
+  *go = false;
+  if (!r->is) return permit_strike(c, r, disk, go);
+  error *e = vds_permit(c, &r->part, &removing_verb, &forced, go);
   if (e != NULL || !*go) return e;
   if (forced == 0 || vds_commit(c, &e))
     e = vds_end_dangers(c, &r->part, &removing_verb, forced);
@@ -160,7 +199,7 @@ error *vds_work_delete_partition(vds_call *c) {
   removing r = {.target = VDS_TARGET_NONE};
   bool go = false;
   error *e = what_to_remove(c, &r, &disk);
-  if (e == NULL) e = seize(c, &r, &go);
+  if (e == NULL) e = seize(c, &r, &disk, &go);
   if (e == NULL && go) {
     /* The lock of a partition is a lock of its disk. */
     e = vds_target_open(&disk, r.is ? 0 : VDS_OPEN_WRITE, &t);

@@ -39,10 +39,12 @@ void vds_table_job_free(vds_table_job *j) {
 
 
 /* The disk that is open as `t`, once more: for writing, and locked against
-   every other writer of its table. What died in it is mended before it is
-   read. */
+   every other writer of its table; of the system's disk not at all. What died
+   in it is mended before it is read. */
 error *vds_table_job_open(vds_table_job *j, const vds_target *t) {
   struct stat st;
+  error *e = vds_refuse_table(j->disk.dev);
+  if (e != NULL) return e;
   j->w.fd = open(t->path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (j->w.fd < 0)
     return vds_errno(errno, "the disk cannot be opened", t->path);
@@ -50,7 +52,7 @@ error *vds_table_job_open(vds_table_job *j, const vds_target *t) {
       st.st_rdev != j->disk.dev)
     return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s was replaced just now",
                      t->path);
-  error *e = vds_table_lock(j->w.fd, t->path);
+  e = vds_table_lock(j->w.fd, t->path);
   if (e == NULL) e = vds_table_mend(j->c, j->w.fd, &j->disk);
   if (e == NULL) e = vds_probe_fd(j->w.fd, &j->probe);
   if (e == NULL) e = vds_table_copy(j->w.fd, &j->table);
@@ -73,8 +75,13 @@ error *vds_table_job_begin(vds_table_job *j) {
 }
 
 
-/* What is damaged is not made larger. */
+/* What is damaged is not made larger, nor what is larger than we can see. */
 error *vds_table_sound(vds_table_job *j) {
+  if (vds_table_has_too_many(&j->table))
+    return vds_error(VDS_E_NOT_SUPPORTED,
+                     "the table has more than %d partitions; nothing is added "
+                     "to it, and none of them made larger or smaller",
+                     VDS_EXTENTS_MOST);
   j->table.said[0] = '\0';
   int r = fdisk_verify_disklabel(j->table.fdisk);
   if (r <= 0) return NULL;

@@ -62,14 +62,15 @@ typedef struct vds_extent {
 
 enum { VDS_EXTENTS_MOST = 256 };
 
-/* What no partition has, in order; how many. */
+/* What no partition has, in order; how many. 0 of a table that has too many. */
 size_t vds_table_free_extents(const vds_table *t, vds_extent *list,
                               size_t most);
 /* Partitions of it, containers included, by their number from 1; NULL. To be
    given back with fdisk_unref_partition. */
 struct fdisk_partition *vds_table_find(const vds_table *t, unsigned number);
-/* Whether it has any. */
+/* Whether it has any; whether more than VDS_EXTENTS_MOST. */
 bool vds_table_is_empty(const vds_table *t);
+bool vds_table_has_too_many(const vds_table *t);
 /* The free bytes right behind a partition. */
 uint64_t vds_table_behind(const vds_table *t, unsigned number);
 /* Where a new partition comes: options size, offset, align. */
@@ -162,14 +163,15 @@ vds_table_job *vds_table_job_new(vds_call *c, const vds_identity *disk);
 void vds_table_job_free(vds_table_job *j);
 /* The disk that is open as `t`, once more: for writing, and locked against
    every other writer of its table. What died in it is mended before it is
-   copied; and read. */
+   copied; and read. VDS_E_OPERATION_DENIED: the system lives on it. */
 error *vds_table_job_open(vds_table_job *j, const vds_target *t);
 error *vds_table_job_read(vds_table_job *j, const vds_target *t);
 /* A new table instead of what is there, whose signatures go. */
 error *vds_table_anew(vds_table_job *j, const char *style);
 /* Everything up to the first change of the disk. */
 error *vds_table_job_begin(vds_table_job *j);
-/* What is damaged is not made larger: VDS_E_CORRUPT_PARTITION_INFO. */
+/* What is damaged is not made larger: VDS_E_CORRUPT_PARTITION_INFO. Nor what
+   has more partitions than can be looked at: VDS_E_NOT_SUPPORTED. */
 error *vds_table_sound(vds_table_job *j);
 /* options.object; of a disk. */
 error *vds_table_object(const vds_call *c, vds_identity *who);

@@ -60,25 +60,34 @@ static int by_place(const void *a, const void *b) {
 }
 
 
-/* All that are no logical ones: those lie in one that is here. */
+/* All that are no logical ones: those lie in one that is here. How many there
+   are, of which at most `most` are in the list. */
 static size_t taken(const vds_table *t, vds_extent *list, size_t most) {
   size_t count = 0, n = fdisk_get_npartitions(t->fdisk);
-  for (size_t i = 0; i < n && count < most; i++) {
+  for (size_t i = 0; i < n; i++) {
     struct fdisk_partition *p = vds_table_find(t, (unsigned)i + 1);
-    if (p != NULL && !fdisk_partition_is_nested(p))
-      list[count++] = extent_of(t, p);
+    if (p != NULL && !fdisk_partition_is_nested(p) && count++ < most)
+      list[count - 1] = extent_of(t, p);
     fdisk_unref_partition(p);
   }
-  if (count > 0) qsort(list, count, sizeof *list, by_place);
+  if (count > 0 && count <= most) qsort(list, count, sizeof *list, by_place);
   return count;
 }
 
 
-/* Partitions that lie over each other leave free what none of them has. */
+bool vds_table_has_too_many(const vds_table *t) {
+  vds_extent have[VDS_EXTENTS_MOST];
+  return taken(t, have, VDS_EXTENTS_MOST) > VDS_EXTENTS_MOST;
+}
+
+
+/* Partitions that lie over each other leave free what none of them has. Of more
+   than can be listed nobody knows what they leave. */
 size_t vds_table_free_extents(const vds_table *t, vds_extent *list,
                               size_t most) {
   vds_extent have[VDS_EXTENTS_MOST], all = usable(t);
   size_t count = taken(t, have, VDS_EXTENTS_MOST), found = 0;
+  if (count > VDS_EXTENTS_MOST) return 0;
   uint64_t at = all.at, end = all.at + all.size;
   for (size_t i = 0; i <= count && found < most; i++) {
     uint64_t next = i < count && have[i].at < end ? have[i].at : end;

@@ -49,6 +49,20 @@ __attribute__((format(printf, 3, 4))) static inline saros_op *begin_on(
 
 #define ask_on(...) end_of(begin_on(__VA_ARGS__))
 
+/* Another end, for who has a file system grown or shrunk. */
+static inline error *other_end(const disk *d, unsigned number, uint64_t size) {
+  vds_identity who;
+  vds_target t;
+  vds_call c = {.options = value_map(), .committed = true};
+  CHECK(vds_identity_get(d->object, &who));
+  value_put(c.options, "state_dir", value_text(state_place()));
+  error *e = vds_target_open(&who, 0, &t);
+  if (e == NULL) e = vds_table_resize(&c, &t, number, size);
+  vds_target_close(&t);
+  value_free(c.options);
+  return e;
+}
+
 static inline int64_t number_in(const value *map, const char *name) {
   return value_integer(value_get(map, name), -1);
 }

@@ -90,9 +90,9 @@ static void look_at_it(const scratch *s, const kind *k, const char *old) {
   bool left = lock >= 0;
   vds_probe p = seen(s->fd);
   bool was = strcmp(p.uuid, old) == 0;
-  /* Without a record it had come to its end. */
+  /* Without a record it had come to its end, or had done nothing yet. */
   bool ours = left ? strcmp(p.uuid, uuid) == 0 : strcmp(p.fs, k->fs) == 0;
-  if (!left) CHECK(ours && !was && strcmp(p.label, "AFTER") == 0);
+  if (!left) CHECK(ours && strcmp(p.label, was ? "before" : "AFTER") == 0);
   CHECK(!p.ambivalent);
   CHECK(was || ours || p.fs[0] == '\0');
   bool whole =

@@ -5,6 +5,7 @@
 */
 #include "vds_case.h"
 
+#include <pthread.h>
 #include <sys/swap.h>
 
 #include "vds/probe.h"
@@ -290,6 +291,170 @@ TEST(damaged_super_blocks_are_only_read) {
   }
 }
 
+
+/* ------------------------------------------------------------------
+** The system, where no mount table shows it
+** ---------------------------------------------------------------- */
+
+static int judge_in_chroot(const char *root, const char *device) {
+  if (chroot(root) != 0 || chdir("/") != 0) return 90;
+  answer a = judged(device, 4, "{}");
+  if (a.code != VDS_E_OPERATION_DENIED || !said(&a, "/ of this machine"))
+    return 1;
+  return seen_go ? 2 : 0;
+}
+
+TEST(a_root_that_is_no_mount_point_is_the_system) {
+  const volume *v = volumes_get(EXT4);
+  if (v == NULL) SKIP(volumes_missing);
+  if (!volumes_own_mounts) SKIP("needs mounts of its own");
+  if (volumes_run("cd '%s' && mkdir -p root/proc root/sys root/dev && "
+                  "mount --rbind /proc root/proc && "
+                  "mount --rbind /sys root/sys && "
+                  "mount --rbind /dev root/dev",
+                  v->path) != 0)
+    SKIP("nothing can be bound here");
+  char root[400];
+  snprintf(root, sizeof root, "%s/root", v->path);
+  pid_t child = fork_at_rest();
+  if (child == 0) {
+    int r = judge_in_chroot(root, v->device);
+    fflush(stdout);
+    _exit(r);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK_INT(status, 0);
+  CHECK_INT(volumes_run("cd '%s/root' && umount -l proc sys dev", v->path), 0);
+  CHECK_ANSWER(judged(v->device, 4, "{}"), 0);
+}
+
+/* As it is with a root that the kernel mounted as "/dev/root". */
+TEST(a_btrfs_of_the_system_is_known_whatever_it_was_called) {
+  NEED_DISKS();
+  volume v;
+  struct stat st;
+  if (!volumes_own_mounts) SKIP("needs mounts of its own");
+  if (access("/boot", F_OK) != 0) SKIP("there is no /boot to mount at");
+  if (!volume_make(&v, "btrfs", 300, NULL, NULL)) SKIP(volumes_missing);
+  const char *name = place("root");
+  CHECK_INT(stat(v.device, &st), 0);
+  CHECK_INT(mknod(name, S_IFBLK | 0600, st.st_rdev), 0);
+  CHECK_INT(mount(name, "/boot", "btrfs", 0, NULL), 0);
+  CHECK_INT(unlink(name), 0);
+  CHECK_REFUSED(v.device, 4, "{}", "/boot of this machine lives on");
+  CHECK_INT(umount2("/boot", 0), 0);
+  volume_drop(&v);
+}
+
+
+/* ------------------------------------------------------------------
+** What happens meanwhile
+** ---------------------------------------------------------------- */
+
+static saros_op *begin_at(const char *call, const char *device,
+                          const char *options) {
+  value *v = value_map();
+  value_put(v, "object", object_of(device));
+  if (*options != '\0') value_put(v, "fs", value_text(options));
+  return begin_with(call, v);
+}
+
+/* It became a part of something else behind the question. */
+static void becomes_foreign(const char *call, const char *fs,
+                            const char *step) {
+  char device[32], now[8] = "";
+  const unsigned char luks[] = {'L', 'U', 'K', 'S', 0xBA, 0xBE, 0, 1};
+  int fd = attach_image(16, device);
+  CHECK(fd >= 0);
+  hold_at(step);
+  saros_op *op = begin_at(call, device, fs);
+  await_held();
+  CHECK_INT(pwrite(fd, luks, sizeof luks, 0), sizeof luks);
+  CHECK_INT(fsync(fd), 0);
+  let_on();
+  answer a = end_of(op);
+  CHECK_INT(a.code, VDS_E_OPERATION_DENIED);
+  CHECK(said(&a, "crypto_LUKS"));
+  forget(&a);
+  CHECK_INT(pread(fd, now, sizeof now, 0), sizeof now);
+  CHECK(memcmp(now, luks, sizeof now) == 0);
+  CHECK_INT(records_left(), 0);
+  close(fd);
+}
+
+TEST(who_wipes_a_device_asks_again_when_he_has_it) {
+  NEED_DISKS();
+  becomes_foreign("clean", "", "clean: permitted");
+  if (!volumes_have("mkswap")) SKIP("no mkswap: apt-get install util-linux");
+  becomes_foreign("format", "swap", "format: permitted");
+}
+
+static bool left_said(saros_op *op, const char *what) {
+  value *status = op_status(op);
+  const value *list = value_get(status, "cleanup");
+  bool found = false;
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    if (strstr(value_chars(list->as.items[i], ""), what) != NULL) found = true;
+  value_free(status);
+  return found;
+}
+
+/* Cancelled behind it, it says so. */
+TEST(what_was_unmounted_for_nothing_is_told) {
+  NEED_DISKS();
+  volume v;
+  if (!volumes_have("mkswap")) SKIP("no mkswap: apt-get install util-linux");
+  if (!volume_make(&v, "ext4", 16, NULL, NULL)) SKIP(volumes_missing);
+  int fd = open(v.device, O_RDONLY | O_CLOEXEC); /* it stays attached */
+  value *options = value_map();
+  error *bad = NULL;
+  const char *force = "[\"mounted\"]";
+  value_put(options, "object", object_of(v.device));
+  value_put(options, "fs", value_text("swap"));
+  value_put(options, "force", json_read(force, strlen(force), NULL, &bad));
+  hold_at("dangers: one ended");
+  saros_op *op = begin_with("format", options);
+  await_held();
+  CHECK_INT(saros_vds_cancel(op), 0);
+  let_on();
+  answer a = end_of(op);
+  CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
+  CHECK(left_said(a.op, v.path));
+  CHECK(left_said(a.op, "is not mounted again"));
+  forget(&a);
+  CHECK_INT(mount(v.device, v.path, "ext4", 0, NULL), 0);
+  CHECK_INT(umount2(v.path, 0), 0);
+  close(fd);
+  volume_drop(&v);
+}
+
+static void *note_a_size(void *context) {
+  vds_identity_resized(context, 1);
+  return NULL;
+}
+
+/* It was forked while another thread noted a size. */
+TEST(a_child_does_not_wait_for_a_thread_of_its_parent) {
+  vds_identity who = {.dev = 1, .size = 2};
+  pthread_t thread;
+  hold_at("resized: noted");
+  CHECK_INT(pthread_create(&thread, NULL, note_a_size, &who), 0);
+  await_held();
+  pid_t child = fork_at_rest();
+  if (child == 0) {
+    alarm(VDS_CASE_BOUND / 1000);
+    vds_identity_forked();
+    vds_identity_resized(&who, 1);
+    _exit(0);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  CHECK_INT(status, 0);
+  let_on();
+  pthread_join(thread, NULL);
+}
+
 static void all(void) {
   RUN(the_disk_of_the_root_is_never_touched);
   RUN(what_is_mounted_is_refused_unless_that_is_forced);
@@ -301,6 +466,11 @@ static void all(void) {
   RUN(another_medium_is_refused_before_all_else);
   RUN(names_and_labels_of_any_bytes);
   RUN(damaged_super_blocks_are_only_read);
+  RUN(a_root_that_is_no_mount_point_is_the_system);
+  RUN(a_btrfs_of_the_system_is_known_whatever_it_was_called);
+  RUN(who_wipes_a_device_asks_again_when_he_has_it);
+  RUN(what_was_unmounted_for_nothing_is_told);
+  RUN(a_child_does_not_wait_for_a_thread_of_its_parent);
 }
 
 int main(int argc, char **argv) {

@@ -1,6 +1,7 @@
 /*
 ** Partition tables: made, partitions put into them and taken out, refused, and
-** given another end, on real disks.
+** given another end, on real disks. Damaged ones are in
+*test_vds_table_refuse.c.
 */
 #include "table_case.h"
 
@@ -71,20 +72,6 @@ TEST(partitions_without_a_table_make_one) {
   CHECK_ANSWER(ask_on("delete_partition", d.object, "{}"), SAROS_E_INVALIDARG);
   value_free(part);
   drop(&d);
-}
-
-/* Another end, for who has a file system grown or shrunk. */
-static error *other_end(const disk *d, unsigned number, uint64_t size) {
-  vds_identity who;
-  vds_target t;
-  vds_call c = {.options = value_map(), .committed = true};
-  CHECK(vds_identity_get(d->object, &who));
-  value_put(c.options, "state_dir", value_text(state_place()));
-  error *e = vds_target_open(&who, 0, &t);
-  if (e == NULL) e = vds_table_resize(&c, &t, number, size);
-  vds_target_close(&t);
-  value_free(c.options);
-  return e;
 }
 
 static uint64_t room_behind(const disk *d, unsigned number) {
@@ -418,131 +405,6 @@ TEST(the_table_and_the_kernel_must_agree) {
   drop(&d);
 }
 
-
-/* ------------------------------------------------------------------
-** Damaged
-** ---------------------------------------------------------------- */
-
-static void spoil(const disk *d, off_t at, size_t size) {
-  char junk[4096];
-  memset(junk, 'j', sizeof junk);
-  int fd = open(d->node, O_RDWR | O_CLOEXEC);
-  CHECK(fd >= 0 && pwrite(fd, junk, size, at) == (ssize_t)size);
-  if (fd >= 0) fsync(fd);
-  if (fd >= 0) close(fd);
-}
-
-static void one_copy_spoiled(off_t at, size_t size) {
-  disk d = new_disk(16);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
-  spoil(&d, at, size);
-  answer a = ask_on("disk", d.object, "{}");
-  CHECK_TEXT(text_of(a.output, "style"), "gpt");
-  CHECK_TEXT(text_of(a.output, "health"), "failing");
-  CHECK(text_of(a.output, "error")[0] != '\0');
-  const value *table = value_get(a.output, "table");
-  CHECK(table != NULL && table->count == 1);
-  forget(&a);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
-  CHECK(is_sound(&d)); /* and so the other copy is whole again */
-  a = ask_on("disk", d.object, "{}");
-  CHECK_TEXT(text_of(a.output, "health"), "healthy");
-  forget(&a);
-  drop(&d);
-}
-
-TEST(a_gpt_with_one_copy_is_read_and_mended) {
-  NEED_DISKS();
-  one_copy_spoiled(512, 512);                   /* the first header */
-  one_copy_spoiled(1024, 128);                  /* an entry */
-  one_copy_spoiled((off_t)16 * MIB - 512, 512); /* the last header */
-}
-
-TEST(a_gpt_without_any_copy_is_no_empty_disk) {
-  NEED_DISKS();
-  disk d = new_disk(16);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
-  spoil(&d, 0, 512); /* the protective MBR alone: both headers are there */
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB),
-               VDS_E_CORRUPT_PARTITION_INFO);
-  drop(&d);
-  d = new_disk(16);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
-  spoil(&d, 512, 512);
-  spoil(&d, (off_t)16 * MIB - 512, 512);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB),
-               VDS_E_CORRUPT_PARTITION_INFO);
-  answer a = ask_on("disk", d.object, "{}");
-  CHECK_TEXT(text_of(a.output, "health"), "failing");
-  forget(&a);
-  drop(&d);
-}
-
-/* Partitions over each other, beyond the end, and a chain that is a ring. */
-TEST(hostile_mbrs) {
-  NEED_DISKS();
-  static const unsigned char entries[][16] = {
-      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0x40, 0, 0},
-      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 16, 0, 0, 0, 0x40, 0, 0},
-      {0, 0, 0, 0, 0x83, 0, 0, 0, 0, 0, 0, 0xF0, 0, 0, 0, 0xF0},
-      {0, 0, 0, 0, 0x05, 0, 0, 0, 0, 0x60, 0, 0, 0, 0x10, 0, 0}};
-  unsigned char s[512] = {0};
-  disk d = new_disk(16);
-  memcpy(s + 446, entries, sizeof entries);
-  s[510] = 0x55;
-  s[511] = 0xAA;
-  int fd = open(d.node, O_RDWR | O_CLOEXEC);
-  CHECK(fd >= 0 && pwrite(fd, s, sizeof s, 0) == (ssize_t)sizeof s);
-  memcpy(s + 446, entries[0], 16);
-  memset(s + 462, 0, 48);
-  s[462 + 4] = 0x05; /* the next one is this one */
-  s[462 + 12] = 1;
-  CHECK(fd >= 0 &&
-        pwrite(fd, s, sizeof s, (off_t)0x6000 * 512) == (ssize_t)sizeof s);
-  fsync(fd);
-  close(fd);
-  answer a = ask_on("disk", d.object, "{}");
-  CHECK_INT(a.code, 0);
-  CHECK_TEXT(text_of(a.output, "style"), "mbr");
-  CHECK_TEXT(text_of(a.output, "health"), "failing");
-  forget(&a);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{}"),
-               VDS_E_CORRUPT_PARTITION_INFO);
-  error *e = other_end(&d, 1, MIB);
-  CHECK(e != NULL && e->code == VDS_E_CORRUPT_PARTITION_INFO);
-  error_unref(e);
-  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
-  drop(&d);
-}
-
-/* What the disk had when its file was cut is an error, and no hang. */
-TEST(a_truncated_file_is_told) {
-  NEED_DISKS();
-  disk d = new_disk(16);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
-  CHECK_INT(truncate(d.file, 8 * MIB), 0);
-  answer a = ask_on("create_partition", d.object, "{'size':%d}", MIB);
-  CHECK(a.code == VDS_E_IO_ERROR || a.code == 0);
-  CHECK_INT(records_left(), 1);
-  forget(&a);
-  drop(&d);
-}
-
-TEST(too_small_for_a_table) {
-  NEED_DISKS();
-  const char *file = place("tiny.img");
-  CHECK_ANSWER(ask("create_vdisk", "{'path':'%s','size':1024}", file), 0);
-  disk d = disk_of(file);
-  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_VOLUME_TOO_SMALL);
-  drop(&d);
-  CHECK_ANSWER(ask("expand", "{'path':'%s','size':20480}", file), 0);
-  d = disk_of(file);
-  CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_VOLUME_TOO_SMALL);
-  CHECK_ANSWER(ask_on("create_partition", d.object, "{}"),
-               VDS_E_VOLUME_TOO_SMALL);
-  drop(&d);
-}
-
 static void all(void) {
   RUN(a_new_table_and_a_partition);
   RUN(partitions_without_a_table_make_one);
@@ -556,11 +418,6 @@ static void all(void) {
   RUN(an_old_file_system_does_not_come_back);
   RUN(a_partition_in_use_is_not_deleted);
   RUN(the_table_and_the_kernel_must_agree);
-  RUN(a_gpt_with_one_copy_is_read_and_mended);
-  RUN(a_gpt_without_any_copy_is_no_empty_disk);
-  RUN(hostile_mbrs);
-  RUN(a_truncated_file_is_told);
-  RUN(too_small_for_a_table);
 }
 
 int main(int argc, char **argv) {
