@@ -55,7 +55,7 @@ describe("vds, seen from outside", function()
   local root
 
   setup(function()
-    root = volumes.run "mktemp -d /tmp/saros-spec-XXXXXX":gsub("\n", "")
+    root = volumes.scratch()
     volumes.run("mkdir -m 700 '%s/state' '%s/at'", root, root)
   end)
 

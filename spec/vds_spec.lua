@@ -18,7 +18,7 @@ describe("vds", function()
   local root
 
   setup(function()
-    root = volumes.run "mktemp -d /tmp/saros-spec-XXXXXX":gsub("\n", "")
+    root = volumes.scratch()
     vds.config { state_dir = root .. "/state" }
     volumes.run("mkdir -m 700 '%s/state'", root)
   end)

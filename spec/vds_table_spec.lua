@@ -18,7 +18,7 @@ describe("vds tables", function()
   local root, file, disk
 
   setup(function()
-    root = volumes.run "mktemp -d /tmp/saros-spec-XXXXXX":gsub("\n", "")
+    root = volumes.scratch()
     vds.config { state_dir = root .. "/state" }
     volumes.run("mkdir -m 700 '%s/state'", root)
     file = assert(vds.create_vdisk { path = root .. "/t.img",

@@ -38,6 +38,16 @@ function volumes.unmount(directory)
   done]], directory)
 end
 
+--- A new directory, which spec/run takes away with all that is attached from
+--- there, if this process cannot.
+---@return string
+function volumes.scratch()
+  local root = volumes.run "mktemp -d /tmp/saros-${SAROS_SUITE:-spec}-XXXXXX"
+    :gsub("\n", "")
+  assert(root:find "^/tmp/saros%-")
+  return root
+end
+
 local number = 0
 
 --- Makes and mounts one: `path` is where, `device` the loop device, `image` the
@@ -49,8 +59,7 @@ local number = 0
 function volumes.make(type, megabytes, options)
   options = options or {}
   if volumes.missing then return nil, volumes.missing end
-  local root = volumes.run "mktemp -d /tmp/saros-spec-XXXXXX":gsub("\n", "")
-  assert(root:find "^/tmp/saros%-spec%-")
+  local root = volumes.scratch()
   number = number + 1
   local v = { type = type, path = root .. "/mounted",
     image = ("%s/volume%d.img"):format(options.directory or root, number) }

@@ -10,8 +10,8 @@
 ** The tests run in a child, in a mount namespace that parent and child have
 ** for themselves. However the child ends, the parent then thaws what is
 ** frozen below the scratch directory, unmounts it, takes its loop devices
-** off their files, and removes it. What cannot be had here is NULL, and
-** volumes_missing says why.
+** off their files, and removes it; when both were killed, spec/run does. What
+** cannot be had here is NULL, and volumes_missing says why.
 */
 #ifndef SAROS_VOLUMES_H
 #define SAROS_VOLUMES_H
@@ -259,6 +259,9 @@ static inline int volumes_loops(bool detach) {
     if (!ours) continue;
     n++;
     snprintf(path, sizeof path, "/dev/%s", e->d_name);
+    if (detach)
+      volumes_run("swapoff %s $(ls %sp* 2>/dev/null) >/dev/null 2>&1", path,
+                  path);
     int fd = detach ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0) ioctl(fd, LOOP_CLR_FD, 0);
     if (fd >= 0) close(fd);
@@ -268,9 +271,9 @@ static inline int volumes_loops(bool detach) {
 }
 
 static inline int volumes_main(int argc, char **argv, void (*all)(void)) {
-  const char *tmp = getenv("TMPDIR");
-  snprintf(volumes_scratch, sizeof volumes_scratch,
-           "%.150s/saros-volumes-XXXXXX", tmp != NULL ? tmp : "/tmp");
+  const char *tmp = getenv("TMPDIR"), *mark = getenv("SAROS_SUITE");
+  snprintf(volumes_scratch, sizeof volumes_scratch, "%.150s/saros-%.30s-XXXXXX",
+           tmp != NULL ? tmp : "/tmp", mark != NULL ? mark : "volumes");
   if (mkdtemp(volumes_scratch) == NULL) return 2;
   volumes_own_mounts =
       unshare(CLONE_NEWNS) == 0 &&
