@@ -22,6 +22,7 @@ typedef struct vds_fs_options {
 
 typedef struct vds_space {
   uint64_t size, used, minimum; /* bytes; minimum 0: not known */
+  bool undo; /* what a shrink overwrites can be written back */
 } vds_space;
 
 #define VDS_FS_GROW_MOUNTED                                                  \
@@ -30,7 +31,6 @@ typedef struct vds_space {
 #define VDS_FS_GROW_EITHER 0x02u /* mounted or not (ext4) */
 #define VDS_FS_SHRINK_MOUNTED 0x04u /* btrfs */
 #define VDS_FS_SHRINK_OFFLINE 0x08u /* ext4 */
-#define VDS_FS_UNDO 0x10u           /* a cancelled shrink is rolled back */
 #define VDS_FS_LABEL_MOUNTED 0x20u
 /* Whoever makes it writes its signature last, so one that shows it is whole. */
 #define VDS_FS_SIGNED_LAST 0x40u

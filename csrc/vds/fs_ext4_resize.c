@@ -23,6 +23,11 @@ enum { SUPER = 1024, MOUNTED_AT = 0x2C, CHECKED_AT = 0x40, NEEDS = 0x60 };
 #define NEEDS_RECOVERY 0x4u
 
 
+/* With smaller blocks a resize2fs that writes an undo file damages the inode it
+   grows by, or gives up at what it wrote itself (e2fsprogs 1.47). */
+#define UNDO_BLOCK 2048
+
+
 /* Of an undo file: where it has the super block as it was, in its own blocks.
  */
 enum { HEAD = 512, HEAD_SUPER = 16, HEAD_BLOCK = 32 };
@@ -93,7 +98,8 @@ error *vds_ext4_space(vds_call *c, vds_target *t, vds_space *s) {
                          .context = &blocks};
   e = run(c, t, &tool, NULL);
   if (e != NULL) return e;
-  *s = (vds_space){.size = u.size, .used = u.size - u.free};
+  *s = (vds_space){
+      .size = u.size, .used = u.size - u.free, .undo = u.block >= UNDO_BLOCK};
   if (blocks <= u.size / u.block) s->minimum = blocks * u.block;
   return NULL;
 }

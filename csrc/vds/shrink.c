@@ -56,16 +56,21 @@ static error *too_big(const vds_resizing *r, const wish *w) {
 
 
 /* Whole MiB, and rather too large than too small. */
+static uint64_t whole(uint64_t bytes) {
+  return (bytes + VDS_MIB - 1) & ~(VDS_MIB - 1);
+}
+
+
 static error *plan(vds_resizing *r, wish *w) {
   uint64_t before = r->t.is.number > 0 ? r->device : r->fs_size;
-  uint64_t minimum = (w->minimum + VDS_MIB - 1) & ~(VDS_MIB - 1);
+  uint64_t minimum = whole(w->minimum);
   uint64_t most = minimum < before ? before - minimum : 0;
   uint64_t less =
       w->size == 0 || (w->size > most && w->least > 0) ? most : w->size;
   r->part = before;
   w->minimum = minimum < before ? minimum : before;
   if (less > most) return too_big(r, w);
-  uint64_t to = (before - less + VDS_MIB - 1) & ~(VDS_MIB - 1);
+  uint64_t to = whole(before - less);
   if (to > before) to = before;
   if (before - to < w->least)
     return vds_error(VDS_E_SHRINK_SIZE_LESS_THAN_MIN,
@@ -156,9 +161,9 @@ static bool has_room(const vds_resizing *r, uint64_t used) {
 
 
 /* Beside its record, with its name. Allocated; NULL: it is done without. */
-static char *undo_file(const vds_resizing *r, uint64_t used) {
+static char *undo_file(const vds_resizing *r, const vds_space *s) {
   char name[GUID_TEXT + 8];
-  if ((r->v->fs->can & VDS_FS_UNDO) == 0 || !has_room(r, used)) return NULL;
+  if (!s->undo || !has_room(r, s->used)) return NULL;
   snprintf(name, sizeof name, "%s.undo", vds_record_text(r->record, "id"));
   return path_join(r->at, name);
 }
@@ -200,8 +205,8 @@ static bool report(vds_resizing *r, const wish *w, error **e) {
 }
 
 
-static error *carry_out(vds_resizing *r, const wish *w, uint64_t used) {
-  char *undo = undo_file(r, used);
+static error *carry_out(vds_resizing *r, const wish *w, const vds_space *s) {
+  char *undo = undo_file(r, s);
   error *e = vds_resizing_note(r, "shrink", "file system", undo);
   vds_step("shrink: recorded");
   if (e == NULL && !vds_stopped(r->c, &e) && report(r, w, &e)) {
@@ -242,7 +247,7 @@ static error *shrink(vds_resizing *r, wish *w) {
   w->minimum = space.minimum > 0 ? space.minimum : r->fs_size;
   if (e == NULL) e = plan(r, w);
   bool nothing = r->part == r->device && r->to == r->fs_size;
-  if (e == NULL && !nothing) e = carry_out(r, w, space.used);
+  if (e == NULL && !nothing) e = carry_out(r, w, &space);
   vds_resizing_forget(r);
   vds_step("shrink: forgotten");
   if (e == NULL && nothing) report(r, w, &e);
@@ -290,10 +295,10 @@ error *vds_work_query_shrink(vds_call *c) {
   vds_target_close(&t);
   mem_free(v);
   if (e != NULL) return e;
+  uint64_t minimum = whole(s.minimum);
+  if (s.minimum == 0 || minimum > s.size) minimum = s.size;
   c->output = vds_with(value_map(), "size", value_int((int64_t)s.size));
   c->output = vds_with(c->output, "used", value_int((int64_t)s.used));
-  c->output =
-      vds_with(c->output, "minimum",
-               value_int((int64_t)(s.minimum > 0 ? s.minimum : s.size)));
+  c->output = vds_with(c->output, "minimum", value_int((int64_t)minimum));
   return c->output != NULL ? NULL : error_no_memory();
 }
