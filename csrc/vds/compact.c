@@ -1,9 +1,8 @@
 /*
 ** compact: the file of a virtual disk gets holes where it has only zeros. What
 ** is read between the look and the hole must not change: so the file is leased,
-** which the kernel grants only while nobody else has it open (a loop device
-*has,
-** too), and whoever opens it then waits until it is given back.
+** which the kernel grants only while nobody else has it open (as a loop device
+** has), and whoever opens it then waits until it is given back.
 */
 #include <errno.h>
 #include <fcntl.h>

@@ -44,6 +44,7 @@ static error *run(checking *k, vds_target *t, const char *const *argv,
   const vds_tool tool = {.argv = argv,
                          .package = package,
                          .lock = lock,
+                         .lines = true,
                          .good = good,
                          .said = said,
                          .context = k};

@@ -1,8 +1,7 @@
 /*
-** progress: how far a program is, by what it says. It comes in pieces, cut
-*where
-** a line ends or is written over, and sometimes in the middle; what is not
-** understood says nothing, and nothing goes back.
+** progress: how far a program is, by what it says. It comes in pieces, cut at
+** the end of a line or where that is written over, and sometimes in the middle;
+** what is not understood says nothing, and nothing goes back.
 */
 #include <stdbool.h>
 #include <string.h>

@@ -25,8 +25,7 @@
 ** Records "extend" and "shrink", the latter with its step (check, file system,
 ** partition): reap goes on with an extension; it rolls a shrink back up to the
 ** file system, and goes forward from the partition. What was made anew since,
-** or mounted after a shrink of its file system, is left as it is, and
-*forgotten.
+** or mounted after a shrink of its file system, is left as it is and forgotten.
 ** A shrink that could not be rolled back is "failed": its record and undo file
 ** stay, and reap tries again.
 */

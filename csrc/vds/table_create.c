@@ -64,6 +64,20 @@ static error *check_label(const vds_call *c, const char *style) {
 }
 
 
+/* The library says by a number alone what is wrong with one. */
+static error *check_uuid(const vds_call *c, const char *style) {
+  guid g;
+  const char *uuid = vds_text(c, "uuid");
+  if (uuid == NULL) return NULL;
+  if (strcmp(style, "gpt") != 0)
+    return vds_error(SAROS_E_INVALIDARG,
+                     "uuid: partitions of an MBR have none; of a GPT they do");
+  if (*uuid != '{' && guid_parse(uuid, &g)) return NULL;
+  return vds_error(SAROS_E_INVALIDARG, "uuid: '%.60s' is no id of a partition",
+                   uuid);
+}
+
+
 /* Names that people use, and libfdisk has otherwise. */
 static const char *type_name(const char *name) {
   if (strcmp(name, "efi") == 0 || strcmp(name, "esp") == 0) return "uefi";
@@ -181,6 +195,7 @@ static error *prepare(making *m) {
   error *e = need_table(m->j);
   if (e == NULL) e = vds_table_sound(m->j);
   if (e == NULL) e = check_label(m->j->c, t->style);
+  if (e == NULL) e = check_uuid(m->j->c, t->style);
   if (e == NULL) e = read_type(m, t->style);
   if (e == NULL) e = choose_number(m);
   if (e == NULL) e = vds_table_place(m->j->c, t, &m->place);
@@ -214,6 +229,7 @@ static void put_partition(const making *m, vds_table_job *j) {
   value *part = NULL;
   vds_about *a = mem_zero(sizeof *a);
   error *e = a != NULL ? volume_of(j, m->number, a, &part) : NULL;
+  part = vds_with(part, "transition", value_text("stable")); /* it is over */
   value *map = vds_with(value_map(), "offset", value_int((int64_t)m->place.at));
   map = vds_with(map, "size", value_int((int64_t)m->place.size));
   map = vds_with(map, "number", value_int(m->number));

@@ -111,7 +111,9 @@ error *vds_table_describe(int fd, value *disk) {
   if (t == NULL) return error_no_memory();
   bool good = true;
   error *e = vds_table_copy(fd, t);
-  if (e == NULL) e = vds_table_read(fd, t, true);
+  /* As if it were written to, which only the copy is: what has been added to
+     the disk is free. */
+  if (e == NULL) e = vds_table_read(fd, t, false);
   if (e == NULL) good = describe(t, disk);
   if (e == NULL && good && t->said[0] != '\0') good = is_bad(disk, t->said);
   if (e != NULL && (e->code == VDS_E_CORRUPT_PARTITION_INFO ||

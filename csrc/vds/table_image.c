@@ -117,12 +117,20 @@ static error *copy_chain(int fd, vds_table *t) {
 }
 
 
-/* The other header of a GPT whose disk has grown. */
+/* The other header of a GPT whose disk has grown, and its entries before it. */
 static error *copy_alternate(int fd, vds_table *t) {
   unsigned char s[512];
+  uint64_t sectors = t->size / t->sector;
   if (!sector_at(t, t->sector, s) || memcmp(s, "EFI PART", 8) != 0) return NULL;
   uint64_t lba = le(s + 32, 8);
-  return lba < t->size / t->sector ? copy_sector(fd, t, lba * t->sector) : NULL;
+  if (lba >= sectors) return NULL;
+  error *e = copy_sector(fd, t, lba * t->sector);
+  if (e != NULL || !sector_at(t, lba * t->sector, s)) return e;
+  uint64_t entries = le(s + 72, 8);
+  if (entries >= lba || lba - entries >= GPT_SECTORS) return NULL;
+  for (; e == NULL && entries < lba; entries++)
+    e = copy_sector(fd, t, entries * t->sector);
+  return e;
 }
 
 
@@ -172,6 +180,9 @@ static int asked(struct fdisk_context *fdisk, struct fdisk_ask *ask,
   if (type != FDISK_ASKTYPE_WARN && type != FDISK_ASKTYPE_WARNX)
     return type == FDISK_ASKTYPE_INFO ? 0 : -EINVAL;
   const char *text = fdisk_ask_print_get_mesg(ask);
+  /* A disk that has grown is no damaged one. */
+  if (text != NULL && strstr(text, "will be corrected by write") != NULL)
+    return 0;
   if (t->said[0] == '\0' && text != NULL)
     snprintf(t->said, sizeof t->said, "%s", text);
   return 0;

@@ -130,6 +130,10 @@ static error *read_wish(const vds_call *c, const vds_table *t, wish *w) {
     return vds_error(SAROS_E_INVALIDARG,
                      "size and offset of a partition are bytes, and not "
                      "negative");
+  if (size == 0 && value_get(c->options, "size") != NULL)
+    return vds_error(SAROS_E_INVALIDARG,
+                     "size: bytes, not 0; left out, it is all there is room "
+                     "for");
   if (align == 0) return vds_error(VDS_E_ALIGN_IS_ZERO, "align: bytes, not 0");
   if (align < (int64_t)t->sector || (align & (align - 1)) != 0)
     return vds_error(VDS_E_ALIGN_NOT_A_POWER_OF_TWO,

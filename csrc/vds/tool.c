@@ -215,9 +215,10 @@ static void read_some(running *r, int which) {
     ssize_t n = read(r->pipes[which], chunk, sizeof chunk);
     if (n > 0) take(r, which, chunk, (size_t)n);
     if (n > 0 || (n < 0 && errno == EINTR)) continue;
+    bool more = n < 0 && errno == EAGAIN;
     /* What is not a whole line may be a bar that grows. */
-    say(r, which);
-    if (n < 0 && errno == EAGAIN) return;
+    if (!more || !r->tool->lines) say(r, which);
+    if (more) return;
     close(r->pipes[which]);
     r->pipes[which] = -1;
     return;

@@ -19,6 +19,7 @@ typedef struct vds_tool {
   const char *package; /* that it is in: for the error without it */
   int lock;            /* vds_record_lock's, or -1 */
   bool ignore_cancel;  /* it has to come to its end */
+  bool lines;          /* it says nothing that matters before its line ends */
   unsigned good;       /* bit n: status n is no failure; 0: 1u << 0 */
   void (*said)(void *context, int which, const char *text, size_t size);
   void *context;

@@ -33,12 +33,19 @@ static error *path_of(const vds_call *c, const char **path) {
 }
 
 
+static error *not_there(const char *path) {
+  struct stat st;
+  bool is_link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+  return error_at(vds_error(VDS_E_PATH_NOT_FOUND, "there is no file %s%s", path,
+                            is_link ? ": it is a link that leads nowhere" : ""),
+                  path);
+}
+
+
 static error *open_file(const char *path, int flags, int *fd) {
   struct stat st;
   *fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
-  if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-    return error_at(
-        vds_error(VDS_E_PATH_NOT_FOUND, "there is no file %s", path), path);
+  if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return not_there(path);
   if (*fd < 0 && errno == EWOULDBLOCK) /* compact.c has a lease on it */
     return vds_error(VDS_E_ANOTHER_CALL_IN_PROGRESS,
                      "another process works on %s; try again", path);
@@ -84,9 +91,12 @@ static error *put_vdisk(vds_call *c, const char *path, int file) {
 
 static error *size_of(const vds_call *c, uint64_t *size) {
   int64_t given = vds_integer(c, "size", 0);
-  if (given <= 0 || given > INT64_MAX - 4096)
+  if (given <= 0)
     return vds_error(SAROS_E_INVALIDARG,
                      "a virtual disk needs a size in bytes, 512 at least");
+  if (given > INT64_MAX - 4096)
+    return vds_error(SAROS_E_INVALIDARG,
+                     "size: no file has room for %lld bytes", (long long)given);
   *size = ((uint64_t)given + 511) & ~(uint64_t)511;
   return NULL;
 }
@@ -135,6 +145,7 @@ static error *make_nameless(const char *path, int *fd, char **other) {
   buffer b = BUFFER_EMPTY;
   guid g;
   char id[GUID_TEXT];
+  struct stat st;
   *other = NULL;
   *fd = -1;
   if (parent == NULL || size == 0 || !guid_make(&g)) {
@@ -156,9 +167,12 @@ static error *make_nameless(const char *path, int *fd, char **other) {
   buffer_free(&b);
   error *e = NULL;
   if (*fd < 0 && (number == ENOENT || number == ENOTDIR))
-    e = error_at(
-        vds_error(VDS_E_PATH_NOT_FOUND, "there is no directory %s", parent),
-        path);
+    e = error_at(vds_error(VDS_E_PATH_NOT_FOUND,
+                           stat(parent, &st) == 0 && S_ISDIR(st.st_mode)
+                               ? "%s is no directory for files"
+                               : "there is no directory %s",
+                           parent),
+                 path);
   else if (*fd < 0)
     e = vds_errno(number, "no file can be made there", path);
   mem_free(parent);

@@ -42,6 +42,24 @@ TEST(a34_what_is_well_is_clean) {
   checks_clean("mkfs.vfat", 16);
 }
 
+/* However a program's words come, they are told as lines. */
+TEST(what_it_says_is_told_in_lines) {
+  NEED_DISKS();
+  disk_case d;
+  if (!make(&d, 16, "mke2fs -q -F -t ext4")) SKIP("no mke2fs here");
+  answer a = ask_of(&d, "check", "%s", "");
+  const value *messages = value_get(a.output, "messages");
+  unsigned passes = 0;
+  for (uint32_t i = 0; messages != NULL && i < messages->count; i++)
+    passes += strcmp(value_chars(messages->as.items[i], ""),
+                     "Pass 1: Checking inodes, blocks, and sizes") == 0 ||
+              strcmp(value_chars(messages->as.items[i], ""),
+                     "Pass 5: Checking group summary information") == 0;
+  CHECK_INT(passes, 2);
+  forget(&a);
+  disk_end(&d);
+}
+
 /* Found, and told; mended, and told; then clean. */
 TEST(damage_is_found_and_mended) {
   NEED_DISKS();
@@ -304,6 +322,7 @@ TEST(a_check_is_cancelled_a_repair_is_not) {
 
 static void all(void) {
   RUN(a34_what_is_well_is_clean);
+  RUN(what_it_says_is_told_in_lines);
   RUN(damage_is_found_and_mended);
   RUN(fat_that_is_damaged);
   RUN(xfs_that_is_damaged);

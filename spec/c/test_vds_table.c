@@ -24,6 +24,7 @@ TEST(a_new_table_and_a_partition) {
   CHECK_INT(number_in(v, "size"), 10 * MIB);
   CHECK_INT(access(text_of(v, "path"), F_OK), 0);
   CHECK_TEXT(text_of(v, "fs"), "raw");
+  CHECK_TEXT(text_of(v, "transition"), "stable");
   forget(&a);
   CHECK(is_sound(&d));
   a = ask_on("disk", d.object, "{}");
@@ -147,6 +148,32 @@ TEST(another_end_of_an_mbr_partition) {
 ** Refused
 ** ---------------------------------------------------------------- */
 
+/* A disk that has grown is none that fails, and what was added to it is free.
+ */
+TEST(a_disk_that_grows_has_more_room) {
+  NEED_DISKS();
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
+  CHECK_ANSWER(ask("expand", "{'path':'%s','size':%d}", d.file, 64 * MIB), 0);
+  flush(&d);
+  bytes before = read_file(d.file);
+  answer a = ask_on("disk", d.object, "{}");
+  CHECK_TEXT(text_of(a.output, "health"), "healthy");
+  if (value_get(a.output, "error") != NULL)
+    printf("it said: %s\n", text_of(a.output, "error"));
+  const value *room = value_get(a.output, "free");
+  CHECK(room != NULL && room->count == 1);
+  if (room != NULL && room->count == 1)
+    CHECK(number_in(room->as.items[0], "size") > 61 * MIB);
+  forget(&a);
+  flush(&d);
+  bytes after = read_file(d.file);
+  CHECK(same_bytes(&before, &after)); /* it was only looked at */
+  free(before.data);
+  free(after.data);
+  drop(&d);
+}
+
 TEST(where_a_partition_may_be) {
   NEED_DISKS();
   disk d = new_disk(32);
@@ -155,6 +182,7 @@ TEST(where_a_partition_may_be) {
     uint32_t code;
   } tries[] = {
       {"{'size':-1}", SAROS_E_INVALIDARG},
+      {"{'size':0}", SAROS_E_INVALIDARG},
       {"{'align':0}", VDS_E_ALIGN_IS_ZERO},
       {"{'align':1000000}", VDS_E_ALIGN_NOT_A_POWER_OF_TWO},
       {"{'align':256}", VDS_E_ALIGN_NOT_A_POWER_OF_TWO},
@@ -410,6 +438,7 @@ static void all(void) {
   RUN(partitions_without_a_table_make_one);
   RUN(another_end_of_a_gpt_partition);
   RUN(another_end_of_an_mbr_partition);
+  RUN(a_disk_that_grows_has_more_room);
   RUN(where_a_partition_may_be);
   RUN(an_mbr_has_four);
   RUN(a_logical_partition_is_left_alone_but_the_last);
