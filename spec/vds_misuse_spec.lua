@@ -80,6 +80,38 @@ describe("vds", function()
     end
   end)
 
+  it("raises what is missing, in the line that left it out", function()
+    local disk = object("disk", 0)
+    for wanted, misuse in pairs {
+      ["vds.disk: path: string expected, got nil"] = function()
+        local _ = vds.disk()
+      end,
+      ["vds.volume: path: string expected, got number"] = function()
+        local _ = vds.volume(3)
+      end,
+      ["vds.open_vdisk: path: a text without NUL"] = function()
+        local _ = vds.open_vdisk "a\0b"
+      end,
+      ["disk:clean is called with a colon, on a disk"] = function()
+        local _ = disk.clean()
+      end,
+      ["disk:refresh is called with a colon"] = function()
+        local _ = disk.refresh {}
+      end,
+      ["disk:format is called with a colon"] = function()
+        local _ = disk.format { fs = "ext4" }
+      end,
+      ["option 'number' is missing"] = function()
+        local _ = disk:delete_partition()
+      end,
+    } do
+      local good, message = pcall(misuse)
+      assert.is_false(good)
+      assert(tostring(message):find(wanted, 1, true), message)
+      assert(tostring(message):find("vds_misuse_spec.lua", 1, true), message)
+    end
+  end)
+
   it("takes no path that C would cut", function()
     local volume = object("volume", 1)
     for _, begin in ipairs {

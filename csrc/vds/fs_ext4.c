@@ -53,8 +53,8 @@ const vds_fs vds_fs_ext4 = {
     .name = "ext4",
     .package = "e2fsprogs",
     .maker = "mke2fs",
-    .can = VDS_FS_GROW_EITHER | VDS_FS_SHRINK_OFFLINE |
-           VDS_FS_LABEL_MOUNTED | VDS_FS_SIGNED_LAST,
+    .can = VDS_FS_GROW_EITHER | VDS_FS_SHRINK_OFFLINE | VDS_FS_LABEL_MOUNTED |
+           VDS_FS_SIGNED_LAST,
     .label_most = 16,
     .least = 256 << 10,
     .block_least = 1024,

@@ -271,7 +271,9 @@ static bool begin(judging *j) {
 static error *put_plan(vds_call *c, judging *j) {
   value *lost = vds_with(value_map(), "partitions", j->partitions);
   lost = vds_with(lost, "file_systems", j->file_systems);
-  value *plan = vds_with(value_map(), "plan", value_bool(true));
+  value *plan =
+      vds_with(value_map(), VDS_CLASS_FIELD, value_text(VDS_CLASS_PLAN));
+  plan = vds_with(plan, "plan", value_bool(true));
   plan = vds_with(plan, "allowed", value_bool((j->dangers & ~j->forced) == 0));
   plan = vds_with(plan, "lost", lost);
   plan = vds_with(plan, "holders", j->holders);

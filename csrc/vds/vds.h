@@ -94,6 +94,7 @@ typedef enum vds_type {
 #define VDS_CLASS_DISK "saros.vds.disk"
 #define VDS_CLASS_VOLUME "saros.vds.volume"
 #define VDS_CLASS_VDISK "saros.vds.vdisk"
+#define VDS_CLASS_PLAN "saros.vds.plan"
 #define VDS_CLASS_FIELD "__class"
 
 /* Nanoseconds of a clock that goes on while the machine is suspended. */

@@ -17,6 +17,7 @@
 local arguments = require "saros.arguments"
 local calls = require "saros.vds.calls"
 local core = require "saros.vds.core"
+local print = require "saros.vds.print"
 require "saros.vds.objects"
 
 local need = arguments.need
@@ -55,32 +56,34 @@ end
 --- The disks with their partitions, from what the kernel says of them; no disk
 --- is looked into (`vds.volumes` does that).
 ---@return saros.vds.disk[]
-function vds.disks() return calls.result(calls.begin "disks") end
+function vds.disks() return print.list(calls.result(calls.begin "disks")) end
 
 --- One disk with everything: its table's style, and what is on its partitions.
 ---@param path string of its node, of a partition, or of a directory on it
 ---@return saros.vds.disk
 function vds.disk(path)
-  arguments.check("vds.disk", { path = path }, { path = "string" })
-  return calls.result(calls.begin("disk", { path = core.absolute(path) }))
+  local given = { path = calls.path("vds.disk", path) }
+  return calls.result(calls.begin("disk", given))
 end
 
 --- The volumes: partitions, and disks that hold something without any.
 ---@return saros.vds.volume[]
-function vds.volumes() return calls.result(calls.begin "volumes") end
+function vds.volumes()
+  return print.list(calls.result(calls.begin "volumes"))
+end
 
 --- One volume with everything.
 ---@param path string of its node, or of a directory where it is mounted
 ---@return saros.vds.volume
 function vds.volume(path)
-  arguments.check("vds.volume", { path = path }, { path = "string" })
-  return calls.result(calls.begin("volume", { path = core.absolute(path) }))
+  local given = { path = calls.path("vds.volume", path) }
+  return calls.result(calls.begin("volume", given))
 end
 
 --- Those that are attached, also by others with the same state directory.
 ---@return saros.vds.vdisk[]
 function vds.virtual_disks()
-  return calls.result(calls.begin "virtual_disks")
+  return print.list(calls.result(calls.begin "virtual_disks"))
 end
 
 ---@class saros.vds.create_vdisk
@@ -109,8 +112,8 @@ end
 ---@param path string
 ---@return saros.vds.vdisk
 function vds.open_vdisk(path)
-  arguments.check("vds.open_vdisk", { path = path }, { path = "string" })
-  return calls.result(calls.begin("open_vdisk", { path = core.absolute(path) }))
+  local given = { path = calls.path("vds.open_vdisk", path) }
+  return calls.result(calls.begin("open_vdisk", given))
 end
 
 ---@class saros.vds.reap

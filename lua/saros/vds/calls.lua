@@ -44,6 +44,18 @@ function calls.options(what, options, kinds)
   return given, name
 end
 
+-- A path that is an argument of its own, as C has it; raised in the line of who
+-- called the function that calls this one.
+function calls.path(what, given)
+  if type(given) ~= "string" then
+    error(("%s: path: string expected, got %s"):format(what, type(given)), 3)
+  end
+  if given:find("\0", 1, true) then
+    error(what .. ": path: a text without NUL bytes expected", 3)
+  end
+  return core.absolute(given)
+end
+
 -- What C compares with the device.
 local identity = { "major", "minor", "disk_major", "disk_minor", "seq", "size",
   "start", "number", "serial" }

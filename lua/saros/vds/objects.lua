@@ -5,6 +5,9 @@
 local arguments = require "saros.arguments"
 local calls = require "saros.vds.calls"
 local core = require "saros.vds.core"
+local print = require "saros.vds.print"
+
+local shown = print.size
 
 local function class(name, methods, describe)
   local meta = { __name = name, __index = methods, __tostring = describe }
@@ -18,18 +21,17 @@ local function fill(self, fresh)
   return self
 end
 
-local units = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" }
-
-local function shown(bytes)
-  local n, unit = bytes or 0, 1
-  while n >= 1024 and unit < #units do n, unit = n / 1024, unit + 1 end
-  return (unit == 1 and "%d %s" or "%.1f %s"):format(n, units[unit])
+-- What a method is called on: a dot for a colon leaves it out.
+local function own(self, what, field)
+  if type(self) == "table" and self[field] ~= nil then return end
+  error(("%s is called with a colon, on a %s that saros.vds gave"):format(what,
+    what:match "^%a+"), 3)
 end
-
 
 -- A call about an object; its options are checked, and what is wrong is raised
 -- in the script's line.
 local function on_object(self, call, what, options, kinds, more)
+  own(self, what, "major")
   local given, name = calls.options(what, options, kinds)
   for field, value in pairs(more or {}) do given[field] = value end
   given.object = calls.object(self)
@@ -89,6 +91,7 @@ end)
 --- Looks again: its fields are as it is now.
 ---@return saros.vds.disk self
 function disk:refresh()
+  own(self, "disk:refresh", "major")
   return fill(self, calls.result(calls.begin("disk",
     { object = calls.object(self) })))
 end
@@ -143,8 +146,8 @@ local of_delete_number = calls.kinds({ number = "integer" }, true)
 ---@return saros.operation op
 function disk:delete_partition(options)
   local what = "disk:delete_partition"
-  arguments.check(what, options, of_delete_number)
-  arguments.need(what, options, "number", "of the partition, from 1")
+  local given = arguments.check(what, options, of_delete_number)
+  arguments.need(what, given, "number", "of the partition, from 1")
   return on_object(self, "delete_partition", what, options, of_delete_number)
 end
 
@@ -197,6 +200,7 @@ end)
 --- Looks again: its fields are as it is now.
 ---@return saros.vds.volume self
 function volume:refresh()
+  own(self, "volume:refresh", "major")
   return fill(self, calls.result(calls.begin("volume",
     { object = calls.object(self) })))
 end
@@ -221,6 +225,7 @@ local of_format = calls.kinds({ fs = "string", label = "string",
   quick = "boolean", block = "integer" }, true)
 
 local function format(self, what, options)
+  own(self, what, "major")
   local given, name = calls.options(what, options, of_format)
   arguments.need(what, given, "fs", 'of the file system, as "ext4"')
   given.object = calls.object(self)
@@ -393,17 +398,20 @@ end
 ---@field persistent? boolean it stays attached when its process ends
 ---@field owner_alive? boolean
 local vdisk = class("saros.vds.vdisk", {}, function(self)
-  return ("virtual disk %s (%s)"):format(self.path, shown(self.size))
+  return ("virtual disk %s (%s)"):format(self.path,
+    self.size and shown(self.size) or self.device)
 end)
 
 --- Looks again: its fields are as it is now.
 ---@return saros.vds.vdisk self
 function vdisk:refresh()
+  own(self, "vdisk:refresh", "path")
   return fill(self, calls.result(calls.begin("open_vdisk",
     { path = self.path })))
 end
 
 local function on_file(self, call, what, options, kinds)
+  own(self, what, "path")
   local given, name = calls.options(what, options, kinds)
   given.path = self.path
   return calls.begin(call, given, name)
@@ -444,6 +452,9 @@ local of_expand = calls.kinds { size = "integer" }
 ---@param options saros.vds.expand
 ---@return saros.operation op its result: the virtual disk as it is then
 function vdisk:expand(options)
+  local given = arguments.check("vdisk:expand", options, of_expand)
+  arguments.need("vdisk:expand", given, "size",
+    "in bytes, all that it shall have")
   return on_file(self, "expand", "vdisk:expand", options, of_expand)
 end
 
