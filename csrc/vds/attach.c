@@ -19,8 +19,6 @@
 #include "vds/refuse.h"
 #include "vds/step.h"
 
-enum { PATIENCE_MS = 2000 }; /* for who just looks at a device: udev does */
-
 typedef struct attached {
   struct attached *next;
   dev_t device;
@@ -239,7 +237,7 @@ static void undo(attaching *a) {
   bool gone = true;
   vds_undoing(a->c, "detaching");
   if (a->fd >= 0) {
-    error *e = vds_loop_detach(a->fd, a->device, PATIENCE_MS, &gone);
+    error *e = vds_loop_detach(a->fd, a->device, &gone);
     if (e != NULL) vds_left(a->c, "%s", e->message);
     error_unref(e);
   }
@@ -284,7 +282,7 @@ static error *still_open(const char *path, dev_t device) {
 
 static bool take_partitions(int fd, dev_t device) {
   bool good = true;
-  uint64_t until = vds_clock() + VDS_LOOKED_AT;
+  uint64_t until = vds_clock() + vds_patience;
   for (unsigned n = 1; good && n <= VDS_PARTITIONS_MOST; n++) {
     error *e = vds_blkpg_take(fd, n, until);
     good = e == NULL;
@@ -331,7 +329,7 @@ static error *end_device(dev_t device, int file, const char *path) {
   vds_step("detach: without partitions");
   int held = let_go(device);
   if (held >= 0) close(held);
-  e = vds_loop_detach(fd, device, PATIENCE_MS, &gone);
+  e = vds_loop_detach(fd, device, &gone);
   vds_step("detach: detached");
   if (e == NULL && gone) return NULL;
   error_unref(keep_after_all(device, file, persistent));
@@ -432,8 +430,7 @@ static error *end_left(const char *id, dev_t device, bool *gone) {
     *gone = true;
     return NULL;
   }
-  if (take_partitions(fd, device))
-    return vds_loop_detach(fd, device, PATIENCE_MS, gone);
+  if (take_partitions(fd, device)) return vds_loop_detach(fd, device, gone);
   close(fd);
   return NULL;
 }

@@ -161,7 +161,7 @@ static void first(error **e, error *other) {
 static error *sync_all(int fd, const known *k, const vds_slot *want,
                        size_t count) {
   error *e = NULL;
-  uint64_t until = vds_clock() + VDS_LOOKED_AT;
+  uint64_t until = vds_clock() + vds_patience;
   for (size_t i = 0; i < k->count; i++) {
     const vds_slot *is = &k->slots[i];
     const vds_slot *to = find(want, count, is->number);

@@ -9,7 +9,6 @@
 #include "vds/vds.h"
 
 #define VDS_PARTITIONS_MOST 128
-#define VDS_LOOKED_AT UINT64_C(2000000000) /* ns: how long who looks may */
 
 typedef struct vds_slot {
   unsigned number;      /* from 1 */

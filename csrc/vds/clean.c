@@ -62,7 +62,7 @@ static void put_back(cleaning *k, size_t count) {
    still there. */
 static error *take_partitions(cleaning *k) {
   error *e = NULL;
-  uint64_t until = vds_clock() + VDS_LOOKED_AT;
+  uint64_t until = vds_clock() + vds_patience;
   for (size_t i = 0; e == NULL && i < k->kernels; i++) {
     e = vds_blkpg_take(k->t.fd, k->slots[i].number, until);
     if (e != NULL) put_back(k, i);

@@ -19,7 +19,6 @@
 
 #define BLOCK ((size_t)4 << 20) /* that is read at once */
 #define GRAIN ((size_t)4096)
-#define PATIENCE 2000000000u     /* ns */
 #define LEAST ((size_t)64 << 10) /* a smaller hole is not worth its extent */
 
 typedef struct compacting {
@@ -46,7 +45,7 @@ static error *in_use(const compacting *k) {
 /* Its signal is one that nobody notices: we ask instead. A device that was just
    detached may have it open for a moment more. */
 static error *lease(const compacting *k) {
-  uint64_t until = vds_clock() + PATIENCE;
+  uint64_t until = vds_clock() + vds_patience;
   error *e = NULL;
   int number = fcntl(k->fd, F_SETSIG, SIGURG) == 0 ? EAGAIN : errno;
   while (number == EAGAIN) {

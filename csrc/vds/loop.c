@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vds/about.h"
+#include "vds/step.h"
 
 enum { TRIES = 64 }; /* for a free device that others want too */
 
@@ -189,13 +190,13 @@ static bool is_bound(dev_t dev) {
 
 
 /* While it is open, by us or others, the kernel only notes that it is to go. */
-error *vds_loop_detach(int fd, dev_t dev, unsigned ms, bool *gone) {
+error *vds_loop_detach(int fd, dev_t dev, bool *gone) {
   int r = ioctl(fd, LOOP_CLR_FD, 0) != 0 ? errno : 0;
   close(fd);
   *gone = false;
   if (r != 0 && r != ENXIO)
     return vds_errno(r, "the loop device cannot be taken off its file", NULL);
-  uint64_t until = vds_clock() + ms * UINT64_C(1000000);
+  uint64_t until = vds_clock() + vds_patience;
   while (!(*gone = !is_bound(dev)) && vds_clock() < until)
     nanosleep(&(struct timespec){0, 5000000}, NULL);
   return NULL;

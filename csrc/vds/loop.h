@@ -25,9 +25,10 @@ size_t vds_loop_find(const struct stat *file, const char *mark, dev_t *list,
 /* The one that has this mark, whatever its file; 0: there is none. */
 dev_t vds_loop_marked(const char *mark);
 /* Ends it, and closes the fd. It lives on while it is open or mounted
-   somewhere; that is not waited for longer than `ms`: *gone is false, and it
+   somewhere; that is not waited for longer than
+   vds_patience: *gone is false, and it
    will go by itself, unless vds_loop_keep prevents that. */
-error *vds_loop_detach(int fd, dev_t dev, unsigned ms, bool *gone);
+error *vds_loop_detach(int fd, dev_t dev, bool *gone);
 /* The file has another size. */
 error *vds_loop_resize(int fd);
 /* The record that its mark names. False: it is none of ours. */

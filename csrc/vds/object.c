@@ -18,8 +18,6 @@
 
 #include "vds/step.h"
 
-#define PATIENCE 2000000000u /* ns: udev looks at a disk for that long */
-
 
 /* ------------------------------------------------------------------
 ** Identities
@@ -200,7 +198,7 @@ static error *lock_disk(vds_target *t) {
   t->lock = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (t->lock < 0) return vds_errno(errno, "the disk cannot be opened", path);
   int how = (t->is.dev == t->is.whole ? LOCK_EX : LOCK_SH) | LOCK_NB;
-  uint64_t until = vds_clock() + PATIENCE;
+  uint64_t until = vds_clock() + vds_patience;
   while (flock(t->lock, how) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR)
       return vds_errno(errno, "the disk cannot be locked", path);

@@ -55,7 +55,7 @@ typedef struct vds_target {
    sentence says what differs), VDS_E_DEVICE_IN_USE (exclusive, and somebody has
    it), VDS_E_NO_MEDIA, VDS_E_MEDIA_WRITE_PROTECTED, VDS_E_ACCESS_DENIED. For
    writing it also locks the disk's node as udev and fdisk do (flock: whole disk
-   exclusively, a partition shared), for at most 2 s of patience with udev:
+   exclusively, a partition shared), with patience for udev (step.h):
    VDS_E_ANOTHER_CALL_IN_PROGRESS names another process at work. */
 error *vds_target_open(const vds_identity *who, unsigned how, vds_target *t);
 /* Lets go of the exclusiveness alone, for a tool that opens the device

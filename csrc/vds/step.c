@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 _Atomic int vds_dies_at;
+_Atomic uint64_t vds_patience = 2000000000;
 void (*_Atomic vds_hook)(const char *step);
 
 void vds_step(const char *name) {

@@ -17,8 +17,6 @@
 #include "vds/step.h"
 #include "vds/table_parts.h"
 
-#define PATIENCE 2000000000u /* ns: for who just looks at a partition */
-
 typedef struct removing {
   vds_table_job *j;
   unsigned number;
@@ -109,7 +107,7 @@ static error *take_from_table(removing *r) {
 /* Who only looks at it (udev does, when somebody has written) is waited for. */
 static error *take_from_kernel(const removing *r) {
   error *e = vds_blkpg_remove(r->j->w.fd, r->number);
-  uint64_t until = vds_clock() + PATIENCE;
+  uint64_t until = vds_clock() + vds_patience;
   while (e != NULL && e->code == VDS_E_DEVICE_IN_USE && vds_clock() < until) {
     error_unref(e);
     nanosleep(&(struct timespec){0, 20000000}, NULL);

@@ -15,8 +15,6 @@
 #include "vds/table_parts.h"
 
 enum { PAGE = 4096, ROOM = 1 << 16 };
-#define PATIENCE 2000000000u /* ns */
-
 
 /* ------------------------------------------------------------------
 ** What changes
@@ -228,7 +226,7 @@ error *vds_changes_look(int fd, const vds_changes *all, vds_written *how) {
 
 error *vds_table_lock(int fd, const char *path) {
   struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  uint64_t until = vds_clock() + PATIENCE;
+  uint64_t until = vds_clock() + vds_patience;
   while (fcntl(fd, F_OFD_SETLK, &all) != 0) {
     if (errno != EAGAIN && errno != EACCES && errno != EINTR)
       return vds_errno(errno, "the table cannot be locked", path);

@@ -130,10 +130,12 @@ TEST(a_disk_with_a_table_is_refused) {
   NEED("ext4");
   if (!volumes_have("sfdisk")) SKIP("no sfdisk: apt-get install fdisk");
   const char *path = make_image(32);
-  CHECK_INT(volumes_run("printf 'label: gpt\\n,16M\\n' | sfdisk -q '%s' "
-                        ">/dev/null 2>&1",
-                        path),
-            0);
+  CHECK_INT(
+      volumes_run(
+          "printf 'label: gpt\\n,16M\\n' | sfdisk -q --no-tell-kernel '%s' "
+          ">/dev/null 2>&1",
+          path),
+      0);
   answer a = ask("attach", "{'path':'%s'}", path);
   CHECK_INT(a.code, 0);
   char node[80], part[90];

@@ -272,7 +272,7 @@ TEST(a_logical_partition_is_left_alone_but_the_last) {
   CHECK_INT(
       volumes_run("printf 'label: dos\\nd1 : size=8M\\nd2 : size=32M,type=E\\n"
                   "d5 : size=4M\\nd6 : size=4M\\nd7 : size=4M\\n' | "
-                  "sfdisk -q '%s' >/dev/null 2>&1",
+                  "sfdisk -q --no-tell-kernel '%s' >/dev/null 2>&1",
                   file),
       0);
   disk d = disk_of(file);
@@ -392,7 +392,9 @@ TEST(a_partition_in_use_is_not_deleted) {
   CHECK_INT(volumes_run("umount '%s/b'", volumes_scratch), 0);
   int fd = open(node, O_RDONLY | O_CLOEXEC);
   bytes before = read_file(d.file);
+  somebody_stays = true;
   CHECK_ANSWER(ask_on("delete_partition", part, "{}"), VDS_E_DEVICE_IN_USE);
+  somebody_stays = false;
   bytes after = read_file(d.file);
   CHECK(same_bytes(&before, &after));
   CHECK_INT(access(node, F_OK), 0);
