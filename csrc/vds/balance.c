@@ -123,6 +123,17 @@ void vds_balance_end(int mount) {
 }
 
 
+bool vds_balance_is(int mount, uint64_t data, uint64_t meta) {
+  struct btrfs_balance_args want_data = to(data), want_meta = to(meta);
+  struct btrfs_ioctl_balance_args args = {0};
+  return ioctl(mount, BTRFS_IOC_BALANCE_PROGRESS, &args) == 0 &&
+         (args.data.flags & args.meta.flags & BTRFS_BALANCE_ARGS_CONVERT) !=
+             0 &&
+         args.data.target == want_data.target &&
+         args.meta.target == want_meta.target;
+}
+
+
 static void stop_conversion(void *context) {
   vds_balance_end(((const moving *)context)->mount);
 }

@@ -14,6 +14,8 @@ error *vds_balance(vds_call *c, int mount, uint64_t data, uint64_t meta,
                    const char *undoing);
 /* Ends one that is under way, or that waits to be taken up again. */
 void vds_balance_end(int mount);
+/* Whether one is under way, or waits, that converts to these profiles. */
+bool vds_balance_is(int mount, uint64_t data, uint64_t meta);
 /* The device is emptied and is no member any more. */
 error *vds_remove_device(vds_call *c, int mount, uint64_t device,
                          const char *undoing);

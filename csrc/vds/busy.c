@@ -115,17 +115,24 @@ static bool describe(vds_claim *claim, const vds_call *c, error **e) {
 }
 
 
-vds_claim *vds_busy_take(const vds_call *c, saros_op *op, error **e) {
-  *e = NULL;
-  if (c->work->claims == VDS_CLAIMS_NOTHING || vds_flag(c, "plan")) return NULL;
+static vds_claim *new_claim(const vds_work *work, saros_op *op, error **e) {
   vds_claim *claim = mem_zero(sizeof *claim);
   if (claim == NULL) {
     *e = error_no_memory();
     return NULL;
   }
-  claim->work = c->work;
+  claim->work = work;
   claim->generation = vds_generation();
   claim->op = op;
+  return claim;
+}
+
+
+vds_claim *vds_busy_take(const vds_call *c, saros_op *op, error **e) {
+  *e = NULL;
+  if (c->work->claims == VDS_CLAIMS_NOTHING || vds_flag(c, "plan")) return NULL;
+  vds_claim *claim = new_claim(c->work, op, e);
+  if (claim == NULL) return NULL;
   if (!describe(claim, c, e)) {
     discard(claim);
     return NULL;
@@ -158,24 +165,40 @@ static error *look_up(const dev_t *devices, size_t count, claimed *found) {
 }
 
 
-error *vds_busy_more(vds_call *c, const dev_t *devices, size_t count) {
-  claimed found[DEVICES_MOST];
-  if (c->claim == NULL || count == 0) return NULL;
-  if (c->claim->count + count > DEVICES_MOST)
-    return vds_error(VDS_E_NOT_SUPPORTED, "it has more than %d devices",
-                     DEVICES_MOST);
-  error *e = look_up(devices, count, found);
-  if (e != NULL) return e;
+static error *extend(vds_claim *claim, bool first, const claimed *found,
+                     size_t count) {
+  error *e = NULL;
   pthread_mutex_lock(&lock);
-  size_t before = c->claim->count;
-  memcpy(c->claim->devices + before, found, count * sizeof *found);
-  c->claim->count += count;
-  const vds_claim *other = in_the_way(c->claim);
+  size_t before = claim->count;
+  memcpy(claim->devices + before, found, count * sizeof *found);
+  claim->count += count;
+  const vds_claim *other = in_the_way(claim);
   if (other != NULL) {
     e = refusal(other);
-    c->claim->count = before;
+    claim->count = before;
+  } else if (first) {
+    claim->next = claims;
+    claims = claim;
   }
   pthread_mutex_unlock(&lock);
+  return e;
+}
+
+
+error *vds_busy_more(vds_call *c, const dev_t *devices, size_t count) {
+  claimed found[DEVICES_MOST];
+  error *e = NULL;
+  if (count == 0) return NULL;
+  bool first = c->claim == NULL;
+  vds_claim *claim = first ? new_claim(c->work, c->op, &e) : c->claim;
+  if (claim == NULL) return e;
+  if (claim->count + count > DEVICES_MOST)
+    e = vds_error(VDS_E_NOT_SUPPORTED, "it has more than %d devices",
+                  DEVICES_MOST);
+  if (e == NULL) e = look_up(devices, count, found);
+  if (e == NULL) e = extend(claim, first, found, count);
+  if (first && e == NULL) c->claim = claim;
+  if (first && e != NULL) discard(claim);
   return e;
 }
 

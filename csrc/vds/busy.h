@@ -15,8 +15,10 @@
    *e == NULL: nothing needs to be claimed. VDS_E_ANOTHER_CALL_IN_PROGRESS names
    the operation that has it. */
 vds_claim *vds_busy_take(const vds_call *c, saros_op *op, error **e);
-/* More, once it is known what belongs to it (the members of a btrfs). */
+/* More, once it is known what belongs to it (the members of a btrfs); also for
+   a call that claims nothing by itself. */
 error *vds_busy_more(vds_call *c, const dev_t *devices, size_t count);
+/* All that a call has, before it has ended. */
 void vds_busy_give(vds_claim *claim);
 /* The name of what works on a device ("format"), or NULL: for `transition`. A
    name of vds_work, which stays. */

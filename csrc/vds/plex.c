@@ -105,13 +105,19 @@ static error *judge_object(vds_plex *p, bool *go) {
 }
 
 
-static error *claim(vds_plex *p) {
+error *vds_plex_claim(vds_call *c, const vds_btrfs *b) {
   dev_t devices[VDS_BTRFS_MOST];
   size_t count = 0;
-  for (size_t i = 0; i < p->fs.count; i++)
-    if (p->fs.members[i].dev != 0) devices[count++] = p->fs.members[i].dev;
-  error *e = vds_busy_more(p->c, devices, count);
-  if (e == NULL) e = vds_target_open(&p->one, VDS_OPEN_WRITE, &p->object);
+  for (size_t i = 0; i < b->count; i++)
+    if (b->members[i].dev != 0) devices[count++] = b->members[i].dev;
+  return vds_busy_more(c, devices, count);
+}
+
+
+static error *claim(vds_plex *p) {
+  error *e = vds_plex_claim(p->c, &p->fs);
+  if (e == NULL) e = vds_target_open(&p->one, 0, &p->object);
+  if (e == NULL) e = vds_plex_lock(&p->locks, &p->fs);
   return e != NULL ? e : vds_btrfs_is_idle(&p->fs);
 }
 
@@ -352,6 +358,7 @@ void vds_plex_done(vds_plex *p) {
   vds_btrfs_close(&p->fs);
   vds_target_close(&p->other);
   vds_target_close(&p->object);
+  vds_plex_unlock(&p->locks);
   value_free(p->record);
   mem_free(p->at);
 }

@@ -170,6 +170,7 @@ error *vds_plex_remove(vds_call *c, vds_btrfs *b, const value *record,
 static error *rejoin(vds_plex *p) {
   error *e = vds_btrfs_look(&p->fs);
   if (e != NULL || vds_plex_member(&p->fs, p->record) != NULL) return e;
+  vds_plex_unlock_one(&p->locks, p->two.dev);
   e = vds_target_open(&p->two, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &p->other);
   if (e != NULL) return e;
   vds_target_share(&p->other);

@@ -15,12 +15,19 @@
 #include "vds/probe.h"
 #include "vds/record.h"
 
+/* Of every device that it has. */
+typedef struct vds_plex_locks {
+  vds_target items[VDS_BTRFS_MOST];
+  size_t count;
+} vds_plex_locks;
+
 typedef struct vds_plex {
   vds_call *c;
   vds_btrfs fs;
   vds_identity one;  /* options.object */
   vds_identity two;  /* options.other */
-  vds_target object; /* locked while it works */
+  vds_target object;
+  vds_plex_locks locks; /* while it works */
   vds_target other;  /* a new member: exclusively, until it is one */
   vds_probe had;     /* what was on it */
   bool cleared;
@@ -30,6 +37,16 @@ typedef struct vds_plex {
   uint64_t data, meta, to_data, to_meta;
   unsigned copies; /* now */
 } vds_plex;
+
+/* plex_lock.c. Keeps other processes off all of its devices, with the patience
+   of vds_target_open: VDS_E_ANOTHER_CALL_IN_PROGRESS. To be unlocked also after
+   an error. */
+error *vds_plex_lock(vds_plex_locks *l, const vds_btrfs *b);
+/* For one that has gone. */
+void vds_plex_unlock_one(vds_plex_locks *l, dev_t dev);
+void vds_plex_unlock(vds_plex_locks *l);
+/* For this call and this process: the claims of all members. */
+error *vds_plex_claim(vds_call *c, const vds_btrfs *b);
 
 /* How many copies a profile has: 1 to 4; 0: it is kept otherwise (raid5 …). */
 unsigned vds_plex_copies(uint64_t profile);

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "vds/balance.h"
+#include "vds/busy.h"
 #include "vds/holders.h"
 #include "vds/mount.h"
 #include "vds/plex_parts.h"
@@ -64,26 +66,70 @@ static error *end_removal(vds_call *c, vds_btrfs *b, const value *record) {
 }
 
 
-error *vds_plex_reap(vds_call *c, const char *at, const value *record,
-                     bool *mended) {
+/* What the kernel goes on with by itself when it was mounted anew is what the
+   record is about, and is ended; anybody else's is his. */
+static bool is_ours(const vds_btrfs *b, const value *record) {
+  return vds_balance_is(b->mount, vds_plex_number(record, "to_data"),
+                        vds_plex_number(record, "to_meta")) ||
+         vds_balance_is(b->mount, vds_plex_number(record, "data"),
+                        vds_plex_number(record, "meta"));
+}
+
+
+/* In this process, and in others. */
+static error *keep_off_others(vds_call *c, const vds_btrfs *b,
+                              const value *record, vds_plex_locks *locks) {
+  error *e = vds_plex_claim(c, b);
+  if (e == NULL) e = vds_plex_lock(locks, b);
+  if (e != NULL || is_ours(b, record)) return e;
+  return vds_btrfs_is_idle(b);
+}
+
+
+static error *mend(vds_call *c, vds_btrfs *b, const value *record,
+                   vds_plex_locks *locks, bool *mended) {
   const char *verb = vds_record_text(record, "verb");
   uint64_t permille;
-  (void)at;
-  *mended = false;
-  vds_btrfs *b = mem_alloc(sizeof *b);
-  if (b == NULL) return error_no_memory();
   error *e = open_mounted(vds_record_text(record, "fs"), b);
   if (e == NULL && strcmp(verb, "repair") == 0) {
     *mended = vds_replace_look(b->mount, &permille) != VDS_REPLACE_RUNS;
-  } else if (e == NULL) {
-    if (strcmp(verb, "remove") == 0)
-      e = end_removal(c, b, record);
-    else if (!is_whole(b, record))
-      e = vds_plex_undo_add(c, b, record);
-    *mended = e == NULL;
+    return NULL;
   }
+  if (e == NULL) e = keep_off_others(c, b, record, locks);
+  vds_step("reap: plex is ours");
+  if (e == NULL && strcmp(verb, "remove") == 0)
+    e = end_removal(c, b, record);
+  else if (e == NULL && !is_whole(b, record))
+    e = vds_plex_undo_add(c, b, record);
+  *mended = e == NULL;
   vds_step("plex: reaped");
-  vds_btrfs_close(b);
+  return e;
+}
+
+
+/* Another reap may have done it since the record was read, and a mirror that
+   was made after that is none of its business. */
+error *vds_plex_reap(vds_call *c, const char *at, const value *record,
+                     bool *mended) {
+  error *e = NULL;
+  vds_btrfs *b = mem_zero(sizeof *b);
+  vds_plex_locks *locks = mem_zero(sizeof *locks);
+  int lock = vds_record_lock(at, record, &e);
+  value *now = lock >= 0 ? vds_record_again(at, record, &e) : NULL;
+  *mended = lock >= 0 && e == NULL && now == NULL;
+  if (e == NULL && (b == NULL || locks == NULL)) {
+    e = error_no_memory();
+  } else if (now != NULL) {
+    b->mount = -1;
+    e = mend(c, b, now, locks, mended);
+    vds_btrfs_close(b);
+    vds_plex_unlock(locks);
+    vds_busy_give(c->claim);
+    c->claim = NULL;
+  }
+  value_free(now);
   mem_free(b);
+  mem_free(locks);
+  if (lock >= 0) close(lock);
   return e;
 }

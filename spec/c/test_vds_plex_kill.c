@@ -4,6 +4,7 @@
 **
 ** not under valgrind: it knows nothing of what btrfs is told; ASan runs it
 */
+#include "vds_left_case.h"
 #include "vds_plex_case.h"
 
 /* What a child begins. */
@@ -222,6 +223,48 @@ TEST(a_reap_that_died_is_done_by_the_next_one) {
   drop(&x, 0);
 }
 
+/* While it is reaped nobody else begins, here or elsewhere, by whichever of its
+   devices he calls it; nor is it reaped twice at once. */
+static saros_op *adding_a_third(const plexes *x) {
+  return begin("add_plex", "{'object':%s,'other':%s}", object(&x->disks[1]),
+               object(&x->disks[2]));
+}
+
+static saros_op *adding_while_reaped(const plexes *x) {
+  hold_at("reap: plex is ours");
+  saros_op *op = reaping(x);
+  await_held();
+  CHECK_ANSWER(end_of(adding_a_third(x)), VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  let_on();
+  return op;
+}
+
+TEST(who_reaps_has_it_for_himself) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  CHECK(die_undoing(adding, &x, "plex: mirrored", GOING_BACK));
+  CHECK_INT(done(adding_while_reaped, &x), 0);
+  CHECK_INT(records_left(), 0);
+  CHECK(!is_mirror(&x));
+  CHECK(die_undoing(adding, &x, "plex: mirrored", GOING_BACK));
+  halfway h = halfway_to("reap: plex is ours", NULL);
+  if (h.child == 0) {
+    answer a = end_of(reaping(&x));
+    _exit(a.code == 0 ? 0 : 1);
+  }
+  somebody_stays = true;
+  CHECK_INT(done(adding_a_third, &x), VDS_E_ANOTHER_CALL_IN_PROGRESS);
+  somebody_stays = false;
+  CHECK_INT(done(reaping, &x), 0);
+  CHECK_INT(records_left(), 1);
+  CHECK(is_member(&x, 1));
+  halfway_end(&h, false);
+  CHECK_INT(records_left(), 0);
+  CHECK(!is_mirror(&x));
+  drop(&x, 0);
+}
+
 /* What it needs to be mounted for waits until it is. */
 TEST(what_is_not_mounted_waits) {
   NEED_DISKS();
@@ -244,6 +287,7 @@ static void all(void) {
   RUN(an_undoing_that_died_is_undone);
   RUN(a_removal_taken_back_that_died_is_one_or_the_other);
   RUN(a_reap_that_died_is_done_by_the_next_one);
+  RUN(who_reaps_has_it_for_himself);
   RUN(what_is_not_mounted_waits);
 }
 
