@@ -67,21 +67,36 @@ static int resize(int mount, uint64_t device, uint64_t size) {
 }
 
 
+static void left_smaller(vds_call *c, uint64_t device, int result) {
+  vds_left(c,
+           "device %llu of this btrfs is used up to its last chunk alone, and "
+           "could not be given back the rest: %s (btrfs filesystem resize "
+           "%llu:max does that)",
+           (unsigned long long)device,
+           result > 0 ? "btrfs is at work" : strerror(-result),
+           (unsigned long long)device);
+}
+
+
 /* A stop that comes when the last chunk has moved is kept by the kernel for the
    next one that moves, and every balance is invalid until then. So one chunk is
    told to move; if it does all the same, no harm is done. */
-static bool spend_stop(int mount) {
+static bool spend_stop(const moving *m) {
   vds_btrfs *b = mem_zero(sizeof *b);
   if (b == NULL) return false;
-  b->mount = mount;
+  b->mount = m->mount;
   error *e = vds_btrfs_look(b);
   bool good = e == NULL && b->count > 0;
   if (good) {
-    const vds_btrfs_member *m = &b->members[0];
-    uint64_t end = vds_btrfs_end(mount, m->id);
+    const vds_btrfs_member *one = &b->members[0];
+    uint64_t end = vds_btrfs_end(m->mount, one->id);
     good = end > 1 << 20;
-    if (good && resize(mount, m->id, end - (1 << 20)) == 0)
-      resize(mount, m->id, m->size);
+    int result =
+        good ? resize(m->mount, one->id, end - (1 << 20)) : -ECANCELED;
+    vds_step("balance: stop spent");
+    result = result == 0 ? resize(m->mount, one->id, one->size) : 0;
+    if (result != 0) left_smaller(m->c, one->id, result);
+    good = good && result == 0;
   }
   error_unref(e);
   mem_free(b);
@@ -104,7 +119,7 @@ static int try_convert(const moving *m) {
 static int convert(void *context) {
   const moving *m = context;
   int result = try_convert(m);
-  if (result != -EINVAL || !spend_stop(m->mount)) return result;
+  if (result != -EINVAL || !spend_stop(m)) return result;
   return try_convert(m);
 }
 

@@ -283,18 +283,6 @@ TEST(a32_a33_a41_a42_a52_a_full_one_at_each_step) {
 ** Cancelled, and what fails
 ** ---------------------------------------------------------------- */
 
-/* What could not be undone. */
-static const char *cleanup_of(saros_op *op) {
-  static char text[600];
-  value *status = op_status(op);
-  const value *list = value_get(status, "cleanup");
-  snprintf(text, sizeof text, "%s",
-           list != NULL && list->count > 0 ? value_chars(list->as.items[0], "")
-                                           : "");
-  value_free(status);
-  return text;
-}
-
 /* Whether what was there before is still there; that it is gone is said. */
 static bool cancel_at(const scratch *s, const char *step) {
   CHECK_ANSWER(format_it(s->device, "{'fs':'ext4','label':'before'}"), 0);

@@ -6,6 +6,8 @@
 */
 #include "vds_plex_case.h"
 
+#include <linux/btrfs_tree.h>
+
 #include "vds/balance.h"
 
 static saros_op *begin_add(const plexes *x, int i, const char *more) {
@@ -242,7 +244,6 @@ TEST(one_at_a_time_on_all_its_members) {
 
 static const char *cancel_at(saros_op *(*start)(const plexes *x),
                              const plexes *x, const char *step) {
-  static char cleanup[1000];
   hold_at(step);
   saros_op *op = start(x);
   await_held();
@@ -251,13 +252,7 @@ static const char *cancel_at(saros_op *(*start)(const plexes *x),
   answer a = end_of(op);
   if (a.code != VDS_E_OPERATION_CANCELED) printf("%s: %s\n", step, a.message);
   CHECK_INT(a.code, VDS_E_OPERATION_CANCELED);
-  value *status = op_status(op);
-  const value *left = value_get(status, "cleanup");
-  cleanup[0] = '\0';
-  for (uint32_t i = 0; left != NULL && i < left->count; i++)
-    snprintf(cleanup + strlen(cleanup), sizeof cleanup - strlen(cleanup),
-             "%s; ", value_chars(left->as.items[i], ""));
-  value_free(status);
+  const char *cleanup = cleanup_of(op);
   forget(&a);
   CHECK_INT(records_left(), 0);
   return cleanup;
@@ -351,6 +346,82 @@ TEST(done_it_is_too_late_to_cancel) {
   drop(&x, 0);
 }
 
+/* What no kernel does: then a stop may be in the way, which is spent. */
+static error *convert_to_nothing(vds_call *c) {
+  vds_identity who;
+  vds_btrfs *b = mem_alloc(sizeof *b);
+  CHECK(vds_identity_get(value_get(c->options, "object"), &who));
+  error *e = vds_btrfs_open(who.dev, b);
+  if (e == NULL)
+    e = vds_balance(c, b->mount, BTRFS_BLOCK_GROUP_RAID1C4,
+                    BTRFS_BLOCK_GROUP_RAID1C4, NULL);
+  vds_btrfs_close(b);
+  mem_free(b);
+  return e;
+}
+
+static const vds_work impossible = {
+    "impossible", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
+    VDS_KIND("impossible", SAROS_CANCELLABLE), convert_to_nothing};
+
+static const char *read_only_at;
+
+static void make_read_only(const char *step) {
+  if (strcmp(step, "balance: stop spent") == 0)
+    CHECK_INT(mount(NULL, read_only_at, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+}
+
+__attribute__((format(printf, 1, 2))) static value *options_of(
+    const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  value *options = vds_json(format, args);
+  va_end(args);
+  return options;
+}
+
+static answer convert_impossibly(const plexes *x) {
+  uint32_t why = 0;
+  value *options = options_of("{'object':%s}", object(&x->disks[0]));
+  saros_api_table = saros_api_own();
+  return end_of(vds_call_begin(&impossible, options, NULL, &why));
+}
+
+static uint64_t size_of_first(const plexes *x) {
+  vds_btrfs *b = mem_zero(sizeof *b);
+  b->mount = open(x->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  CHECK(vds_btrfs_look(b) == NULL);
+  uint64_t size = b->members[0].size;
+  vds_btrfs_close(b);
+  mem_free(b);
+  return size;
+}
+
+/* One chunk is told to move for that; what cannot be had back then is said. */
+TEST(a_device_that_stays_smaller_is_told) {
+  NEED_DISKS();
+  plexes x = make(false);
+  if (x.missing != NULL) SKIP(x.missing);
+  /* There is a gap then that the last chunk can move to. */
+  volumes_run("btrfs balance start --full-balance '%s' >/dev/null 2>&1", x.at);
+  uint64_t before = size_of_first(&x);
+  answer a = convert_impossibly(&x);
+  CHECK(a.code != 0);
+  CHECK_TEXT(cleanup_of(a.op), "");
+  forget(&a);
+  CHECK_INT(size_of_first(&x), before);
+  read_only_at = x.at;
+  atomic_store(&vds_hook, make_read_only);
+  a = convert_impossibly(&x);
+  atomic_store(&vds_hook, NULL);
+  CHECK(a.code != 0);
+  CHECK((size_of_first(&x) < before) ==
+        (strstr(cleanup_of(a.op), "resize 1:max") != NULL));
+  CHECK(size_of_first(&x) < before);
+  forget(&a);
+  drop(&x, 0);
+}
+
 static void all(void) {
   RUN(a34_a35_a44_a_plex_comes_and_goes);
   RUN(a_third_device_is_a_third_copy);
@@ -365,6 +436,7 @@ static void all(void) {
   RUN(a_cancelled_removal_leaves_both_copies);
   RUN(a_cancelled_repair_leaves_the_old_one);
   RUN(done_it_is_too_late_to_cancel);
+  RUN(a_device_that_stays_smaller_is_told);
 }
 
 int main(int argc, char **argv) {

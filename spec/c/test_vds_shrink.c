@@ -280,17 +280,6 @@ TEST(without_room_it_cannot_be_cancelled) {
 ** What fails
 ** ---------------------------------------------------------------- */
 
-static const char *cleanup_of(saros_op *op) {
-  static char text[1000];
-  value *status = op_status(op);
-  const value *list = value_get(status, "cleanup");
-  snprintf(text, sizeof text, "%s",
-           list != NULL && list->count > 0 ? value_chars(list->as.items[0], "")
-                                           : "");
-  value_free(status);
-  return text;
-}
-
 /* As e2undo ends when somebody has the device, and when it cannot write all. */
 TEST(what_cannot_be_rolled_back_yet_can_be_later) {
   NEED_DISKS();

@@ -140,6 +140,19 @@ static inline const char *text_of(const value *map, const char *name) {
   return value_chars(value_get(map, name), "");
 }
 
+/* What an operation could not undo, in one line. */
+static inline const char *cleanup_of(saros_op *op) {
+  static char text[2000];
+  value *status = op_status(op);
+  const value *list = value_get(status, "cleanup");
+  text[0] = '\0';
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s; ",
+             value_chars(list->as.items[i], ""));
+  value_free(status);
+  return text;
+}
+
 static inline bool others_rest(void) {
   bool rest = true;
   DIR *d = opendir("/proc/self/task");
