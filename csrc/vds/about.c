@@ -113,9 +113,8 @@ static bool read_light(int dir, dev_t whole, vds_about *a) {
 
 static void read_file_behind(int dir, vds_about *a) {
   if (major(a->dev) != 7 || a->number > 0) return;
-  if (!read_at(dir, "loop/backing_file", a->file, sizeof a->file) ||
-      a->file[0] != '/')
-    a->file[0] = '\0';
+  a->bound = read_at(dir, "loop/backing_file", a->file, sizeof a->file);
+  if (!a->bound || a->file[0] != '/') a->file[0] = '\0';
 }
 
 
@@ -193,6 +192,15 @@ vds_about *vds_about_new(dev_t dev, error **e) {
 typedef error *(*each_one)(void *context, const vds_about *a);
 
 
+/* One that has gone is left out. One that cannot be looked at for want of a
+   descriptor is there all the same, and may be what somebody stands on. */
+static error *is_lost(int number) {
+  if (number != EMFILE && number != ENFILE && number != ENOMEM) return NULL;
+  return vds_errno(number, "not all disks can be looked at",
+                   "/sys/class/block");
+}
+
+
 static int by_number(const void *a, const void *b) {
   unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
   return (x > y) - (x < y);
@@ -209,7 +217,7 @@ static error *walk_partitions(int dir, const vds_about *disk, vds_about *one,
   const char *name = last != NULL ? last + 1 : disk->name;
   size_t base = strlen(name);
   DIR *all = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (all == NULL) return NULL;
+  if (all == NULL) return is_lost(errno);
   bool letter = base > 0 && name[base - 1] >= '0' && name[base - 1] <= '9';
   for (struct dirent *e; (e = readdir(all)) != NULL && count < 256;) {
     if (e->d_type != DT_DIR || strncmp(e->d_name, name, base) != 0) continue;
@@ -227,6 +235,7 @@ static error *walk_partitions(int dir, const vds_about *disk, vds_about *one,
     char path[NAME_MAX];
     snprintf(path, sizeof path, "%s%s%u", name, letter ? "p" : "", numbers[i]);
     int part = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (part < 0) err = is_lost(errno);
     if (part < 0) continue;
     if (read_light(part, disk->dev, one) && one->number > 0) {
       one->seq = disk->seq;
@@ -283,12 +292,16 @@ static char *read_list(size_t *count, char ***lines) {
    and a shorter way to them than the links that lie in `all`. */
 static bool read_named(int all, int some, const char *name, dev_t whole,
                        vds_about *a) {
+  errno = 0;
   int dir = openat(some, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) dir = openat(all, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) return false;
+  errno = 0;
   bool good = read_light(dir, whole, a);
   if (good) read_file_behind(dir, a);
+  int number = errno;
   close(dir);
+  errno = number;
   return good && a->size > 0;
 }
 
@@ -318,7 +331,10 @@ error *vds_about_all(each_one each, void *context) {
        i++) {
     bool part = belongs(&two[0], names[i]);
     vds_about *a = &two[part];
-    if (!read_named(all, some, names[i], part ? two[0].dev : 0, a)) continue;
+    bool good = read_named(all, some, names[i], part ? two[0].dev : 0, a);
+    e = is_lost(errno);
+    if (e != NULL) break;
+    if (!good) continue;
     if (a->number > 0 && !part) continue; /* its disk went meanwhile */
     if (a->number > 0) a->seq = two[0].seq;
     if (a->number == 0 && part) { /* a disk whose name begins like another's */
@@ -356,12 +372,12 @@ error *vds_about_partitions(dev_t whole, each_one each, void *context) {
 ** What stands on what
 ** ---------------------------------------------------------------- */
 
-static size_t linked(dev_t dev, const char *which, dev_t *list, size_t most) {
+size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most) {
   char path[NAME_MAX + 16];
   size_t count = 0;
   int dir = directory_of(dev);
   if (dir < 0) return 0;
-  int in = openat(dir, which, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int in = openat(dir, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *all = in >= 0 ? fdopendir(in) : NULL;
   for (struct dirent *e;
        all != NULL && count < most && (e = readdir(all)) != NULL;) {
@@ -373,16 +389,6 @@ static size_t linked(dev_t dev, const char *which, dev_t *list, size_t most) {
   if (all != NULL) closedir(all);
   close(dir);
   return count;
-}
-
-
-size_t vds_about_holders(dev_t dev, dev_t *list, size_t most) {
-  return linked(dev, "holders", list, most);
-}
-
-
-size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most) {
-  return linked(dev, "slaves", list, most);
 }
 
 

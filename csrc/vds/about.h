@@ -16,6 +16,7 @@ typedef struct vds_about {
   uint64_t seq;    /* counts the media that this number had; 0: not known */
   unsigned number; /* of a partition, from 1; 0: a disk */
   bool read_only, removable;
+  bool bound;    /* a loop device that has a file, wherever that is */
   char name[64]; /* below /dev: "loop0p1", "mapper/…" is not here */
   /* The rest is only read for one device, not in a listing. */
   unsigned block, physical; /* bytes of a sector */
@@ -37,9 +38,8 @@ error *vds_about_all(error *(*each)(void *context, const vds_about *a),
 error *vds_about_partitions(dev_t whole,
                             error *(*each)(void *context, const vds_about *a),
                             void *context);
-/* Devices that stand directly on this one (dm, md, bcache), by /sys/…/holders,
-   or that this one stands on (slaves). At most `most`; how many. */
-size_t vds_about_holders(dev_t dev, dev_t *list, size_t most);
+/* Devices that this one (dm, md, bcache) stands directly on, by /sys/…/slaves.
+   At most `most`; how many. */
 size_t vds_about_slaves(dev_t dev, dev_t *list, size_t most);
 /* The members of every btrfs that is mounted anywhere, with its id. */
 void vds_about_btrfs(void (*each)(void *context, const char *id, dev_t member),

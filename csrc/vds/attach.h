@@ -23,11 +23,10 @@ error *vds_attach(vds_call *c, int file, const char *path, bool read_only,
 /* Takes it off. VDS_E_DEVICE_IN_USE: mounted, or somebody has it open, named as
    far as that can be known; nothing has changed then. */
 error *vds_detach(vds_call *c, int file, const char *path);
-/* Whether the file is attached, by whoever: the loop device, or 0. *ours: by
-   saros. */
-dev_t vds_attached(int file, bool *ours);
-/* The descriptor that keeps it, duplicated, when this process attached it; else
-   the device opened anew. -1 and *e. */
+/* Whether the file is attached, by whoever: *device, or 0. *ours: by saros. An
+   error: that cannot be told now. */
+error *vds_attached(int file, dev_t *device, bool *ours);
+/* The device opened, which is over that file. -1 and *e. */
 int vds_attached_open(dev_t device, int file, error **e);
 /* What dead owners left: their devices, records of devices that are gone.
    *report: { detached = { path … }, forgotten = n, busy = { path … } }. What

@@ -91,8 +91,7 @@ static bool spend_stop(const moving *m) {
     const vds_btrfs_member *one = &b->members[0];
     uint64_t end = vds_btrfs_end(m->mount, one->id);
     good = end > 1 << 20;
-    int result =
-        good ? resize(m->mount, one->id, end - (1 << 20)) : -ECANCELED;
+    int result = good ? resize(m->mount, one->id, end - (1 << 20)) : -ECANCELED;
     vds_step("balance: stop spent");
     result = result == 0 ? resize(m->mount, one->id, one->size) : 0;
     if (result != 0) left_smaller(m->c, one->id, result);

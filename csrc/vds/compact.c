@@ -219,17 +219,21 @@ static int64_t taken(int fd) {
 static error *put_result(vds_call *c, const char *path, int fd,
                          int64_t before) {
   int64_t now = taken(fd);
-  c->output = vds_with(vds_vdisk_map(path, fd), "reclaimed",
-                       value_int(now < before ? before - now : 0));
+  value *map = NULL;
+  error *e = vds_vdisk_map(path, fd, &map);
+  if (e != NULL) return e;
+  c->output =
+      vds_with(map, "reclaimed", value_int(now < before ? before - now : 0));
   return c->output != NULL ? NULL : error_no_memory();
 }
 
 
 static error *compact(vds_call *c, const char *path, int fd) {
   bool ours;
-  dev_t device = vds_attached(fd, &ours);
+  dev_t device;
   int64_t before = taken(fd);
-  error *e = NULL;
+  error *e = vds_attached(fd, &device, &ours);
+  if (e != NULL) return e;
   if (device == 0)
     e = compact_file(c, path, fd);
   else if (ours)

@@ -75,6 +75,7 @@ static error *compare_partition(void *context, const vds_about *a) {
 static error *find_by_file(const value *record, search *s, bool *here) {
   struct stat st;
   dev_t whole = 0;
+  size_t count = 0;
   int file;
   error *e = vds_record_open(record, "file", O_PATH, &file);
   *here = file >= 0;
@@ -82,7 +83,8 @@ static error *find_by_file(const value *record, search *s, bool *here) {
   if (fstat(file, &st) != 0)
     e = vds_errno(errno, "the file of a disk cannot be looked at", NULL);
   close(file);
-  if (e != NULL || vds_loop_find(&st, NULL, &whole, 1) == 0) return e;
+  if (e == NULL) e = vds_loop_find(&st, NULL, &whole, 1, &count);
+  if (e != NULL || count == 0) return e;
   if (s->was.number > 0)
     return vds_about_partitions(whole, compare_partition, s);
   s->found = whole;

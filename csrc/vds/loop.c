@@ -6,8 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -143,12 +145,16 @@ typedef struct search {
 } search;
 
 
+/* Who may not open it cannot have attached it. That one has gone is no error;
+   that there is no descriptor to look at it with is. */
 static error *look(void *context, const vds_about *a) {
   search *s = context;
   char path[80];
-  if (a->file[0] == '\0' || s->count == s->most) return NULL;
+  if (!a->bound || s->count == s->most) return NULL;
   snprintf(path, sizeof path, "/dev/%s", a->name);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    return vds_errno(errno, "not all loop devices can be looked at", path);
   if (fd < 0) return NULL;
   struct stat st;
   struct loop_info64 info = {0};
@@ -163,41 +169,106 @@ static error *look(void *context, const vds_about *a) {
 }
 
 
-size_t vds_loop_find(const struct stat *file, const char *mark, dev_t *list,
-                     size_t most) {
+error *vds_loop_find(const struct stat *file, const char *mark, dev_t *list,
+                     size_t most, size_t *count) {
   search s = {file, mark, list, 0, most};
-  error_unref(vds_about_all(look, &s));
-  return s.count;
+  error *e = vds_about_all(look, &s);
+  *count = s.count;
+  return e;
 }
 
 
-dev_t vds_loop_marked(const char *mark) {
-  dev_t dev = 0;
-  search s = {NULL, mark, &dev, 0, 1};
-  error_unref(vds_about_all(look, &s));
-  return dev;
+error *vds_loop_marked(const char *mark, dev_t *dev) {
+  search s = {NULL, mark, dev, 0, 1};
+  *dev = 0;
+  return vds_about_all(look, &s);
 }
 
 
-static bool is_bound(dev_t dev) {
-  error *e = NULL;
-  vds_about *a = vds_about_new(dev, &e);
-  bool bound = e == NULL && a->file[0] != '\0';
-  error_unref(e);
-  mem_free(a);
-  return bound;
+/* Media are counted; 0: by no such kernel. */
+static uint64_t medium_of(int fd) {
+  uint64_t seq = 0;
+  return ioctl(fd, BLKGETDISKSEQ, &seq) == 0 ? seq : 0;
+}
+
+
+/* With that medium: the number may be another one's by now. Needs no memory,
+   the want of which would look like its end. */
+static bool is_bound(dev_t dev, uint64_t medium) {
+  char path[80], text[32] = "";
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u/loop/backing_file",
+           major(dev), minor(dev));
+  if (access(path, F_OK) != 0) return false;
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u/diskseq", major(dev),
+           minor(dev));
+  int fd = medium != 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  bool other = fd >= 0 && read(fd, text, sizeof text - 1) > 0 &&
+               strtoull(text, NULL, 10) != medium;
+  if (fd >= 0) close(fd);
+  return !other;
+}
+
+
+static void wait_a_little(void) {
+  nanosleep(&(struct timespec){0, 5000000}, NULL);
+}
+
+
+static bool is_gone(dev_t dev, uint64_t medium, uint64_t until) {
+  bool gone;
+  vds_step("loop: let go");
+  while (!(gone = !is_bound(dev, medium)) && vds_clock() < until)
+    wait_a_little();
+  return gone;
+}
+
+
+static error *cannot_end(int number) {
+  return vds_errno(number, "the loop device cannot be taken off its file",
+                   NULL);
 }
 
 
 /* While it is open, by us or others, the kernel only notes that it is to go. */
 error *vds_loop_detach(int fd, dev_t dev, bool *gone) {
+  uint64_t medium = medium_of(fd);
   int r = ioctl(fd, LOOP_CLR_FD, 0) != 0 ? errno : 0;
   close(fd);
   *gone = false;
-  if (r != 0 && r != ENXIO)
-    return vds_errno(r, "the loop device cannot be taken off its file", NULL);
-  uint64_t until = vds_clock() + vds_patience;
-  while (!(*gone = !is_bound(dev)) && vds_clock() < until)
-    nanosleep(&(struct timespec){0, 5000000}, NULL);
+  if (r != 0 && r != ENXIO) return cannot_end(r);
+  *gone = is_gone(dev, medium, vds_clock() + vds_patience);
+  return NULL;
+}
+
+
+/* The kernel ends it for whoever is the last one, in one step: then it tells no
+   status any more, and nobody comes in. For anybody else it only notes that it
+   is to go, which is taken back as long as we have it open. */
+static error *try_end(int fd, bool *ends) {
+  struct loop_info64 was = {0}, now = {0};
+  *ends = ioctl(fd, LOOP_GET_STATUS64, &was) != 0;
+  if (*ends) return NULL;
+  if (ioctl(fd, LOOP_CLR_FD, 0) != 0 && errno != ENXIO)
+    return cannot_end(errno);
+  *ends = ioctl(fd, LOOP_GET_STATUS64, &now) != 0;
+  bool stays = (was.lo_flags & LO_FLAGS_AUTOCLEAR) == 0;
+  return *ends || !stays ? NULL : vds_loop_keep(fd);
+}
+
+
+error *vds_loop_end(int *fd, dev_t dev, bool *gone) {
+  uint64_t medium = medium_of(*fd), until = vds_clock() + vds_patience;
+  bool ends = false;
+  *gone = false;
+  error *e = try_end(*fd, &ends);
+  while (e == NULL && !ends && vds_clock() < until) {
+    wait_a_little();
+    e = try_end(*fd, &ends);
+  }
+  if (e != NULL || !ends) return e;
+  close(*fd);
+  *fd = -1;
+  is_gone(dev, medium, vds_clock() + vds_patience);
+  *gone = true;
   return NULL;
 }

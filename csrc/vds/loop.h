@@ -19,16 +19,19 @@ error *vds_loop_attach(int file, const char *mark, bool read_only,
                        unsigned block, int *fd, dev_t *dev);
 /* From now on it stays until it is detached. */
 error *vds_loop_keep(int fd);
-/* Over this file, with this mark (NULL: any): up to `most` of them. */
-size_t vds_loop_find(const struct stat *file, const char *mark, dev_t *list,
-                     size_t most);
+/* Over this file, with this mark (NULL: any): up to `most` of them. An error:
+   not all could be looked at, so there may be one more. */
+error *vds_loop_find(const struct stat *file, const char *mark, dev_t *list,
+                     size_t most, size_t *count);
 /* The one that has this mark, whatever its file; 0: there is none. */
-dev_t vds_loop_marked(const char *mark);
+error *vds_loop_marked(const char *mark, dev_t *dev);
 /* Ends it, and closes the fd. It lives on while it is open or mounted
-   somewhere; that is not waited for longer than
-   vds_patience: *gone is false, and it
-   will go by itself, unless vds_loop_keep prevents that. */
+   somewhere; that is waited for with patience (step.h): else *gone is false,
+   and it will go by itself. */
 error *vds_loop_detach(int fd, dev_t dev, bool *gone);
+/* Ends it if nobody else has it open, or closes it soon: *gone, and *fd
+   is closed and -1. Else it is as it was, and *fd still keeps it. */
+error *vds_loop_end(int *fd, dev_t dev, bool *gone);
 /* The file has another size. */
 error *vds_loop_resize(int fd);
 /* The record that its mark names. False: it is none of ours. */

@@ -24,12 +24,12 @@ typedef struct vds_plex_locks {
 typedef struct vds_plex {
   vds_call *c;
   vds_btrfs fs;
-  vds_identity one;  /* options.object */
-  vds_identity two;  /* options.other */
+  vds_identity one; /* options.object */
+  vds_identity two; /* options.other */
   vds_target object;
   vds_plex_locks locks; /* while it works */
-  vds_target other;  /* a new member: exclusively, until it is one */
-  vds_probe had;     /* what was on it */
+  vds_target other;     /* a new member: exclusively, until it is one */
+  vds_probe had;        /* what was on it */
   bool cleared;
   char *at; /* of records */
   value *record;

@@ -169,11 +169,13 @@ static error *mend_file(mending *m, const value *record) {
   bool ours;
   int fd;
   error *e = vds_record_open(record, "path", O_RDWR, &fd);
-  dev_t dev = fd >= 0 ? vds_attached(fd, &ours) : 0;
+  dev_t dev = 0;
   m->file = true;
-  if (dev != 0)
+  if (fd >= 0) e = vds_attached(fd, &dev, &ours);
+  if (e == NULL && dev != 0)
     e = mend_device(m, dev);
-  else if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= m->size)
+  else if (e == NULL && fd >= 0 && fstat(fd, &st) == 0 &&
+           (uint64_t)st.st_size >= m->size)
     e = mend(m, fd, vds_record_text(record, "path"));
   if (e == NULL && !m->busy) m->settled = true; /* also when it is gone */
   if (fd >= 0) close(fd);

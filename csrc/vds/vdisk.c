@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -60,28 +61,31 @@ static error *open_file(const char *path, int flags, int *fd) {
 }
 
 
-value *vds_vdisk_map(const char *path, int file) {
+error *vds_vdisk_map(const char *path, int file, value **out) {
   struct stat st;
-  char node[80];
+  char node[80] = "";
   bool ours;
-  if (fstat(file, &st) != 0) return NULL;
-  dev_t device = vds_attached(file, &ours);
+  dev_t device;
+  *out = NULL;
+  if (fstat(file, &st) != 0)
+    return vds_errno(errno, "the file cannot be looked at", path);
+  error *e = vds_attached(file, &device, &ours);
+  if (e != NULL) return e;
+  if (device != 0) error_unref(vds_about_node(device, node));
   value *map =
       vds_with(value_map(), VDS_CLASS_FIELD, value_text(VDS_CLASS_VDISK));
   map = vds_with_path(map, "path", path);
   map = vds_with(map, "size", value_int(st.st_size));
   map = vds_with(map, "allocated", value_int(st.st_blocks * 512));
   map = vds_with(map, "attached", value_bool(device != 0));
-  error *e = device != 0 ? vds_about_node(device, node) : NULL;
-  if (device != 0 && e == NULL) map = vds_with(map, "device", value_text(node));
-  error_unref(e);
-  return map;
+  if (node[0] != '\0') map = vds_with(map, "device", value_text(node));
+  *out = map;
+  return map != NULL ? NULL : error_no_memory();
 }
 
 
 static error *put_vdisk(vds_call *c, const char *path, int file) {
-  c->output = vds_vdisk_map(path, file);
-  return c->output != NULL ? NULL : error_no_memory();
+  return vds_vdisk_map(path, file, &c->output);
 }
 
 
@@ -282,50 +286,91 @@ error *vds_work_detach(vds_call *c) {
 ** Another size
 ** ---------------------------------------------------------------- */
 
-static error *tell_device(int file, uint64_t size) {
-  bool ours;
-  dev_t device = vds_attached(file, &ours);
-  if (device == 0) return NULL;
+typedef struct expanding {
+  const char *path;
+  int file, loop; /* of the device that shows it, or -1 */
+  uint64_t size;
   vds_identity who;
-  error *e = NULL;
-  int fd = vds_attached_open(device, file, &e);
-  if (fd < 0) return e;
-  vds_about *a = vds_about_new(device, &e);
-  if (e == NULL) vds_identity_of(a, &who);
-  if (e == NULL) e = vds_loop_resize(fd);
-  if (e == NULL) vds_identity_resized(&who, size);
+} expanding;
+
+
+/* Two processes that make it larger would each look at its size, and the one
+   that wants less cut off what the other one has added. Where files cannot be
+   locked that is up to who asks. */
+static error *keep_off_others(const expanding *x) {
+  if (flock(x->file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return NULL;
+  return vds_error(VDS_E_ANOTHER_CALL_IN_PROGRESS,
+                   "another process has locked %s; try again when it has ended",
+                   x->path);
+}
+
+
+static error *find_device(expanding *x) {
+  bool ours;
+  dev_t device;
+  error *e = vds_attached(x->file, &device, &ours);
+  if (e != NULL || device == 0) return e;
+  x->loop = vds_attached_open(device, x->file, &e);
+  vds_about *a = e == NULL ? vds_about_new(device, &e) : NULL;
+  if (a != NULL) vds_identity_of(a, &x->who);
   mem_free(a);
-  close(fd);
   return e;
 }
 
 
-error *vds_work_expand(vds_call *c) {
-  const char *path;
-  int fd = -1;
-  uint64_t size = 0;
+/* All that can fail for want of memory, and what will be said. */
+static error *prepare(vds_call *c, expanding *x) {
   struct stat st;
-  error *e = path_of(c, &path);
-  if (e == NULL) e = size_of(c, &size);
-  if (e == NULL) e = open_file(path, O_RDWR, &fd);
-  if (e == NULL && fstat(fd, &st) != 0)
-    e = vds_errno(errno, "the file cannot be looked at", path);
-  if (e == NULL && size < (uint64_t)st.st_size)
+  error *e = keep_off_others(x);
+  if (e == NULL && fstat(x->file, &st) != 0)
+    e = vds_errno(errno, "the file cannot be looked at", x->path);
+  if (e == NULL && x->size < (uint64_t)st.st_size)
     e = vds_error(VDS_E_INVALID_SPACE,
                   "the disk has %lld bytes, and is only ever made larger: what "
                   "is at its end would be lost",
                   (long long)st.st_size);
-  if (e == NULL && vds_commit(c, &e)) {
-    if (ftruncate(fd, (off_t)size) != 0)
-      e = vds_errno(errno, "the file cannot be that large", path);
-    else if (fsync(fd) != 0)
-      e = vds_errno(errno, "the file cannot be written", path);
-    vds_step("expand: file grown");
-  }
-  if (e == NULL) e = tell_device(fd, size);
+  if (e == NULL) e = find_device(x);
+  if (e == NULL) e = put_vdisk(c, x->path, x->file);
+  if (e == NULL && !value_put(c->output, "size", value_int((int64_t)x->size)))
+    e = error_no_memory();
+  if (e == NULL) vds_give_output(c, &e);
+  vds_step("expand: prepared");
+  return e;
+}
+
+
+/* Who has attached it meanwhile may have done so a moment before it grew. */
+static error *tell_device(expanding *x) {
+  error *e = x->loop < 0 ? find_device(x) : NULL;
+  if (e != NULL || x->loop < 0) return e;
+  e = vds_loop_resize(x->loop);
+  if (e == NULL) vds_identity_resized(&x->who, x->size);
   vds_step("expand: device told");
-  if (e == NULL) e = put_vdisk(c, path, fd);
-  if (fd >= 0) close(fd);
+  return e;
+}
+
+
+static error *grow(expanding *x) {
+  if (ftruncate(x->file, (off_t)x->size) != 0)
+    return vds_errno(errno, "the file cannot be that large", x->path);
+  int r = fsync(x->file) != 0 ? errno : 0;
+  vds_step("expand: file grown");
+  error *e = tell_device(x);
+  if (e != NULL || r == 0) return e;
+  return vds_errno(r, "the file cannot be written", x->path);
+}
+
+
+error *vds_work_expand(vds_call *c) {
+  expanding x = {.file = -1, .loop = -1};
+  error *e = path_of(c, &x.path);
+  if (e == NULL) e = size_of(c, &x.size);
+  if (e == NULL) e = open_file(x.path, O_RDWR, &x.file);
+  if (e == NULL) e = prepare(c, &x);
+  if (e == NULL && vds_commit(c, &e)) e = grow(&x);
+  if (x.loop >= 0) close(x.loop);
+  if (x.file >= 0) close(x.file);
   return e;
 }
 
@@ -337,7 +382,9 @@ error *vds_work_expand(vds_call *c) {
 static error *list_one(vds_call *c, const value *record) {
   char mark[VDS_LOOP_MARK];
   snprintf(mark, sizeof mark, "saros:%s", vds_record_text(record, "id"));
-  dev_t device = vds_loop_marked(mark);
+  dev_t device = 0;
+  error *e = vds_loop_marked(mark, &device);
+  if (e != NULL) return e;
   char *path = device != 0 ? vds_record_path(record, "path") : NULL;
   if (path == NULL) return NULL;
   char node[80];
@@ -345,7 +392,7 @@ static error *list_one(vds_call *c, const value *record) {
       vds_with(value_map(), VDS_CLASS_FIELD, value_text(VDS_CLASS_VDISK));
   map = vds_with_path(map, "path", path);
   mem_free(path);
-  error *e = vds_about_node(device, node);
+  e = vds_about_node(device, node);
   if (e == NULL) map = vds_with(map, "device", value_text(node));
   error_unref(e);
   map = vds_with(map, "attached", value_bool(true));

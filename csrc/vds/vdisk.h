@@ -23,6 +23,7 @@ error *vds_work_attach(vds_call *c);
 error *vds_work_detach(vds_call *c);
 /* { path, size }: detached or attached (the device grows with it; partitions do
    not: extend). Never smaller: VDS_E_INVALID_SPACE. Commits before ftruncate.
+   One process at a time (a lock of the file): VDS_E_ANOTHER_CALL_IN_PROGRESS.
  */
 error *vds_work_expand(vds_call *c);
 /* { path }: the file gives back what it takes for nothing; what is read from it
@@ -39,6 +40,6 @@ error *vds_compact_attached(vds_call *c, dev_t device);
    vds_vdisk_map with { persistent, owner_alive }. */
 error *vds_work_virtual_disks(vds_call *c);
 /* { path, size, allocated, attached, device? } */
-value *vds_vdisk_map(const char *path, int file);
+error *vds_vdisk_map(const char *path, int file, value **map);
 
 #endif

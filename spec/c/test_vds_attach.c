@@ -430,7 +430,8 @@ TEST(a_number_that_was_taken_meanwhile_is_not_reaped) {
   bool ours, gone;
   char device[32] = "";
   error *e = NULL;
-  dev_t dev = vds_attached(file, &ours);
+  dev_t dev;
+  CHECK(vds_attached(file, &dev, &ours) == NULL);
   int fd = vds_attached_open(dev, file, &e);
   CHECK(fd >= 0 && ours);
   CHECK(vds_loop_detach(fd, dev, &gone) == NULL && gone);
