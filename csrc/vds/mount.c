@@ -181,6 +181,8 @@ static error *mount_at(vds_call *c, const vds_target *t, int place,
     e = vds_mount_make(t, p->fs, vds_text(c, "options"),
                        vds_flag(c, "read_only"), &made);
   mem_free(p);
+  if (e == NULL) e = put_path(c, path);
+  if (e == NULL) vds_give_output(c, &e);
   vds_step("mount: made");
   if (e == NULL && vds_commit(c, &e) &&
       move_mount(made, "", place, "",
@@ -215,7 +217,6 @@ error *vds_work_mount(vds_call *c) {
                         &t);
   vds_step("mount: opened");
   if (e == NULL && !vds_stopped(c, &e)) e = mount_at(c, &t, place, path);
-  if (e == NULL) e = put_path(c, path);
   vds_target_close(&t);
   if (place >= 0) close(place);
   return e;
@@ -275,6 +276,7 @@ static error *end_at(vds_call *c, const vds_world *w, dev_t dev,
         (path != NULL && strcmp(path, where) != 0))
       continue;
     any = true;
+    if (!c->given && !vds_give_output(c, &e)) break;
     if (!vds_commit(c, &e)) break;
     e = vds_mount_end(w, where, dev);
     if (e == NULL) last = where;
