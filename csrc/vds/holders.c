@@ -439,19 +439,6 @@ vds_holders vds_holders_of(const vds_world *w, dev_t dev) {
 }
 
 
-/* The kernel's order is that of mounting, so the last one at a path is what is
-   seen there. */
-bool vds_world_on_top(const vds_world *w, const char *where, dev_t dev) {
-  const mounted *top = NULL;
-  for (size_t i = 0; i < w->mount_count; i++)
-    if (strcmp(w->mounts[i].where, where) == 0) top = &w->mounts[i];
-  if (top == NULL) return false;
-  if (top->dev == dev) return true;
-  const char *id = btrfs_of(w, dev), *other = btrfs_of(w, top->dev);
-  return id != NULL && other != NULL && strcmp(id, other) == 0;
-}
-
-
 void vds_holders_free(vds_holders *h) {
   for (size_t i = 0; i < h->count; i++) mem_free(h->items[i].who);
   mem_free(h->items);

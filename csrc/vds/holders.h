@@ -48,9 +48,6 @@ bool vds_world_is_system(const vds_world *w, dev_t dev, const char **where);
    of its partitions, too. */
 vds_holders vds_holders_of(const vds_world *w, dev_t dev);
 void vds_holders_free(vds_holders *h);
-/* Whether what one finds at this path is this device's: nothing else was
-   mounted over it. */
-bool vds_world_on_top(const vds_world *w, const char *where, dev_t dev);
 /* As a list of { kind, who }. */
 value *vds_holders_list(const vds_holders *h);
 const char *vds_hold_name(vds_hold_kind kind);

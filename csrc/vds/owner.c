@@ -98,13 +98,6 @@ bool vds_owner_is_alive(const value *map) {
 }
 
 
-bool vds_owner_is_us(const value *map) {
-  identity who = owner_of(map), we = us();
-  return who.pid == we.pid && who.start == we.start && who.space == we.space &&
-         who.boot[0] != '\0' && strcmp(who.boot, we.boot) == 0;
-}
-
-
 bool vds_owner_is_of_this_boot(const value *map) {
   identity who = owner_of(map), we = us();
   return we.boot[0] != '\0' && strcmp(who.boot, we.boot) == 0;

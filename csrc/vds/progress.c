@@ -145,32 +145,6 @@ int vds_saying_resize2fs(vds_saying *s, const char *text, size_t size) {
 
 
 /* ------------------------------------------------------------------
-** badblocks -s: " 12.34% done, 0:10 elapsed."; one that writes has several
-** passes, each with a line of its own before it
-** ---------------------------------------------------------------- */
-
-int vds_saying_badblocks(vds_saying *s, const char *text, size_t size) {
-  reading r = {text, text + size};
-  uint64_t whole, part = 0;
-  unsigned passes = s->passes > 0 && s->passes <= 64 ? s->passes : 1;
-  if (skip(&r, "Testing with ") || skip(&r, "Reading and comparing")) {
-    if (s->pass < passes) s->pass++;
-    find(&r, ": ");
-  } else if (skip(&r, "Checking for bad blocks")) {
-    find(&r, ": ");
-  }
-  skip_spaces(&r);
-  unsigned pass = s->pass > 0 && s->pass <= passes ? s->pass : 1;
-  if (skip(&r, "done")) return reached(s, (int)(pass * 1000 / passes));
-  if (!number(&r, &whole) || !skip(&r, ".") || !number(&r, &part) ||
-      !skip(&r, "% done") || whole > 100 || part > 99)
-    return -1;
-  return reached(s, between((pass - 1) * 1000 / passes, pass * 1000 / passes,
-                            whole * 100 + part, 10000));
-}
-
-
-/* ------------------------------------------------------------------
 ** xfs_repair: "Phase 3 - for each AG..."; of seven
 ** ---------------------------------------------------------------- */
 

@@ -46,7 +46,6 @@ error *vds_record_open(const value *record, const char *name, int how, int *fd);
 /* owner.c. Alive also when that cannot be told. */
 bool vds_owner_put(value *map);
 bool vds_owner_is_alive(const value *map);
-bool vds_owner_is_us(const value *map);
 bool vds_owner_is_of_this_boot(const value *map);
 
 /* Keeps others off <id> while its work runs, tools included, which inherit it

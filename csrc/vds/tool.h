@@ -35,20 +35,18 @@ bool vds_tool_is_here(const char *name);
    is here. */
 error *vds_tool_missing(const char *name, const char *package);
 
-/* Progress of mke2fs, e2fsck -C 1, resize2fs -p, badblocks -s, xfs_repair and
-   btrfs check, from the pieces that they say (progress.c; fuzzed). Each gives
-   0..1000 of the whole work, never less than before, or -1: it was about
-   something else. `s` begins as { 0 }; of badblocks `passes` may be set: 8 for
-   one that writes. */
+/* Progress of mke2fs, e2fsck -C 1, resize2fs -p, xfs_repair and btrfs check,
+   from the pieces that they say (progress.c; fuzzed). Each gives 0..1000 of the
+   whole work, never less than before, or -1: it was about something else. `s`
+   begins as { 0 }. */
 typedef struct vds_saying {
-  unsigned pass, passes;
+  unsigned pass;
   unsigned bar; /* of resize2fs: how much of it is drawn */
   int at;
 } vds_saying;
 int vds_saying_mke2fs(vds_saying *s, const char *text, size_t size);
 int vds_saying_e2fsck(vds_saying *s, const char *text, size_t size);
 int vds_saying_resize2fs(vds_saying *s, const char *text, size_t size);
-int vds_saying_badblocks(vds_saying *s, const char *text, size_t size);
 int vds_saying_xfs(vds_saying *s, const char *text, size_t size);
 int vds_saying_btrfs(vds_saying *s, const char *text, size_t size);
 
