@@ -116,27 +116,12 @@ static const char table_reason[] =
     "it has a partition table: format a partition of it, or clean the disk "
     "first";
 
-/* A plan of what would not be done says so. */
-static error *plan_with_table(vds_call *c) {
-  const value *old = value_get(c->output, "denied");
-  value *denied = old != NULL ? value_copy(old) : value_list();
-  value *one = vds_with(value_map(), "danger", value_text("table"));
-  one = vds_with(one, "reason", value_text(table_reason));
-  if (denied == NULL || !value_add(denied, one)) {
-    value_free(denied);
-    return error_no_memory();
-  }
-  if (!value_put(c->output, "denied", denied) ||
-      !value_put(c->output, "allowed", value_bool(false)))
-    return error_no_memory();
-  return NULL;
-}
-
-
 static error *permit(formatting *f, unsigned *forced, bool *go) {
   error *e = vds_permit(f->c, &f->t.is, &verb, forced, go);
   if (e == NULL) e = vds_probe_fd(f->t.fd, &f->before);
-  if (e == NULL && !*go && has_table(f)) e = plan_with_table(f->c);
+  if (e == NULL && !*go && has_table(f) &&
+      !vds_plan_denies(f->c, "table", table_reason))
+    e = error_no_memory();
   if (e == NULL && *go && has_table(f))
     e = vds_error(VDS_E_OPERATION_DENIED, "%s was not formatted: %s", f->t.path,
                   table_reason);

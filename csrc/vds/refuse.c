@@ -18,7 +18,7 @@ typedef struct judging {
   buffer reasons; /* one sentence of all of them */
   value *partitions, *file_systems, *holders, *denied;
   unsigned forced; /* what the options allow */
-  bool failed;
+  bool failed, read_only;
 } judging;
 
 static const struct {
@@ -243,7 +243,10 @@ static error *judge_all(judging *j, const vds_identity *who) {
                     "disks again",
                     a->name);
   }
-  if (e == NULL) judge_table(j, who, a->name);
+  if (e == NULL) {
+    j->read_only = a->read_only;
+    judge_table(j, who, a->name);
+  }
   if (e == NULL) e = judge_device(j, a);
   if (e == NULL && who->dev == who->whole &&
       j->verb->loses != VDS_LOSES_NOTHING)
@@ -284,6 +287,20 @@ static error *put_plan(vds_call *c, judging *j) {
 }
 
 
+bool vds_plan_denies(vds_call *c, const char *danger, const char *reason) {
+  const value *old = value_get(c->output, "denied");
+  value *denied = old != NULL ? value_copy(old) : value_list();
+  value *one = vds_with(value_map(), "danger", value_text(danger));
+  one = vds_with(one, "reason", value_text(reason));
+  if (denied == NULL || !value_add(denied, one)) {
+    value_free(denied);
+    return false;
+  }
+  return value_put(c->output, "denied", denied) &&
+         value_put(c->output, "allowed", value_bool(false));
+}
+
+
 error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
                   unsigned *forced, bool *go) {
   judging j = {.verb = verb};
@@ -296,6 +313,9 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
   if (e == NULL) e = judge_all(&j, who);
   if (e == NULL && vds_flag(c, "plan")) {
     e = put_plan(c, &j);
+    if (e == NULL && j.read_only && verb->loses != VDS_LOSES_ACCESS &&
+        !vds_plan_denies(c, "read-only", "it is read-only"))
+      e = error_no_memory();
   } else if (e == NULL && (j.dangers & ~j.forced) != 0) {
     e = vds_error(VDS_E_OPERATION_DENIED, "it was not done: %s",
                   j.reasons.data);

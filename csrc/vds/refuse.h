@@ -57,6 +57,9 @@ typedef struct vds_verb {
    to end (unmount, swap off), which is his to do (vds_end_dangers). */
 error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
                   unsigned *forced, bool *go);
+/* The plan that vds_permit made: refused for one reason more. False: no memory.
+ */
+bool vds_plan_denies(vds_call *c, const char *danger, const char *reason);
 /* The same for who writes a table, whichever way he came: nobody writes that of
    the disk that the system lives on. */
 error *vds_refuse_table(dev_t disk);

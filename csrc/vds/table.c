@@ -33,27 +33,27 @@ static error *has_one(void *context, const vds_about *a) {
 
 /* Of a table that nobody can read the kernel may know partitions; of one that
    others can read, only an empty hybrid is known to have none. */
-static error *count_unread(vds_table_job *j, const vds_table *t,
-                           const error *why, bool *any) {
+static error *count_unread(dev_t disk, const vds_table *t, const error *why,
+                           bool *any) {
   *any = why->code == VDS_E_PARTITION_STYLE_MISMATCH &&
          (strcmp(t->style, "gpt") != 0 || !vds_table_is_empty(t));
-  return vds_about_partitions(j->disk.dev, has_one, any);
+  return vds_about_partitions(disk, has_one, any);
 }
 
 
-static error *refuse_used(vds_table_job *j) {
+static error *refuse_used(int fd, dev_t disk) {
   bool any = false;
   vds_table *t = mem_alloc(sizeof *t);
   if (t == NULL) return error_no_memory();
-  error *e = vds_table_copy(j->w.fd, t);
-  error *why = e == NULL ? vds_table_read(j->w.fd, t, true) : NULL;
+  error *e = vds_table_copy(fd, t);
+  error *why = e == NULL ? vds_table_read(fd, t, true) : NULL;
   if (why != NULL && why->code != VDS_E_CORRUPT_PARTITION_INFO &&
       why->code != VDS_E_PARTITION_STYLE_MISMATCH) {
     e = why;
     why = NULL;
   }
   if (e == NULL && why != NULL)
-    e = count_unread(j, t, why, &any);
+    e = count_unread(disk, t, why, &any);
   else if (e == NULL)
     any = t->style[0] != '\0' && !vds_table_is_empty(t);
   if (e == NULL && any)
@@ -70,13 +70,35 @@ static error *refuse_used(vds_table_job *j) {
 static error *initialize(vds_table_job *j, const vds_target *t,
                          const char *style) {
   error *e = vds_table_job_open(j, t);
-  if (e == NULL) e = refuse_used(j);
+  if (e == NULL) e = refuse_used(j->w.fd, j->disk.dev);
   if (e == NULL) e = vds_table_anew(j, style);
   if (e == NULL) e = vds_table_job_begin(j);
   if (e == NULL) e = vds_writing_do(&j->w);
   if (e == NULL) e = vds_blkpg_sync(j->w.fd, j->disk.dev);
   vds_step("initialize: told");
   return vds_writing_end(&j->w, e);
+}
+
+
+/* Before anything is ended for it, or a plan says that it would be done. */
+static error *look_before(const vds_identity *who) {
+  vds_target t = VDS_TARGET_NONE;
+  error *e = vds_target_open(who, 0, &t);
+  if (e == NULL) e = refuse_used(t.fd, who->dev);
+  vds_target_close(&t);
+  return e;
+}
+
+
+/* What is refused anyhow may be a disk that cannot even be read. */
+static error *plan_initialize(vds_call *c, const vds_identity *who) {
+  bool allowed = value_boolean(value_get(c->output, "allowed"), false);
+  error *e = look_before(who);
+  if (e == NULL || (allowed && e->code != VDS_E_OPERATION_DENIED)) return e;
+  bool good = e->code != VDS_E_OPERATION_DENIED ||
+              vds_plan_denies(c, "table", e->message);
+  error_unref(e);
+  return good ? NULL : error_no_memory();
 }
 
 
@@ -98,7 +120,9 @@ error *vds_work_initialize(vds_call *c) {
   error *e = vds_table_disk(c, &who);
   if (e == NULL) e = style_of(c, &style);
   if (e == NULL) e = vds_permit(c, &who, &initializing, &forced, &go);
-  if (e != NULL || !go) return e;
+  if (e == NULL && !go) return plan_initialize(c, &who);
+  if (e == NULL) e = look_before(&who);
+  if (e != NULL) return e;
   if (forced == 0 || vds_commit(c, &e))
     e = vds_end_dangers(c, &who, &initializing, forced);
   if (e == NULL)

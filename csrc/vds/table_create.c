@@ -223,6 +223,16 @@ static error *volume_of(vds_table_job *j, unsigned number, vds_about *a,
 }
 
 
+/* The id that its table gave it, as the original tells that of the volume. */
+static value *with_id(value *map, const vds_table *t, unsigned number) {
+  struct fdisk_partition *p = vds_table_find(t, number);
+  const char *id = p != NULL ? fdisk_partition_get_uuid(p) : NULL;
+  if (id != NULL) map = vds_with(map, "id", value_text(id));
+  fdisk_unref_partition(p);
+  return map;
+}
+
+
 /* It is there, whatever cannot be told of it: its node has not come, or memory
    ran out. */
 static void put_partition(const making *m, vds_table_job *j) {
@@ -233,6 +243,7 @@ static void put_partition(const making *m, vds_table_job *j) {
   value *map = vds_with(value_map(), "offset", value_int((int64_t)m->place.at));
   map = vds_with(map, "size", value_int((int64_t)m->place.size));
   map = vds_with(map, "number", value_int(m->number));
+  map = with_id(map, &j->table, m->number);
   if (e != NULL || part == NULL) j->c->code = VDS_S_NO_NOTIFICATION;
   j->c->output = part != NULL ? vds_with(map, "volume", part) : map;
   error_unref(e);

@@ -53,6 +53,20 @@ end
 ---@field kind "mount"|"swap"|"device"|"loop"|"elsewhere"
 ---@field who string
 
+---@class saros.vds.danger
+---@field danger "mounted"|"swap"|"foreign"|"held"|"system"|"table"|"read-only"
+---@field reason string
+---@field force? string the name that ends it, as in `force = { mounted = true }`; none: nothing does
+---@field forced? boolean it was forced
+
+--- What a call with `plan = true` tells: nothing is claimed or changed, and
+--- whoever calls without it asks anew.
+---@class saros.vds.plan
+---@field allowed boolean no danger would refuse it
+---@field denied saros.vds.danger[]
+---@field lost { partitions: { number: integer, start: integer, size: integer }[], file_systems: { path: string, fs: string, label: string, uuid: string, size: integer }[] }
+---@field holders { path: string, kind: string, who: string }[]
+
 --- The disks with their partitions, from what the kernel says of them; no disk
 --- is looked into (`vds.volumes` does that).
 ---@return saros.vds.disk[]
@@ -122,7 +136,7 @@ end
 
 --- Takes away what processes that died have left: devices that were not to stay,
 --- and what was half done. Its result: `{ detached, forgotten, busy }`, lists of
---- paths.
+--- paths; what is `busy` is still held or worked on, and goes at a later call.
 ---@param options? saros.vds.reap
 ---@return saros.operation op
 function vds.reap(options)

@@ -25,6 +25,9 @@ TEST(a_new_table_and_a_partition) {
   CHECK_INT(access(text_of(v, "path"), F_OK), 0);
   CHECK_TEXT(text_of(v, "fs"), "raw");
   CHECK_TEXT(text_of(v, "transition"), "stable");
+  char id[64];
+  snprintf(id, sizeof id, "%s", text_of(a.output, "id"));
+  CHECK(strlen(id) == 36);
   forget(&a);
   CHECK(is_sound(&d));
   a = ask_on("disk", d.object, "{}");
@@ -35,6 +38,7 @@ TEST(a_new_table_and_a_partition) {
   CHECK(table != NULL && table->count == 1);
   if (table != NULL && table->count == 1) {
     CHECK_TEXT(text_of(table->as.items[0], "label"), "one");
+    CHECK_TEXT(text_of(table->as.items[0], "uuid"), id);
     CHECK_TEXT(text_of(table->as.items[0], "type"),
                "0FC63DAF-8483-4772-8E79-3D69D8477DE4");
   }
@@ -301,14 +305,21 @@ TEST(a_logical_partition_is_left_alone_but_the_last) {
 
 TEST(what_has_partitions_is_not_initialized) {
   NEED_DISKS();
+  answer a;
   disk d = new_disk(16);
   CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
   CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  a = ask_on("initialize", d.object, "{'plan':true}"); /* a plan says so, too */
+  CHECK_INT(a.code, 0);
+  CHECK(!value_boolean(value_get(a.output, "allowed"), true));
+  const value *denied = value_get(a.output, "denied");
+  CHECK(denied != NULL && denied->count == 1);
+  forget(&a);
   CHECK_ANSWER(ask_on("initialize", d.object, "{'style':'x'}"),
                SAROS_E_INVALIDARG);
   CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':1}"), 0);
   CHECK_ANSWER(ask_on("initialize", d.object, "{'style':'mbr'}"), 0);
-  answer a = ask_on("disk", d.object, "{}"); /* and no GPT comes back */
+  a = ask_on("disk", d.object, "{}"); /* and no GPT comes back */
   CHECK_TEXT(text_of(a.output, "style"), "mbr");
   CHECK_TEXT(text_of(a.output, "health"), "healthy");
   forget(&a);
@@ -382,6 +393,9 @@ TEST(a_partition_in_use_is_not_deleted) {
             0);
   CHECK_ANSWER(ask_on("delete_partition", part, "{}"), VDS_E_OPERATION_DENIED);
   CHECK_ANSWER(ask_on("initialize", d.object, "{}"), VDS_E_OPERATION_DENIED);
+  /* What is refused anyhow ends nothing before. */
+  CHECK_ANSWER(ask_on("initialize", d.object, "{'force':['mounted']}"),
+               VDS_E_OPERATION_DENIED);
   /* Beside it there may be another one, and it may grow. */
   CHECK_ANSWER(ask_on("create_partition", d.object, "{'size':%d}", MIB), 0);
   CHECK_ANSWER(ask_on("delete_partition", d.object, "{'number':2}"), 0);

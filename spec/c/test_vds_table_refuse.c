@@ -314,6 +314,32 @@ TEST(the_table_of_the_disk_of_the_system_is_not_written) {
   drop(&d);
 }
 
+/* What is written to is refused, and so says its plan; what is not may be
+   done. */
+TEST(a_disk_that_is_read_only) {
+  NEED_DISKS();
+  static const char *const writes[] = {"initialize", "create_partition",
+                                       "clean"};
+  disk d = new_disk(16);
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", d.file), 0);
+  value_free(d.object);
+  answer a = ask("attach", "{'path':'%s','read_only':true}", d.file);
+  d.object = value_copy(a.output);
+  forget(&a);
+  for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+    CHECK_ANSWER(ask_on(writes[i], d.object, "{}"),
+                 VDS_E_MEDIA_WRITE_PROTECTED);
+    a = ask_on(writes[i], d.object, "{'plan':true}");
+    CHECK_INT(a.code, 0);
+    CHECK(!value_boolean(value_get(a.output, "allowed"), true));
+    forget(&a);
+  }
+  a = ask("detach", "{'path':'%s','plan':true}", d.file);
+  CHECK(value_boolean(value_get(a.output, "allowed"), false));
+  forget(&a);
+  drop(&d);
+}
+
 static void all(void) {
   RUN(a_gpt_with_one_copy_is_read_and_mended);
   RUN(a_gpt_without_any_copy_is_no_empty_disk);
@@ -325,6 +351,7 @@ static void all(void) {
   RUN(a_table_of_another_kind_is_not_made_anew);
   RUN(more_partitions_than_can_be_seen);
   RUN(the_table_of_the_disk_of_the_system_is_not_written);
+  RUN(a_disk_that_is_read_only);
 }
 
 int main(int argc, char **argv) {

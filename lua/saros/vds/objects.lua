@@ -59,7 +59,7 @@ local function text(what, argument, given)
 end
 
 ---@class saros.vds.careful
----@field plan? boolean only tell what would be lost, and whether it would be refused
+---@field plan? boolean nothing is done: the result is a `saros.vds.plan`
 ---@field force? table dangers to end first, each by its name: { mounted = true }
 ---@field name? string of the operation
 ---@field state_dir? string
@@ -81,7 +81,13 @@ end
 ---@field system boolean this machine lives on it: it is never touched
 ---@field read_only boolean
 ---@field removable boolean
----@field health string "healthy", "failing", "unknown"
+---@field mounted? string where, of one without partitions
+---@field model? string
+---@field block? integer bytes of a sector (`vds.disk` only, as the next two)
+---@field physical_block? integer
+---@field rotational? boolean
+---@field health string "healthy"; "failing": see `error`
+---@field error? string what is wrong with its table
 ---@field status string "online"
 ---@field transition string "stable", or the operation that works on it
 local disk = class("saros.vds.disk", {}, function(self)
@@ -114,7 +120,7 @@ end
 
 ---@class saros.vds.create_partition: saros.vds.careful
 ---@field size? integer bytes; none: the largest free extent
----@field offset? integer bytes from the beginning of the disk; none: where it fits
+---@field offset? integer bytes from the beginning of the disk; none, or 0: where it fits
 ---@field align? integer bytes; 1 MiB unless said
 ---@field type? string "linux" (unless said), "swap", "efi", "raid", "lvm"; a GUID (GPT) or a byte such as "83" (MBR)
 ---@field label? string its name in a GPT, 36 characters at most
@@ -128,7 +134,7 @@ local of_create = calls.kinds({ size = "integer", offset = "integer",
 --- Makes a partition; of a disk without a table also that, a GPT. What its
 --- sectors held of an old file system does not come back.
 ---@param options? saros.vds.create_partition
----@return saros.operation op its result: `{ offset, size, number, volume }`
+---@return saros.operation op its result: `{ offset, size, number, id, volume }`, where it really is
 function disk:create_partition(options)
   return on_object(self, "create_partition", "disk:create_partition", options,
     of_create)
@@ -189,7 +195,10 @@ end
 ---@field holders saros.vds.holder[]
 ---@field system boolean
 ---@field read_only boolean
----@field health? string "healthy", "failed", "unknown"
+---@field clean? boolean of one that is not mounted: it was unmounted in order
+---@field health? string "healthy"; "failed": half made, or two file systems at once; "unknown": see `error`
+---@field ambivalent? boolean two file systems at once are on it
+---@field error? string why it cannot be looked at
 ---@field unfinished? string "format": who made it did not come to the end
 ---@field transition string
 local volume = class("saros.vds.volume", {}, function(self)

@@ -59,7 +59,7 @@ local function losses(plan)
   end
   for _, fs in ipairs(plan.lost.file_systems) do
     all[#all + 1] = ("%s%s on %s"):format(fs.fs or "a file system",
-      fs.label and (" '%s'"):format(fs.label) or "", fs.path)
+      (fs.label or "") ~= "" and (" '%s'"):format(fs.label) or "", fs.path)
   end
   return #all > 0 and "what would be lost: " .. table.concat(all, ", ")
     or "nothing would be lost"
