@@ -157,7 +157,7 @@ TEST(death_at_every_step) {
   char old[64];
   bool died = true;
   int step = 1;
-  for (; died; step++) {
+  for (; died; step += next_step()) {
     old_content(&s, old);
     atomic_store(&vds_dies_at, step);
     died = die_formatting(s.device, "ext4");

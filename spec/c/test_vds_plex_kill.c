@@ -118,7 +118,7 @@ TEST(an_add_that_died_is_undone) {
   plexes x = make(false);
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1, whole = 0;
-  for (; die(adding, &x, step); step++) {
+  for (; die(adding, &x, step); step += next_step()) {
     CHECK(is_filled(x.at, "one", 1, FILLED));
     reap();
     if (is_mirror(&x)) {
@@ -127,7 +127,7 @@ TEST(an_add_that_died_is_undone) {
     }
     if (step % 4 == 0) check_now(&x);
   }
-  CHECK(step > 8 && whole >= 1 && whole < step - 4);
+  CHECK(step > 8 && whole >= 1 / next_step() && whole < step - 4);
   CHECK(is_mirror(&x)); /* it lived on */
   check_now(&x);
   drop(&x, 0);
@@ -138,7 +138,7 @@ TEST(a_removal_that_died_is_finished) {
   plexes x = make(true);
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1;
-  for (; die(removing, &x, step); step++) {
+  for (; die(removing, &x, step); step += next_step()) {
     CHECK(is_filled(x.at, "one", 1, FILLED));
     reap();
     CHECK(!is_mirror(&x));
@@ -156,7 +156,7 @@ TEST(a_repair_that_died_leaves_one_or_the_other) {
   plexes x = make(true);
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1;
-  for (; die(repairing, &x, step); step++) {
+  for (; die(repairing, &x, step); step += next_step()) {
     CHECK(is_filled(x.at, "one", 1, FILLED));
     reap();
     CHECK_INT(copies(&x), 2);
@@ -175,7 +175,7 @@ TEST(an_undoing_that_died_is_undone) {
   plexes x = make(false);
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1;
-  for (; die_undoing(adding, &x, "plex: mirrored", step); step++) {
+  for (; die_undoing(adding, &x, "plex: mirrored", step); step += next_step()) {
     reap();
     if (is_mirror(&x)) { /* it had not begun to go back */
       CHECK(step <= 2);
@@ -195,7 +195,8 @@ TEST(a_removal_taken_back_that_died_is_one_or_the_other) {
   plexes x = make(true);
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1;
-  for (; die_undoing(removing, &x, "device: removed", step); step++) {
+  for (; die_undoing(removing, &x, "device: removed", step);
+       step += next_step()) {
     reap();
     if (!is_mirror(&x)) CHECK_INT(done(adding, &x), 0);
   }
@@ -211,7 +212,7 @@ TEST(a_reap_that_died_is_done_by_the_next_one) {
   if (x.missing != NULL) SKIP(x.missing);
   int step = 1;
   bool again = true;
-  for (; again; step++) {
+  for (; again; step += next_step()) {
     CHECK(die_undoing(adding, &x, "plex: mirrored", GOING_BACK));
     CHECK_INT(records_left(), 1);
     again = die(reaping, &x, step);

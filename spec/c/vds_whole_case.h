@@ -15,10 +15,6 @@ static inline bool is_here(const char *call) {
   return vds_work_find(call) != NULL;
 }
 
-static inline bool is_brief(void) {
-  return getenv("SAROS_QUICK") != NULL || getenv("SAROS_SANITIZER") != NULL;
-}
-
 /* The object as a listing gives it; and the options with it. */
 __attribute__((format(printf, 2, 3))) static inline value *options_on(
     const vds_identity *who, const char *format, ...) {
