@@ -687,6 +687,7 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	  $(LUA) spec/bench/repository.lua $(ROUNDS))
 	@$(if $(VDS_MODULE),$(BENCH) $(LUA) spec/bench/vds.lua $(ROUNDS))
 	@$(if $(VDS_MODULE),$(BENCH) $(LUA) spec/bench/vds_work.lua $(ROUNDS))
+	@$(if $(VDS_MODULE),$(BENCH) $(LUA) spec/bench/vds_format.lua $(ROUNDS))
 	@$(if $(BITS_MODULE),$(BENCH) SAROS_BENCH_PROGRAMS='$(BUILD)/spec' \
 	  $(BUILD)/spec/bits_floor scratch $(firstword $(wildcard /dev/shm) /tmp) \
 	  $(LUA) spec/bench/bits.lua $(ROUNDS))

@@ -51,30 +51,7 @@ local function compare(what, name, ours, theirs, most)
     { { "vds / bare", 1, 2, most } })
 end
 
--- (wipefs leaves what is at both ends, and so does less.)
-if core.has "clean" then
-  compare("clean, quick", "wipefs", function()
-    assert(os.execute(("/sbin/mke2fs -q -F '%s' 512M"):format(disk.path)))
-    return elapsed(disk:clean())
-  end, function()
-    assert(os.execute(("/sbin/mke2fs -q -F '%s' 512M"):format(disk.path)))
-    return tool("wipefs", "-q", "-a", disk.path)
-  end, 1.1)
-end
-
 local part = assert(disk:create_partition { size = 32 << 30 }:wait()).volume
-
-for _, fs in ipairs { "ext4", "xfs", "btrfs" } do
-  local force = fs == "ext4" and "-F" or "-f"
-  if os.execute(("PATH=$PATH:/sbin:/usr/sbin command -v mkfs.%s >/dev/null")
-    :format(fs)) then
-    compare("format " .. fs .. ", 32 GiB", "mkfs", function()
-      return elapsed(part:format { fs = fs })
-    end, function()
-      return tool("mkfs." .. fs, "-q", force, part.path)
-    end, 1.1)
-  end
-end
 
 -- Both end the same way: half of the partition, then all of it.
 if core.has "extend" then
