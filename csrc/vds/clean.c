@@ -3,8 +3,10 @@
 */
 #include "vds/clean.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vds/blkpg.h"
 #include "vds/probe.h"
@@ -81,8 +83,7 @@ static error *wipe_partitions(cleaning *k) {
   error *e = NULL;
   unsigned count;
   for (size_t i = 0; e == NULL && i < k->count; i++) {
-    e = vds_probe_wipe_part(k->t.fd, k->slots[i].start, k->slots[i].size,
-                            &count);
+    e = vds_probe_zap(k->t.fd, k->slots[i].start, k->slots[i].size, &count);
     vds_step("clean: partition wiped");
     if (e == NULL) vds_stopped(k->c, &e);
   }
@@ -90,19 +91,48 @@ static error *wipe_partitions(cleaning *k) {
 }
 
 
+/* A GPT says so in the last sector, however large that is. */
+static bool has_backup(const cleaning *k) {
+  unsigned char last[4096] = {0};
+  uint64_t size = k->t.is.size;
+  if (size < sizeof last ||
+      pread(k->t.fd, last, sizeof last, (off_t)(size - sizeof last)) < 0)
+    return true;
+  for (size_t at = 0; at < sizeof last; at += 512)
+    if (memcmp(last + at, "EFI PART", 8) == 0) return true;
+  return false;
+}
+
+
+static error *sync_disk(const cleaning *k) {
+  if (fsync(k->t.fd) == 0) return NULL;
+  return vds_errno(errno, "the disk does not take what was written", k->t.path);
+}
+
+
 /* The backup of a table first: as long as its beginning is there it is the old
-   one. */
+   one. One whose beginning is gone alone would be repaired by the next who
+   looks, from its end: so between the two there is a sync, which what was wiped
+   in the partitions has its part of, for all of it goes through the same
+   descriptor. A loss of power at any other place leaves the old table, or some
+   signatures of a disk without one, and who called has not been told that it
+   was cleaned. */
 static error *wipe_disk(cleaning *k) {
   uint64_t size = k->t.is.size;
   uint64_t head = size < EDGE ? size : EDGE;
   uint64_t tail = size - head < EDGE ? head : size - EDGE;
   unsigned count;
+  bool twice = has_backup(k);
   error *e = vds_zero_now(k->c, &k->t, tail, size, &k->z);
   vds_step("clean: end zeroed");
+  if (e == NULL && twice) e = sync_disk(k);
+  vds_step("clean: without backup");
   if (e == NULL) e = vds_zero_now(k->c, &k->t, 0, head, &k->z);
   vds_step("clean: beginning zeroed");
-  if (e == NULL) e = vds_probe_wipe(k->t.fd, &count);
+  if (e == NULL) e = vds_probe_zap(k->t.fd, 0, 0, &count);
   vds_step("clean: wiped");
+  if (e == NULL) e = sync_disk(k);
+  vds_step("clean: durable");
   return e;
 }
 
@@ -162,15 +192,27 @@ static const vds_verb verb = {VDS_LOSES_DISK, 0};
 static error *make_free(cleaning *k, const vds_identity *who, unsigned forced) {
   error *e = NULL;
   bool go;
+  if (k->t.only >= 0) return NULL;
   vds_step("clean: permitted");
   if (forced != 0 && !k->full && !vds_commit(k->c, &e)) return e;
   if (forced != 0) e = vds_end_dangers(k->c, who, &verb, forced);
   if (e == NULL)
     e = vds_target_open(who, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &k->t);
+  vds_step("clean: taken");
   if (e == NULL) e = vds_permit(k->c, who, &verb, &forced, &go);
-  vds_step("clean: opened");
-  if (e == NULL) vds_stopped(k->c, &e);
   return e;
+}
+
+
+/* Who can have it at once asks once. */
+static error *permit(cleaning *k, const vds_identity *who, unsigned *forced,
+                     bool *go) {
+  error *e = NULL;
+  bool ours = false;
+  if (!vds_flag(k->c, "plan"))
+    e = vds_target_take(who, VDS_OPEN_WRITE, &k->t, &ours);
+  if (ours) vds_step("clean: taken");
+  return e == NULL ? vds_permit(k->c, who, &verb, forced, go) : e;
 }
 
 
@@ -185,13 +227,14 @@ error *vds_work_clean(vds_call *c) {
     return vds_error(SAROS_E_INVALIDARG,
                      "only a whole disk is cleaned; a partition is formatted, "
                      "or deleted");
-  error *e = vds_permit(c, &who, &verb, &forced, &go);
-  if (e != NULL || !go) return e;
   k.z.failed = value_list();
-  if (k.z.failed == NULL) return error_no_memory();
-  e = make_free(&k, &who, forced);
-  if (e == NULL) e = clean_it(&k);
-  if (e == NULL) e = put_result(&k);
+  error *e =
+      k.z.failed != NULL ? permit(&k, &who, &forced, &go) : error_no_memory();
+  if (e == NULL && go) e = make_free(&k, &who, forced);
+  vds_step("clean: opened");
+  if (e == NULL && go) vds_stopped(c, &e);
+  if (e == NULL && go) e = clean_it(&k);
+  if (e == NULL && go) e = put_result(&k);
   if (e != NULL && k.touched) tell_rest(&k);
   vds_target_close(&k.t);
   mem_free(k.slots);

@@ -3,11 +3,13 @@
 ** or partitions. Output { bytes, failed = { { offset, size } … } }: how many
 ** bytes are zero now, and which could not be written.
 **
-** Steps: permit; open exclusively; commit for a quick one; partitions taken
-** from the kernel, all or (somebody has one open) none; signatures in the
-** partitions, then the disk's last and first MiB zeroed, then what is left of
-** signatures elsewhere; full: every byte, from the start. The beginning goes
-** after the end, so that a table is there whole or not at all.
+** Steps: open exclusively and permit, as a format; commit for a quick one;
+** partitions taken from the kernel, all or (somebody has one open) none;
+** signatures in the partitions, then the disk's last and first MiB zeroed, then
+** what is left of signatures elsewhere; full: every byte, from the start. The
+** beginning goes after the end, so that a table is there whole or not at all:
+** also when power is lost, and so a table that has a backup at the end has that
+** synced away first. All else is synced once, before it is told.
 ** Quick: ends with VDS_S_DISK_PARTIALLY_CLEANED (what lay between is still
 ** there), VDS_E_CANCEL_TOO_LATE once it has begun. Full: S_OK; percent by
 ** bytes; in chunks of 8 MiB by O_DIRECT (loop devices over a file: holes of
@@ -39,7 +41,7 @@ error *vds_zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
                 value *failed);
 error *vds_zero_more(vds_call *c, const vds_target *t, uint64_t from,
                      uint64_t to, vds_zeroed *z);
-/* A small part, at once: without percent and cancel. */
+/* A small part, at once: without percent and cancel, and not synced. */
 error *vds_zero_now(vds_call *c, const vds_target *t, uint64_t from,
                     uint64_t to, vds_zeroed *z);
 

@@ -3,6 +3,23 @@
 ** its signatures at once, so that a half-made one is never taken for the old
 ** one; and who makes the new one is told what uuid it shall have, so that what
 ** is found later is known for what it is.
+**
+** What is durable when. Who is killed leaves all that was written, in the order
+** it was written: for him the order of the steps is enough. A loss of power
+** takes what was not synced, any of it; against that, and no more:
+**   - the wipe is synced before the program begins. Some write past the page
+**     cache (mkfs.xfs), most discard first; the old signature on top of that
+**     would be a file system that looks well and is not. Where nothing was
+**     there to wipe nothing needs a sync.
+**   - the record is synced on a thread of its own, beside the program: without
+**     it what is found is raw, or whole, or says itself that it is not (XFS),
+**     of all whose maker signs last. Whose maker signs first (FAT) is not begun
+**     before the record is durable; there it is synced beside the wipe.
+**   - what was made is synced while it is looked at. These programs do it
+**     themselves, but not all versions of them; then it is quick.
+**   - that the record is gone is not synced: if it comes back it is found to be
+**     about one that is whole. Of FAT only it can tell, so there "made" is
+**     synced before.
 */
 #include "vds/format.h"
 
@@ -10,9 +27,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "vds/aside.h"
 #include "vds/clean.h"
 #include "vds/fs.h"
 #include "vds/listing.h"
@@ -27,9 +44,12 @@ typedef struct formatting {
   vds_target t;
   vds_fs_options how;
   char uuid[GUID_TEXT];
-  vds_probe before;
+  vds_seen before;
+  vds_probe now;
   char *at; /* where records are */
   value *record;
+  int files[2];    /* its own and its directory's, to be synced */
+  vds_aside aside; /* what is being synced just now */
   bool saved, wiped;
 } formatting;
 
@@ -108,7 +128,7 @@ static error *check_size(const formatting *f) {
 static const vds_verb verb = {VDS_LOSES_VOLUME, 0};
 
 static bool has_table(const formatting *f) {
-  return f->t.is.dev == f->t.is.whole && f->before.table[0] != '\0';
+  return f->t.is.dev == f->t.is.whole && f->before.on.table[0] != '\0';
 }
 
 
@@ -117,8 +137,8 @@ static const char table_reason[] =
     "first";
 
 static error *permit(formatting *f, unsigned *forced, bool *go) {
-  error *e = vds_permit(f->c, &f->t.is, &verb, forced, go);
-  if (e == NULL) e = vds_probe_fd(f->t.fd, &f->before);
+  vds_world_free(f->before.world);
+  error *e = vds_permit_seen(f->c, &f->t.is, &verb, forced, go, &f->before);
   if (e == NULL && !*go && has_table(f) &&
       !vds_plan_denies(f->c, "table", table_reason))
     e = error_no_memory();
@@ -154,6 +174,26 @@ static bool put_file(const formatting *f, value *record) {
 }
 
 
+static void close_files(formatting *f) {
+  vds_aside_end(&f->aside);
+  for (int i = 0; i < 2; i++) {
+    if (f->files[i] >= 0) close(f->files[i]);
+    f->files[i] = -1;
+  }
+}
+
+
+static error *put_record(formatting *f) {
+  close_files(f);
+  return vds_record_put(f->at, f->record, f->files);
+}
+
+
+static void sync_record(formatting *f) {
+  vds_aside_sync(&f->aside, f->files[0], f->files[1]);
+}
+
+
 static error *write_record(formatting *f) {
   guid g;
   error *e = NULL;
@@ -176,9 +216,19 @@ static error *write_record(formatting *f) {
       !put_file(f, f->record))
     return error_no_memory();
   f->how.lock = vds_record_lock(f->at, f->record, &e);
-  if (e == NULL) e = vds_record_save(f->at, f->record);
+  if (e == NULL) e = put_record(f);
   f->saved = true; /* its lock is there, at least */
   return e;
+}
+
+
+/* Its disk fails, but nothing is written yet that it would be needed for. */
+static error *await_record(formatting *f) {
+  int number = vds_aside_end(&f->aside);
+  vds_step("format: record durable");
+  return number == 0
+             ? NULL
+             : vds_errno(number, "what is under way cannot be kept", f->at);
 }
 
 
@@ -188,10 +238,17 @@ static error *write_record(formatting *f) {
 
 static error *wipe(formatting *f) {
   unsigned count;
+  bool first = (f->fs->can & VDS_FS_SIGNED_LAST) == 0;
   f->wiped = true;
-  error *e = vds_probe_wipe(f->t.only, &count);
+  error *e = vds_probe_zap(f->t.only, 0, 0, &count);
   vds_step("format: wiped");
-  return e;
+  if (first) sync_record(f);
+  if (e == NULL && count > 0 && fsync(f->t.only) != 0)
+    e = vds_errno(errno, "the device does not take what was written",
+                  f->t.path);
+  vds_step("format: wiped for good");
+  if (!first) sync_record(f);
+  return e == NULL && first ? await_record(f) : e;
 }
 
 
@@ -204,72 +261,51 @@ static error *zero(formatting *f) {
 }
 
 
-/* A loop device says EIO where its file finds no room any more. */
-static bool is_full_below(const formatting *f) {
-  struct statvfs v;
-  error *e = NULL;
-  vds_about *a = vds_about_new(f->t.is.whole, &e);
-  bool full = e == NULL && a->file[0] != '\0' && statvfs(a->file, &v) == 0 &&
-              v.f_bavail * v.f_frsize < (64 << 10);
-  error_unref(e);
-  mem_free(a);
-  return full;
-}
-
-
-/* Writes that failed are the kernel's to know of, once; reads that failed only
-   the program's, which speaks English. */
-static int why_it_failed(const formatting *f, const error *e) {
-  int number = fsync(f->t.fd) != 0 ? errno : 0;
-  if (number == 0 && strstr(e->message, "Input/output error") != NULL)
-    number = EIO;
-  return number == EIO && is_full_below(f) ? ENOSPC : number;
-}
-
-
-static error *explain(formatting *f, error *e) {
-  int number = e != NULL && e->code == SAROS_E_EXIT ? why_it_failed(f, e) : 0;
-  if (number == 0) return e;
-  const char *what =
-      number == ENOSPC
-          ? "there is no room for what is written, where its image lies"
-          : "the device cannot be written, or read";
-  return error_because(vds_errno(number, what, f->t.path), e);
-}
-
-
 /* It says that it was made; whether it is there the device says. */
 static error *look(formatting *f) {
-  vds_probe now;
-  error *e = vds_probe_fd(f->t.fd, &now);
+  const vds_probe *now = &f->now;
+  error *e = vds_probe_fd(f->t.fd, &f->now);
   vds_step("format: looked at");
-  if (e == NULL && (strcmp(now.fs, f->fs->name) != 0 ||
-                    strcmp(now.uuid, f->uuid) != 0 || now.unfinished))
+  if (e == NULL && (strcmp(now->fs, f->fs->name) != 0 ||
+                    strcmp(now->uuid, f->uuid) != 0 || now->unfinished))
     e = vds_error(VDS_E_IO_ERROR,
                   "%s was written, but what is read of it is no %s with the "
                   "uuid %s",
                   f->t.path, f->fs->name, f->uuid);
-  if (e == NULL && fsync(f->t.fd) != 0)
-    e = vds_errno(errno, "the device does not take what was written",
-                  f->t.path);
-  vds_step("format: durable");
   return e;
 }
 
 
+/* Who held what before it was taken does so still, as far as this is about. */
 static error *put_volume(formatting *f) {
-  vds_world *world = NULL;
   error *e = NULL;
   vds_about *a = vds_about_new(f->t.is.dev, &e);
-  if (e == NULL) e = vds_world_read(&world);
   if (e == NULL) {
-    value *volume = vds_volume_look(a, world);
+    value *volume = vds_volume_seen(a, f->before.world, f->t.fd, &f->now);
     volume = vds_with(volume, "transition", value_text("stable"));
     f->c->output = vds_with(value_map(), "volume", volume);
     if (f->c->output == NULL) e = error_no_memory();
   }
-  vds_world_free(world);
   mem_free(a);
+  return e;
+}
+
+
+/* The sync of the record has ended before, whatever became of it: what is whole
+   needs none. */
+static error *look_and_sync(formatting *f) {
+  int lost = vds_aside_end(&f->aside);
+  if (lost != 0)
+    log_write(LOG_WARNING, "vds", "%s: the record there was not kept: error %d",
+              f->at, lost);
+  vds_aside_sync(&f->aside, f->t.fd, -1);
+  error *e = look(f);
+  if (e == NULL) e = put_volume(f);
+  int number = vds_aside_end(&f->aside);
+  if (e == NULL && number != 0)
+    e = vds_errno(number, "the device does not take what was written",
+                  f->t.path);
+  vds_step("format: durable");
   return e;
 }
 
@@ -279,9 +315,11 @@ static error *put_volume(formatting *f) {
 static error *keep_as_made(formatting *f) {
   if ((f->fs->can & VDS_FS_SIGNED_LAST) != 0) return NULL;
   error *e = value_put(f->record, "state", value_text("made"))
-                 ? vds_record_save(f->at, f->record)
+                 ? put_record(f)
                  : error_no_memory();
   vds_step("format: kept as made");
+  if (e == NULL) sync_record(f);
+  if (e == NULL) e = await_record(f);
   return e;
 }
 
@@ -294,11 +332,10 @@ static error *make(formatting *f) {
   if (e != NULL || vds_stopped(f->c, &e)) return e;
   vds_phase(f->c, "making", from, 990);
   vds_target_share(&f->t);
-  e = explain(f, f->fs->format(f->c, &f->t, &f->how));
+  e = vds_format_explain(&f->t, f->fs->format(f->c, &f->t, &f->how));
   vds_step("format: made");
   if (e == NULL) e = vds_target_again(&f->t);
-  if (e == NULL) e = look(f);
-  if (e == NULL) e = put_volume(f);
+  if (e == NULL) e = look_and_sync(f);
   if (e == NULL) e = keep_as_made(f);
   if (e == NULL && vds_give_output(f->c, &e)) vds_commit(f->c, &e);
   return e;
@@ -310,7 +347,7 @@ static error *make(formatting *f) {
 ** ---------------------------------------------------------------- */
 
 static void say_lost(const formatting *f) {
-  const vds_probe *p = &f->before;
+  const vds_probe *p = &f->before.on;
   if (p->fs[0] == '\0') return;
   vds_left(f->c, "the %s%s%s that was on %s is gone; it is raw now", p->fs,
            p->label[0] != '\0' ? " " : "", p->label, f->t.path);
@@ -319,8 +356,8 @@ static void say_lost(const formatting *f) {
 
 /* One that stays would be found whole, or raw, by reap. */
 static void forget(formatting *f) {
-  error *e = vds_record_remove(f->at, f->record);
-  if (e != NULL) error_unref(vds_record_remove(f->at, f->record));
+  error *e = vds_record_drop(f->at, f->record);
+  if (e != NULL) error_unref(vds_record_drop(f->at, f->record));
   error_unref(e);
 }
 
@@ -337,6 +374,7 @@ static error *wipe_again(formatting *f) {
 static void undo(formatting *f) {
   if (!f->saved) return;
   error *e = NULL;
+  close_files(f);
   if (f->wiped) {
     vds_undoing(f->c, "wiping");
     e = wipe_again(f);
@@ -363,15 +401,28 @@ static void undo(formatting *f) {
 ** The call
 ** ---------------------------------------------------------------- */
 
-static error *go_on(formatting *f, unsigned forced) {
+static error *can_be_made(const formatting *f) {
+  error *e = check_size(f);
+  return e == NULL ? vds_tool_missing(f->fs->maker, f->fs->package) : e;
+}
+
+
+/* What is in its way ends first; and what came meanwhile is seen. */
+static error *take(formatting *f, unsigned forced) {
   bool go;
   vds_step("format: permitted");
-  error *e = check_size(f);
-  if (e == NULL) e = vds_tool_missing(f->fs->maker, f->fs->package);
+  error *e = can_be_made(f);
   if (e == NULL) e = vds_end_dangers(f->c, &f->t.is, &verb, forced);
   f->t.how |= VDS_OPEN_EXCLUSIVE;
   if (e == NULL) e = vds_target_again(&f->t);
+  vds_step("format: taken");
   if (e == NULL) e = permit(f, &forced, &go);
+  return e;
+}
+
+
+static error *go_on(formatting *f) {
+  error *e = can_be_made(f);
   if (e == NULL) e = write_record(f);
   vds_step("format: record written");
   if (e == NULL && !vds_stopped(f->c, &e)) e = make(f);
@@ -392,15 +443,23 @@ error *vds_work_format(vds_call *c) {
   bool go = false;
   formatting *f = mem_zero(sizeof *f);
   if (f == NULL) return error_no_memory();
-  *f = (formatting){.c = c, .t = VDS_TARGET_NONE};
+  *f = (formatting){
+      .c = c, .t = VDS_TARGET_NONE, .files = {-1, -1}, .aside = VDS_ASIDE_NONE};
+  bool plan = vds_flag(c, "plan"), ours = false;
   error *e = read_options(f, &who);
-  if (e == NULL)
-    e = vds_target_open(&who, vds_flag(c, "plan") ? 0 : VDS_OPEN_WRITE, &f->t);
+  if (e == NULL && !plan)
+    e = vds_target_take(&who, VDS_OPEN_WRITE, &f->t, &ours);
+  if (e == NULL && !ours)
+    e = vds_target_open(&who, plan ? 0 : VDS_OPEN_WRITE, &f->t);
+  if (ours) vds_step("format: taken");
   if (e == NULL) e = permit(f, &forced, &go);
-  if (e == NULL && go) e = go_on(f, forced);
+  if (e == NULL && go && !ours) e = take(f, forced);
+  if (e == NULL && go) e = go_on(f);
+  close_files(f);
   if (f->how.lock >= 0) close(f->how.lock);
   vds_target_close(&f->t);
   value_free(f->record);
+  vds_world_free(f->before.world);
   mem_free(f->at);
   mem_free(f);
   return e;

@@ -2,11 +2,14 @@
 ** { object (volume or disk), fs, label?, quick? (default true), block?, plan?,
 ** force? }: a file system. Output { volume }.
 **
-** Steps: permit; open exclusively; record "format" with the uuid that the new
-** one will have; wipe what was there (from here nothing of it can come back);
-** full: zero all of it (0..90 %; a place that cannot be written is an error);
-** share; the tool; again; probe: it must be what was asked for, with that uuid;
-** sync; commit; record removed.
+** Steps: open exclusively; permit (who cannot have it at once: permit, end what
+** was forced, open, permit again); record "format" with the uuid that the new
+** one will have; wipe what was there, and sync that (from here nothing of it
+*can
+** come back); full: zero all of it (0..90 %; a place that cannot be written is
+** an error); share; the tool; again; probe: it must be what was asked for, with
+** that uuid; sync; commit; record removed. Which sync is waited for when, and
+** which not at all, stands in format.c.
 ** Cancel: until that commit; the tool's group is killed, signatures are wiped:
 ** the volume is raw, and status().cleanup says what was on it before, if
 ** anything was. Killed, or power lost: the record says it; reap asks the probe:
@@ -19,9 +22,13 @@
 #define SAROS_VDS_FORMAT_H
 
 #include "vds/call.h"
+#include "vds/object.h"
 #include "vds/probe.h"
 
 error *vds_work_format(vds_call *c);
+
+/* format_why.c: a better error than the program's own, or that one. */
+error *vds_format_explain(const vds_target *t, error *e);
 
 /* format_reap.c. *mended: to be forgotten; it is whole, or raw, or gone. */
 error *vds_format_reap(vds_call *c, const char *at, const value *record,

@@ -80,8 +80,9 @@ static value *volume_map(const vds_about *a, const vds_world *world,
 }
 
 
-value *vds_volume_look(const vds_about *a, const vds_world *world) {
-  return volume_map(a, world, NULL, true);
+value *vds_volume_seen(const vds_about *a, const vds_world *world, int fd,
+                       const vds_probe *p) {
+  return with_usage(vds_volume_map(a, world, p), fd, p);
 }
 
 

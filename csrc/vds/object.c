@@ -266,6 +266,26 @@ error *vds_target_open(const vds_identity *who, unsigned how, vds_target *t) {
 }
 
 
+/* First for reading alone: who opened a device to write to it has udev look at
+   it again when he closes it, and one that is not to be had is not touched. */
+error *vds_target_take(const vds_identity *who, unsigned how, vds_target *t,
+                       bool *got) {
+  char path[80];
+  *got = false;
+  error *e = vds_about_node(who->dev, path);
+  int fd =
+      e == NULL ? open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK) : -1;
+  error_unref(e);
+  if (fd < 0) return NULL;
+  close(fd);
+  e = vds_target_open(who, how | VDS_OPEN_EXCLUSIVE, t);
+  *got = e == NULL;
+  if (e == NULL || e->code != VDS_E_DEVICE_IN_USE) return e;
+  error_unref(e);
+  return NULL;
+}
+
+
 void vds_target_share(vds_target *t) {
   if (t->only >= 0) close(t->only);
   t->only = -1;

@@ -58,6 +58,11 @@ typedef struct vds_target {
    exclusively, a partition shared), with patience for udev (step.h):
    VDS_E_ANOTHER_CALL_IN_PROGRESS names another process at work. */
 error *vds_target_open(const vds_identity *who, unsigned how, vds_target *t);
+/* The same, exclusively, if nobody has it now: then what is to be asked about
+   it is asked once, for it stays so. *got false and no error: it is not to be
+   had, and why is for who asks without. */
+error *vds_target_take(const vds_identity *who, unsigned how, vds_target *t,
+                       bool *got);
 /* Lets go of the exclusiveness alone, for a tool that opens the device
    exclusively itself; takes it back and compares once more. Without a tool in
    between nobody could have come in: with one, somebody may have, and then this

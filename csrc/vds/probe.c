@@ -119,10 +119,35 @@ bool vds_probe_is_foreign(const vds_probe *p) {
 }
 
 
+static size_t where(blkid_probe probe, const char *magic, const char *offset,
+                    off_t *at) {
+  const char *text;
+  size_t size;
+  if (blkid_probe_lookup_value(probe, magic, NULL, &size) != 0 ||
+      blkid_probe_lookup_value(probe, offset, &text, NULL) != 0)
+    return 0;
+  *at = (off_t)strtoull(text, NULL, 10);
+  return size;
+}
+
+
+/* libblkid would sync after each of them; so it is told to hide it from its own
+   eyes alone, and what is there is written here. What is none of that (zones)
+   is its own affair. */
+static bool wipe_one(blkid_probe probe, int fd, uint64_t from) {
+  static const unsigned char zeros[1024];
+  off_t at = 0;
+  size_t size = where(probe, "SBMAGIC", "SBMAGIC_OFFSET", &at);
+  if (size == 0) size = where(probe, "PTMAGIC", "PTMAGIC_OFFSET", &at);
+  bool ours = size > 0 && size <= sizeof zeros &&
+              pwrite(fd, zeros, size, (off_t)from + at) == (ssize_t)size;
+  return blkid_do_wipe(probe, ours) == 0;
+}
+
+
 /* One signature after the other: after each was wiped the probe begins where it
    was, so that what lay below it is found, too. */
-error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
-                           unsigned *count) {
+error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
   error *e = NULL;
   *count = 0;
   /* What was written to a partition is not what its disk remembers of it. */
@@ -137,14 +162,20 @@ error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
                                    BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
   while (e == NULL && *count < SIGNATURES_MOST && blkid_do_probe(probe) == 0) {
     errno = 0;
-    if (blkid_do_wipe(probe, 0) != 0)
+    if (!wipe_one(probe, fd, from))
       e = vds_errno(errno != 0 ? errno : EIO,
                     "a signature on the device cannot be taken away", NULL);
     else
       ++*count;
-    blkid_probe_step_back(probe);
   }
   blkid_free_probe(probe);
+  return e;
+}
+
+
+error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
+                           unsigned *count) {
+  error *e = vds_probe_zap(fd, from, size, count);
   if (e == NULL && fsync(fd) != 0)
     e = vds_errno(errno, "the device does not take what was written", NULL);
   return e;

@@ -44,5 +44,8 @@ error *vds_probe_wipe(int fd, unsigned *count);
    its disk. size 0: to its end. */
 error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
                            unsigned *count);
+/* The same, not durable: its caller syncs when he has written all that he
+   has to. */
+error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count);
 
 #endif

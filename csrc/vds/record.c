@@ -148,12 +148,17 @@ static int write_all(int fd, const char *data, size_t size) {
     data += n;
     size -= (size_t)n;
   }
-  return fsync(fd) != 0 ? errno : 0;
+  return 0;
+}
+
+
+static int open_directory(const char *at) {
+  return open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 
 static int sync_directory(const char *at) {
-  int dir = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int dir = open_directory(at);
   int r = dir < 0 || fsync(dir) != 0 ? errno : 0;
   if (dir >= 0) close(dir);
   return r;
@@ -188,22 +193,32 @@ static value *as_text(const value *record) {
 }
 
 
-error *vds_record_save(const char *at, const value *record) {
+/* Beside its name, then under it; the file is left open. */
+static int write_new(const char *new, const char *path, const buffer *b,
+                     bool durable, int *fd) {
+  *fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int r = *fd < 0 ? errno : write_all(*fd, b->data, b->size);
+  if (r == 0 && durable && fsync(*fd) != 0) r = errno;
+  if (r == 0 && rename(new, path) != 0) r = errno;
+  return r;
+}
+
+
+static error *write_record(const char *at, const value *record, bool durable,
+                           int fds[2]) {
   buffer b = BUFFER_EMPTY;
   value *copy = as_text(record);
   char *path = file_of(at, record, ".json"), *new = file_of(at, record, ".new");
   if (copy != NULL) json_write(&b, copy, JSON_INDENTED);
   value_free(copy);
   error *e = NULL;
+  fds[0] = fds[1] = -1;
   if (path == NULL || new == NULL || b.failed || b.size == 0) {
     e = error_no_memory();
   } else {
-    int fd =
-        open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = fd < 0 ? errno : write_all(fd, b.data, b.size);
-    if (fd >= 0) close(fd);
-    if (r == 0 && rename(new, path) != 0) r = errno;
-    if (r == 0) r = sync_directory(at);
+    fds[1] = open_directory(at);
+    int r = fds[1] < 0 ? errno : write_new(new, path, &b, durable, &fds[0]);
+    if (r == 0 && durable && fsync(fds[1]) != 0) r = errno;
     if (r != 0) {
       unlink(new);
       e = not_kept(r, at);
@@ -216,7 +231,21 @@ error *vds_record_save(const char *at, const value *record) {
 }
 
 
-error *vds_record_remove(const char *at, const value *record) {
+error *vds_record_put(const char *at, const value *record, int fds[2]) {
+  return write_record(at, record, false, fds);
+}
+
+
+error *vds_record_save(const char *at, const value *record) {
+  int fds[2];
+  error *e = write_record(at, record, true, fds);
+  for (int i = 0; i < 2; i++)
+    if (fds[i] >= 0) close(fds[i]);
+  return e;
+}
+
+
+static error *unlink_record(const char *at, const value *record, bool durable) {
   char *path = file_of(at, record, ".json"),
        *lock = file_of(at, record, ".lock");
   error *e = NULL;
@@ -226,12 +255,22 @@ error *vds_record_remove(const char *at, const value *record) {
     e = not_kept(errno, path);
   } else {
     unlink(lock);
-    int r = sync_directory(at);
+    int r = durable ? sync_directory(at) : 0;
     if (r != 0) e = not_kept(r, at);
   }
   mem_free(path);
   mem_free(lock);
   return e;
+}
+
+
+error *vds_record_remove(const char *at, const value *record) {
+  return unlink_record(at, record, true);
+}
+
+
+error *vds_record_drop(const char *at, const value *record) {
+  return unlink_record(at, record, false);
 }
 
 

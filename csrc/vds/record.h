@@ -27,6 +27,12 @@ char *vds_records_at(const char *state_dir, error **e);
 /* A new map with id, kind and us as owner; or NULL. */
 value *vds_record_new(const char *kind);
 error *vds_record_save(const char *at, const value *record);
+/* The same in two halves: now it is seen by all, and stays whoever is killed;
+   a loss of power it survives when both descriptors, its file's and its
+   directory's, have been synced, in this order. Before that it may be torn, and
+   then counts as none: so it must not take the place of one that still says
+   something true. The descriptors are the caller's, to be closed. */
+error *vds_record_put(const char *at, const value *record, int fds[2]);
 /* All of them; what is damaged is set aside (*.damaged), and what a newer
    version wrote left out, each with a line in the log. NULL and *e: also when
    one of them cannot be read now. */
@@ -35,6 +41,9 @@ value *vds_record_list(const char *at, error **e);
    read. When he is dead it is the last word. NULL: it went, or *e. */
 value *vds_record_again(const char *at, const value *record, error **e);
 error *vds_record_remove(const char *at, const value *record);
+/* The same for who can bear to meet it again: it may come back when power is
+   lost within the next seconds. */
+error *vds_record_drop(const char *at, const value *record);
 const char *vds_record_text(const value *record, const char *name); /* "" */
 /* The bytes of a path that was kept. Allocated, or NULL. */
 char *vds_record_path(const value *record, const char *name);

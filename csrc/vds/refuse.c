@@ -3,13 +3,12 @@
 */
 #include "vds/refuse.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-#include "vds/probe.h"
 
 typedef struct judging {
   const vds_verb *verb;
@@ -19,6 +18,9 @@ typedef struct judging {
   value *partitions, *file_systems, *holders, *denied;
   unsigned forced; /* what the options allow */
   bool failed, read_only;
+  dev_t dev;       /* that it is about */
+  vds_probe *seen; /* what is on that one; or NULL */
+  error *unseen;   /* why that is not known */
 } judging;
 
 static const struct {
@@ -150,7 +152,9 @@ static void judge_hold(judging *j, const char *path, const vds_hold *h) {
 static void judge_content(judging *j, const vds_about *a, const char *path) {
   vds_probe *p = mem_zero(sizeof *p);
   int fd = p != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-  error *e = fd >= 0 ? vds_probe_fd(fd, p) : NULL;
+  error *e = fd >= 0     ? vds_probe_fd(fd, p)
+             : p != NULL ? vds_errno(errno, "it cannot be opened", path)
+                         : NULL;
   if (fd >= 0 && e == NULL && vds_probe_is_foreign(p)) {
     char reason[300];
     snprintf(reason, sizeof reason,
@@ -175,6 +179,10 @@ static void judge_content(judging *j, const vds_about *a, const char *path) {
   }
   if (p == NULL) j->failed = true;
   if (fd >= 0) close(fd);
+  if (p != NULL && j->seen != NULL && a->dev == j->dev) {
+    *j->seen = *p;
+    j->unseen = error_ref(e);
+  }
   error_unref(e);
   mem_free(p);
 }
@@ -301,9 +309,10 @@ bool vds_plan_denies(vds_call *c, const char *danger, const char *reason) {
 }
 
 
-error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
-                  unsigned *forced, bool *go) {
-  judging j = {.verb = verb};
+static error *permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
+                     unsigned *forced, bool *go, vds_probe *on,
+                     vds_world **read) {
+  judging j = {.verb = verb, .dev = who->dev, .seen = on};
   vds_world *world = NULL;
   *go = false;
   error *e = read_force(c, &j.forced);
@@ -323,13 +332,33 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
     *go = true;
     *forced = j.dangers & j.forced;
   }
-  vds_world_free(world);
+  if (e == NULL)
+    e = j.unseen;
+  else
+    error_unref(j.unseen);
+  *read = world;
   buffer_free(&j.reasons);
   value_free(j.partitions);
   value_free(j.file_systems);
   value_free(j.holders);
   value_free(j.denied);
   return e;
+}
+
+
+error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
+                  unsigned *forced, bool *go) {
+  vds_world *world;
+  error *e = permit(c, who, verb, forced, go, NULL, &world);
+  vds_world_free(world);
+  return e;
+}
+
+
+error *vds_permit_seen(vds_call *c, const vds_identity *who,
+                       const vds_verb *verb, unsigned *forced, bool *go,
+                       vds_seen *seen) {
+  return permit(c, who, verb, forced, go, &seen->on, &seen->world);
 }
 
 

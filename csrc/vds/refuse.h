@@ -1,8 +1,8 @@
 /*
 ** What an operation would cost, and whether it may be done: one function asked
-** by every verb before anything is changed, and again by those that wipe a
-** whole device (clean, format) when they have it for themselves alone: what
-** somebody made of it in between is seen then, and stays as it is.
+** by every verb before anything is changed. Those that wipe a whole device
+** (clean, format) ask when they have it for themselves alone, for what they are
+** told then stays so; who cannot have it before something ends asks twice.
 **
 ** Dangers, each forced by its own name or not at all (`force = { mounted = true
 ** }`; there is no force for everything):
@@ -23,6 +23,7 @@
 
 #include "vds/holders.h"
 #include "vds/object.h"
+#include "vds/probe.h"
 
 #define VDS_DANGER_SYSTEM 0x01u
 #define VDS_DANGER_HELD 0x02u
@@ -60,6 +61,17 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
 /* The plan that vds_permit made: refused for one reason more. False: no memory.
  */
 bool vds_plan_denies(vds_call *c, const char *danger, const char *reason);
+/* The same for who needs what was read for it, too (of VDS_LOSES_VOLUME or
+   more): what is on the device, and who holds what. That it cannot be looked
+   into is an error. Whatever it returns the world is the caller's, to be freed;
+   it may be NULL. */
+typedef struct vds_seen {
+  vds_probe on;
+  vds_world *world;
+} vds_seen;
+error *vds_permit_seen(vds_call *c, const vds_identity *who,
+                       const vds_verb *verb, unsigned *forced, bool *go,
+                       vds_seen *seen);
 /* The same for who writes a table, whichever way he came: nobody writes that of
    the disk that the system lives on. */
 error *vds_refuse_table(dev_t disk);

@@ -17,10 +17,10 @@ typedef struct kind {
 static const kind kinds[] = {
     {"ext4", 16}, {"xfs", 300}, {"btrfs", 112}, {"vfat", 16}, {"swap", 16}};
 
-static const char *const steps[] = {"format: record written", "format: wiped",
-                                    "tool: looked",           "format: made",
-                                    "format: looked at",      "format: durable",
-                                    "format: committed",      "format: done"};
+static const char *const steps[] = {
+    "format: record written", "format: wiped",     "format: wiped for good",
+    "tool: looked",           "format: made",      "format: looked at",
+    "format: durable",        "format: committed", "format: done"};
 
 /* The child's answer, when it lived. */
 static bool die_formatting(const char *device, const char *fs) {

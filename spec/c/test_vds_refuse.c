@@ -361,15 +361,18 @@ static saros_op *begin_at(const char *call, const char *device,
 }
 
 /* It became a part of something else behind the question. */
-static void becomes_foreign(const char *call, const char *fs,
-                            const char *step) {
+static void becomes_foreign(const char *call, const char *fs, const char *step,
+                            bool had) {
   char device[32], now[8] = "";
   const unsigned char luks[] = {'L', 'U', 'K', 'S', 0xBA, 0xBE, 0, 1};
   int fd = attach_image(16, device);
   CHECK(fd >= 0);
+  int only = had ? open(device, O_RDONLY | O_EXCL | O_CLOEXEC) : -1;
+  CHECK((only >= 0) == had);
   hold_at(step);
   saros_op *op = begin_at(call, device, fs);
   await_held();
+  if (only >= 0) close(only);
   CHECK_INT(pwrite(fd, luks, sizeof luks, 0), sizeof luks);
   CHECK_INT(fsync(fd), 0);
   let_on();
@@ -383,11 +386,19 @@ static void becomes_foreign(const char *call, const char *fs,
   close(fd);
 }
 
-TEST(who_wipes_a_device_asks_again_when_he_has_it) {
+TEST(who_wipes_a_device_asks_when_he_has_it) {
   NEED_DISKS();
-  becomes_foreign("clean", "", "clean: permitted");
+  becomes_foreign("clean", "", "clean: taken", false);
   if (!volumes_have("mkswap")) SKIP("no mkswap: apt-get install util-linux");
-  becomes_foreign("format", "swap", "format: permitted");
+  becomes_foreign("format", "swap", "format: taken", false);
+}
+
+/* Who did not get it at first was told nothing against it, and has it now. */
+TEST(who_gets_it_later_asks_again) {
+  NEED_DISKS();
+  becomes_foreign("clean", "", "clean: permitted", true);
+  if (!volumes_have("mkswap")) SKIP("no mkswap: apt-get install util-linux");
+  becomes_foreign("format", "swap", "format: permitted", true);
 }
 
 /* Cancelled behind it, it says so. */
@@ -458,7 +469,8 @@ static void all(void) {
   RUN(damaged_super_blocks_are_only_read);
   RUN(a_root_that_is_no_mount_point_is_the_system);
   RUN(a_btrfs_of_the_system_is_known_whatever_it_was_called);
-  RUN(who_wipes_a_device_asks_again_when_he_has_it);
+  RUN(who_wipes_a_device_asks_when_he_has_it);
+  RUN(who_gets_it_later_asks_again);
   RUN(what_was_unmounted_for_nothing_is_told);
   RUN(a_child_does_not_wait_for_a_thread_of_its_parent);
 }
