@@ -324,12 +324,10 @@ function volume:query_shrink()
     nil, of_nothing))
 end
 
----@class saros.vds.check
+---@class saros.vds.check: saros.vds.careful
 ---@field repair? boolean mend what is found
----@field name? string of the operation
----@field state_dir? string
 
-local of_check = calls.kinds { repair = "boolean" }
+local of_check = calls.kinds({ repair = "boolean" }, true)
 
 --- Looks whether the file system is in order, with its own checker.
 ---@param options? saros.vds.check
@@ -344,10 +342,10 @@ end
 
 --- Gives the file system another label.
 ---@param label string "": none
----@param options? saros.vds.named
+---@param options? saros.vds.careful
 ---@return saros.operation op
 function volume:set_label(label, options)
-  return on_object(self, "label", "volume:set_label", options, of_nothing,
+  return on_object(self, "label", "volume:set_label", options, of_delete,
     { label = text("volume:set_label", "label", label) })
 end
 
