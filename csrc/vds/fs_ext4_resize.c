@@ -263,33 +263,64 @@ bool vds_ext4_was_mounted(int fd, const char *undo) {
 }
 
 
+typedef struct undoing {
+  bool failed, damaged;
+} undoing;
+
+
+static bool has(const char *text, size_t size, const char *words) {
+  return memmem(text, size, words, strlen(words)) != NULL;
+}
+
+
 /* It goes on behind what it could not write, and calls that a success. */
 static void hear_undo(void *context, int which, const char *text, size_t size) {
-  static const char words[] = "IO error during replay";
-  bool *failed = context;
+  undoing *u = context;
   (void)which;
-  if (memmem(text, size, words, sizeof words - 1) != NULL) *failed = true;
+  if (has(text, size, "IO error during replay")) u->failed = true;
+  if (has(text, size, "orrupt") || has(text, size, "short read"))
+    u->damaged = true;
 }
 
 
 /* e2undo is made to take a file whose super block was written meanwhile (-f):
    that it is this file system's is known by its uuid. */
-static error *write_back(vds_call *c, vds_target *t, const char *undo,
-                         int lock) {
-  bool failed = false;
-  const char *const argv[] = {"e2undo", "-f", undo, t->path, NULL};
+static error *undo_by(vds_call *c, vds_target *t, const char *undo, bool really,
+                      int lock) {
+  undoing u = {0};
+  const char *const argv[] = {"e2undo", really ? "-f" : "-fn", undo, t->path,
+                              NULL};
   const vds_tool tool = {.argv = argv,
                          .package = PACKAGE,
                          .lock = lock,
                          .ignore_cancel = true,
                          .said = hear_undo,
-                         .context = &failed};
+                         .context = &u};
   error *e = run(c, t, &tool, NULL);
-  if (e == NULL && failed)
-    e = vds_error(VDS_E_IO_ERROR,
-                  "not everything that was overwritten on %s could be written "
-                  "back",
-                  t->path);
+  if (e == NULL && u.failed)
+    return vds_error(VDS_E_IO_ERROR,
+                     "not everything that was overwritten on %s could be "
+                     "written back",
+                     t->path);
+  if (e == NULL || !u.damaged) return e;
+  return error_because(
+      vds_error(VDS_E_VOLUME_NOT_HEALTHY,
+                "what would be written back to %s is not whole, so nothing is; "
+                "check it with repair",
+                t->path),
+      e);
+}
+
+
+/* So made it also writes back what by its checksums is none. The file is not
+   synced before each block is overwritten, which would last longer than the
+   work, so a loss of power may leave that: all of it is looked at before
+   anything is written. */
+static error *write_back(vds_call *c, vds_target *t, const char *undo,
+                         int lock) {
+  error *e = undo_by(c, t, undo, false, lock);
+  vds_step("shrink: undo file looked at");
+  if (e == NULL) e = undo_by(c, t, undo, true, lock);
   vds_step("shrink: undone");
   return e;
 }

@@ -27,7 +27,8 @@
 ** file system, and goes forward from the partition. What was made anew since,
 ** or mounted after a shrink of its file system, is left as it is and forgotten.
 ** A shrink that could not be rolled back is "failed": its record and undo file
-** stay, and reap tries again.
+** stay, and reap tries again. An undo file that is not whole, as after a loss
+** of power, is not used: what it would write back is no content of anybody's.
 */
 #ifndef SAROS_VDS_RESIZE_H
 #define SAROS_VDS_RESIZE_H

@@ -110,6 +110,49 @@ TEST(it_is_found_under_another_number) {
   disk_end(&d);
 }
 
+/* As a loss of power may leave it: its second half was never written. */
+static void damage_undo_file(void) {
+  CHECK_INT(volumes_run("f=$(find '%s' -name '*.undo') && "
+                        "n=$(stat -c %%s \"$f\") && "
+                        "truncate -s $((n / 2)) \"$f\" && "
+                        "truncate -s $n \"$f\"",
+                        state_place()),
+            0);
+}
+
+static bool was_mounted_long_ago(const disk_case *d) {
+  return volumes_run(
+             "debugfs -w -R 'set_super_value mtime 20200101' '%s' "
+             ">/dev/null 2>&1",
+             d->node) == 0;
+}
+
+/* Who mounts it then takes it as it is. */
+TEST(what_is_not_whole_is_not_written_back) {
+  NEED_DISKS();
+  disk_case d;
+  if (!have_ext4(&d, 64) || !volumes_have("debugfs")) SKIP("no e2fsprogs here");
+  CHECK(fill(&d, "ext4", 12, 2));
+  CHECK(was_mounted_long_ago(&d));
+  CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
+  damage_undo_file();
+  CHECK(keep_bytes(&d, "damaged"));
+  answer a = ask("reap", "{}");
+  CHECK_INT(a.code, 0);
+  const value *busy = value_get(a.output, "busy");
+  CHECK(busy != NULL && busy->count == 1);
+  forget(&a);
+  CHECK_INT(unfinished(), 1);
+  CHECK_INT(undo_files(), 1);
+  CHECK(has_bytes(&d, "damaged"));
+  CHECK(is_healthy(&d));
+  CHECK(mount_it(&d, "ext4"));
+  CHECK_INT(umount2(d.at, 0), 0);
+  reap_all();
+  CHECK(is_the_same(&d, "ext4"));
+  disk_end(&d);
+}
+
 /* Whoever makes something else of it after that death has it. */
 TEST(what_was_made_on_it_since_is_left_alone) {
   NEED_DISKS();
@@ -149,10 +192,7 @@ TEST(what_was_used_since_is_not_rolled_back) {
   disk_case d;
   if (!have_ext4(&d, 64) || !volumes_have("debugfs")) SKIP("no e2fsprogs here");
   CHECK(fill(&d, "ext4", 12, 2));
-  CHECK_INT(volumes_run("debugfs -w -R 'set_super_value mtime 20200101' '%s' "
-                        ">/dev/null 2>&1",
-                        d.node),
-            0);
+  CHECK(was_mounted_long_ago(&d));
   CHECK(die_in(&d, "shrink", 20 * MB, "shrink: file system", 0));
   CHECK(mount_it(&d, "ext4"));
   CHECK(pass_file(&d, 99, 4, false));
@@ -321,6 +361,7 @@ TEST(death_in_btrfs) {
 static void all(void) {
   RUN(death_at_every_step_of_a_shrink);
   RUN(it_is_found_under_another_number);
+  RUN(what_is_not_whole_is_not_written_back);
   RUN(what_was_made_on_it_since_is_left_alone);
   RUN(what_was_made_on_it_since_does_not_grow);
   RUN(what_was_used_since_is_not_rolled_back);
