@@ -16,6 +16,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "vds/overlay.h"
+
 enum { STOREYS = 16, MEMBERS = 64 };
 
 typedef struct mounted {
@@ -23,6 +25,12 @@ typedef struct mounted {
   bool btrfs;
   char *where;
 } mounted;
+
+typedef struct overlay {
+  struct overlay *next;
+  const char *where; /* one of system_places */
+  char options[];
+} overlay;
 
 typedef struct pair {
   dev_t dev, on; /* a loop device, dm, md …; on: what is below it */
@@ -36,6 +44,7 @@ typedef struct member {
 struct vds_world {
   mounted *mounts;
   size_t mount_count, mount_room;
+  overlay *overlays; /* that the system lives on */
   dev_t swaps[64];
   size_t swap_count;
   vds_about **abouts; /* each no longer than its file's name */
@@ -82,6 +91,22 @@ static void add_mount(vds_world *w, dev_t dev, bool btrfs, const char *where) {
 }
 
 
+static void add_overlay(vds_world *w, const char *target, const char *options) {
+  for (size_t i = 0; i < sizeof system_places / sizeof *system_places; i++) {
+    if (strcmp(target, system_places[i]) != 0) continue;
+    overlay *o = mem_alloc(sizeof *o + strlen(options) + 1);
+    if (o == NULL) {
+      w->failed = true;
+      return;
+    }
+    o->next = w->overlays;
+    o->where = system_places[i];
+    memcpy(o->options, options, strlen(options) + 1);
+    w->overlays = o;
+  }
+}
+
+
 /* The source of a mount is a name that somebody gave. For btrfs it is all there
    is, and a wrong one is found out: no member has that number. */
 static dev_t device_named(const char *source) {
@@ -104,6 +129,9 @@ static error *read_mounts(vds_world *w) {
     dev_t dev = mnt_fs_get_devno(fs);
     const char *type = mnt_fs_get_fstype(fs);
     bool btrfs = type != NULL && strcmp(type, "btrfs") == 0;
+    if (type != NULL && strcmp(type, "overlay") == 0 &&
+        mnt_fs_get_target(fs) != NULL && mnt_fs_get_fs_options(fs) != NULL)
+      add_overlay(w, mnt_fs_get_target(fs), mnt_fs_get_fs_options(fs));
     if (btrfs || (major(dev) == 0 && type != NULL))
       dev = device_named(mnt_fs_get_source(fs));
     if (dev != 0 && mnt_fs_get_target(fs) != NULL)
@@ -301,15 +329,11 @@ static bool btrfs_at(int at, char id[GUID_TEXT]) {
 /* A mount table does not show all: in a chroot that is no mount point there is
    no "/", and a btrfs that was mounted as "/dev/root" names a device that is
    not there. So the directory itself is asked as well; without opening it,
-   which would have something mounted that is only mounted when it is needed.
-   What lies below an overlay is still not found, for its layers are names that
-   mean something elsewhere: that is protected by the kernel alone, who gives
-   nobody its device exclusively (O_EXCL) while it is mounted anywhere, and lets
-   nobody take its partition away. */
-static void add_place(vds_world *w, const char *where) {
+   which would have something mounted that is only mounted when it is needed. */
+static void add_directory(vds_world *w, const char *path, const char *where) {
   char id[GUID_TEXT];
   struct stat st;
-  int at = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int at = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (at < 0) return;
   if (fstat(at, &st) == 0 && major(st.st_dev) != 0) {
     add_system(w, st.st_dev, where, STOREYS);
@@ -322,13 +346,33 @@ static void add_place(vds_world *w, const char *where) {
 }
 
 
+typedef struct layers {
+  vds_world *w;
+  const char *where;
+} layers;
+
+
+/* What its name leads to here. One that leads nowhere, for it was given
+   elsewhere, is protected by the kernel alone, who gives nobody its device
+   exclusively (O_EXCL) while it is mounted anywhere, and lets nobody take its
+   partition away. */
+static void add_layer(void *context, const char *path) {
+  const layers *l = context;
+  add_directory(l->w, path, l->where);
+}
+
+
 static void find_system(vds_world *w) {
   for (size_t i = 0; i < w->mount_count; i++)
     for (size_t j = 0; j < sizeof system_places / sizeof *system_places; j++)
       if (strcmp(w->mounts[i].where, system_places[j]) == 0)
         add_system(w, w->mounts[i].dev, system_places[j], STOREYS);
   for (size_t j = 0; j < sizeof system_places / sizeof *system_places; j++)
-    add_place(w, system_places[j]);
+    add_directory(w, system_places[j], system_places[j]);
+  for (const overlay *o = w->overlays; o != NULL; o = o->next) {
+    layers l = {w, o->where};
+    if (!vds_overlay_layers(o->options, add_layer, &l)) w->failed = true;
+  }
 }
 
 
@@ -342,9 +386,9 @@ error *vds_world_read(vds_world **out) {
     vds_about_btrfs(read_member, w);
     e = vds_about_all(read_about, w);
   }
+  if (e == NULL && !w->failed) find_system(w);
   if (e == NULL && w->failed) e = error_no_memory();
   if (e == NULL) {
-    find_system(w);
     *out = w;
     return NULL;
   }
@@ -362,6 +406,10 @@ void vds_world_free(vds_world *w) {
   mem_free(w->loops);
   mem_free(w->stands);
   mem_free(w->members);
+  for (overlay *o = w->overlays, *next; o != NULL; o = next) {
+    next = o->next;
+    mem_free(o);
+  }
   mem_free(w);
 }
 
@@ -443,38 +491,4 @@ void vds_holders_free(vds_holders *h) {
   for (size_t i = 0; i < h->count; i++) mem_free(h->items[i].who);
   mem_free(h->items);
   *h = (vds_holders){0};
-}
-
-
-const char *vds_hold_name(vds_hold_kind kind) {
-  switch (kind) {
-    case VDS_HOLD_MOUNT: return "mount";
-    case VDS_HOLD_SWAP: return "swap";
-    case VDS_HOLD_DEVICE: return "device";
-    case VDS_HOLD_LOOP: return "loop";
-    case VDS_HOLD_ELSEWHERE: return "elsewhere";
-  }
-  return "";
-}
-
-
-static value *hold_map(const vds_hold *h) {
-  value *map = value_map();
-  if (map != NULL &&
-      value_put(map, "kind", value_text(vds_hold_name(h->kind))) &&
-      value_put(map, "who", value_text(h->who)))
-    return map;
-  value_free(map);
-  return NULL;
-}
-
-
-value *vds_holders_list(const vds_holders *h) {
-  value *list = h->failed ? NULL : value_list();
-  for (size_t i = 0; list != NULL && i < h->count; i++) {
-    if (value_add(list, hold_map(&h->items[i]))) continue;
-    value_free(list);
-    return NULL;
-  }
-  return list;
 }

@@ -48,7 +48,7 @@ bool vds_world_is_system(const vds_world *w, dev_t dev, const char **where);
    of its partitions, too. */
 vds_holders vds_holders_of(const vds_world *w, dev_t dev);
 void vds_holders_free(vds_holders *h);
-/* As a list of { kind, who }. */
+/* As a list of { kind, who }, and what a kind is called. (object_map.c) */
 value *vds_holders_list(const vds_holders *h);
 const char *vds_hold_name(vds_hold_kind kind);
 

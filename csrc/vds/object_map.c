@@ -79,3 +79,37 @@ value *vds_volume_map(const vds_about *a, const vds_world *world,
   error_unref(e);
   return probe != NULL ? described(map, probe) : map;
 }
+
+
+const char *vds_hold_name(vds_hold_kind kind) {
+  switch (kind) {
+    case VDS_HOLD_MOUNT: return "mount";
+    case VDS_HOLD_SWAP: return "swap";
+    case VDS_HOLD_DEVICE: return "device";
+    case VDS_HOLD_LOOP: return "loop";
+    case VDS_HOLD_ELSEWHERE: return "elsewhere";
+  }
+  return "";
+}
+
+
+static value *hold_map(const vds_hold *h) {
+  value *map = value_map();
+  if (map != NULL &&
+      value_put(map, "kind", value_text(vds_hold_name(h->kind))) &&
+      value_put(map, "who", value_text(h->who)))
+    return map;
+  value_free(map);
+  return NULL;
+}
+
+
+value *vds_holders_list(const vds_holders *h) {
+  value *list = h->failed ? NULL : value_list();
+  for (size_t i = 0; list != NULL && i < h->count; i++) {
+    if (value_add(list, hold_map(&h->items[i]))) continue;
+    value_free(list);
+    return NULL;
+  }
+  return list;
+}

@@ -1,87 +1,13 @@
 /*
 ** What there is, who holds it, and what is refused: on real file systems on
-** loop devices. A call of this suite judges as every verb does, and does
-** nothing.
+** loop devices.
 */
-#include "vds_case.h"
+#include "vds_judge_case.h"
 
 #include <pthread.h>
 #include <sys/swap.h>
 
 #include "vds/probe.h"
-#include "vds/refuse.h"
-
-static const vds_verb verbs[] = {{VDS_LOSES_NOTHING, 0},
-                                 {VDS_LOSES_ACCESS, 0},
-                                 {VDS_LOSES_VOLUME, 0},
-                                 {VDS_LOSES_DISK, 0},
-                                 {VDS_LOSES_NOTHING, VDS_DANGER_MOUNTED}};
-static unsigned seen_forced;
-static bool seen_go;
-
-static error *judge(vds_call *c) {
-  vds_identity who;
-  if (!vds_identity_get(value_get(c->options, "object"), &who))
-    return vds_error(SAROS_E_INVALIDARG, "no object");
-  const vds_verb *verb = &verbs[vds_integer(c, "verb", 0)];
-  return vds_permit(c, &who, verb, &seen_forced, &seen_go);
-}
-
-static const vds_work work = {"judge", VDS_UNKNOWN, VDS_CLAIMS_OBJECT,
-                              VDS_KIND("judge", SAROS_CANCELLABLE), judge};
-
-/* The object of a node, as a listing gives it. */
-static value *object_of(const char *path) {
-  vds_about a;
-  vds_identity who;
-  dev_t dev = 0;
-  value *map = value_map();
-  error *e = vds_about_named(path, &dev);
-  if (e == NULL) e = vds_about_read(dev, &a);
-  if (e != NULL) {
-    printf("%s: %s\n", path, e->message);
-    check_bad++;
-    error_unref(e);
-    return map;
-  }
-  vds_identity_of(&a, &who);
-  vds_identity_put(map, &who);
-  return map;
-}
-
-__attribute__((format(printf, 3, 4))) static answer judged(const char *path,
-                                                           int verb,
-                                                           const char *format,
-                                                           ...) {
-  va_list args;
-  uint32_t why = 0;
-  va_start(args, format);
-  value *options = vds_json(format, args);
-  va_end(args);
-  value_put(options, "object", object_of(path));
-  value_put(options, "verb", value_int(verb));
-  saros_api_table = saros_api_own();
-  seen_go = false;
-  seen_forced = 0;
-  saros_op *op = vds_call_begin(&work, options, NULL, &why);
-  CHECK_INT(why, 0);
-  return end_of(op);
-}
-
-static bool said(const answer *a, const char *what) {
-  if (strstr(a->message, what) != NULL) return true;
-  printf("not said: '%s' in '%s'\n", what, a->message);
-  return false;
-}
-
-#define CHECK_REFUSED(path, verb, options, what) \
-  do {                                           \
-    answer a_ = judged(path, verb, options);     \
-    CHECK_INT(a_.code, VDS_E_OPERATION_DENIED);  \
-    CHECK(said(&a_, what));                      \
-    CHECK(!seen_go);                             \
-    forget(&a_);                                 \
-  } while (0)
 
 /* The first danger of a plan. */
 static const char *danger_of(const answer *a) {
@@ -293,62 +219,6 @@ TEST(damaged_super_blocks_are_only_read) {
 
 
 /* ------------------------------------------------------------------
-** The system, where no mount table shows it
-** ---------------------------------------------------------------- */
-
-static int judge_in_chroot(const char *root, const char *device) {
-  if (chroot(root) != 0 || chdir("/") != 0) return 90;
-  answer a = judged(device, 4, "{}");
-  if (a.code != VDS_E_OPERATION_DENIED || !said(&a, "/ of this machine"))
-    return 1;
-  return seen_go ? 2 : 0;
-}
-
-TEST(a_root_that_is_no_mount_point_is_the_system) {
-  const volume *v = volumes_get(EXT4);
-  if (v == NULL) SKIP(volumes_missing);
-  if (!volumes_own_mounts) SKIP("needs mounts of its own");
-  if (volumes_run("cd '%s' && mkdir -p root/proc root/sys root/dev && "
-                  "mount --rbind /proc root/proc && "
-                  "mount --rbind /sys root/sys && "
-                  "mount --rbind /dev root/dev",
-                  v->path) != 0)
-    SKIP("nothing can be bound here");
-  char root[400];
-  snprintf(root, sizeof root, "%s/root", v->path);
-  pid_t child = fork_at_rest();
-  if (child == 0) {
-    int r = judge_in_chroot(root, v->device);
-    fflush(stdout);
-    _exit(r);
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK_INT(status, 0);
-  CHECK_INT(volumes_run("cd '%s/root' && umount -l proc sys dev", v->path), 0);
-  CHECK_ANSWER(judged(v->device, 4, "{}"), 0);
-}
-
-/* As it is with a root that the kernel mounted as "/dev/root". */
-TEST(a_btrfs_of_the_system_is_known_whatever_it_was_called) {
-  NEED_DISKS();
-  volume v;
-  struct stat st;
-  if (!volumes_own_mounts) SKIP("needs mounts of its own");
-  if (access("/boot", F_OK) != 0) SKIP("there is no /boot to mount at");
-  if (!volume_make(&v, "btrfs", 300, NULL, NULL)) SKIP(volumes_missing);
-  const char *name = place("root");
-  CHECK_INT(stat(v.device, &st), 0);
-  CHECK_INT(mknod(name, S_IFBLK | 0600, st.st_rdev), 0);
-  CHECK_INT(mount(name, "/boot", "btrfs", 0, NULL), 0);
-  CHECK_INT(unlink(name), 0);
-  CHECK_REFUSED(v.device, 4, "{}", "/boot of this machine lives on");
-  CHECK_INT(umount2("/boot", 0), 0);
-  volume_drop(&v);
-}
-
-
-/* ------------------------------------------------------------------
 ** What happens meanwhile
 ** ---------------------------------------------------------------- */
 
@@ -467,8 +337,6 @@ static void all(void) {
   RUN(another_medium_is_refused_before_all_else);
   RUN(names_and_labels_of_any_bytes);
   RUN(damaged_super_blocks_are_only_read);
-  RUN(a_root_that_is_no_mount_point_is_the_system);
-  RUN(a_btrfs_of_the_system_is_known_whatever_it_was_called);
   RUN(who_wipes_a_device_asks_when_he_has_it);
   RUN(who_gets_it_later_asks_again);
   RUN(what_was_unmounted_for_nothing_is_told);

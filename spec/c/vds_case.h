@@ -136,6 +136,12 @@ static inline void forget(answer *a) {
     forget(&check_answer);                           \
   } while (0)
 
+static inline bool said(const answer *a, const char *what) {
+  if (strstr(a->message, what) != NULL) return true;
+  printf("not said: '%s' in '%s'\n", what, a->message);
+  return false;
+}
+
 static inline const char *text_of(const value *map, const char *name) {
   return value_chars(value_get(map, name), "");
 }

@@ -49,12 +49,6 @@ static inline vds_probe seen(int fd) {
   return p;
 }
 
-static inline bool said(const answer *a, const char *what) {
-  if (strstr(a->message, what) != NULL) return true;
-  printf("not said: '%s' in '%s'\n", what, a->message);
-  return false;
-}
-
 /* Whether one can be made and looked at here; else why not. */
 static inline const char *missing(const char *fs) {
   static char why[120];
