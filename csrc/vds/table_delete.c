@@ -41,8 +41,10 @@ static error *what_to_remove(vds_call *c, removing *r, vds_identity *disk) {
   } else {
     int64_t number = vds_integer(c, "number", 0);
     if (number < 1 || number > 1024)
-      e = vds_error(SAROS_E_INVALIDARG,
-                    "number: which partition of the disk, from 1");
+      e = vds_error(
+          SAROS_E_INVALIDARG,
+          "number: which partition of the disk, from 1; a volume that "
+          "is a whole disk has none");
     r->number = (unsigned)number;
     if (e == NULL) e = vds_table_partition(disk->dev, r->number, a, &r->is);
     if (e == NULL && r->is) vds_identity_of(a, &r->part);
