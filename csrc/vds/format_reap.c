@@ -140,6 +140,22 @@ static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
 }
 
 
+/* Whether it is to be wiped: of one that was not known to be whole before it
+   is looked at all there is. */
+static error *is_left_half(const value *record, const vds_probe *p, int fd,
+                           uint64_t from, bool *half) {
+  const char *fs = vds_record_text(record, "fs");
+  const vds_fs *one = vds_fs_find(fs);
+  bool whole = false;
+  error *e = NULL;
+  *half = !is_made(record) && is_half(fs, vds_record_text(record, "uuid"), p);
+  if (*half && !p->unfinished && one != NULL && one->is_whole != NULL)
+    e = one->is_whole(fd, from, &whole);
+  if (e != NULL || whole) *half = false;
+  return e;
+}
+
+
 /* One whose disk cannot be found now does not hide the others. */
 static void add_half(const value *record, vds_unfinished *u) {
   vds_half *half = &u->items[u->count];
@@ -209,8 +225,8 @@ static error *look(const vds_identity *who, const value *record, bool *half) {
   vds_probe p = {0};
   error *e = vds_target_open(who, 0, &t);
   if (e == NULL) e = vds_probe_fd(t.fd, &p);
-  *half = !is_made(record) && is_half(vds_record_text(record, "fs"),
-                                      vds_record_text(record, "uuid"), &p);
+  *half = false;
+  if (e == NULL) e = is_left_half(record, &p, t.fd, 0, half);
   if (e == NULL && fsync(t.fd) != 0)
     e = vds_error(VDS_E_IO_ERROR, "%s does not take what was written to it",
                   t.path);
@@ -244,14 +260,14 @@ static error *mend(const place *p, const value *record) {
 /* The disk went with its process; its file has what was on it. */
 static error *mend_file(const place *p, const value *record) {
   vds_probe found;
+  bool half = false;
   unsigned count;
   int fd;
   error *e = vds_record_open(record, "file", O_RDWR, &fd);
   if (fd < 0) return e; /* it went just now */
   e = vds_probe_part(fd, p->was.start, p->was.size, &found);
-  if (e == NULL && !is_made(record) &&
-      is_half(vds_record_text(record, "fs"), vds_record_text(record, "uuid"),
-              &found))
+  if (e == NULL) e = is_left_half(record, &found, fd, p->was.start, &half);
+  if (e == NULL && half)
     e = vds_probe_wipe_part(fd, p->was.start, p->was.size, &count);
   if (e == NULL && fsync(fd) != 0)
     e = vds_error(VDS_E_IO_ERROR, "the file of %s cannot be written",

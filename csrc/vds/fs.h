@@ -61,6 +61,9 @@ typedef struct vds_fs {
   error *(*check)(vds_call *c, vds_target *t, bool repair, value *found,
                   int lock);
   error *(*label)(vds_call *c, vds_target *t, int mount, const char *label);
+  /* Of one that is not signed last, at `from`, and that is not known to have
+     come to its end: whether it has, or was used since. NULL: nobody knows. */
+  error *(*is_whole)(int fd, uint64_t from, bool *whole);
 } vds_fs;
 
 /* NULL: not one of ours. By what the probe calls it, or a script. */
