@@ -2,6 +2,7 @@
 ** fs_xfs_grow: XFS grows while it is mounted, by one call, and never shrinks.
 */
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "vds/fs_parts.h"
@@ -33,7 +34,10 @@ error *vds_xfs_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
   (void)lock;
   if (ioctl(mount, GEOMETRY, &g) != 0)
     return vds_errno(errno, "the file system does not tell its size", t->path);
-  growth want = {.newblocks = size / g.blocksize, .imaxpct = g.imaxpct};
+  growth want; /* with what lies behind its last field */
+  memset(&want, 0, sizeof want);
+  want.newblocks = size / g.blocksize;
+  want.imaxpct = g.imaxpct;
   if (want.newblocks <= g.datablocks) return NULL;
   if (ioctl(mount, GROW, &want) == 0) return NULL;
   return vds_errno(errno, "the file system does not grow", t->path);

@@ -201,7 +201,7 @@ TEST(a_file_out_of_reach_is_attached_all_the_same) {
     snprintf(from, sizeof from, "/%s", needed[i]);
     snprintf(to, sizeof to, "%s/%s", dir, needed[i]);
     mkdir(to, 0700);
-    CHECK_INT(mount(from, to, NULL, MS_BIND | MS_REC, NULL), 0);
+    CHECK_INT(mount(from, to, "none", MS_BIND | MS_REC, NULL), 0);
   }
   pid_t child = fork_at_rest();
   if (child == 0) {

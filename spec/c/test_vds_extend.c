@@ -283,7 +283,7 @@ TEST(a50_a_missing_tool_names_its_package) {
   if (!need("mke2fs") || access(tool, X_OK) != 0) SKIP("no e2fsprogs here");
   CHECK(partition_make(&d, 64, 16, "mke2fs -q -F -t ext4"));
   /* In this suite's own mount namespace alone. */
-  if (mount("/dev/null", tool, NULL, MS_BIND, NULL) != 0)
+  if (mount("/dev/null", tool, "none", MS_BIND, NULL) != 0)
     SKIP("nothing can be mounted over a program here");
   answer a = ask_of(&d, "extend", "%s", "");
   CHECK_INT(umount2(tool, 0), 0);
@@ -305,7 +305,7 @@ TEST(what_is_gone_is_said_to_be_gone) {
   CHECK(partition_make(&d, 64, 16, ":"));
   disk_end(&d);
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-    CHECK_ANSWER(ask_of(&d, calls[i], ",'label':'x'"), VDS_E_OBJECT_DELETED);
+    CHECK(says_gone(ask_of(&d, calls[i], ",'label':'x'")));
 }
 
 /* Where nothing is missing: in the guest. */

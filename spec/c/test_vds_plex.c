@@ -368,7 +368,8 @@ static const char *read_only_at;
 
 static void make_read_only(const char *step) {
   if (strcmp(step, "balance: stop spent") == 0)
-    CHECK_INT(mount(NULL, read_only_at, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+    CHECK_INT(mount("none", read_only_at, "none", MS_REMOUNT | MS_RDONLY, NULL),
+              0);
 }
 
 __attribute__((format(printf, 1, 2))) static value *options_of(

@@ -148,7 +148,7 @@ TEST(others_cannot_shrink) {
 /* Its device's number in the super block may lag while it is mounted, and
    agrees when it is not. */
 TEST(btrfs_shrinks_mounted_and_unmounted) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   disk_case d;
   if (!volumes_have("mkfs.btrfs"))
     SKIP("no mkfs.btrfs: apt-get install btrfs-progs");
@@ -228,7 +228,7 @@ TEST(a_cancel_in_the_middle_of_it) {
 /* The kernel undoes what it was told to end; what it had ended is grown back.
  */
 TEST(btrfs_has_its_old_size_after_a_cancel) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   static const char *const steps[] = {"shrink: ready", "shrink: begun",
                                       "btrfs: resizes", "btrfs: resized",
                                       "shrink: file system"};
@@ -356,7 +356,7 @@ TEST(what_is_done_needs_no_more_memory) {
 }
 
 TEST(a_question_writes_nothing) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   disk_case d;
   if (!volumes_have("mkfs.btrfs"))
     SKIP("no mkfs.btrfs: apt-get install btrfs-progs");

@@ -337,7 +337,7 @@ TEST(death_with_a_partition) {
 }
 
 TEST(death_in_btrfs) {
-  NEED_DISKS();
+  NEED_MOUNTS();
   disk_case d;
   if (!volumes_have("mkfs.btrfs"))
     SKIP("no mkfs.btrfs: apt-get install btrfs-progs");

@@ -142,6 +142,15 @@ static inline bool said(const answer *a, const char *what) {
   return false;
 }
 
+/* Its number may be that of another suite's device by now. */
+static inline bool says_gone(answer a) {
+  bool gone =
+      a.code == VDS_E_OBJECT_DELETED || a.code == VDS_E_OBJECT_OUT_OF_SYNC;
+  if (!gone) printf("it said: %s\n", a.message);
+  forget(&a);
+  return gone;
+}
+
 static inline const char *text_of(const value *map, const char *name) {
   return value_chars(value_get(map, name), "");
 }

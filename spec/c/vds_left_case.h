@@ -90,9 +90,9 @@ static inline void hide(const char *dir, int way) {
   if (way == 0) CHECK_INT(rename(path, away), 0);
   if (way == 1) CHECK_INT(mount("over", path, "tmpfs", 0, "size=1m"), 0);
   if (way == 2) {
-    CHECK_INT(mount(path, path, NULL, MS_BIND, NULL), 0);
-    CHECK_INT(mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL),
-              0);
+    CHECK_INT(mount(path, path, "none", MS_BIND, NULL), 0);
+    CHECK_INT(
+        mount("none", path, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
   }
 }
 

@@ -287,7 +287,8 @@ static inline bool replace_tool(const char *tool, const char *script) {
   if (f == NULL) return false;
   fprintf(f, "#!/bin/sh\n%s\n", script);
   fclose(f);
-  return chmod(path, 0755) == 0 && mount(path, tool, NULL, MS_BIND, NULL) == 0;
+  return chmod(path, 0755) == 0 &&
+         mount(path, tool, "none", MS_BIND, NULL) == 0;
 }
 
 static inline bool is_healthy(const disk_case *d) {
