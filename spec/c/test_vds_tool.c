@@ -17,7 +17,7 @@ static int lock_fd = -1;
 static char heard[2000];
 static int got_status;
 
-static void heard(void *context, int which, const char *text, size_t size) {
+static void hear(void *context, int which, const char *text, size_t size) {
   (void)context;
   size_t n = strlen(heard);
   snprintf(heard + n, sizeof heard - n, "%d[%.*s]", which, (int)size, text);
@@ -30,7 +30,7 @@ static error *run(vds_call *c) {
                          .package = "nothing-tools",
                          .lock = lock_fd,
                          .good = good_ends,
-                         .said = heard};
+                         .said = hear};
   heard[0] = '\0';
   got_status = -1;
   return vds_tool_run(c, &tool, &got_status);
