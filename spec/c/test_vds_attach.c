@@ -361,10 +361,7 @@ static bool die_attaching(const char *path, bool persistent, int step) {
     answer a = attach(path, persistent ? ",'persistent':true" : "");
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 /* Nothing is attached that nobody knows of: what is not there for good is gone

@@ -246,10 +246,7 @@ static bool die_cleaning(const char *more, int step) {
     answer a = clean(more);
     _exit((a.code & 0x80000000u) == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 static bool is_same(const char *before, off_t at) {

@@ -172,10 +172,7 @@ static bool die_compacting(int step) {
     answer a = compact();
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 TEST(death_at_every_step) {

@@ -190,7 +190,6 @@ TEST(a_file_out_of_reach_is_attached_all_the_same) {
   NEED_DISKS();
   char name[300];
   const char *dir = place("root"), *path = make_image(8);
-  int status = 0;
   mkdir(dir, 0700);
   snprintf(name, sizeof name, "%s", path);
   int file = open(name, O_RDWR | O_CLOEXEC);
@@ -211,8 +210,7 @@ TEST(a_file_out_of_reach_is_attached_all_the_same) {
     error *e = vds_attached(file, &device, &ours);
     _exit(e == NULL && device != 0 && ours ? 0 : 1);
   }
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK_INT(status, 0);
+  CHECK_INT(status_of(child), 0);
   volumes_run("umount -R '%s/dev' '%s/sys' '%s/proc'", dir, dir, dir);
   close(file);
   CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), 0);

@@ -31,10 +31,7 @@ static bool die_formatting(const char *device, const char *fs) {
     fflush(stdout);
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 /* Dies behind a step. */
@@ -306,9 +303,7 @@ static void die_with_its_disk(const char *path, const char *step) {
     CHECK_ANSWER(format_it(node, "{'fs':'vfat'}"), 0);
     _exit(1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status));
+  CHECK(has_died(child));
   CHECK(loops_become(0));
 }
 

@@ -196,10 +196,7 @@ static bool die(const char *call, const char *at, int step) {
     answer a = ask(call, "{'object':%s,'path':'%s'}", object, at);
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 /* It has its place, or is not there at all. */

@@ -33,13 +33,6 @@ static saros_op *reaping(const plexes *x) {
   return begin("reap", "{}");
 }
 
-static bool died(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
-}
-
 /* Its code. Everything is done in children, so that there are no threads where
    one forks. */
 static uint32_t done(begins *what, const plexes *x) {
@@ -56,7 +49,7 @@ static uint32_t done(begins *what, const plexes *x) {
   close(ends[1]);
   CHECK_INT(read(ends[0], &code, sizeof code), sizeof code);
   close(ends[0]);
-  CHECK(!died(child));
+  CHECK(!has_died(child));
   return code;
 }
 
@@ -68,7 +61,7 @@ static bool die(begins *what, const plexes *x, int step) {
     answer a = end_of(what(x));
     _exit(a.code == 0 ? 0 : 1);
   }
-  return died(child);
+  return has_died(child);
 }
 
 /* The same, at the n-th step after a cancel that came at `at`. */
@@ -85,7 +78,7 @@ static bool die_undoing(begins *what, const plexes *x, const char *at,
     answer a = end_of(op);
     _exit(a.code == VDS_E_OPERATION_CANCELED ? 0 : 1);
   }
-  return died(child);
+  return has_died(child);
 }
 
 /* Sound on the devices themselves, not only in memory. */

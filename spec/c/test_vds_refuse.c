@@ -319,9 +319,7 @@ TEST(a_child_does_not_wait_for_a_thread_of_its_parent) {
     vds_identity_resized(&who, 1);
     _exit(0);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK_INT(status, 0);
+  CHECK_INT(status_of(child), 0);
   let_on();
   pthread_join(thread, NULL);
 }

@@ -24,10 +24,7 @@ static bool die_in(const disk_case *d, const char *call, int64_t size,
     answer a = ask_of(d, call, ",'size':%lld", (long long)size);
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 /* A program that it began comes to its end by itself; then reap does the rest.

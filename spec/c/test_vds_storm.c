@@ -125,9 +125,7 @@ static void attach_elsewhere(const char *path) {
     answer a = ask("attach", "{'path':'%s','persistent':true}", path);
     _exit(a.code != 0);
   }
-  int status = 1;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK_INT(status, 0);
+  CHECK_INT(status_of(child), 0);
 }
 
 /* sfdisk has all disks of the machine synced: once is enough. */

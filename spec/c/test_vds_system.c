@@ -32,9 +32,7 @@ TEST(a_root_that_is_no_mount_point_is_the_system) {
     fflush(stdout);
     _exit(r);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK_INT(status, 0);
+  CHECK_INT(status_of(child), 0);
   CHECK_INT(volumes_run("cd '%s/root' && umount -l proc sys dev", v->path), 0);
   CHECK_ANSWER(judged(v->device, 4, "{}"), 0);
 }

@@ -41,10 +41,7 @@ static bool die_doing(const char *file, const change *w, int step) {
     atomic_store(&vds_dies_at, 0);
     _exit(a.code == 0 ? 0 : 1);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
+  return has_died(child);
 }
 
 /* The bytes of the disk, when all that its device has is in the file. */

@@ -206,6 +206,19 @@ static inline int next_step(void) {
   return is_brief() ? 3 : 1;
 }
 
+/* How a child has ended; and whether it died, or lived and found all well. */
+static inline int status_of(pid_t child) {
+  int status = -1;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  return status;
+}
+
+static inline bool has_died(pid_t child) {
+  int status = status_of(child);
+  CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
 /* Whether virtual disks can be had here; else why not. */
 static inline const char *vds_missing(void) {
   if (getuid() != 0) return "needs root, for loop devices";
