@@ -261,10 +261,11 @@ static error *zero(formatting *f) {
 }
 
 
-/* It says that it was made; whether it is there the device says. */
+/* It says that it was made; whether it is there the device says. All else that
+   was there had been wiped. */
 static error *look(formatting *f) {
   const vds_probe *now = &f->now;
-  error *e = vds_probe_fd(f->t.fd, &f->now);
+  error *e = vds_probe_made(f->t.fd, f->fs->name, &f->now);
   vds_step("format: looked at");
   if (e == NULL && (strcmp(now->fs, f->fs->name) != 0 ||
                     strcmp(now->uuid, f->uuid) != 0 || now->unfinished))

@@ -76,16 +76,20 @@ static blkid_probe begin(int fd, uint64_t from, uint64_t size, error **e) {
 }
 
 
-error *vds_probe_part(int fd, uint64_t from, uint64_t size, vds_probe *p) {
+static error *look(int fd, uint64_t from, uint64_t size, char *only,
+                   vds_probe *p) {
   error *e = NULL;
+  char *names[] = {only, NULL};
   *p = (vds_probe){0};
   blkid_probe probe = begin(fd, from, size, &e);
   if (probe == NULL) return e;
   blkid_probe_enable_superblocks(probe, 1);
+  if (only != NULL)
+    blkid_probe_filter_superblocks_type(probe, BLKID_FLTR_ONLYIN, names);
   blkid_probe_set_superblocks_flags(
       probe, BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE |
                  BLKID_SUBLKS_USAGE);
-  blkid_probe_enable_partitions(probe, 1);
+  blkid_probe_enable_partitions(probe, only == NULL);
   errno = 0;
   int r = blkid_do_safeprobe(probe);
   if (r == 0) {
@@ -104,8 +108,20 @@ error *vds_probe_part(int fd, uint64_t from, uint64_t size, vds_probe *p) {
 }
 
 
+error *vds_probe_part(int fd, uint64_t from, uint64_t size, vds_probe *p) {
+  return look(fd, from, size, NULL, p);
+}
+
+
 error *vds_probe_fd(int fd, vds_probe *p) {
-  return vds_probe_part(fd, 0, 0, p);
+  return look(fd, 0, 0, NULL, p);
+}
+
+
+error *vds_probe_made(int fd, const char *fs, vds_probe *p) {
+  char name[sizeof p->fs];
+  snprintf(name, sizeof name, "%s", fs);
+  return look(fd, 0, 0, name, p);
 }
 
 

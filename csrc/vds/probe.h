@@ -24,6 +24,9 @@ typedef struct vds_probe {
 /* VDS_E_IO_ERROR when it cannot be read. Nothing found is no error. The offset
    of the fd is not used. */
 error *vds_probe_fd(int fd, vds_probe *p);
+/* The same for that one file system alone, on what has nothing else: a few
+   reads and not a hundred, of a device whose cache was thrown away just now. */
+error *vds_probe_made(int fd, const char *fs, vds_probe *p);
 /* The same of a part of it, as of a device of its own. size 0: to its end. */
 error *vds_probe_part(int fd, uint64_t from, uint64_t size, vds_probe *p);
 /* A member of something else (LVM, md, LUKS, ZFS, bcache, …): what we do not
