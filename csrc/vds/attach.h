@@ -21,7 +21,8 @@
 error *vds_attach(vds_call *c, int file, const char *path, bool read_only,
                   bool persistent);
 /* Takes it off. VDS_E_DEVICE_IN_USE: mounted, or somebody has it open, named as
-   far as that can be known; nothing has changed then. */
+   far as that can be known; nothing has changed then. `file` -1: there is none
+   any more at that path. */
 error *vds_detach(vds_call *c, int file, const char *path);
 /* Whether the file is attached, by whoever: *device, or 0. *ours: by saros. An
    error: that cannot be told now. */

@@ -124,15 +124,60 @@ typedef struct detaching {
   char *at;
   value *record;
   int fd;
+  char lost[GUID_TEXT]; /* the id of one whose file was removed, or "" */
 } detaching;
+
+
+static bool is_of(const value *record, const char *path) {
+  char *was = strcmp(vds_record_text(record, "kind"), "vdisk") == 0
+                  ? vds_record_path(record, "path")
+                  : NULL;
+  bool is = was != NULL && strcmp(was, path) == 0;
+  mem_free(was);
+  return is;
+}
+
+
+/* The device of a file that has been removed since is known by its record. */
+static error *find_lost(const vds_call *c, detaching *d, const char *path,
+                        dev_t *device) {
+  char mark[VDS_LOOP_MARK];
+  error *e = NULL;
+  *device = 0;
+  d->at = vds_records_at(vds_text(c, "state_dir"), &e);
+  value *all = d->at != NULL ? vds_record_list(d->at, &e) : NULL;
+  for (uint32_t i = 0;
+       all != NULL && e == NULL && *device == 0 && i < all->count; i++) {
+    if (!is_of(all->as.items[i], path)) continue;
+    snprintf(d->lost, sizeof d->lost, "%s",
+             vds_record_text(all->as.items[i], "id"));
+    snprintf(mark, sizeof mark, "saros:%s", d->lost);
+    e = vds_loop_marked(mark, device);
+  }
+  value_free(all);
+  return e;
+}
+
+
+static error *open_lost(detaching *d, dev_t device) {
+  char node[80], id[GUID_TEXT];
+  error *e = vds_about_node(device, node);
+  if (e != NULL) return e;
+  d->fd = open(node, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (d->fd < 0) return vds_errno(errno, "the device cannot be opened", node);
+  if (vds_loop_id(d->fd, id) && strcmp(id, d->lost) == 0) return NULL;
+  return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s shows another file by now",
+                   node);
+}
 
 
 /* All that can fail for want of memory, before anything is changed. */
 static error *prepare(vds_call *c, detaching *d, dev_t device, int file) {
   char id[GUID_TEXT] = "";
   error *e = NULL;
-  d->at = vds_records_at(vds_text(c, "state_dir"), &e);
-  if (e == NULL) d->fd = vds_attached_open(device, file, &e);
+  if (d->at == NULL) d->at = vds_records_at(vds_text(c, "state_dir"), &e);
+  if (e == NULL && file < 0) e = open_lost(d, device);
+  if (e == NULL && file >= 0) d->fd = vds_attached_open(device, file, &e);
   if (e == NULL && vds_loop_id(d->fd, id)) d->record = record_of(d->at, id, &e);
   if (e == NULL) vds_give_output(c, &e);
   return e;
@@ -140,24 +185,24 @@ static error *prepare(vds_call *c, detaching *d, dev_t device, int file) {
 
 
 error *vds_detach(vds_call *c, int file, const char *path) {
-  bool ours, go = false;
+  bool ours = true, go = false;
   vds_identity who;
   unsigned forced = 0;
-  dev_t device;
+  dev_t device = 0;
   detaching d = {.fd = -1};
-  error *e = vds_attached(file, &device, &ours);
+  error *e = file < 0 ? find_lost(c, &d, path, &device)
+                      : vds_attached(file, &device, &ours);
   if (e == NULL) e = refuse_others(device, ours, path);
   if (e == NULL) e = permit(c, device, &who, &forced, &go);
-  if (e != NULL || !go) return e;
-  e = prepare(c, &d, device, file);
-  if (e == NULL && vds_commit(c, &e)) {
+  if (e == NULL && go) e = prepare(c, &d, device, file);
+  if (e == NULL && go && vds_commit(c, &e)) {
     e = vds_end_dangers(c, &who, &ending, forced);
     if (e == NULL) {
       e = end_device(device, d.fd, path);
       d.fd = -1;
     }
   }
-  if (e == NULL) forget(c, d.at, d.record);
+  if (e == NULL && go) forget(c, d.at, d.record);
   if (d.fd >= 0) close(d.fd);
   value_free(d.record);
   mem_free(d.at);

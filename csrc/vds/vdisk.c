@@ -276,7 +276,16 @@ error *vds_work_detach(vds_call *c) {
   int fd = -1;
   error *e = path_of(c, &path);
   if (e == NULL) e = open_file(path, O_RDONLY, &fd);
-  if (e == NULL) e = vds_detach(c, fd, path);
+  bool lost = e != NULL && e->code == VDS_E_PATH_NOT_FOUND;
+  error *why = e == NULL || lost ? vds_detach(c, fd, path) : NULL;
+  if (lost && (why == NULL || why->code != VDS_E_OBJECT_NOT_FOUND)) {
+    error_unref(e);
+    e = NULL;
+  }
+  if (e == NULL)
+    e = why;
+  else
+    error_unref(why);
   if (fd >= 0) close(fd);
   return e;
 }

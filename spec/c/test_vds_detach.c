@@ -216,6 +216,32 @@ TEST(a_file_out_of_reach_is_attached_all_the_same) {
   CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), 0);
 }
 
+/* Its device is known all the same, by its record. */
+TEST(one_whose_file_was_removed_is_detached) {
+  NEED_DISKS();
+  const char *path = make_image(4);
+  answer a = attach(path, ",'persistent':true");
+  CHECK_INT(a.code, 0);
+  snprintf(node, sizeof node, "%s", text_of(a.output, "path"));
+  forget(&a);
+  char id[GUID_TEXT] = "", now[GUID_TEXT];
+  int fd = open(node, O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0 && vds_loop_id(fd, id));
+  if (fd >= 0) close(fd);
+  CHECK_INT(unlink(path), 0);
+  a = ask("detach", "{'path':'%s','plan':true}", path);
+  CHECK_INT(a.code, 0);
+  forget(&a);
+  CHECK_ANSWER(ask("detach", "{'path':'%s.other'}", path),
+               VDS_E_PATH_NOT_FOUND);
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), 0);
+  fd = open(node, O_RDONLY | O_CLOEXEC);
+  CHECK(fd < 0 || !vds_loop_id(fd, now) || strcmp(now, id) != 0);
+  if (fd >= 0) close(fd);
+  CHECK_INT(records_left(), 0);
+  CHECK_ANSWER(ask("detach", "{'path':'%s'}", path), VDS_E_PATH_NOT_FOUND);
+}
+
 static void all(void) {
   RUN(two_that_make_it_larger_do_not_make_it_smaller);
   RUN(who_takes_its_number_is_not_taken_for_it);
@@ -223,6 +249,7 @@ static void all(void) {
   RUN(who_attaches_it_meanwhile_sees_it_grow);
   RUN(without_descriptors_no_second_device_is_made);
   RUN(a_file_out_of_reach_is_attached_all_the_same);
+  RUN(one_whose_file_was_removed_is_detached);
 }
 
 int main(int argc, char **argv) {
