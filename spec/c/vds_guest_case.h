@@ -44,7 +44,8 @@ static inline const char *guest_run(const char *options) {
   int r = guest_show(command);
   if (r == 0) {
     snprintf(command, sizeof command,
-             "spec/vm/run %s -e SAROS_GUEST=1 -t 900 '%s/vm' '%s' 2>&1",
+             "spec/vm/run %s -e SAROS_GUEST=1 -e SAROS_TIMES=1 -t 900 '%s/vm' "
+             "'%s' 2>&1",
              options, build, self);
     r = guest_show(command);
   }
