@@ -37,6 +37,7 @@ static error *check(vds_call *c, vds_volume *v, bool repair) {
   unsigned how = VDS_OPEN_EXCLUSIVE | (repair ? VDS_OPEN_WRITE : 0);
   error *e = vds_target_open(&v->who, how, &t);
   if (e == NULL) e = vds_volume_again(v, &t);
+  if (e == NULL) e = vds_target_settle(&t); /* the device is checked */
   if (e == NULL && repair && !vds_commit(c, &e)) {
     vds_target_close(&t);
     return e;
@@ -80,7 +81,8 @@ error *vds_work_check(vds_call *c) {
 static error *is_called(const vds_target *t, const char *label) {
   vds_probe *now = mem_zero(sizeof *now);
   if (now == NULL) return error_no_memory();
-  error *e = vds_probe_fd(t->fd, now);
+  error *e = vds_target_settle(t);
+  if (e == NULL) e = vds_probe_fd(t->fd, now);
   if (e == NULL && strcmp(now->label, label) != 0)
     e = vds_error(VDS_E_BAD_LABEL, "%s has another label than it was given",
                   t->path);

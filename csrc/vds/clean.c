@@ -137,6 +137,7 @@ static error *wipe_disk(cleaning *k) {
   if (e == NULL) e = vds_probe_zap(k->t.fd, 0, 0, &count);
   vds_step("clean: wiped");
   if (e == NULL) e = sync_disk(k);
+  if (e == NULL) e = vds_probe_wiped(k->t.fd, 0, 0);
   vds_step("clean: durable");
   return e;
 }

@@ -24,8 +24,10 @@
 #include "vds/format.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,10 +263,11 @@ static error *zero(formatting *f) {
 }
 
 
-/* It says that it was made; whether it is there the device says. All else that
-   was there had been wiped. */
+/* It says that it was made; whether it is there the device says, and not what
+   is remembered of it. All else that was there had been wiped. */
 static error *look(formatting *f) {
   const vds_probe *now = &f->now;
+  ioctl(f->t.fd, BLKFLSBUF, 0);
   error *e = vds_probe_made(f->t.fd, f->fs->name, &f->now);
   vds_step("format: looked at");
   if (e == NULL && (strcmp(now->fs, f->fs->name) != 0 ||
@@ -363,10 +366,12 @@ static void forget(formatting *f) {
 }
 
 
+/* Behind what cannot be read there may be more than was wiped. */
 static error *wipe_again(formatting *f) {
   unsigned count;
   error *e = vds_target_again(&f->t);
   if (e == NULL) e = vds_probe_wipe(f->t.only, &count);
+  if (e == NULL) e = vds_probe_fd(f->t.only, &f->now);
   return e;
 }
 

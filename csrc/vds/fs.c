@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vds/format.h"
 #include "vds/fs_parts.h"
 
 static const vds_fs *const systems[] = {
@@ -91,4 +92,20 @@ void vds_fs_uuid(const vds_fs *fs, const guid *g, char uuid[GUID_TEXT]) {
   for (size_t i = 4; i < 8; i++) short_one[i + 1] = (char)toupper(uuid[i]);
   short_one[9] = '\0';
   snprintf(uuid, GUID_TEXT, "%s", short_one);
+}
+
+
+/* ------------------------------------------------------------------
+** Their programs
+** ---------------------------------------------------------------- */
+
+error *vds_fs_run(vds_call *c, vds_target *t, const vds_tool *tool,
+                  int *status) {
+  bool alone = t->only >= 0;
+  vds_target_share(t);
+  error *e = vds_format_explain(t, vds_tool_run(c, tool, status)), *again = NULL;
+  if (alone) again = vds_target_again(t);
+  if (e == NULL) return again;
+  error_unref(again);
+  return e;
 }

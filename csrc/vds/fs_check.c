@@ -48,13 +48,7 @@ static error *run(checking *k, vds_target *t, const char *const *argv,
                          .good = good,
                          .said = said,
                          .context = k};
-  bool alone = t->only >= 0;
-  vds_target_share(t);
-  error *e = vds_tool_run(k->c, &tool, status), *again = NULL;
-  if (alone) again = vds_target_again(t);
-  if (e == NULL) return again;
-  error_unref(again);
-  return e;
+  return vds_fs_run(k->c, t, &tool, status);
 }
 
 

@@ -55,15 +55,17 @@ static error *look(const vds_target *t, vds_usage *u, bool *due) {
 }
 
 
-/* These tools want it for themselves alone while they run. */
-static error *run(vds_call *c, vds_target *t, const vds_tool *tool,
-                  int *status) {
-  bool alone = t->only >= 0;
-  vds_target_share(t);
-  error *e = vds_tool_run(c, tool, status), *again = NULL;
-  if (alone) again = vds_target_again(t);
-  if (e == NULL) return again;
-  error_unref(again);
+/* A program may have written to what keeps nothing. */
+static error *has_size(const vds_target *t, uint64_t blocks) {
+  vds_usage u;
+  bool due = false;
+  error *e = vds_target_settle(t);
+  if (e == NULL) e = look(t, &u, &due);
+  if (e == NULL && u.size / u.block != blocks)
+    e = vds_error(VDS_E_IO_ERROR,
+                  "%s got another size, but what is read of it has not: it "
+                  "does not keep what is written",
+                  t->path);
   return e;
 }
 
@@ -96,7 +98,7 @@ error *vds_ext4_space(vds_call *c, vds_target *t, vds_space *s) {
                          .lock = -1,
                          .said = hear_minimum,
                          .context = &blocks};
-  e = run(c, t, &tool, NULL);
+  e = vds_fs_run(c, t, &tool, NULL);
   if (e != NULL) return e;
   *s = (vds_space){
       .size = u.size, .used = u.size - u.free, .undo = u.block >= UNDO_BLOCK};
@@ -136,7 +138,7 @@ static error *preen(vds_call *c, vds_target *t, bool to_its_end, int lock) {
                          .good = 1u | 1u << 1 | 1u << 2 | 1u << 4,
                          .said = hear_check,
                          .context = &h};
-  error *e = run(c, t, &tool, &status);
+  error *e = vds_fs_run(c, t, &tool, &status);
   if (e == NULL && status >= 4)
     e = vds_error(VDS_E_VOLUME_NOT_HEALTHY,
                   "%s has errors that have to be decided about: check it with "
@@ -195,7 +197,8 @@ error *vds_ext4_grow(vds_call *c, vds_target *t, int mount, uint64_t size,
                          .ignore_cancel = true,
                          .said = hear_resize,
                          .context = &h};
-  return run(c, t, &tool, NULL);
+  e = vds_fs_run(c, t, &tool, NULL);
+  return e == NULL ? has_size(t, size / u.block) : e;
 }
 
 
@@ -227,7 +230,8 @@ error *vds_ext4_shrink(vds_call *c, vds_target *t, int mount, uint64_t size,
                          .ignore_cancel = undo == NULL,
                          .said = hear_resize,
                          .context = &h};
-  return run(c, t, &tool, NULL);
+  e = vds_fs_run(c, t, &tool, NULL);
+  return e == NULL ? has_size(t, size / u.block) : e;
 }
 
 
@@ -296,7 +300,7 @@ static error *undo_by(vds_call *c, vds_target *t, const char *undo, bool really,
                          .ignore_cancel = true,
                          .said = hear_undo,
                          .context = &u};
-  error *e = run(c, t, &tool, NULL);
+  error *e = vds_fs_run(c, t, &tool, NULL);
   if (e == NULL && u.failed)
     return vds_error(VDS_E_IO_ERROR,
                      "not everything that was overwritten on %s could be "
@@ -321,6 +325,7 @@ static error *write_back(vds_call *c, vds_target *t, const char *undo,
   error *e = undo_by(c, t, undo, false, lock);
   vds_step("shrink: undo file looked at");
   if (e == NULL) e = undo_by(c, t, undo, true, lock);
+  if (e == NULL) e = vds_target_settle(t); /* the check looks at the device */
   vds_step("shrink: undone");
   return e;
 }

@@ -14,13 +14,7 @@ static error *run(vds_call *c, vds_target *t, const char *const *argv,
                   const char *package) {
   const vds_tool tool = {
       .argv = argv, .package = package, .lock = -1, .ignore_cancel = true};
-  bool alone = t->only >= 0;
-  vds_target_share(t);
-  error *e = vds_tool_run(c, &tool, NULL), *again = NULL;
-  if (alone) again = vds_target_again(t);
-  if (e == NULL) return again;
-  error_unref(again);
-  return e;
+  return vds_fs_run(c, t, &tool, NULL);
 }
 
 

@@ -12,6 +12,11 @@
 extern const vds_fs vds_fs_ext4, vds_fs_xfs, vds_fs_btrfs, vds_fs_vfat,
     vds_fs_swap;
 
+/* fs.c: a program that wants the device for itself while it runs. What it could
+   not write or read is VDS_E_IO_ERROR, and not an end of its own. */
+error *vds_fs_run(vds_call *c, vds_target *t, const vds_tool *tool,
+                  int *status);
+
 /* fs_ext4_resize.c: dumpe2fs' numbers from the super block, resize2fs -P, -p
    and -z, e2undo, e2fsck. Online growth by EXT4_IOC_RESIZE_FS (EPERM without
    CAP_SYS_ RESOURCE: then the error says so, and that it can be done

@@ -173,12 +173,15 @@ static error *cannot_open(int number, const vds_target *t) {
                      "somebody has %s mounted or open for himself alone, "
                      "perhaps in a container",
                      t->path);
+  if (number == ENOENT)
+    return vds_error(VDS_E_OBJECT_DELETED, "%s is gone; list the disks again",
+                     t->path);
   return vds_errno(number, "the device cannot be opened", t->path);
 }
 
 
 /* The node may have become another one between its check and its opening. */
-static error *open_node(vds_target *t, int flags, int *fd) {
+error *vds_target_node(const vds_target *t, int flags, int *fd) {
   struct stat st;
   *fd = open(t->path, flags | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0) return cannot_open(errno, t);
@@ -224,7 +227,7 @@ static error *writable(const vds_target *t) {
 static error *open_exclusive(vds_target *t) {
   int flags = (t->how & VDS_OPEN_WRITE ? O_RDWR : O_RDONLY) | O_EXCL;
   if (t->how & VDS_OPEN_DIRECT) flags |= O_DIRECT;
-  return open_node(t, flags, &t->only);
+  return vds_target_node(t, flags, &t->only);
 }
 
 
@@ -232,7 +235,7 @@ static error *open_all(const vds_identity *was, vds_target *t) {
   error *e = compare(was, &t->is, "");
   if (e == NULL) e = vds_about_node(t->is.dev, t->path);
   int flags = t->how & VDS_OPEN_WRITE ? O_RDWR : O_RDONLY;
-  if (e == NULL) e = open_node(t, flags, &t->fd);
+  if (e == NULL) e = vds_target_node(t, flags, &t->fd);
   if (e == NULL && t->how & VDS_OPEN_WRITE) e = lock_disk(t);
   if (e == NULL && t->how & VDS_OPEN_WRITE) e = writable(t);
   if (e == NULL && t->how & VDS_OPEN_EXCLUSIVE) e = open_exclusive(t);
@@ -298,6 +301,15 @@ error *vds_target_again(vds_target *t) {
   error *e = open_exclusive(t);
   if (e == NULL) e = compare(&t->is, &is, t->path);
   return e;
+}
+
+
+error *vds_target_settle(const vds_target *t) {
+  if (fsync(t->fd) != 0)
+    return vds_errno(errno, "the device does not take what was written",
+                     t->path);
+  ioctl(t->fd, BLKFLSBUF, 0);
+  return NULL;
 }
 
 

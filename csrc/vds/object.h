@@ -69,6 +69,12 @@ error *vds_target_take(const vds_identity *who, unsigned how, vds_target *t,
    is VDS_E_DEVICE_IN_USE. */
 void vds_target_share(vds_target *t);
 error *vds_target_again(vds_target *t);
+/* One more descriptor of it: VDS_E_OBJECT_DELETED, VDS_E_OBJECT_OUT_OF_SYNC
+   when its node is another's by now. */
+error *vds_target_node(const vds_target *t, int flags, int *fd);
+/* What was written is on the device, or this is an error; and what is read from
+   now on is what is there, not what the page cache has of it. */
+error *vds_target_settle(const vds_target *t);
 /* After an operation of ours changed its size on purpose. */
 error *vds_target_changed(vds_target *t);
 void vds_target_close(vds_target *t);

@@ -101,7 +101,7 @@ static error *look(int fd, uint64_t from, uint64_t size, char *only,
   } else if (r < 0) {
     /* What it has read so far may be right; what it could not read is not. */
     e = vds_errno(errno != 0 ? errno : EIO,
-                  "the first bytes of the device cannot be read", NULL);
+                  "where it would say what it is, it cannot be read", NULL);
   }
   blkid_free_probe(probe);
   return e;
@@ -161,6 +161,20 @@ static bool wipe_one(blkid_probe probe, int fd, uint64_t from) {
 }
 
 
+static blkid_probe begin_magics(int fd, uint64_t from, uint64_t size,
+                                error **e) {
+  blkid_probe probe = begin(fd, from, size, e);
+  if (probe == NULL) return NULL;
+  blkid_probe_enable_superblocks(probe, 1);
+  blkid_probe_set_superblocks_flags(
+      probe, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_BADCSUM);
+  blkid_probe_enable_partitions(probe, 1);
+  blkid_probe_set_partitions_flags(probe,
+                                   BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+  return probe;
+}
+
+
 /* One signature after the other: after each was wiped the probe begins where it
    was, so that what lay below it is found, too. */
 error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
@@ -168,14 +182,8 @@ error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
   *count = 0;
   /* What was written to a partition is not what its disk remembers of it. */
   if (size > 0) ioctl(fd, BLKFLSBUF, 0);
-  blkid_probe probe = begin(fd, from, size, &e);
+  blkid_probe probe = begin_magics(fd, from, size, &e);
   if (probe == NULL) return e;
-  blkid_probe_enable_superblocks(probe, 1);
-  blkid_probe_set_superblocks_flags(
-      probe, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_BADCSUM);
-  blkid_probe_enable_partitions(probe, 1);
-  blkid_probe_set_partitions_flags(probe,
-                                   BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
   while (e == NULL && *count < SIGNATURES_MOST && blkid_do_probe(probe) == 0) {
     errno = 0;
     if (!wipe_one(probe, fd, from))
@@ -189,11 +197,26 @@ error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
 }
 
 
+error *vds_probe_wiped(int fd, uint64_t from, uint64_t size) {
+  error *e = NULL;
+  ioctl(fd, BLKFLSBUF, 0);
+  blkid_probe probe = begin_magics(fd, from, size, &e);
+  if (probe == NULL) return e;
+  bool still = blkid_do_probe(probe) == 0;
+  blkid_free_probe(probe);
+  if (!still) return NULL;
+  return vds_error(VDS_E_IO_ERROR,
+                   "a signature on the device was taken away and is there "
+                   "again: it does not keep what is written");
+}
+
+
 error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
                            unsigned *count) {
   error *e = vds_probe_zap(fd, from, size, count);
   if (e == NULL && fsync(fd) != 0)
     e = vds_errno(errno, "the device does not take what was written", NULL);
+  if (e == NULL && *count > 0) e = vds_probe_wiped(fd, from, size);
   return e;
 }
 

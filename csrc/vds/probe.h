@@ -41,7 +41,8 @@ typedef struct vds_usage {
 } vds_usage;
 bool vds_probe_usage(int fd, const vds_probe *p, vds_usage *u);
 /* Takes away every signature that libblkid finds, also of backups. How many;
-   needs a fd that can be written to. Durable. */
+   needs a fd that can be written to. Durable, and looked at again on the device
+   itself. What cannot be read is passed over. */
 error *vds_probe_wipe(int fd, unsigned *count);
 /* The same of a part of it, as of a device of its own: of a partition, through
    its disk. size 0: to its end. */
@@ -50,5 +51,8 @@ error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
 /* The same, not durable: its caller syncs when he has written all that he
    has to. */
 error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count);
+/* When that is done: whether it is so on the device itself. There are such that
+   take what is written and forget it. */
+error *vds_probe_wiped(int fd, uint64_t from, uint64_t size);
 
 #endif

@@ -145,6 +145,25 @@ static error *write_all(int fd, char *room, const unsigned char *bytes,
 }
 
 
+/* By the device, and not by the page cache. */
+static error *has_kept(int fd, char *room, const unsigned char *bytes,
+                       size_t size, uint64_t at) {
+  error *e = NULL;
+  while (e == NULL && size > 0) {
+    size_t want = size < ROOM ? size : ROOM;
+    e = read_part(fd, room, want, at);
+    if (e == NULL && memcmp(room, bytes, want) != 0)
+      e = vds_error(VDS_E_IO_ERROR,
+                    "the table was written, and what is read of it is another "
+                    "one: the disk does not keep what is written");
+    bytes += want;
+    at += want;
+    size -= want;
+  }
+  return e;
+}
+
+
 static error *write_part(int fd, const unsigned char *bytes, size_t size,
                          uint64_t at) {
   char *block = mem_alloc(ROOM + PAGE);
@@ -154,6 +173,7 @@ static error *write_part(int fd, const unsigned char *bytes, size_t size,
   error *e = write_all(direct >= 0 ? direct : fd, room, bytes, size, at);
   if (e == NULL && fsync(direct >= 0 ? direct : fd) != 0)
     e = vds_errno(errno, "the table cannot be written", NULL);
+  if (e == NULL && direct >= 0) e = has_kept(direct, room, bytes, size, at);
   if (direct >= 0) close(direct);
   mem_free(block);
   return e;
@@ -246,7 +266,8 @@ static value *with_file(value *record, const vds_identity *disk) {
   error *e = NULL;
   struct stat st;
   vds_about *a = vds_about_new(disk->whole, &e);
-  if (a != NULL && e == NULL && a->file[0] == '/' && stat(a->file, &st) == 0) {
+  if (a != NULL && e == NULL && a->file[0] == '/' && stat(a->file, &st) == 0 &&
+      S_ISREG(st.st_mode)) {
     record = vds_with_path(record, "path", a->file);
     record = vds_with(record, "file_device", value_int((int64_t)st.st_dev));
     record = vds_with(record, "file_inode", value_int((int64_t)st.st_ino));

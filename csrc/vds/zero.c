@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vds/clean.h"
@@ -61,8 +60,10 @@ static error *cannot_write(const zeroing *w, int number, uint64_t at) {
   if (!is_medium(number))
     return vds_errno(number, "the device cannot be written", w->t->path);
   return vds_error(VDS_E_IO_ERROR,
-                   "%s has too many sectors that cannot be written, the last "
-                   "at byte %llu",
+                   w->z->failed != NULL
+                       ? "%s has too many sectors that cannot be written, the "
+                         "last at byte %llu"
+                       : "%s has a sector that cannot be written, at byte %llu",
                    w->t->path, (unsigned long long)at);
 }
 
@@ -190,20 +191,6 @@ static error *zero_all(zeroing *w, uint64_t from, uint64_t to) {
 }
 
 
-/* The number is pinned by the target's descriptor. */
-static error *open_direct(zeroing *w) {
-  struct stat st;
-  w->fd = open(w->t->path, O_RDWR | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
-  if (w->fd < 0)
-    return vds_errno(errno, "the device cannot be opened", w->t->path);
-  if (fstat(w->fd, &st) == 0 && S_ISBLK(st.st_mode) &&
-      st.st_rdev == w->t->is.dev)
-    return NULL;
-  return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s was replaced just now",
-                   w->t->path);
-}
-
-
 static size_t sector_of(int fd) {
   int logical = 0;
   unsigned physical = 0;
@@ -238,7 +225,8 @@ static error *zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
   void *back = mmap(NULL, EDGE, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   bool room = zeros != NULL && back != MAP_FAILED;
-  error *e = room ? open_direct(&w) : error_no_memory();
+  error *e =
+      room ? vds_target_node(t, O_RDWR | O_DIRECT, &w.fd) : error_no_memory();
   if (e == NULL) {
     w.zeros = aligned(zeros);
     w.back = back;
