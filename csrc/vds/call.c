@@ -7,8 +7,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "vds/busy.h"
+#include "vds/object.h"
 
 /* Weak: the one of the module that is loaded takes its place. Programs that
    test what is below have only this one. */
@@ -100,10 +102,31 @@ static bool finish_output(vds_call *c) {
 }
 
 
+/* What happens to be said of a disk that was pulled out (no such node, no room,
+   damaged) is not the reason. */
+static error *perhaps_gone(const vds_call *c, error *e) {
+  vds_identity who;
+  error *gone = NULL;
+  if (e == NULL || e->code == VDS_E_OPERATION_CANCELED ||
+      e->code == VDS_E_OBJECT_DELETED ||
+      !vds_identity_get(value_get(c->options, "object"), &who))
+    return e;
+  mem_free(vds_about_new(who.whole, &gone));
+  if (gone == NULL || gone->code != VDS_E_OBJECT_NOT_FOUND) {
+    error_unref(gone);
+    return e;
+  }
+  error_unref(gone);
+  gone = vds_error(VDS_E_OBJECT_DELETED, "the disk %u:%u has gone meanwhile",
+                   major(who.whole), minor(who.whole));
+  return error_because(gone, e);
+}
+
+
 static uint32_t carry_out(vds_call *c) {
   error *e = c->refused;
   c->refused = NULL;
-  if (e == NULL) e = c->work->run(c);
+  if (e == NULL) e = perhaps_gone(c, c->work->run(c));
   if (e == NULL && !c->given) vds_give_output(c, &e);
   if (e == NULL) return c->code;
   if (c->ended.size > 0) saros_op_cleanup_failed(c->op, c->ended.data);

@@ -31,13 +31,12 @@ typedef struct search {
 ** Where it is now
 ** ---------------------------------------------------------------- */
 
+/* Pulled out and put in again it is another number, and the same serial. */
 static bool is_it(const search *s, const vds_identity *now) {
   vds_identity was = s->was;
-  if (s->other_boot) {
-    was.seq = 0;
-    if (major(was.dev) == LOOP_MAJOR) return false;
-  }
-  if (s->other_boot && was.serial[0] != '\0') {
+  if (s->other_boot && major(was.dev) == LOOP_MAJOR) return false;
+  if (s->other_boot || was.serial[0] != '\0') was.seq = 0;
+  if (was.serial[0] != '\0') {
     was.dev = now->dev;
     was.whole = now->whole;
   }
@@ -132,6 +131,14 @@ static bool is_abandoned(const value *record) {
 }
 
 
+/* One that its owner could not take away is a half, however whole it looks:
+   then no kind of file system speaks for it. */
+static const char *fs_of(const value *record) {
+  bool failed = strcmp(vds_record_text(record, "state"), "failed") == 0;
+  return failed ? "" : vds_record_text(record, "fs");
+}
+
+
 /* It has what we gave it, and is not known to be whole. */
 static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
   const vds_fs *one = vds_fs_find(fs);
@@ -144,7 +151,7 @@ static bool is_half(const char *fs, const char *uuid, const vds_probe *p) {
    is looked at all there is. */
 static error *is_left_half(const value *record, const vds_probe *p, int fd,
                            uint64_t from, bool *half) {
-  const char *fs = vds_record_text(record, "fs");
+  const char *fs = fs_of(record);
   const vds_fs *one = vds_fs_find(fs);
   bool whole = false;
   error *e = NULL;
@@ -163,7 +170,7 @@ static void add_half(const value *record, vds_unfinished *u) {
   if (!is_abandoned(record) || is_made(record)) return;
   error_unref(find(record, &p));
   half->dev = p.dev;
-  snprintf(half->fs, sizeof half->fs, "%s", vds_record_text(record, "fs"));
+  snprintf(half->fs, sizeof half->fs, "%s", fs_of(record));
   snprintf(half->uuid, sizeof half->uuid, "%s",
            vds_record_text(record, "uuid"));
   if (half->dev != 0) u->count++;

@@ -103,7 +103,8 @@ error *vds_fs_run(vds_call *c, vds_target *t, const vds_tool *tool,
                   int *status) {
   bool alone = t->only >= 0;
   vds_target_share(t);
-  error *e = vds_format_explain(t, vds_tool_run(c, tool, status)), *again = NULL;
+  error *e = vds_format_explain(t, vds_tool_run(c, tool, status)),
+        *again = NULL;
   if (alone) again = vds_target_again(t);
   if (e == NULL) return again;
   error_unref(again);

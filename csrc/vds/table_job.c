@@ -42,17 +42,9 @@ void vds_table_job_free(vds_table_job *j) {
    every other writer of its table; of the system's disk not at all. What died
    in it is mended before it is read. */
 error *vds_table_job_open(vds_table_job *j, const vds_target *t) {
-  struct stat st;
   error *e = vds_refuse_table(j->disk.dev);
-  if (e != NULL) return e;
-  j->w.fd = open(t->path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (j->w.fd < 0)
-    return vds_errno(errno, "the disk cannot be opened", t->path);
-  if (fstat(j->w.fd, &st) != 0 || !S_ISBLK(st.st_mode) ||
-      st.st_rdev != j->disk.dev)
-    return vds_error(VDS_E_OBJECT_OUT_OF_SYNC, "%s was replaced just now",
-                     t->path);
-  e = vds_table_lock(j->w.fd, t->path);
+  if (e == NULL) e = vds_target_node(t, O_RDWR, &j->w.fd);
+  if (e == NULL) e = vds_table_lock(j->w.fd, t->path);
   if (e == NULL) e = vds_table_mend(j->c, j->w.fd, &j->disk);
   if (e == NULL) e = vds_probe_fd(j->w.fd, &j->probe);
   if (e == NULL) e = vds_table_copy(j->w.fd, &j->table);

@@ -86,6 +86,7 @@ error *vds_changes_from(const value *list, vds_changes *all) {
 typedef struct mending {
   vds_changes changes;
   uint64_t size;
+  const char *serial;
   bool file;    /* it lies in a file */
   bool settled; /* nothing is half any more, or nothing can be done */
   bool busy;
@@ -164,6 +165,28 @@ static error *try_one(void *context, const vds_about *a) {
 }
 
 
+/* It was pulled out and is here again, and nothing on it is half. */
+static error *try_serial(void *context, const vds_about *a) {
+  mending *m = context;
+  vds_written how;
+  char path[80];
+  error *e = NULL;
+  if (m->settled || a->number > 0 || a->size != m->size) return NULL;
+  vds_about *all = vds_about_new(a->dev, &e);
+  bool is = e == NULL && strcmp(all->serial, m->serial) == 0;
+  mem_free(all);
+  error_unref(e);
+  snprintf(path, sizeof path, "/dev/%s", a->name);
+  int fd = is ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+  if (fd < 0) return NULL;
+  e = vds_changes_look(fd, &m->changes, &how);
+  m->settled = e == NULL;
+  error_unref(e);
+  close(fd);
+  return NULL;
+}
+
+
 static error *mend_file(mending *m, const value *record) {
   struct stat st;
   bool ours;
@@ -195,7 +218,12 @@ static error *mend_disk(mending *m, const value *record) {
   bool same = e == NULL && who.seq != 0 && vds_identity_same(&who, &is);
   mem_free(a);
   error_unref(e);
-  if (!same) return vds_about_all(try_one, m);
+  e = NULL;
+  if (!same) e = vds_about_all(try_one, m);
+  m->serial = who.serial;
+  if (!same && e == NULL && !m->settled && !m->busy && who.serial[0] != '\0')
+    e = vds_about_all(try_serial, m);
+  if (!same) return e;
   e = mend_device(m, who.dev);
   m->settled = e == NULL && !m->busy;
   return e;
