@@ -107,17 +107,18 @@ void vds_identity_forked(void) {
 }
 
 
+/* From what it is back to what it was: it may have had the same sizes before,
+   and who made it what it was then is not known. */
 static bool resized_by_us(const vds_identity *was, uint64_t size) {
-  uint64_t now = was->size;
   pthread_mutex_lock(&resized_lock);
-  for (size_t i = 0; i < resized_count; i++) {
+  for (size_t i = resized_count; i-- > 0 && size != was->size;) {
     const vds_identity *one = &resized[i].was;
     if (one->dev == was->dev && one->seq == was->seq &&
-        one->start == was->start && one->size == now)
-      now = resized[i].size;
+        one->start == was->start && resized[i].size == size)
+      size = one->size;
   }
   pthread_mutex_unlock(&resized_lock);
-  return now == size;
+  return size == was->size;
 }
 
 

@@ -1,6 +1,8 @@
 /*
 ** Volumes made larger: the file system with its disk, unmounted and mounted.
 */
+#include <pthread.h>
+
 #include "vds_guest_case.h"
 #include "vds_volume_case.h"
 
@@ -308,6 +310,21 @@ TEST(what_is_gone_is_said_to_be_gone) {
     CHECK(says_gone(ask_of(&d, calls[i], ",'label':'x'")));
 }
 
+/* Made anew by somebody else with the size that it had when we had it first. */
+TEST(sizes_that_come_again) {
+  vds_identity was = {.dev = 1, .whole = 1, .seq = 7, .size = 320 * MB}, is;
+  for (int again = 0; again < 2; again++)
+    for (int i = 0; i < 2; i++) {
+      is = was;
+      is.size = (uint64_t)(320 + i * 96) * MB;
+      vds_identity_resized(&is, is.size + 96 * MB);
+      is.size += 96 * MB;
+      CHECK(vds_identity_same(&was, &is));
+    }
+  is.size += MB;
+  CHECK(!vds_identity_same(&was, &is));
+}
+
 /* Where nothing is missing: in the guest. */
 TEST(a_partition_with_ext4_grows_mounted) {
   NEED_DISKS();
@@ -329,14 +346,107 @@ TEST(a_partition_with_ext4_grows_mounted) {
   disk_end(&d);
 }
 
+/* Somebody who writes all the while: the same files again and again. */
+enum { LOAD_FILES = 24 };
+
+typedef struct load {
+  disk_case *d;
+  atomic_int done; /* files, from 100 on */
+  atomic_bool stop, bad;
+} load;
+
+static void *write_on(void *self) {
+  load *l = self;
+  char name[400];
+  for (unsigned i = 0; !atomic_load(&l->stop); i++) {
+    snprintf(name, sizeof name, "%s/f%u", l->d->at, 100 + i % LOAD_FILES);
+    unlink(name);
+    if (!pass_file(l->d, 100 + i % LOAD_FILES, 1, false)) {
+      atomic_store(&l->bad, true);
+      break;
+    }
+    atomic_fetch_add(&l->done, 1);
+  }
+  return NULL;
+}
+
+static bool has_written(load *l, int count) {
+  for (int i = 0; i < VDS_CASE_BOUND && !atomic_load(&l->bad); i++) {
+    if (atomic_load(&l->done) >= count) return true;
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+  }
+  return false;
+}
+
+/* A partition of a real disk, that the kernel has found by itself, and its file
+   system, mounted: twice larger while somebody writes. */
+static void grows_under_load(const char *type, const char *mkfs) {
+  static unsigned number;
+  char name[40];
+  disk_case d = {.node = "/dev/vdb1"};
+  load l = {.d = &d};
+  pthread_t thread;
+  snprintf(name, sizeof name, "load%u", ++number);
+  snprintf(d.at, sizeof d.at, "%s", place(name));
+  mkdir(d.at, 0700);
+  CHECK_INT(volumes_run("wipefs -qaf /dev/vdb; printf 'label: gpt\n,320M\n' | "
+                        "sfdisk -qf /dev/vdb && %s /dev/vdb1 >/dev/null",
+                        mkfs),
+            0);
+  look_again(&d);
+  CHECK(fill(&d, type, 4, 2));
+  CHECK(mount_it(&d, type));
+  CHECK_INT(pthread_create(&thread, NULL, write_on, &l), 0);
+  for (int i = 1; i <= 2; i++) {
+    CHECK(has_written(&l, i));
+    answer a = ask_of(&d, "extend", ",'size':%lld", 96 * (long long)MB);
+    if (a.code != 0) printf("it said: %s\n", a.message);
+    CHECK_INT(a.code, 0);
+    forget(&a);
+    CHECK_INT(partition_size(&d), (320 + i * 96) * MB);
+    CHECK(has_written(&l, atomic_load(&l.done) + 1));
+  }
+  atomic_store(&l.stop, true);
+  pthread_join(thread, NULL);
+  CHECK(!atomic_load(&l.bad));
+  CHECK_INT(syncfs_of(d.at), 0);
+  CHECK_INT(umount2(d.at, 0), 0);
+  CHECK_INT(size_by_super(&d, type), (320 + 192) * MB);
+  CHECK(is_the_same(&d, type));
+  CHECK(mount_it(&d, type));
+  for (int i = 0; i < atomic_load(&l.done) && i < LOAD_FILES; i++)
+    CHECK(pass_file(&d, 100 + (unsigned)i, 1, true));
+  CHECK_INT(umount2(d.at, 0), 0);
+  look_again(&d);
+  CHECK_ANSWER(ask_of(&d, "check", "%s", ""), 0);
+  CHECK_INT(unfinished(), 0);
+  printf("  %s grew twice while %d files were written\n", type,
+         atomic_load(&l.done));
+}
+
+TEST(ext4_grows_under_load) {
+  grows_under_load("ext4", "mke2fs -q -F -t ext4");
+}
+
+TEST(xfs_grows_under_load) {
+  grows_under_load("xfs", "mkfs.xfs -q -f");
+}
+
+TEST(btrfs_grows_under_load) {
+  grows_under_load("btrfs", "mkfs.btrfs -q -f");
+}
+
 TEST(in_a_guest) {
-  const char *why = guest_run("");
+  const char *why = guest_run("-d 600M");
   if (why != NULL) SKIP(why);
 }
 
 static void guest(void) {
   RUN(ext4_grows_mounted);
   RUN(a_partition_with_ext4_grows_mounted);
+  RUN(ext4_grows_under_load);
+  RUN(xfs_grows_under_load);
+  RUN(btrfs_grows_under_load);
 }
 
 static void all(void) {
@@ -356,6 +466,7 @@ static void all(void) {
   RUN(a_raw_partition_grows_alone);
   RUN(a50_a_missing_tool_names_its_package);
   RUN(what_is_gone_is_said_to_be_gone);
+  RUN(sizes_that_come_again);
   RUN(in_a_guest);
 }
 
