@@ -39,7 +39,7 @@ static void refused(const char *node, const verb *verbs, size_t count,
   }
 }
 #define REFUSED(node, verbs, holder) \
-  refused(node, verbs, sizeof verbs / sizeof *verbs, holder)
+  refused(node, verbs, sizeof(verbs) / sizeof(verbs)[0], holder)
 
 /* Attached, with a partition of 16 MiB that the kernel has found. */
 static int loop_with_part(char loop[32], char part[40], const char **image) {
