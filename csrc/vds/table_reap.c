@@ -187,6 +187,15 @@ static error *try_serial(void *context, const vds_about *a) {
 }
 
 
+static error *find_serial(mending *m, const char *serial) {
+  if (*serial == '\0') return NULL;
+  m->serial = serial;
+  error *e = vds_about_all(try_serial, m);
+  m->serial = NULL;
+  return e;
+}
+
+
 static error *mend_file(mending *m, const value *record) {
   struct stat st;
   bool ours;
@@ -220,9 +229,8 @@ static error *mend_disk(mending *m, const value *record) {
   error_unref(e);
   e = NULL;
   if (!same) e = vds_about_all(try_one, m);
-  m->serial = who.serial;
-  if (!same && e == NULL && !m->settled && !m->busy && who.serial[0] != '\0')
-    e = vds_about_all(try_serial, m);
+  if (!same && e == NULL && !m->settled && !m->busy)
+    e = find_serial(m, who.serial);
   if (!same) return e;
   e = mend_device(m, who.dev);
   m->settled = e == NULL && !m->busy;
