@@ -53,7 +53,7 @@ static bool is_gone(void) {
   return access(path, F_OK) != 0;
 }
 
-static bool says_gone(uint32_t code) {
+static bool is_told(uint32_t code) {
   return code == VDS_E_OBJECT_DELETED || code == VDS_E_IO_ERROR;
 }
 
@@ -87,7 +87,7 @@ static void pull(const pulled *p) {
   answer a = end_of(op);
   printf("  %s %s, pulled out behind %s: 0x%X %.200s\n", p->call, p->options,
          p->step, a.code, a.message);
-  CHECK(says_gone(a.code));
+  CHECK(is_told(a.code));
   forget(&a);
   CHECK(is_gone());
   answer disks = ask("disks", "{}"), volumes = ask("volumes", "{}");
@@ -197,7 +197,7 @@ static void lose(const lost *l) {
   const turn t = {l->step, "error", 0, s.size};
   a = ask_turned(&s, &t, path, l->call, l->options);
   tell(&a, l->call, l->options, &t);
-  CHECK(says_gone(a.code));
+  CHECK(is_told(a.code));
   forget(&a);
   a = ask("volumes", "{}");
   CHECK_INT(a.code, 0);
