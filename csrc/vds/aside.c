@@ -1,7 +1,6 @@
 /*
-** aside: fsync on a thread of its own. A disk's cache is emptied in
-*milliseconds
-** that others can use.
+** aside: fsync on a thread of its own. While a disk empties its cache others
+** can go on.
 */
 #include "vds/aside.h"
 

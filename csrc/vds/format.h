@@ -5,11 +5,10 @@
 ** Steps: open exclusively; permit (who cannot have it at once: permit, end what
 ** was forced, open, permit again); record "format" with the uuid that the new
 ** one will have; wipe what was there, and sync that (from here nothing of it
-*can
-** come back); full: zero all of it (0..90 %; a place that cannot be written is
-** an error); share; the tool; again; probe: it must be what was asked for, with
-** that uuid; sync; commit; record removed. Which sync is waited for when, and
-** which not at all, stands in format.c.
+** can come back); full: zero all of it (0..90 %; a place that cannot be written
+** is an error); share; the tool; again; probe: it must be what was asked for,
+** with that uuid; sync; commit; record removed. Which sync is waited for when,
+** and which not at all, stands in format.c.
 ** Cancel: until that commit; the tool's group is killed, signatures are wiped:
 ** the volume is raw, and status().cleanup says what was on it before, if
 ** anything was. Killed, or power lost: the record says it; reap asks the probe:

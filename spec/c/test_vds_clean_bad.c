@@ -1,7 +1,6 @@
 /*
 ** Disks that are cleaned and do not take what is written: with bad sectors,
-*over
-** a file that was cut off, or that has no room.
+** over a file that was cut off, or that has no room.
 */
 #include <sys/mman.h>
 

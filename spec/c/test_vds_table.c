@@ -1,7 +1,7 @@
 /*
 ** Partition tables: made, partitions put into them and taken out, refused, and
-** given another end, on real disks. Damaged ones are in
-*test_vds_table_refuse.c.
+** given another end, on real disks. Damaged ones: see
+** test_vds_table_refuse.c.
 */
 #include "table_case.h"
 

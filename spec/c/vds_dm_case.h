@@ -1,9 +1,8 @@
 /*
 ** Disks that fail, in a guest: a device of the device mapper over a file. A
-*part
-** of it can be exchanged at any time, also while somebody is at work on it, for
-** one that gives errors ("error", or "error_writes" alone), or one that takes
-** what is written and forgets it ("drop_writes").
+** part of it can be exchanged at any time, also while somebody is at work on
+** it, for one that gives errors ("error", or "error_writes" alone), or one that
+** takes what is written and forgets it ("drop_writes").
 */
 #ifndef SAROS_SPEC_VDS_DM_CASE_H
 #define SAROS_SPEC_VDS_DM_CASE_H
