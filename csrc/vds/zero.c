@@ -140,7 +140,7 @@ static error *write_in(zeroing *w, uint64_t at, size_t size, size_t part) {
 ** ---------------------------------------------------------------- */
 
 static bool is_over_a_file(int fd) {
-  struct loop_info64 info;
+  struct loop_info64 info = {0};
   return ioctl(fd, LOOP_GET_STATUS64, &info) == 0 && info.lo_rdevice == 0;
 }
 
