@@ -125,7 +125,6 @@ static void observed(bits_manager *m, error *e) {
     if (!b.failed) saros_log(SAROS_LOG_WARNING, "bits", b.data);
     buffer_free(&b);
   }
-  bits_small_tidy(k);
   mem_free(k->said);
   k->said = e != NULL ? mem_text(e->message) : NULL;
   error_unref(e);
