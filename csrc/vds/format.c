@@ -139,7 +139,7 @@ static const char table_reason[] =
     "first";
 
 static error *permit(formatting *f, unsigned *forced, bool *go) {
-  vds_world_free(f->before.world);
+  f->before.fd = f->t.fd;
   error *e = vds_permit_seen(f->c, &f->t.is, &verb, forced, go, &f->before);
   if (e == NULL && !*go && has_table(f) &&
       !vds_plan_denies(f->c, "table", table_reason))
@@ -242,7 +242,7 @@ static error *wipe(formatting *f) {
   unsigned count;
   bool first = (f->fs->can & VDS_FS_SIGNED_LAST) == 0;
   f->wiped = true;
-  error *e = vds_probe_zap(f->t.only, 0, 0, &count);
+  error *e = vds_sight_zap(f->before.kept, f->t.only, &count);
   vds_step("format: wiped");
   if (first) sync_record(f);
   if (e == NULL && count > 0 && fsync(f->t.only) != 0)
@@ -462,10 +462,10 @@ error *vds_work_format(vds_call *c) {
   if (e == NULL && go && !ours) e = take(f, forced);
   if (e == NULL && go) e = go_on(f);
   close_files(f);
+  vds_seen_free(&f->before);
   if (f->how.lock >= 0) close(f->how.lock);
   vds_target_close(&f->t);
   value_free(f->record);
-  vds_world_free(f->before.world);
   mem_free(f->at);
   mem_free(f);
   return e;

@@ -15,6 +15,8 @@
 
 enum { SIGNATURES_MOST = 64 };
 
+#define EDGE ((uint64_t)512 << 10) /* of each end, which ZFS may say it in */
+
 
 static void take(blkid_probe probe, const char *name, char *text, size_t room) {
   const char *found;
@@ -62,6 +64,21 @@ static void found(blkid_probe probe, vds_probe *p) {
 }
 
 
+/* libblkid has reading ahead turned off, and asks for a page at a time. */
+static void ask_ahead(int fd, uint64_t from, uint64_t size) {
+  uint64_t edge = size < EDGE ? size : EDGE;
+  posix_fadvise(fd, (off_t)from, (off_t)edge, POSIX_FADV_WILLNEED);
+  posix_fadvise(fd, (off_t)(from + size - edge), (off_t)edge,
+                POSIX_FADV_WILLNEED);
+}
+
+
+void vds_probe_ahead(int fd) {
+  uint64_t size;
+  if (ioctl(fd, BLKGETSIZE64, &size) == 0) ask_ahead(fd, 0, size);
+}
+
+
 static blkid_probe begin(int fd, uint64_t from, uint64_t size, error **e) {
   blkid_probe probe = blkid_new_probe();
   errno = 0;
@@ -76,13 +93,8 @@ static blkid_probe begin(int fd, uint64_t from, uint64_t size, error **e) {
 }
 
 
-static error *look(int fd, uint64_t from, uint64_t size, char *only,
-                   vds_probe *p) {
-  error *e = NULL;
+static void set_look(blkid_probe probe, char *only) {
   char *names[] = {only, NULL};
-  *p = (vds_probe){0};
-  blkid_probe probe = begin(fd, from, size, &e);
-  if (probe == NULL) return e;
   blkid_probe_enable_superblocks(probe, 1);
   if (only != NULL)
     blkid_probe_filter_superblocks_type(probe, BLKID_FLTR_ONLYIN, names);
@@ -90,6 +102,11 @@ static error *look(int fd, uint64_t from, uint64_t size, char *only,
       probe, BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE |
                  BLKID_SUBLKS_USAGE);
   blkid_probe_enable_partitions(probe, only == NULL);
+}
+
+
+static error *look_with(blkid_probe probe, uint64_t from, vds_probe *p) {
+  int fd = blkid_probe_get_fd(probe);
   errno = 0;
   int r = blkid_do_safeprobe(probe);
   if (r == 0) {
@@ -100,11 +117,43 @@ static error *look(int fd, uint64_t from, uint64_t size, char *only,
     p->ambivalent = true;
   } else if (r < 0) {
     /* What it has read so far may be right; what it could not read is not. */
-    e = vds_errno(errno != 0 ? errno : EIO,
-                  "where it would say what it is, it cannot be read", NULL);
+    return vds_errno(errno != 0 ? errno : EIO,
+                     "where it would say what it is, it cannot be read", NULL);
   }
+  return NULL;
+}
+
+
+static error *look(int fd, uint64_t from, uint64_t size, char *only,
+                   vds_probe *p) {
+  error *e = NULL;
+  *p = (vds_probe){0};
+  blkid_probe probe = begin(fd, from, size, &e);
+  if (probe == NULL) return e;
+  set_look(probe, only);
+  if (only == NULL) ask_ahead(fd, from, (uint64_t)blkid_probe_get_size(probe));
+  e = look_with(probe, from, p);
   blkid_free_probe(probe);
   return e;
+}
+
+
+error *vds_probe_keep(int fd, vds_probe *p, vds_sight **kept) {
+  error *e = NULL;
+  *p = (vds_probe){0};
+  *kept = begin(fd, 0, 0, &e);
+  if (*kept == NULL) return e;
+  set_look(*kept, NULL);
+  e = look_with(*kept, 0, p);
+  if (e == NULL) return NULL;
+  blkid_free_probe(*kept);
+  *kept = NULL;
+  return e;
+}
+
+
+void vds_sight_free(vds_sight *kept) {
+  blkid_free_probe(kept); /* may be NULL */
 }
 
 
@@ -161,29 +210,32 @@ static bool wipe_one(blkid_probe probe, int fd, uint64_t from) {
 }
 
 
-static blkid_probe begin_magics(int fd, uint64_t from, uint64_t size,
-                                error **e) {
-  blkid_probe probe = begin(fd, from, size, e);
-  if (probe == NULL) return NULL;
+static void set_magics(blkid_probe probe) {
   blkid_probe_enable_superblocks(probe, 1);
   blkid_probe_set_superblocks_flags(
       probe, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_BADCSUM);
   blkid_probe_enable_partitions(probe, 1);
   blkid_probe_set_partitions_flags(probe,
                                    BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+}
+
+
+static blkid_probe begin_magics(int fd, uint64_t from, uint64_t size,
+                                error **e) {
+  blkid_probe probe = begin(fd, from, size, e);
+  if (probe == NULL) return NULL;
+  ask_ahead(fd, from, (uint64_t)blkid_probe_get_size(probe));
+  set_magics(probe);
   return probe;
 }
 
 
 /* One signature after the other: after each was wiped the probe begins where it
    was, so that what lay below it is found, too. */
-error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
+static error *wipe_all(blkid_probe probe, int fd, uint64_t from,
+                       unsigned *count) {
   error *e = NULL;
   *count = 0;
-  /* What was written to a partition is not what its disk remembers of it. */
-  if (size > 0) ioctl(fd, BLKFLSBUF, 0);
-  blkid_probe probe = begin_magics(fd, from, size, &e);
-  if (probe == NULL) return e;
   while (e == NULL && *count < SIGNATURES_MOST && blkid_do_probe(probe) == 0) {
     errno = 0;
     if (!wipe_one(probe, fd, from))
@@ -192,8 +244,27 @@ error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
     else
       ++*count;
   }
+  return e;
+}
+
+
+error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
+  error *e = NULL;
+  *count = 0;
+  /* What was written to a partition is not what its disk remembers of it. */
+  if (size > 0) ioctl(fd, BLKFLSBUF, 0);
+  blkid_probe probe = begin_magics(fd, from, size, &e);
+  if (probe == NULL) return e;
+  e = wipe_all(probe, fd, from, count);
   blkid_free_probe(probe);
   return e;
+}
+
+
+error *vds_sight_zap(vds_sight *kept, int fd, unsigned *count) {
+  blkid_reset_probe(kept);
+  set_magics(kept);
+  return wipe_all(kept, fd, 0, count);
 }
 
 

@@ -24,6 +24,15 @@ typedef struct vds_probe {
 /* VDS_E_IO_ERROR when it cannot be read. Nothing found is no error. The offset
    of the fd is not used. */
 error *vds_probe_fd(int fd, vds_probe *p);
+/* What that will read, a MiB in a hundred pieces, is asked for in two: it comes
+   while its caller does something else. */
+void vds_probe_ahead(int fd);
+/* The same, and what was read is kept, for who has the device for himself and
+   wipes what he saw. NULL: an error. The fd is still its caller's, who closes
+   it after vds_sight_free. */
+typedef struct blkid_struct_probe vds_sight;
+error *vds_probe_keep(int fd, vds_probe *p, vds_sight **kept);
+void vds_sight_free(vds_sight *kept);
 /* The same for that one file system alone, on what has nothing else: a few
    reads and not a hundred, of a device whose cache was thrown away just now. */
 error *vds_probe_made(int fd, const char *fs, vds_probe *p);
@@ -51,6 +60,8 @@ error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
 /* The same, not durable: its caller syncs when he has written all that he
    has to. */
 error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count);
+/* The same of what was seen, once; the device is not read again. */
+error *vds_sight_zap(vds_sight *kept, int fd, unsigned *count);
 /* When that is done: whether it is so on the device itself. There are such that
    take what is written and forget it. */
 error *vds_probe_wiped(int fd, uint64_t from, uint64_t size);

@@ -18,9 +18,9 @@ typedef struct judging {
   value *partitions, *file_systems, *holders, *denied;
   unsigned forced; /* what the options allow */
   bool failed, read_only;
-  dev_t dev;       /* that it is about */
-  vds_probe *seen; /* what is on that one; or NULL */
-  error *unseen;   /* why that is not known */
+  dev_t dev;      /* that it is about */
+  vds_seen *seen; /* what is on that one; or NULL */
+  error *unseen;  /* why that is not known */
 } judging;
 
 static const struct {
@@ -147,41 +147,53 @@ static void judge_hold(judging *j, const char *path, const vds_hold *h) {
 }
 
 
+/* The device that it is about is open already, and not looked for by its name
+   again. */
+static error *look(judging *j, dev_t dev, const char *path, vds_probe *p) {
+  if (j->seen != NULL && dev == j->dev) {
+    error *e = vds_probe_keep(j->seen->fd, p, &j->seen->kept);
+    j->seen->on = *p;
+    j->unseen = error_ref(e);
+    return e;
+  }
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return vds_errno(errno, "it cannot be opened", path);
+  error *e = vds_probe_fd(fd, p);
+  close(fd);
+  return e;
+}
+
+
 /* What cannot be read is no file system that could be lost; that it cannot be
    read is told by who opens it. */
 static void judge_content(judging *j, const vds_about *a, const char *path) {
   vds_probe *p = mem_zero(sizeof *p);
-  int fd = p != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-  error *e = fd >= 0     ? vds_probe_fd(fd, p)
-             : p != NULL ? vds_errno(errno, "it cannot be opened", path)
-                         : NULL;
-  if (fd >= 0 && e == NULL && vds_probe_is_foreign(p)) {
+  if (p == NULL) {
+    j->failed = true;
+    return;
+  }
+  error *e = look(j, a->dev, path, p);
+  if (e == NULL && vds_probe_is_foreign(p)) {
     char reason[300];
     snprintf(reason, sizeof reason,
              "%s is a part of something else (%s), which loses it", path,
              p->fs);
     danger(j, VDS_DANGER_FOREIGN, reason);
   }
-  if (fd >= 0 && e == NULL && p->devices > 1) {
+  if (e == NULL && p->devices > 1) {
     char reason[300];
     snprintf(reason, sizeof reason,
              "%s is one of the %u devices of a btrfs (%s), which would miss it",
              path, p->devices, p->uuid);
     danger(j, VDS_DANGER_FOREIGN, reason);
   }
-  if (p != NULL && p->fs[0] != '\0') {
+  if (p->fs[0] != '\0') {
     value *map = vds_with(vds_with(value_map(), "path", value_text(path)), "fs",
                           value_text(p->fs));
     map = vds_with(map, "label", value_text(p->label));
     map = vds_with(map, "uuid", value_text(p->uuid));
     keep(j, j->file_systems,
          vds_with(map, "size", value_int((int64_t)a->size)));
-  }
-  if (p == NULL) j->failed = true;
-  if (fd >= 0) close(fd);
-  if (p != NULL && j->seen != NULL && a->dev == j->dev) {
-    *j->seen = *p;
-    j->unseen = error_ref(e);
   }
   error_unref(e);
   mem_free(p);
@@ -310,14 +322,15 @@ bool vds_plan_denies(vds_call *c, const char *danger, const char *reason) {
 
 
 static error *permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
-                     unsigned *forced, bool *go, vds_probe *on,
-                     vds_world **read) {
-  judging j = {.verb = verb, .dev = who->dev, .seen = on};
-  vds_world *world = NULL;
+                     unsigned *forced, bool *go, vds_seen *seen,
+                     vds_world **world) {
+  judging j = {.verb = verb, .dev = who->dev, .seen = seen};
   *go = false;
+  *world = NULL;
   error *e = read_force(c, &j.forced);
-  if (e == NULL) e = vds_world_read(&world);
-  j.world = world;
+  if (e == NULL && seen != NULL) vds_probe_ahead(seen->fd);
+  if (e == NULL) e = vds_world_read(world);
+  j.world = *world;
   if (e == NULL && !begin(&j)) e = error_no_memory();
   if (e == NULL) e = judge_all(&j, who);
   if (e == NULL && vds_flag(c, "plan")) {
@@ -336,7 +349,6 @@ static error *permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
     e = j.unseen;
   else
     error_unref(j.unseen);
-  *read = world;
   buffer_free(&j.reasons);
   value_free(j.partitions);
   value_free(j.file_systems);
@@ -355,10 +367,19 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
 }
 
 
+void vds_seen_free(vds_seen *seen) {
+  vds_sight_free(seen->kept);
+  vds_world_free(seen->world);
+  seen->kept = NULL;
+  seen->world = NULL;
+}
+
+
 error *vds_permit_seen(vds_call *c, const vds_identity *who,
                        const vds_verb *verb, unsigned *forced, bool *go,
                        vds_seen *seen) {
-  return permit(c, who, verb, forced, go, &seen->on, &seen->world);
+  vds_seen_free(seen);
+  return permit(c, who, verb, forced, go, seen, &seen->world);
 }
 
 

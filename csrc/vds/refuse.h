@@ -63,12 +63,15 @@ error *vds_permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
 bool vds_plan_denies(vds_call *c, const char *danger, const char *reason);
 /* The same for who needs what was read for it, too (of VDS_LOSES_VOLUME or
    more): what is on the device, and who holds what. That it cannot be looked
-   into is an error. Whatever it returns the world is the caller's, to be freed;
-   it may be NULL. */
+   into is an error. Whatever it returns what is in it is the caller's, to be
+   freed; it may be NULL. It may come again with what it had: that is freed. */
 typedef struct vds_seen {
+  int fd; /* the device, open: its caller's */
   vds_probe on;
+  vds_sight *kept;
   vds_world *world;
 } vds_seen;
+void vds_seen_free(vds_seen *seen);
 error *vds_permit_seen(vds_call *c, const vds_identity *who,
                        const vds_verb *verb, unsigned *forced, bool *go,
                        vds_seen *seen);
