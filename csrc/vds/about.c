@@ -7,11 +7,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/btrfs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -135,6 +133,10 @@ static void read_rest(int dir, vds_about *a) {
   a->removable = flag_at(dir, "removable");
   a->autoclear = flag_at(dir, "loop/autoclear");
   read_text(dir, "device/model", a->model, sizeof a->model);
+}
+
+
+static void read_serial(int dir, vds_about *a) {
   read_text(dir, "serial", a->serial, sizeof a->serial); /* virtio, nvme */
   if (a->serial[0] == '\0')
     read_text(dir, "device/serial", a->serial, sizeof a->serial);
@@ -152,27 +154,43 @@ static error *not_there(dev_t dev) {
 }
 
 
-error *vds_about_read(dev_t dev, vds_about *a) {
+static bool read_partition(int dir, bool all, vds_about *a) {
+  a->whole = device_at(dir, "../dev");
+  a->seq = 0;
+  int disk = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (disk < 0) return false;
+  read_serial(disk, a);
+  if (all) read_rest(disk, a);
+  a->seq = number_at(disk, "diskseq");
+  close(disk);
+  return a->whole != 0;
+}
+
+
+static error *read_one(dev_t dev, bool all, vds_about *a) {
   int dir = directory_of(dev);
   if (dir < 0) return not_there(dev);
   bool good = read_light(dir, 0, a) && a->dev == dev;
   if (good && a->number > 0) {
-    a->whole = device_at(dir, "../dev");
-    a->seq = 0;
-    int disk = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    good = disk >= 0 && a->whole != 0;
-    if (good) {
-      read_rest(disk, a);
-      a->seq = number_at(disk, "diskseq");
-    }
-    if (disk >= 0) close(disk);
+    good = read_partition(dir, all, a);
   } else if (good) {
-    read_file_behind(dir, a);
-    read_rest(dir, a);
+    read_serial(dir, a);
+    if (all) read_file_behind(dir, a);
+    if (all) read_rest(dir, a);
     if (a->seq == 0) a->seq = number_at(dir, "diskseq");
   }
   close(dir);
   return good ? NULL : not_there(dev);
+}
+
+
+error *vds_about_read(dev_t dev, vds_about *a) {
+  return read_one(dev, true, a);
+}
+
+
+error *vds_about_brief(dev_t dev, vds_about *a) {
+  return read_one(dev, false, a);
 }
 
 
@@ -423,18 +441,8 @@ void vds_about_btrfs(void (*each)(void *, const char *, dev_t), void *context) {
 ** Nodes
 ** ---------------------------------------------------------------- */
 
-error *vds_about_node(dev_t dev, char path[80]) {
-  char text[1024];
+static error *check_node(dev_t dev, const char *path) {
   struct stat st;
-  int dir = directory_of(dev);
-  if (dir < 0) return not_there(dev);
-  const char *name = NULL;
-  if (read_at(dir, "uevent", text, sizeof text))
-    name = line_of(text, "DEVNAME");
-  close(dir);
-  if (name == NULL) return not_there(dev);
-  int n = snprintf(path, 80, "/dev/%.*s", (int)strcspn(name, "\n"), name);
-  if (n < 0 || n >= 80) return not_there(dev);
   if (stat(path, &st) != 0)
     return vds_errno(errno,
                      "the kernel has this device, but its node cannot "
@@ -448,53 +456,21 @@ error *vds_about_node(dev_t dev, char path[80]) {
 }
 
 
-/* Members have numbers, not all of them one after the other; other file systems
-   do not know the question. */
-static dev_t first_member(int dir) {
-  struct btrfs_ioctl_fs_info_args all = {0};
-  struct stat st;
-  if (ioctl(dir, BTRFS_IOC_FS_INFO, &all) != 0) return 0;
-  for (uint64_t id = 1; id <= all.max_id && id <= 1024; id++) {
-    struct btrfs_ioctl_dev_info_args one = {.devid = id};
-    if (ioctl(dir, BTRFS_IOC_DEV_INFO, &one) != 0) continue;
-    one.path[sizeof one.path - 1] = '\0';
-    if (stat((const char *)one.path, &st) == 0 && S_ISBLK(st.st_mode))
-      return st.st_rdev;
-  }
-  return 0;
+error *vds_about_path(const vds_about *a, char path[80]) {
+  snprintf(path, 80, "/dev/%s", a->name);
+  return check_node(a->dev, path);
 }
 
 
-/* A btrfs has several devices, and its directories another number: of it the
-   first member is meant. */
-static dev_t device_below(const char *path) {
-  struct stat st;
-  int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return 0;
-  dev_t dev = fstat(dir, &st) == 0 ? st.st_dev : 0;
-  if (major(dev) == 0) dev = first_member(dir);
+error *vds_about_node(dev_t dev, char path[80]) {
+  char text[1024];
+  int dir = directory_of(dev);
+  if (dir < 0) return not_there(dev);
+  const char *name = NULL;
+  if (read_at(dir, "uevent", text, sizeof text))
+    name = line_of(text, "DEVNAME");
   close(dir);
-  return dev;
-}
-
-
-error *vds_about_named(const char *path, dev_t *dev) {
-  struct stat st;
-  *dev = 0;
-  if (path == NULL || *path == '\0')
-    return vds_error(SAROS_E_INVALIDARG, "a disk needs a name: its path");
-  if (stat(path, &st) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR)
-      return vds_error(VDS_E_OBJECT_NOT_FOUND, "there is no %s", path);
-    return vds_errno(errno, "it cannot be looked at", path);
-  }
-  if (S_ISBLK(st.st_mode)) *dev = st.st_rdev;
-  if (S_ISDIR(st.st_mode)) *dev = device_below(path);
-  if (*dev != 0) return NULL;
-  return error_at(vds_error(VDS_E_OBJECT_NOT_FOUND,
-                            "%s is neither a block device nor a directory of a "
-                            "file system on one; a file that is to be a disk "
-                            "is attached first",
-                            path),
-                  path);
+  if (name == NULL) return not_there(dev);
+  int n = snprintf(path, 80, "/dev/%.*s", (int)strcspn(name, "\n"), name);
+  return n < 0 || n >= 80 ? not_there(dev) : check_node(dev, path);
 }

@@ -28,7 +28,10 @@ typedef struct vds_about {
 
 /* One device with everything. VDS_E_OBJECT_NOT_FOUND: it is not there. */
 error *vds_about_read(dev_t dev, vds_about *a);
-/* The same, allocated; NULL and *e. */
+/* As much of it as tells it from all others: its identity (object.h), its name,
+   and whether it is read-only. */
+error *vds_about_brief(dev_t dev, vds_about *a);
+/* All of it, allocated; NULL and *e. */
 vds_about *vds_about_new(dev_t dev, error **e);
 /* Every disk that has a medium, and behind each its partitions; what vanishes
    meanwhile is left out. `each` returns an error to end it with. */
@@ -46,8 +49,9 @@ void vds_about_btrfs(void (*each)(void *context, const char *id, dev_t member),
                      void *context);
 /* "/dev/loop0p1": the node, looked up by number and checked, or an error. */
 error *vds_about_node(dev_t dev, char path[80]);
-/* The device of a path that a person named: a node, a link to one, or a
-   directory that a file system is mounted on. */
+error *vds_about_path(const vds_about *a, char path[80]);
+/* about_named.c: the device of a path that a person named: a node, a link to
+   one, or a directory that a file system is mounted on. */
 error *vds_about_named(const char *path, dev_t *dev);
 
 #endif

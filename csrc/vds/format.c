@@ -160,19 +160,14 @@ static error *permit(formatting *f, unsigned *forced, bool *go) {
 static bool put_file(const formatting *f, value *record) {
   char id[GUID_TEXT];
   struct stat st;
-  error *e = NULL;
   if (!vds_loop_id(f->t.lock, id)) return true;
-  vds_about *a = vds_about_new(f->t.is.whole, &e);
+  const vds_about *a = vds_world_about(f->before.world, f->t.is.whole);
   bool known =
-      e == NULL && stat(a->file, &st) == 0 && vds_loop_is(f->t.lock, &st, NULL);
-  bool good =
-      !known ||
-      (value_put(record, "file", value_text(a->file)) &&
-       value_put(record, "file_device", value_int((int64_t)st.st_dev)) &&
-       value_put(record, "file_inode", value_int((int64_t)st.st_ino)));
-  error_unref(e);
-  mem_free(a);
-  return good;
+      a != NULL && stat(a->file, &st) == 0 && vds_loop_is(f->t.lock, &st, NULL);
+  return !known ||
+         (value_put(record, "file", value_text(a->file)) &&
+          value_put(record, "file_device", value_int((int64_t)st.st_dev)) &&
+          value_put(record, "file_inode", value_int((int64_t)st.st_ino)));
 }
 
 
@@ -282,8 +277,8 @@ static error *look(formatting *f) {
 
 /* Who held what before it was taken does so still, as far as this is about. */
 static error *put_volume(formatting *f) {
-  error *e = NULL;
-  vds_about *a = vds_about_new(f->t.is.dev, &e);
+  vds_about *a = mem_alloc(sizeof *a);
+  error *e = a != NULL ? vds_about_brief(f->t.is.dev, a) : error_no_memory();
   if (e == NULL) {
     value *volume = vds_volume_seen(a, f->before.world, f->t.fd, &f->now);
     volume = vds_with(volume, "transition", value_text("stable"));

@@ -180,8 +180,7 @@ static dev_t device_of_file(const vds_world *w, const char *path) {
    links in it. Disks often lie side by side. */
 static dev_t device_of_next(vds_world *w, const char *path) {
   size_t size = (size_t)(strrchr(path, '/') - path);
-  const char *last =
-      w->loop_count > 0 ? w->last_file : NULL; /* of the last pair */
+  const char *last = w->last_file; /* of the last pair */
   if (last != NULL && strncmp(last, path, size + 1) == 0 &&
       strchr(last + size + 1, '/') == NULL)
     return w->loops[w->loop_count - 1].on;
@@ -282,10 +281,10 @@ size_t vds_world_btrfs(const vds_world *w, dev_t dev, dev_t *list,
 ** What the system stands on
 ** ---------------------------------------------------------------- */
 
-static dev_t whole_of(const vds_world *w, dev_t dev) {
+const vds_about *vds_world_about(const vds_world *w, dev_t dev) {
   for (size_t i = 0; i < w->about_count; i++)
-    if (w->abouts[i]->dev == dev) return w->abouts[i]->whole;
-  return dev;
+    if (w->abouts[i]->dev == dev) return w->abouts[i];
+  return NULL;
 }
 
 
@@ -298,8 +297,8 @@ static void add_system(vds_world *w, dev_t dev, const char *where,
   if (w->system_count == 64) return;
   w->system[w->system_count].dev = dev;
   w->system[w->system_count++].where = where;
-  dev_t whole = whole_of(w, dev);
-  if (whole != dev) add_system(w, whole, where, storeys - 1);
+  const vds_about *a = vds_world_about(w, dev);
+  if (a != NULL && a->whole != dev) add_system(w, a->whole, where, storeys - 1);
   size_t n = vds_world_btrfs(w, dev, below, MEMBERS);
   for (size_t i = 0; i < n; i++) add_system(w, below[i], where, storeys - 1);
   for (size_t i = 0; i < w->stand_count; i++)
@@ -445,10 +444,9 @@ static void add(vds_holders *h, vds_hold_kind kind, dev_t dev,
 static void add_device(const vds_world *w, vds_holders *h, vds_hold_kind kind,
                        dev_t dev, dev_t holder) {
   char path[80];
+  const vds_about *a = vds_world_about(w, holder);
   snprintf(path, sizeof path, "%u:%u", major(holder), minor(holder));
-  for (size_t i = 0; i < w->about_count; i++)
-    if (w->abouts[i]->dev == holder)
-      snprintf(path, sizeof path, "/dev/%s", w->abouts[i]->name);
+  if (a != NULL) snprintf(path, sizeof path, "/dev/%s", a->name);
   add(h, kind, dev, path);
 }
 

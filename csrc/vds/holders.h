@@ -38,6 +38,9 @@ void vds_world_free(vds_world *w);
 error *vds_world_each(const vds_world *w,
                       error *(*each)(void *context, const vds_about *a),
                       void *context);
+/* One of these, or NULL; what is only read for one device is not in it, but the
+   name of a disk's file is. */
+const vds_about *vds_world_about(const vds_world *w, dev_t dev);
 /* The members of the mounted btrfs that this device is in: how many of them,
    at most `most`; 0: it is in none. */
 size_t vds_world_btrfs(const vds_world *w, dev_t dev, dev_t *list, size_t most);

@@ -141,26 +141,38 @@ bool vds_identity_same(const vds_identity *a, const vds_identity *b) {
 }
 
 
-static error *compare(const vds_identity *was, vds_identity *is,
-                      const char *path) {
-  vds_about *a = mem_alloc(sizeof *a);
-  if (a == NULL) return error_no_memory();
-  error *e = vds_about_read(was->dev, a);
-  if (e != NULL) {
-    error_unref(e);
-    mem_free(a);
-    return vds_error(VDS_E_OBJECT_DELETED,
-                     "the device %u:%u is gone; list the disks again",
-                     major(was->dev), minor(was->dev));
-  }
+static error *compare_with(const vds_about *a, const vds_identity *was,
+                           vds_identity *is, const char *path) {
   vds_identity_of(a, is);
-  mem_free(a);
   const char *what = differs(was, is);
   if (what == NULL) return NULL;
   return vds_error(VDS_E_OBJECT_OUT_OF_SYNC,
                    "%s is not what it was when it was listed: it has another "
                    "%s. Nothing was done; list the disks again",
                    *path != '\0' ? path : "the device", what);
+}
+
+
+/* As it is now; to be freed, also after an error. */
+static error *read_now(const vds_identity *was, vds_about **a) {
+  *a = mem_alloc(sizeof **a);
+  if (*a == NULL) return error_no_memory();
+  error *e = vds_about_brief(was->dev, *a);
+  if (e == NULL) return NULL;
+  error_unref(e);
+  return vds_error(VDS_E_OBJECT_DELETED,
+                   "the device %u:%u is gone; list the disks again",
+                   major(was->dev), minor(was->dev));
+}
+
+
+static error *compare(const vds_identity *was, vds_identity *is,
+                      const char *path) {
+  vds_about *a;
+  error *e = read_now(was, &a);
+  if (e == NULL) e = compare_with(a, was, is, path);
+  mem_free(a);
+  return e;
 }
 
 
@@ -197,7 +209,11 @@ error *vds_target_node(const vds_target *t, int flags, int *fd) {
 
 static error *lock_disk(vds_target *t) {
   char path[80];
-  error *e = vds_about_node(t->is.whole, path);
+  error *e = NULL;
+  if (t->is.dev == t->is.whole)
+    memcpy(path, t->path, sizeof path);
+  else
+    e = vds_about_node(t->is.whole, path);
   if (e != NULL) return e;
   t->lock = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (t->lock < 0) return vds_errno(errno, "the disk cannot be opened", path);
@@ -232,9 +248,18 @@ static error *open_exclusive(vds_target *t) {
 }
 
 
+static error *find_it(const vds_identity *was, vds_target *t) {
+  vds_about *a;
+  error *e = read_now(was, &a);
+  if (e == NULL) e = compare_with(a, was, &t->is, "");
+  if (e == NULL) e = vds_about_path(a, t->path);
+  mem_free(a);
+  return e;
+}
+
+
 static error *open_all(const vds_identity *was, vds_target *t) {
-  error *e = compare(was, &t->is, "");
-  if (e == NULL) e = vds_about_node(t->is.dev, t->path);
+  error *e = find_it(was, t);
   int flags = t->how & VDS_OPEN_WRITE ? O_RDWR : O_RDONLY;
   if (e == NULL) e = vds_target_node(t, flags, &t->fd);
   if (e == NULL && t->how & VDS_OPEN_WRITE) e = lock_disk(t);

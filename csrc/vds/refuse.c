@@ -247,8 +247,9 @@ static void judge_table(judging *j, const vds_identity *who, const char *name) {
 
 
 static error *judge_all(judging *j, const vds_identity *who) {
-  error *e = NULL;
-  vds_about *a = vds_about_new(who->dev, &e);
+  vds_about *a = mem_alloc(sizeof *a);
+  if (a == NULL) return error_no_memory();
+  error *e = vds_about_brief(who->dev, a);
   if (e != NULL && e->code == VDS_E_OBJECT_NOT_FOUND) {
     error_unref(e); /* it was there when it was listed */
     e = vds_error(VDS_E_OBJECT_DELETED,
