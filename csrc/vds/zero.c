@@ -18,7 +18,7 @@
 #define CHUNK ((size_t)8 << 20)
 #define HOLE ((uint64_t)64 << 20)
 #define PIECE ((size_t)64 << 10) /* of a chunk with a bad sector in it */
-#define EDGE ((size_t)4096)
+#define EDGE ((uint64_t)4096)
 #define HUGE ((size_t)2 << 20)
 
 enum { BAD_MOST = 64 };
@@ -31,8 +31,8 @@ typedef struct zeroing {
   bool holes;   /* it is a file's, and can have them */
   bool quietly; /* no percent, no cancel, no sync */
   size_t sector;
+  char *map;                  /* where they are; NULL: not needed yet */
   const unsigned char *zeros; /* CHUNK of them, which take no memory */
-  unsigned char *back;        /* EDGE, to read into */
 } zeroing;
 
 
@@ -96,6 +96,22 @@ static error *skip(zeroing *w, int number, uint64_t at, uint64_t size) {
 ** Writing
 ** ---------------------------------------------------------------- */
 
+/* Read only, they are one page of the kernel's, again and again: a huge one
+   where it has such, and then a chunk is a few pieces to it and not thousands.
+   False: no room. */
+static bool map_zeros(zeroing *w) {
+  if (w->map != NULL) return true;
+  void *map =
+      mmap(NULL, CHUNK + HUGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) return false;
+  madvise(map, CHUNK + HUGE, MADV_HUGEPAGE);
+  size_t over = (uintptr_t)map % HUGE;
+  w->map = map;
+  w->zeros = (const unsigned char *)map + (over > 0 ? HUGE - over : 0);
+  return true;
+}
+
+
 /* 0, or the errno; *done is what was written before. */
 static int write_some(const zeroing *w, uint64_t at, size_t size,
                       size_t *done) {
@@ -145,20 +161,12 @@ static bool is_over_a_file(int fd) {
 }
 
 
-static bool is_zero_at(const zeroing *w, uint64_t at) {
-  memset(w->back, 1, EDGE);
-  ssize_t n = pread(w->fd, w->back, EDGE, (off_t)at);
-  return n == (ssize_t)EDGE && memcmp(w->back, w->zeros, EDGE) == 0;
-}
-
-
-/* It is believed when both ends of it read as zeros. What is no hole after all
-   is written. */
+/* Zeros are what a hole of this kind is by its definition, unlike what was
+   discarded; who cannot make it says so. Then it is written. */
 static bool make_hole(const zeroing *w, uint64_t at, uint64_t size) {
-  uint64_t range[2] = {at, size};
   if (size < EDGE || at % EDGE != 0 || size % EDGE != 0) return false;
-  return ioctl(w->fd, BLKDISCARD, range) == 0 && is_zero_at(w, at) &&
-         is_zero_at(w, at + size - EDGE);
+  return fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+                   (off_t)size) == 0;
 }
 
 
@@ -176,7 +184,8 @@ static error *zero_all(zeroing *w, uint64_t from, uint64_t to) {
       w->z->bytes += size;
     } else {
       if (size > CHUNK) size = CHUNK;
-      e = write_in(w, at, (size_t)size, CHUNK);
+      e = map_zeros(w) ? write_in(w, at, (size_t)size, CHUNK)
+                       : error_no_memory();
     }
     at += size;
     if (w->quietly || e != NULL) continue;
@@ -200,43 +209,17 @@ static size_t sector_of(int fd) {
 }
 
 
-/* Read only, they are one page of the kernel's, again and again: a huge one
-   where it has such, and then a chunk is a few pieces to it and not thousands.
-   NULL: no room. */
-static char *map_zeros(void) {
-  void *map =
-      mmap(NULL, CHUNK + HUGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (map == MAP_FAILED) return NULL;
-  madvise(map, CHUNK + HUGE, MADV_HUGEPAGE);
-  return map;
-}
-
-
-static const unsigned char *aligned(const char *map) {
-  size_t over = (uintptr_t)map % HUGE;
-  return (const unsigned char *)map + (over > 0 ? HUGE - over : 0);
-}
-
-
 static error *zero(vds_call *c, const vds_target *t, uint64_t from, uint64_t to,
                    bool quietly, vds_zeroed *z) {
   zeroing w = {.c = c, .t = t, .z = z, .fd = -1, .quietly = quietly};
-  char *zeros = map_zeros();
-  void *back = mmap(NULL, EDGE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  bool room = zeros != NULL && back != MAP_FAILED;
-  error *e =
-      room ? vds_target_node(t, O_RDWR | O_DIRECT, &w.fd) : error_no_memory();
+  error *e = vds_target_node(t, O_RDWR | O_DIRECT, &w.fd);
   if (e == NULL) {
-    w.zeros = aligned(zeros);
-    w.back = back;
     w.sector = sector_of(w.fd);
     w.holes = is_over_a_file(w.fd);
     e = zero_all(&w, from, to);
   }
   if (w.fd >= 0) close(w.fd);
-  if (zeros != NULL) munmap(zeros, CHUNK + HUGE);
-  if (back != MAP_FAILED) munmap(back, EDGE);
+  if (w.map != NULL) munmap(w.map, CHUNK + HUGE);
   return e;
 }
 
