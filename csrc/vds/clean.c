@@ -22,6 +22,7 @@ enum { SLOTS_MOST = 2 * VDS_PARTITIONS_MOST };
 typedef struct cleaning {
   vds_call *c;
   vds_target t;
+  vds_seen seen;
   bool full;
   bool touched;    /* what was on it is not all there any more */
   vds_slot *slots; /* the kernel's, then the table's */
@@ -44,11 +45,13 @@ static error *note(void *context, const vds_about *a) {
 
 /* A table that cannot be read is one more reason to clean it. */
 static error *find_partitions(cleaning *k) {
+  const vds_probe *on = &k->seen.on;
+  bool none = on->table[0] == '\0' && !on->ambivalent;
   size_t count = 0;
   k->slots = mem_alloc(SLOTS_MOST * sizeof *k->slots);
   if (k->slots == NULL) return error_no_memory();
   error *e = vds_about_partitions(k->t.is.dev, note, k);
-  if (e == NULL)
+  if (e == NULL && !none)
     error_unref(vds_blkpg_table(k->t.fd, k->slots + k->kernels, &count));
   k->count = k->kernels + count;
   return e;
@@ -117,7 +120,8 @@ static error *sync_disk(const cleaning *k) {
    in the partitions has its part of, for all of it goes through the same
    descriptor. A loss of power at any other place leaves the old table, or some
    signatures of a disk without one, and who called has not been told that it
-   was cleaned. */
+   was cleaned. What was seen between the two ends goes after them, and then
+   nothing is on the device itself that could be seen. */
 static error *wipe_disk(cleaning *k) {
   uint64_t size = k->t.is.size;
   uint64_t head = size < EDGE ? size : EDGE;
@@ -130,11 +134,7 @@ static error *wipe_disk(cleaning *k) {
   vds_step("clean: without backup");
   if (e == NULL) e = vds_zero_now(k->c, &k->t, 0, head, &k->z);
   vds_step("clean: beginning zeroed");
-  /* They were written past the cache, and would be read in a hundred pieces. */
-  posix_fadvise(k->t.fd, (off_t)tail, (off_t)(size - tail),
-                POSIX_FADV_WILLNEED);
-  posix_fadvise(k->t.fd, 0, (off_t)head, POSIX_FADV_WILLNEED);
-  if (e == NULL) e = vds_probe_zap(k->t.fd, 0, 0, &count);
+  if (e == NULL) e = vds_sight_zap(k->seen.kept, k->t.fd, head, tail, &count);
   vds_step("clean: wiped");
   if (e == NULL) e = sync_disk(k);
   if (e == NULL) e = vds_probe_wiped(k->t.fd, 0, 0);
@@ -195,6 +195,14 @@ static void tell_rest(const cleaning *k) {
 static const vds_verb verb = {VDS_LOSES_DISK, 0};
 
 
+static error *ask(cleaning *k, const vds_identity *who, unsigned *forced,
+                  bool *go) {
+  k->seen.fd = k->t.fd;
+  if (k->t.only < 0) return vds_permit(k->c, who, &verb, forced, go);
+  return vds_permit_seen(k->c, who, &verb, forced, go, &k->seen);
+}
+
+
 static error *make_free(cleaning *k, const vds_identity *who, unsigned forced) {
   error *e = NULL;
   bool go;
@@ -205,7 +213,7 @@ static error *make_free(cleaning *k, const vds_identity *who, unsigned forced) {
   if (e == NULL)
     e = vds_target_open(who, VDS_OPEN_WRITE | VDS_OPEN_EXCLUSIVE, &k->t);
   vds_step("clean: taken");
-  if (e == NULL) e = vds_permit(k->c, who, &verb, &forced, &go);
+  if (e == NULL) e = ask(k, who, &forced, &go);
   return e;
 }
 
@@ -218,7 +226,7 @@ static error *permit(cleaning *k, const vds_identity *who, unsigned *forced,
   if (!vds_flag(k->c, "plan"))
     e = vds_target_take(who, VDS_OPEN_WRITE, &k->t, &ours);
   if (ours) vds_step("clean: taken");
-  return e == NULL ? vds_permit(k->c, who, &verb, forced, go) : e;
+  return e == NULL ? ask(k, who, forced, go) : e;
 }
 
 
@@ -242,6 +250,7 @@ error *vds_work_clean(vds_call *c) {
   if (e == NULL && go) e = clean_it(&k);
   if (e == NULL && go) e = put_result(&k);
   if (e != NULL && k.touched) tell_rest(&k);
+  vds_seen_free(&k.seen);
   vds_target_close(&k.t);
   mem_free(k.slots);
   value_free(k.z.failed);

@@ -237,7 +237,7 @@ static error *wipe(formatting *f) {
   unsigned count;
   bool first = (f->fs->can & VDS_FS_SIGNED_LAST) == 0;
   f->wiped = true;
-  error *e = vds_sight_zap(f->before.kept, f->t.only, &count);
+  error *e = vds_sight_zap(f->before.kept, f->t.only, 0, UINT64_MAX, &count);
   vds_step("format: wiped");
   if (first) sync_record(f);
   if (e == NULL && count > 0 && fsync(f->t.only) != 0)

@@ -196,16 +196,28 @@ static size_t where(blkid_probe probe, const char *magic, const char *offset,
 }
 
 
+/* Of a device, and what of it is written over. */
+typedef struct wiping {
+  int fd;
+  uint64_t start, from, to;
+} wiping;
+
+static bool write_zeros(const wiping *w, uint64_t at, size_t size) {
+  static const unsigned char zeros[1024];
+  if (size == 0 || size > sizeof zeros) return false;
+  if (at < w->from || at + size > w->to) return true;
+  return pwrite(w->fd, zeros, size, (off_t)(w->start + at)) == (ssize_t)size;
+}
+
+
 /* libblkid would sync after each of them; so it is told to hide it from its own
    eyes alone, and what is there is written here. What is none of that (zones)
    is its own affair. */
-static bool wipe_one(blkid_probe probe, int fd, uint64_t from) {
-  static const unsigned char zeros[1024];
+static bool wipe_one(blkid_probe probe, const wiping *w) {
   off_t at = 0;
   size_t size = where(probe, "SBMAGIC", "SBMAGIC_OFFSET", &at);
   if (size == 0) size = where(probe, "PTMAGIC", "PTMAGIC_OFFSET", &at);
-  bool ours = size > 0 && size <= sizeof zeros &&
-              pwrite(fd, zeros, size, (off_t)from + at) == (ssize_t)size;
+  bool ours = write_zeros(w, (uint64_t)at, size);
   return blkid_do_wipe(probe, ours) == 0;
 }
 
@@ -232,13 +244,12 @@ static blkid_probe begin_magics(int fd, uint64_t from, uint64_t size,
 
 /* One signature after the other: after each was wiped the probe begins where it
    was, so that what lay below it is found, too. */
-static error *wipe_all(blkid_probe probe, int fd, uint64_t from,
-                       unsigned *count) {
+static error *wipe_all(blkid_probe probe, const wiping *w, unsigned *count) {
   error *e = NULL;
   *count = 0;
   while (e == NULL && *count < SIGNATURES_MOST && blkid_do_probe(probe) == 0) {
     errno = 0;
-    if (!wipe_one(probe, fd, from))
+    if (!wipe_one(probe, w))
       e = vds_errno(errno != 0 ? errno : EIO,
                     "a signature on the device cannot be taken away", NULL);
     else
@@ -255,16 +266,17 @@ error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count) {
   if (size > 0) ioctl(fd, BLKFLSBUF, 0);
   blkid_probe probe = begin_magics(fd, from, size, &e);
   if (probe == NULL) return e;
-  e = wipe_all(probe, fd, from, count);
+  e = wipe_all(probe, &(wiping){fd, from, 0, UINT64_MAX}, count);
   blkid_free_probe(probe);
   return e;
 }
 
 
-error *vds_sight_zap(vds_sight *kept, int fd, unsigned *count) {
+error *vds_sight_zap(vds_sight *kept, int fd, uint64_t from, uint64_t to,
+                     unsigned *count) {
   blkid_reset_probe(kept);
   set_magics(kept);
-  return wipe_all(kept, fd, 0, count);
+  return wipe_all(kept, &(wiping){fd, 0, from, to}, count);
 }
 
 

@@ -60,8 +60,11 @@ error *vds_probe_wipe_part(int fd, uint64_t from, uint64_t size,
 /* The same, not durable: its caller syncs when he has written all that he
    has to. */
 error *vds_probe_zap(int fd, uint64_t from, uint64_t size, unsigned *count);
-/* The same of what was seen, once; the device is not read again. */
-error *vds_sight_zap(vds_sight *kept, int fd, unsigned *count);
+/* The same of what was seen, once; the device is not read again. Only those are
+   written over that lie between `from` and `to`: the others are their caller's,
+   who has. */
+error *vds_sight_zap(vds_sight *kept, int fd, uint64_t from, uint64_t to,
+                     unsigned *count);
 /* When that is done: whether it is so on the device itself. There are such that
    take what is written and forget it. */
 error *vds_probe_wiped(int fd, uint64_t from, uint64_t size);

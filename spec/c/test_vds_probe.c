@@ -57,7 +57,7 @@ TEST(what_was_seen_is_wiped_as_what_is_read) {
   CHECK(!is_raw(one));
   CHECK(vds_probe_zap(one, 0, 0, &read) == NULL);
   CHECK(vds_probe_keep(two, &p, &kept) == NULL);
-  CHECK(vds_sight_zap(kept, two, &seen) == NULL);
+  CHECK(vds_sight_zap(kept, two, 0, UINT64_MAX, &seen) == NULL);
   vds_sight_free(kept);
   CHECK_INT(read, PLACES);
   CHECK_INT(seen, PLACES);
@@ -72,6 +72,19 @@ TEST(what_was_seen_is_wiped_as_what_is_read) {
   close(two);
 }
 
+TEST(what_its_caller_writes_over_is_his) {
+  unsigned seen = 0;
+  vds_sight *kept;
+  vds_probe p;
+  int fd = many();
+  CHECK(vds_probe_keep(fd, &p, &kept) == NULL);
+  CHECK(vds_sight_zap(kept, fd, 512, 4086, &seen) == NULL);
+  vds_sight_free(kept);
+  CHECK_INT(seen, PLACES);
+  for (int i = 0; i < PLACES; i++) CHECK(is_zero_at(fd, places[i]) == (i == 0));
+  close(fd);
+}
+
 TEST(what_is_raw_is_left_alone) {
   unsigned seen = 7;
   vds_sight *kept;
@@ -79,7 +92,7 @@ TEST(what_is_raw_is_left_alone) {
   int fd = file_of("nothing", 7);
   CHECK(vds_probe_keep(fd, &p, &kept) == NULL);
   CHECK_TEXT(p.fs, "");
-  CHECK(vds_sight_zap(kept, fd, &seen) == NULL);
+  CHECK(vds_sight_zap(kept, fd, 0, UINT64_MAX, &seen) == NULL);
   CHECK_INT(seen, 0);
   vds_sight_free(kept);
   vds_sight_free(NULL);
@@ -100,6 +113,7 @@ TEST(what_cannot_be_read_is_not_kept) {
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(what_was_seen_is_wiped_as_what_is_read);
+  RUN(what_its_caller_writes_over_is_his);
   RUN(what_is_raw_is_left_alone);
   RUN(what_cannot_be_read_is_not_kept);
   return check_end();
