@@ -11,10 +11,11 @@
 **     cache (mkfs.xfs), most discard first; the old signature on top of that
 **     would be a file system that looks well and is not. Where nothing was
 **     there to wipe nothing needs a sync.
-**   - the record is synced on a thread of its own, beside the program: without
-**     it what is found is raw, or whole, or says itself that it is not (XFS),
-**     of all whose maker signs last. Whose maker signs first (FAT) is not begun
-**     before the record is durable; there it is synced beside the wipe.
+**   - so is the record, beside the wipe, on a thread of its own: on most
+**     machines both end in one journal, and are one commit of it; beside the
+**     program they were two, and it waited for one of them when it synced for
+**     the first time. A wipe without a record leaves what is raw, and nobody
+**     takes that for anything else.
 **   - what was made is synced while it is looked at. These programs do it
 **     themselves, but not all versions of them; then it is quick.
 **   - that the record is gone is not synced: if it comes back it is found to be
@@ -235,17 +236,15 @@ static error *await_record(formatting *f) {
 
 static error *wipe(formatting *f) {
   unsigned count;
-  bool first = (f->fs->can & VDS_FS_SIGNED_LAST) == 0;
   f->wiped = true;
   error *e = vds_sight_zap(f->before.kept, f->t.only, 0, UINT64_MAX, &count);
   vds_step("format: wiped");
-  if (first) sync_record(f);
+  sync_record(f);
   if (e == NULL && count > 0 && fsync(f->t.only) != 0)
     e = vds_errno(errno, "the device does not take what was written",
                   f->t.path);
   vds_step("format: wiped for good");
-  if (!first) sync_record(f);
-  return e == NULL && first ? await_record(f) : e;
+  return e == NULL ? await_record(f) : e;
 }
 
 
@@ -290,13 +289,7 @@ static error *put_volume(formatting *f) {
 }
 
 
-/* The sync of the record has ended before, whatever became of it: what is whole
-   needs none. */
 static error *look_and_sync(formatting *f) {
-  int lost = vds_aside_end(&f->aside);
-  if (lost != 0)
-    log_write(LOG_WARNING, "vds", "%s: the record there was not kept: error %d",
-              f->at, lost);
   vds_aside_sync(&f->aside, f->t.fd, -1);
   error *e = look(f);
   if (e == NULL) e = put_volume(f);
