@@ -258,10 +258,10 @@ static error *find_it(const vds_identity *was, vds_target *t) {
 }
 
 
-static error *open_all(const vds_identity *was, vds_target *t) {
-  error *e = find_it(was, t);
+/* Whose path is known. */
+static error *open_it(const vds_identity *was, vds_target *t) {
   int flags = t->how & VDS_OPEN_WRITE ? O_RDWR : O_RDONLY;
-  if (e == NULL) e = vds_target_node(t, flags, &t->fd);
+  error *e = vds_target_node(t, flags, &t->fd);
   if (e == NULL && t->how & VDS_OPEN_WRITE) e = lock_disk(t);
   if (e == NULL && t->how & VDS_OPEN_WRITE) e = writable(t);
   if (e == NULL && t->how & VDS_OPEN_EXCLUSIVE) e = open_exclusive(t);
@@ -289,7 +289,8 @@ error *vds_target_open(const vds_identity *who, unsigned how, vds_target *t) {
   t->how = how;
   error *e = NULL;
   if (how & VDS_OPEN_DISK && who->dev != who->whole) e = disk_of(who, &disk);
-  if (e == NULL) e = open_all(&disk, t);
+  if (e == NULL) e = find_it(&disk, t);
+  if (e == NULL) e = open_it(&disk, t);
   if (e != NULL) vds_target_close(t);
   return e;
 }
@@ -299,16 +300,18 @@ error *vds_target_open(const vds_identity *who, unsigned how, vds_target *t) {
    it again when he closes it, and one that is not to be had is not touched. */
 error *vds_target_take(const vds_identity *who, unsigned how, vds_target *t,
                        bool *got) {
-  char path[80];
   *got = false;
-  error *e = vds_about_node(who->dev, path);
-  int fd =
-      e == NULL ? open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK) : -1;
+  *t = VDS_TARGET_NONE;
+  t->how = how | VDS_OPEN_EXCLUSIVE;
+  error *e = find_it(who, t);
+  int fd = -1;
+  if (e == NULL) fd = open(t->path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
   error_unref(e);
   if (fd < 0) return NULL;
   close(fd);
-  e = vds_target_open(who, how | VDS_OPEN_EXCLUSIVE, t);
+  e = open_it(who, t);
   *got = e == NULL;
+  if (e != NULL) vds_target_close(t);
   if (e == NULL || e->code != VDS_E_DEVICE_IN_USE) return e;
   error_unref(e);
   return NULL;

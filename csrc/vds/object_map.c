@@ -74,7 +74,8 @@ value *vds_volume_map(const vds_about *a, const vds_world *world,
                       const vds_probe *probe) {
   char disk[80];
   value *map = held(identified(a, VDS_CLASS_VOLUME), a, world);
-  error *e = vds_about_node(a->whole, disk);
+  error *e = a->whole == a->dev ? vds_about_path(a, disk)
+                                : vds_about_node(a->whole, disk);
   if (e == NULL) map = vds_with(map, "disk", value_text(disk));
   error_unref(e);
   return probe != NULL ? described(map, probe) : map;

@@ -20,6 +20,7 @@
 #define KEPT 600             /* of what it said on standard error */
 #define PIECE 512            /* of what it says, at most at once */
 #define LOOK_MS 100          /* between two looks at a cancel */
+#define PAUSE_MS 20          /* between two pieces of what it says */
 #define PATIENCE 5000000000u /* ns, between asking it to end and killing it */
 
 typedef struct running {
@@ -271,15 +272,22 @@ static void stop_it(running *r) {
 }
 
 
-/* What it left running may hold its pipes open: that is not waited for. */
+/* What it left running may hold its pipes open: that is not waited for. One
+   that says how far it is does so in words of a few bytes, and would have us on
+   its processor for each: after one it is only waited for its end, a while. */
 static void await(running *r) {
-  for (;;) {
+  for (bool heard = false;;) {
     struct pollfd fds[3] = {{r->pidfd, POLLIN, 0},
                             {r->pipes[0], POLLIN, 0},
                             {r->pipes[1], POLLIN, 0}};
-    poll(fds, 3, LOOK_MS);
-    for (int i = 0; i < 2; i++)
-      if (r->pipes[i] >= 0 && fds[i + 1].revents != 0) read_some(r, i);
+    bool pause = heard && r->pidfd >= 0;
+    poll(fds, pause ? 1 : 3, pause ? PAUSE_MS : LOOK_MS);
+    heard = false;
+    for (int i = 0; i < 2; i++) {
+      if (r->pipes[i] < 0 || fds[i + 1].revents == 0) continue;
+      read_some(r, i);
+      heard = true;
+    }
     vds_step("tool: looked");
     if (has_ended(r, (fds[0].revents & POLLIN) != 0)) break;
     stop_it(r);
