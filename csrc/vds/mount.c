@@ -194,7 +194,18 @@ static error *mount_at(vds_call *c, const vds_target *t, int place,
 }
 
 
-static const vds_verb mounting = {VDS_LOSES_NOTHING, VDS_DANGER_MOUNTED};
+static const vds_verb mounting = {VDS_LOSES_NOTHING,
+                                  VDS_DANGER_MOUNTED | VDS_TAKES_NO_FORCE};
+
+
+static error *open_to_mount(const vds_call *c, const vds_identity *who,
+                            vds_target *t) {
+  bool read_only = vds_flag(c, "read_only");
+  error *e = vds_target_open(who, read_only ? 0 : VDS_OPEN_WRITE, t);
+  if (e == NULL || e->code != VDS_E_MEDIA_WRITE_PROTECTED) return e;
+  return error_because(
+      vds_error(e->code, "it can only be mounted with read_only = true"), e);
+}
 
 
 error *vds_work_mount(vds_call *c) {
@@ -212,9 +223,7 @@ error *vds_work_mount(vds_call *c) {
   error *e = vds_permit(c, &who, &mounting, &forced, &go);
   if (e != NULL || !go) return e;
   e = open_place(path, &place);
-  if (e == NULL)
-    e = vds_target_open(&who, vds_flag(c, "read_only") ? 0 : VDS_OPEN_WRITE,
-                        &t);
+  if (e == NULL) e = open_to_mount(c, &who, &t);
   vds_step("mount: opened");
   if (e == NULL && !vds_stopped(c, &e)) e = mount_at(c, &t, place, path);
   vds_target_close(&t);
@@ -293,7 +302,8 @@ static error *end_at(vds_call *c, const vds_world *w, dev_t dev,
 }
 
 
-static const vds_verb unmounting = {VDS_LOSES_ACCESS, VDS_DANGER_MOUNTED};
+static const vds_verb unmounting = {VDS_LOSES_ACCESS,
+                                    VDS_DANGER_MOUNTED | VDS_TAKES_NO_FORCE};
 
 
 error *vds_work_unmount(vds_call *c) {

@@ -96,11 +96,12 @@ static void danger(judging *j, unsigned bit, const char *reason) {
   size_t i = 0;
   while (dangers[i].bit != bit) i++;
   if ((j->verb->fine & bit) != 0) return;
+  bool can = dangers[i].can && (j->verb->fine & VDS_TAKES_NO_FORCE) == 0;
   j->dangers |= bit;
   if ((j->forced & bit) == 0) {
     buffer_text(&j->reasons, j->reasons.size > 0 ? "; " : "");
     buffer_text(&j->reasons, reason);
-    if (dangers[i].can)
+    if (can)
       buffer_format(&j->reasons, " (force = { %s = true } would do it)",
                     dangers[i].name);
   }
@@ -108,7 +109,7 @@ static void danger(judging *j, unsigned bit, const char *reason) {
       vds_with(vds_with(value_map(), "danger", value_text(dangers[i].name)),
                "reason", value_text(reason));
   map = vds_with(map, "forced", value_bool((j->forced & bit) != 0));
-  if (dangers[i].can) map = vds_with(map, "force", value_text(dangers[i].name));
+  if (can) map = vds_with(map, "force", value_text(dangers[i].name));
   keep(j, j->denied, map);
 }
 
@@ -329,6 +330,7 @@ static error *permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
   *go = false;
   *world = NULL;
   error *e = read_force(c, &j.forced);
+  if ((verb->fine & VDS_TAKES_NO_FORCE) != 0) j.forced = 0;
   if (e == NULL && seen != NULL) vds_probe_ahead(seen->fd);
   if (e == NULL) e = vds_world_read(world);
   j.world = *world;

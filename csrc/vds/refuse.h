@@ -41,12 +41,14 @@ typedef enum vds_loses {
 
 /* Dangers that are none to this verb (it works on what is mounted). And whether
    it writes the table that its partition is in: one of the disk that the system
-   lives on is refused, whatever partition it is about. */
+   lives on is refused, whatever partition it is about. And whether it ends none
+   of them, and so takes no force. */
 #define VDS_WRITES_TABLE 0x100u
+#define VDS_TAKES_NO_FORCE 0x200u
 
 typedef struct vds_verb {
   vds_loses loses;
-  unsigned fine; /* VDS_DANGER_…, VDS_WRITES_TABLE */
+  unsigned fine; /* VDS_DANGER_…, VDS_WRITES_TABLE, VDS_TAKES_NO_FORCE */
 } vds_verb;
 
 /* Judges. With plan = true in the options the output is set to

@@ -2,6 +2,7 @@
 ** Mounts with a place: where they may have it, and how they lose it.
 */
 #include <sys/statvfs.h>
+#include <sys/swap.h>
 
 #include "vds_mount_case.h"
 
@@ -294,10 +295,32 @@ TEST(a_disk_that_is_read_only_is_mounted_so) {
   end_disk();
   answer a = ask("attach", "{'path':'%s','read_only':true}", disk_path);
   identify(&a);
-  CHECK_ANSWER(mount_at(at, ""), VDS_E_MEDIA_WRITE_PROTECTED);
+  refused(at, VDS_E_MEDIA_WRITE_PROTECTED, "with read_only = true");
   CHECK_ANSWER(mount_at(at, ",'read_only':true"), 0);
   CHECK_INT(flags_of(at) & ST_RDONLY, ST_RDONLY);
   CHECK_ANSWER(unmount(""), 0);
+  end_disk();
+}
+
+/* Neither ends it, so neither says that it could be forced. */
+TEST(swap_in_use_is_neither_mounted_nor_unmounted) {
+  NEED_EXT4();
+  const char *at = new_place("swap");
+  int none =
+      volumes_run("wipefs -qa '%s' && mkswap '%s' >/dev/null 2>&1", node, node);
+  if (none != 0 || swapon(node, 0) != 0) {
+    end_disk();
+    SKIP("swap cannot be switched on here");
+  }
+  answer tries[] = {mount_at(at, ""), mount_at(at, ",'force':['swap']"),
+                    unmount(""), unmount(",'force':['swap']")};
+  for (int i = 0; i < 4; i++) {
+    CHECK_INT(tries[i].code, VDS_E_OPERATION_DENIED);
+    CHECK(said(&tries[i], "swap that is in use"));
+    CHECK(strstr(tries[i].message, "force") == NULL);
+    forget(&tries[i]);
+  }
+  CHECK_INT(swapoff(node), 0);
   end_disk();
 }
 
@@ -335,6 +358,7 @@ static void all(void) {
   RUN(unmounted_where_it_was_said_or_everywhere);
   RUN(any_file_system_has_its_place);
   RUN(a_disk_that_is_read_only_is_mounted_so);
+  RUN(swap_in_use_is_neither_mounted_nor_unmounted);
   RUN(another_mount_of_that_name_is_left_alone);
 }
 
