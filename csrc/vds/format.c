@@ -139,12 +139,26 @@ static const char table_reason[] =
     "it has a partition table: format a partition of it, or clean the disk "
     "first";
 
+static error *can_be_made(const formatting *f) {
+  error *e = check_size(f);
+  return e == NULL ? vds_tool_missing(f->fs->maker, f->fs->package) : e;
+}
+
+
+/* Why it would fail all the same. */
+static error *plan_on(const formatting *f) {
+  bool good = !has_table(f) || vds_plan_denies(f->c, "table", table_reason);
+  error *e = can_be_made(f);
+  if (e != NULL && good) good = vds_plan_denies(f->c, "impossible", e->message);
+  error_unref(e);
+  return good ? NULL : error_no_memory();
+}
+
+
 static error *permit(formatting *f, unsigned *forced, bool *go) {
   f->before.fd = f->t.fd;
   error *e = vds_permit_seen(f->c, &f->t.is, &verb, forced, go, &f->before);
-  if (e == NULL && !*go && has_table(f) &&
-      !vds_plan_denies(f->c, "table", table_reason))
-    e = error_no_memory();
+  if (e == NULL && !*go) e = plan_on(f);
   if (e == NULL && *go && has_table(f))
     e = vds_error(VDS_E_OPERATION_DENIED, "%s was not formatted: %s", f->t.path,
                   table_reason);
@@ -394,12 +408,6 @@ static void undo(formatting *f) {
 /* ------------------------------------------------------------------
 ** The call
 ** ---------------------------------------------------------------- */
-
-static error *can_be_made(const formatting *f) {
-  error *e = check_size(f);
-  return e == NULL ? vds_tool_missing(f->fs->maker, f->fs->package) : e;
-}
-
 
 /* What is in its way ends first; and what came meanwhile is seen. */
 static error *take(formatting *f, unsigned forced) {

@@ -283,6 +283,26 @@ static error *judge_all(judging *j, const vds_identity *who) {
 ** The answer
 ** ---------------------------------------------------------------- */
 
+/* The call itself would meet whoever has it for himself alone, and is none of
+   those that can be named; a plan has to try. */
+static void judge_claim(judging *j, const vds_identity *who) {
+  char path[80], reason[200];
+  if (j->dangers != 0 || j->verb->loses < VDS_LOSES_VOLUME) return;
+  error *e = vds_about_node(who->dev, path);
+  int fd =
+      e == NULL ? open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK) : -1;
+  bool busy = e == NULL && fd < 0 && errno == EBUSY;
+  error_unref(e); /* it went just now */
+  if (fd >= 0) close(fd);
+  if (!busy) return;
+  snprintf(reason, sizeof reason,
+           "somebody has %s mounted or open for himself alone, perhaps in a "
+           "container",
+           path);
+  danger(j, VDS_DANGER_HELD, reason);
+}
+
+
 static bool begin(judging *j) {
   j->partitions = value_list();
   j->file_systems = value_list();
@@ -337,7 +357,8 @@ static error *permit(vds_call *c, const vds_identity *who, const vds_verb *verb,
   if (e == NULL && !begin(&j)) e = error_no_memory();
   if (e == NULL) e = judge_all(&j, who);
   if (e == NULL && vds_flag(c, "plan")) {
-    e = put_plan(c, &j);
+    judge_claim(&j, who);
+    e = j.failed ? error_no_memory() : put_plan(c, &j);
     if (e == NULL && j.read_only && verb->loses != VDS_LOSES_ACCESS &&
         !vds_plan_denies(c, "read-only", "it is read-only"))
       e = error_no_memory();

@@ -54,7 +54,7 @@ end
 ---@field who string
 
 ---@class saros.vds.danger
----@field danger "mounted"|"swap"|"foreign"|"held"|"system"|"table"|"read-only"
+---@field danger "mounted"|"swap"|"foreign"|"held"|"system"|"table"|"read-only"|"impossible"
 ---@field reason string
 ---@field force? string the name that ends it, as in `force = { mounted = true }`; none: nothing does
 ---@field forced? boolean it was forced

@@ -91,6 +91,32 @@ TEST(what_cannot_be_is_refused_before_anything_is_lost) {
   drop(&s);
 }
 
+static bool plan_says(const scratch *s, const char *fs, const char *danger) {
+  answer a = format_it(s->device, "{'fs':'%s','plan':true}", fs);
+  CHECK_INT(a.code, 0);
+  const value *denied = value_get(a.output, "denied");
+  bool said = denied != NULL && denied->count == 1 &&
+              strcmp(text_of(denied->as.items[0], "danger"), danger) == 0 &&
+              !value_boolean(value_get(a.output, "allowed"), true);
+  forget(&a);
+  return said;
+}
+
+/* Who has it and has no name, and what cannot be there. */
+TEST(a_plan_says_what_the_call_would_meet) {
+  NEED("xfs");
+  scratch s = scratch_of(16);
+  CHECK(plan_says(&s, "xfs", "impossible"));
+  int fd = open(s.device, O_RDONLY | O_EXCL | O_CLOEXEC);
+  CHECK(fd >= 0);
+  CHECK(plan_says(&s, "swap", "held"));
+  somebody_stays = true;
+  CHECK_ANSWER(format_it(s.device, "{'fs':'swap'}"), VDS_E_DEVICE_IN_USE);
+  somebody_stays = false;
+  close(fd);
+  drop(&s);
+}
+
 TEST(a_plan_changes_nothing) {
   NEED("ext4");
   scratch s = scratch_of(16);
@@ -419,6 +445,7 @@ static void all(void) {
   RUN(a_swap_is_made);
   RUN(what_cannot_be_is_refused_before_anything_is_lost);
   RUN(a_plan_changes_nothing);
+  RUN(a_plan_says_what_the_call_would_meet);
   RUN(what_is_mounted_is_formatted_only_when_forced);
   RUN(a_disk_with_a_table_is_refused);
   RUN(a50_a_missing_maker_names_its_package_and_nothing_is_lost);
