@@ -31,7 +31,7 @@ static void set_class(lua_State *L, const value *v) {
   lua_settop(L, map);
 }
 
-void convert_push(lua_State *L, const value *v) {
+static void push(lua_State *L, const value *v, bool classes) {
   luaL_checkstack(L, 4, "a value is nested too deeply");
   if (v == NULL) {
     lua_pushnil(L);
@@ -48,7 +48,7 @@ void convert_push(lua_State *L, const value *v) {
     case VALUE_LIST:
       lua_createtable(L, (int)v->count, 0);
       for (uint32_t i = 0; i < v->count; i++) {
-        convert_push(L, v->as.items[i]);
+        push(L, v->as.items[i], classes);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
       }
       break;
@@ -57,16 +57,20 @@ void convert_push(lua_State *L, const value *v) {
       for (uint32_t i = 0; i < v->count; i++) {
         const value_field *f = &v->as.fields[i];
         lua_pushlstring(L, f->name, f->size);
-        convert_push(L, f->item);
+        push(L, f->item, classes);
         lua_rawset(L, -3);
       }
-      set_class(L, v);
+      if (classes) set_class(L, v);
       break;
   }
 }
 
+void convert_push(lua_State *L, const value *v) {
+  push(L, v, true);
+}
+
 static int push_protected(lua_State *L) {
-  convert_push(L, lua_touserdata(L, 1));
+  push(L, lua_touserdata(L, 1), lua_toboolean(L, 2));
   return 1;
 }
 
@@ -89,13 +93,22 @@ void convert_push_and_free_buffer(lua_State *L, buffer *b) {
   if (r != LUA_OK) lua_error(L);
 }
 
-void convert_push_and_free(lua_State *L, value *v) {
+static void push_and_free(lua_State *L, value *v, bool classes) {
   if (v == NULL) luaL_error(L, "not enough memory");
   lua_pushcfunction(L, push_protected);
   lua_pushlightuserdata(L, v);
-  int r = lua_pcall(L, 1, 1, 0);
+  lua_pushboolean(L, classes);
+  int r = lua_pcall(L, 2, 1, 0);
   value_free(v);
   if (r != LUA_OK) lua_error(L);
+}
+
+void convert_push_and_free(lua_State *L, value *v) {
+  push_and_free(L, v, true);
+}
+
+void convert_push_plain_and_free(lua_State *L, value *v) {
+  push_and_free(L, v, false);
 }
 
 

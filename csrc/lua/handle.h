@@ -67,11 +67,16 @@ void convert_push(lua_State *L, const value *v);
 /* The same, and the value is freed even when that raises; NULL (no memory)
    raises. */
 void convert_push_and_free(lua_State *L, value *v);
+/* The same for what comes from outside: it is nobody's object. */
+void convert_push_plain_and_free(lua_State *L, value *v);
 void convert_push_and_free_buffer(lua_State *L, buffer *b);
 /* The other way: the value at the index, as the caller's own. A table is a
    list (keys 1 to n; an empty one too) or a map (names); what it cannot be
    raises, saying where in `what` it is. Metamethods are not asked. */
 value *convert_take(lua_State *L, int index, const char *what);
+/* plain.c: JSON and identities */
+extern const luaL_Reg plain_functions[];
+
 /* starters.c, module.c */
 extern const luaL_Reg starter_functions[];
 /* Makes a task of the arguments `[options,] f, …`; its handle is all that is

@@ -405,6 +405,7 @@ __attribute__((visibility("default"))) int luaopen_saros_core(lua_State *L) {
   lua_setfield(L, LUA_REGISTRYINDEX, API_KEY);
   lua_newtable(L);
   state_functions(L, starter_functions);
+  state_functions(L, plain_functions);
   state_functions(L, module_functions);
   state_functions(L, writer_functions);
   state_functions(L, vss_functions);

@@ -35,6 +35,15 @@ static void release(void *self) {
 static const saros_kind kinds[] = {
     TASK_KIND("saros.task", SAROS_FACADE_SAROS),
     TASK_KIND("vss.shadow", SAROS_FACADE_VSS),
+    TASK_KIND("wsb.check_consistency", SAROS_FACADE_WSB),
+    TASK_KIND("wsb.order_components", SAROS_FACADE_WSB),
+    TASK_KIND("wsb.pre_restore", SAROS_FACADE_WSB),
+    TASK_KIND("wsb.post_restore", SAROS_FACADE_WSB),
+    TASK_KIND("wsb.backup", SAROS_FACADE_SAROS),
+    TASK_KIND("wsb.versions", SAROS_FACADE_SAROS),
+    TASK_KIND("wsb.items", SAROS_FACADE_SAROS),
+    TASK_KIND("wsb.recover", SAROS_FACADE_SAROS),
+    TASK_KIND("saros.drill", SAROS_FACADE_SAROS),
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 

@@ -62,4 +62,13 @@ saros.config = require "saros.config"
 saros.vss = require "saros.vss"
 saros._VERSION = "saros scm"
 
-return saros
+-- What most scripts never need is loaded when it is asked for.
+local lazy <const> = { wsb = "saros.wsb", drill = "saros.drill" }
+
+return setmetatable(saros, {
+  __index = function(_, name)
+    if not lazy[name] then return nil end
+    saros[name] = require(lazy[name])
+    return saros[name]
+  end,
+})
