@@ -74,7 +74,8 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(device_hold),
                        F(device_release),
                        F(op_detail),
-                       F(op_stream)
+                       F(op_stream),
+                       F(op_fail)
 #undef F
 };
 

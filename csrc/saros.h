@@ -312,6 +312,12 @@ typedef struct saros_api {
   /* The standard output of a process that was started with "stream": the
      caller's to read and close. -1: it is none, or was taken already. */
   int (*op_stream)(saros_op *op);
+
+  /* As op_finish, and what else is known of the failure: `more` is a map (taken
+     over; may be NULL) whose fields the error has in Lua: "errno" (a number of
+     the system's or a server's), "retryable", "path", and any of your own. */
+  int (*op_fail)(saros_op *op, uint32_t code, const char *message,
+                 saros_value *more);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -420,6 +426,7 @@ SAROS_FN(saros_device *, device_hold, (int fd, const char *why, const char *path
 SAROS_PROC(device_release, (saros_device *hold), (hold))
 SAROS_PROC(op_detail, (saros_op *op, const char *name, saros_value *item), (op, name, item))
 SAROS_FN(int, op_stream, (saros_op *op), (op))
+SAROS_FN(int, op_fail, (saros_op *op, uint32_t code, const char *message, saros_value *more), (op, code, message, more))
 /* clang-format on */
 
 #undef SAROS_FN

@@ -33,6 +33,15 @@ describe("an error object", function()
     assert.equal("x [0x8ABCDEF0]", tostring((failed(0x8ABCDEF0, "x"))))
   end)
 
+  it("has what a server said of it", function()
+    local g, op = gate {}
+    g:fail(saros.code.E_FAIL, "refused", 1040, "Too many connections")
+    local _, err = op:wait()
+    helper.contains({ code = saros.code.E_FAIL, errno = 1040, retryable = true,
+      server = "Too many connections", message = "refused", op = op }, err)
+    assert.match("^refused %[", tostring(err))
+  end)
+
   it("can be put into a text", function()
     local err = failed(0x80042301, "out of order", "vss")
     assert.equal("so: out of order [VSS_E_BAD_STATE 0x80042301]", "so: " .. err)

@@ -114,6 +114,19 @@ error *error_because(error *e, error *cause) {
 }
 
 
+error *error_with(error *e, value *more) {
+  if (e == NULL || e == &no_memory || more == NULL) {
+    value_free(more);
+    return e;
+  }
+  value_free(e->more);
+  e->more = more;
+  e->number = (int)value_integer(value_get(more, "errno"), e->number);
+  e->retryable = value_boolean(value_get(more, "retryable"), e->retryable);
+  return error_at(e, value_chars(value_get(more, "path"), NULL));
+}
+
+
 error *error_ref(error *e) {
   if (e != NULL && e != &no_memory)
     atomic_fetch_add(&((counted_error *)e)->references, 1);
@@ -129,6 +142,7 @@ void error_unref(error *e) {
     error *cause = e->cause;
     mem_free(e->message);
     mem_free(e->path);
+    value_free(e->more);
     mem_free(counted);
     e = cause;
   }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/codes.h"
+#include "base/value.h"
 
 typedef struct error error;
 
@@ -19,7 +20,8 @@ struct error {
   bool retryable;
   char *message; /* what happened and what to do; never NULL */
   char *path;    /* what it happened to, or NULL */
-  int number;    /* errno, or 0 */
+  int number;    /* errno or a server's own number, or 0 */
+  value *more;   /* a map of what else is known, or NULL */
   error *cause;
 };
 
@@ -38,6 +40,10 @@ error *error_of_errno(saros_facade facade, int number, const char *what,
 error *error_at(error *e, const char *path);
 /* Takes over `cause`, also just after `e` was made; returns `e`. */
 error *error_because(error *e, error *cause);
+/* Takes over `more`, just after `e` was made: its "errno", "retryable" and
+   "path" become the error's own, the rest is kept as it is. Returns `e`, which
+   may be NULL. */
+error *error_with(error *e, value *more);
 error *error_ref(error *e);
 void error_unref(error *e);
 /* The one that needs no memory. */

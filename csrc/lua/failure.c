@@ -23,7 +23,10 @@ static void set_text(lua_State *L, const char *field, const char *text) {
 static void push_fields(lua_State *L, const error *e, int at) {
   char number[11];
   luaL_checkstack(L, 6, "an error has too many causes");
-  lua_createtable(L, 0, 8);
+  if (e->more != NULL)
+    convert_push(L, e->more); /* and what is ours over it */
+  else
+    lua_createtable(L, 0, 8);
   lua_pushinteger(L, (lua_Integer)e->code);
   lua_setfield(L, -2, "code");
   set_text(L, "name", code_name(e->facade, e->code, number));
@@ -161,11 +164,42 @@ static const char *text_kept(lua_State *L, int index, const char *name) {
   return lua_tostring(L, -1);
 }
 
+/* What an error has besides its code and message, taken before any memory that
+   is not Lua's: the texts stay on the stack. */
+typedef struct extras {
+  const char *sqlstate, *server;
+  int64_t number;
+  bool has_number, retryable;
+} extras;
+
+static extras extras_kept(lua_State *L, int index) {
+  extras x = {.sqlstate = text_kept(L, index, "sqlstate"),
+              .server = text_kept(L, index, "server")};
+  lua_pushliteral(L, "errno");
+  x.has_number = lua_rawget(L, index) == LUA_TNUMBER;
+  x.number = lua_tointeger(L, -1);
+  lua_pushliteral(L, "retryable");
+  lua_rawget(L, index);
+  x.retryable = lua_toboolean(L, -1);
+  return x;
+}
+
+/* NULL: no memory, and then it is said without. */
+static value *extras_map(const extras *x) {
+  value *more = value_map();
+  if (more == NULL) return NULL;
+  value_put(more, "retryable", value_bool(x->retryable));
+  if (x->has_number) value_put(more, "errno", value_int(x->number));
+  if (x->sqlstate != NULL) value_put(more, "sqlstate", value_text(x->sqlstate));
+  if (x->server != NULL) value_put(more, "server", value_text(x->server));
+  return more;
+}
+
 #define CAUSES_MOST 20 /* a script can make a ring of them */
 
 static error *take(lua_State *L, int index, saros_facade f, uint32_t code,
                    int depth) {
-  luaL_checkstack(L, 8, "an error has too many causes");
+  luaL_checkstack(L, 12, "an error has too many causes");
   index = lua_absindex(L, index);
   int top = lua_gettop(L);
   if (!failure_is(L, index)) {
@@ -176,6 +210,7 @@ static error *take(lua_State *L, int index, saros_facade f, uint32_t code,
   const char *message = text_kept(L, index, "message");
   const char *path = text_kept(L, index, "path");
   const char *name = text_kept(L, index, "facade");
+  const extras more = extras_kept(L, index);
   code = failure_code(L, index, code);
   lua_pushliteral(L, "cause");
   error *cause = NULL;
@@ -185,6 +220,7 @@ static error *take(lua_State *L, int index, saros_facade f, uint32_t code,
   error *e = error_make(name != NULL ? facade_named(name) : f, code, "%s",
                         message != NULL ? message : "it says nothing more");
   if (path != NULL) e = error_at(e, path);
+  e = error_with(e, extras_map(&more));
   if (cause != NULL) e = error_because(e, cause);
   lua_settop(L, top);
   return e;

@@ -233,6 +233,15 @@ int saros_op_finish(saros_op *op, uint32_t code, const char *message) {
   return op_finish_error(op, code, message_error(op, code, message));
 }
 
+int saros_op_fail(saros_op *op, uint32_t code, const char *message,
+                  saros_value *more) {
+  error *e = message_error(op, code, message != NULL ? message : "it failed");
+  e = error_with(e, (value *)(void *)more);
+  if (op->kind->run != NULL && flagged(op, OP_WORKING))
+    return op_end_error(op, code, e);
+  return op_finish_error(op, code, e);
+}
+
 int saros_op_end(saros_op *op, uint32_t code, const char *message) {
   return op_end_error(op, code, message_error(op, code, message));
 }

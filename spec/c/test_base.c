@@ -420,6 +420,30 @@ TEST(error_takes_over_a_second_cause) {
   CHECK_INT(mem_blocks(), before);
 }
 
+TEST(error_keeps_what_else_is_known) {
+  long before = mem_blocks();
+  value *more = value_map();
+  value_put(more, "errno", value_int(1040));
+  value_put(more, "retryable", value_bool(true));
+  value_put(more, "path", value_text("/run/x"));
+  value_put(more, "server", value_text("Too many connections"));
+  error *e = error_make(SAROS_FACADE_SAROS, SAROS_E_FAIL, "refused");
+  CHECK(error_with(e, more) == e);
+  CHECK_INT(e->number, 1040);
+  CHECK(e->retryable);
+  CHECK_TEXT(e->path, "/run/x");
+  CHECK_TEXT(value_chars(value_get(e->more, "server"), ""),
+             "Too many connections");
+  CHECK(error_with(e, NULL) == e);
+  CHECK(error_with(e, value_map()) == e);
+  CHECK_INT(e->number, 1040); /* what the map does not say stays */
+  CHECK_TEXT(e->path, "/run/x");
+  error_unref(e);
+  CHECK(error_with(NULL, value_map()) == NULL);
+  CHECK(error_with(error_no_memory(), value_map()) == error_no_memory());
+  CHECK_INT(mem_blocks(), before);
+}
+
 static bool make_errors(void) {
   error *e = error_of_errno(SAROS_FACADE_SAROS, EIO, "cannot read", "/dev/x");
   CHECK(e != NULL);
@@ -492,6 +516,7 @@ int main(int argc, char **argv) {
   RUN(error_frees_a_long_chain_of_causes);
   RUN(error_without_memory_is_never_changed);
   RUN(error_takes_over_a_second_cause);
+  RUN(error_keeps_what_else_is_known);
   RUN(error_survives_without_memory);
   RUN(error_is_shared_between_threads);
   return check_end();

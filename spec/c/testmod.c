@@ -221,6 +221,23 @@ static int gate_finish(lua_State *L) {
   return 0;
 }
 
+/* fail(code, message, number, server): the end, with what a server said. */
+static int gate_fail(lua_State *L) {
+  holder *h = check(L);
+  uint32_t code = (uint32_t)luaL_checkinteger(L, 2);
+  const char *message = luaL_checkstring(L, 3);
+  lua_Integer number = luaL_checkinteger(L, 4);
+  size_t size;
+  const char *server = luaL_checklstring(L, 5, &size);
+  saros_value *more = saros_value_map();
+  saros_value_put(more, "errno", saros_value_integer(number));
+  saros_value_put(more, "retryable", saros_value_boolean(1));
+  saros_value_put(more, "code", saros_value_integer(1)); /* is not its to say */
+  saros_value_put(more, "server", saros_value_bytes(server, size));
+  lua_pushboolean(L, saros_op_fail(h->op, code, message, more));
+  return 1;
+}
+
 /* finish_later(code): on another thread. */
 typedef struct later {
   saros_op *op;
@@ -438,6 +455,7 @@ static int do_fork(lua_State *L) {
 static const luaL_Reg methods[] = {{"op", gate_op},
                                    {"start", gate_start},
                                    {"finish", gate_finish},
+                                   {"fail", gate_fail},
                                    {"finish_later", gate_finish_later},
                                    {"end_with", gate_end},
                                    {"output", gate_output},
