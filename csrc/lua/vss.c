@@ -13,6 +13,7 @@
 #include "vss/real_paths.h"
 #include "vss/reap.h"
 #include "vss/session.h"
+#include "vss/still.h"
 
 static const char metatable_key = 0;
 
@@ -263,6 +264,35 @@ static int real_paths_function(lua_State *L) {
   return 1;
 }
 
+/* still(options) --> op: the processes are stopped when it succeeds */
+static int still_function(lua_State *L) {
+  state *st = state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  state_port(L, st);
+  handle *h = handle_push(L, st, false);
+  value *options = convert_take(L, 1, "still");
+  error *e = NULL;
+  h->op = still_begin(options, &e);
+  value_free(options);
+  if (h->op == NULL) return raise(L, e);
+  port_own(st->port, h->op);
+  return 1;
+}
+
+/* still_release(op of still) --> op: they go on */
+static int still_release_function(lua_State *L) {
+  state *st = state_here(L);
+  saros_op *held = handle_op(L, 1);
+  state_port(L, st);
+  handle *h = handle_push(L, st, false);
+  error *e = NULL;
+  h->op = still_release(held, &e);
+  if (h->op == NULL) return raise(L, e);
+  port_own(st->port, h->op);
+  return 1;
+}
+
 void vss_open(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", box_gc}, {NULL, NULL}};
   lua_createtable(L, 0, 6);
@@ -280,4 +310,6 @@ const luaL_Reg vss_functions[] = {{"vss_session", new_session},
                                   {"session_class", class_function},
                                   {"vss_reap", reap_function},
                                   {"real_paths", real_paths_function},
+                                  {"still", still_function},
+                                  {"still_release", still_release_function},
                                   {NULL, NULL}};

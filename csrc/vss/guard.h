@@ -3,8 +3,8 @@
 ** cannot any more. It exists, and has said so, before anything is frozen; it
 ** waits for our end (a pipe, and our pidfd, because a forked child may keep
 ** the pipe), or for the deadline of each thing held; it opens nothing and
-** writes nothing. A record on tmpfs names what may be frozen, for the case
-** that guard and owner are killed together.
+** writes nothing. A record on tmpfs names what may be frozen or stopped, for
+** the case that guard and owner are killed together.
 */
 #ifndef SAROS_VSS_GUARD_H
 #define SAROS_VSS_GUARD_H
@@ -19,6 +19,9 @@ typedef struct guard_item {
   int fd;           /* the guard gets its own copy */
   uint32_t ms;      /* from the mark on: then it acts */
   const char *path; /* for the record and the log */
+  /* Of GUARD_CONTINUE: whose pidfd it is, for the record. Since boot, in
+     ticks; 0: cannot be told. */
+  int64_t pid, start;
 } guard_item;
 
 typedef struct guard guard;
@@ -36,8 +39,8 @@ bool guard_mark(guard *g, size_t item, bool held);
 uint64_t guard_disarm(guard *g);
 /* In a forked child: closes our ends, frees; the parent's guard goes on. */
 void guard_forget(guard *g);
-/* Thaws what records of dead guards and dead owners name. Blocking. `report`
-   (may be NULL) gets a list of sentences. */
+/* Thaws and continues what records of dead guards and dead owners name.
+   Blocking. `report` (may be NULL) gets a list of sentences. */
 error *guard_recover(const char *runtime, value *report);
 
 /* Waits, ten seconds at most, for guards of the dead that may still thaw one

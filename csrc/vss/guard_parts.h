@@ -37,6 +37,9 @@ typedef struct identity {
 identity identity_of(pid_t pid);
 /* Also true when that cannot be told. */
 bool identity_lives(identity who);
+/* The letter of its state in /proc ('T': stopped) when every thread of it is in
+   that one, else that of the first which is not stopped; 0: it has ended. */
+char identity_state(pid_t pid);
 /* Until it has ended, or so long. Blocking. */
 void identity_await(identity who, int ms);
 /* This boot of the machine, and the space in which process numbers mean

@@ -7,6 +7,7 @@
 ** A process is named by its number and when it began, the numbers by the
 ** boot, and by the space (of a container) in which they mean something.
 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -60,6 +61,29 @@ static int64_t start_of(pid_t pid) {
   long long start = 0;
   if (at == NULL || sscanf(at, "%lld", &start) != 1) return 0;
   return start;
+}
+
+/* Of one thread; 0: it is gone, or as good as. */
+static char thread_state(pid_t pid, const char *thread) {
+  char path[96], text[1024];
+  snprintf(path, sizeof path, "/proc/%ld/task/%.20s/stat", (long)pid, thread);
+  if (!read_small(path, text, sizeof text)) return 0;
+  const char *at = strrchr(text, ')');
+  char state = at != NULL && at[1] == ' ' ? at[2] : 0;
+  return state == 'Z' || state == 'X' || state == 'x' ? 0 : state;
+}
+
+char identity_state(pid_t pid) {
+  char path[64], all = 0;
+  snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
+  DIR *d = opendir(path);
+  for (struct dirent *t; d != NULL && (t = readdir(d)) != NULL;) {
+    if (t->d_name[0] == '.') continue;
+    char state = thread_state(pid, t->d_name);
+    if (state != 0 && (all == 0 || all == 'T')) all = state;
+  }
+  if (d != NULL) closedir(d);
+  return all;
 }
 
 identity identity_of(pid_t pid) {
@@ -176,6 +200,9 @@ static value *items_value(const guard_item *items, size_t count) {
   bool good = list != NULL;
   for (size_t i = 0; good && i < count; i++) {
     struct stat st;
+    if (items[i].action == GUARD_CONTINUE)
+      good = value_add(
+          list, identity_value((identity){items[i].pid, items[i].start}));
     if (items[i].action != GUARD_THAW || items[i].path == NULL) continue;
     good = fstat(items[i].fd, &st) == 0 &&
            value_add(list, item_value(&items[i], &st));

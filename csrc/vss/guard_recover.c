@@ -1,6 +1,7 @@
 /*
-** What is left frozen when guard and owner were killed together: read from
-** the records, and thawed. What is in that directory is believed only when it
+** What is left frozen or stopped when guard and owner were killed together:
+** read from the records, and let go. What is in that directory is believed only
+*when it
 ** is a plain file of ours or of root, and no more of it than a bounded amount.
 **
 ** A file system that was unmounted while it was frozen stays so on its device,
@@ -14,9 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -147,9 +150,36 @@ static bool exact_path(const value *item, buffer *path) {
          path->data[0] == '/' && strlen(path->data) == path->size;
 }
 
-static bool thaw_item(recovery *r, const value *item) {
+/* True when nothing is left to do for it. The descriptor is there before its
+   start is read: so the number was that one's all the time, and a process that
+   was given it later is never meant. */
+static bool go_on(recovery *r, identity who) {
+  char name[64];
+  if (who.pid <= 1 || who.pid > INT32_MAX || who.start == 0) return true;
+  int fd = fd_own(pidfd_open((pid_t)who.pid, 0));
+  if (fd < 0) return errno == ESRCH || errno == EINVAL;
+  bool meant = identity_of((pid_t)who.pid).start == who.start &&
+               identity_state((pid_t)who.pid) == 'T';
+  int number = 0;
+  if (meant && pidfd_send_signal(fd, SIGCONT, NULL, 0) != 0) number = errno;
+  fd_close(&fd);
+  if (!meant || number == ESRCH) return true;
+  snprintf(name, sizeof name, "process %lld", (long long)who.pid);
+  say(r, number == 0 ? LOG_WARNING : LOG_ERROR, name,
+      number == 0 ? " was left stopped by a process that was killed, and goes "
+                    "on"
+                  : " was left stopped, and may not be continued; try kill "
+                    "-CONT as its owner");
+  return number == 0;
+}
+
+static bool let_go(recovery *r, const value *item) {
   buffer path = BUFFER_EMPTY;
   dev_t device;
+  if (value_get(item, "pid") != NULL)
+    return go_on(
+        r, (identity){.pid = value_integer(value_get(item, "pid"), 0),
+                      .start = value_integer(value_get(item, "start"), 0)});
   bool done = true; /* what makes no sense will make none the next time */
   const char *text = value_chars(value_get(item, "device"), "");
   if (parse_device(text, &device) && exact_path(item, &path))
@@ -238,7 +268,7 @@ static bool settle(recovery *r, const value *record, const char *name) {
   bool done = true;
   for (uint32_t i = 0; items != NULL && items->type == VALUE_LIST; i++) {
     if (i >= items->count || i >= GUARD_MOST) break;
-    if (!thaw_item(r, items->as.items[i])) done = false;
+    if (!let_go(r, items->as.items[i])) done = false;
   }
   return done;
 }
