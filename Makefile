@@ -108,6 +108,10 @@ SQLITE_HOLD_OBJECT := $(call object,csrc/client/sqlite_hold.c)
 CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c)
 CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c)
 
+# What was restored is started in a cell: a program, and libc alone.
+CELL_SOURCES := $(sort $(wildcard csrc/cell/*.c))
+CELL_OBJECTS := $(call object,$(CELL_SOURCES))
+
 # The repository is one, too, with everything below it.
 REPO_LIBS = -lcrypto -lzstd -lcurl
 REPO := $(shell printf '\043include <openssl/evp.h>\n\043include <zstd.h>\n\043include <curl/curl.h>\n' | \
@@ -150,6 +154,7 @@ REPO_MODULE = $(if $(REPO),$(if $(REPO_LUA_SOURCES),$(BUILD)/saros/repository/co
 SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
 SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
 CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
+CELL = $(BUILD)/saros/cell
 BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
 ARCHIVE = $(BUILD)/libsaros.a
@@ -159,7 +164,7 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE)
+module: $(MODULE) $(CELL) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE)
 	$(if $(VDS),,@echo "  LEFT OUT: saros.vds, there is no libfdisk, libblkid \
 	or libmount to build with here (Debian: libfdisk-dev, libblkid-dev, \
 	libmount-dev)")
@@ -247,6 +252,11 @@ $(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lsqlite3
+
+$(CELL): $(CELL_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(REPO_OBJECTS) $(REPO_LUA): private STATIC =
 $(REPO_LUA): private ROOM = -isystem $(LUA_INCDIR)
@@ -478,11 +488,15 @@ check-symbols: $(MODULE) $(ARCHIVE)
 	@echo "symbols: only luaopen_saros_core, only saros_*"
 
 # libc alone, so that it loads in a chroot and in any host.
-check-needed: $(MODULE)
+check-needed: $(MODULE) $(CELL)
 	@needed=$$(readelf -d $(MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
 	others=$$(echo "$$needed" | grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
 	test -z "$$others" || \
 	  { echo "$(MODULE) needs: $$others" >&2; exit 1; }; \
+	others=$$(readelf -d $(CELL) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	  grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
+	test -z "$$others" || \
+	  { echo "$(CELL) needs: $$others" >&2; exit 1; }; \
 	readelf -d $(MODULE) | grep -q NODELETE || \
 	  { echo "$(MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "needed: libc alone"
@@ -650,11 +664,12 @@ part = $(shell printf '%s\n' $(1) | \
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
-	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES)
+	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)
 	@$(if $(SQLITE),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@$(if $(REPO),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(REPO_SOURCES) $(REPO_LUA_SOURCES))
-	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES)) -- $(ANALYSED)
+	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)) \
+	  -- $(ANALYSED)
 	@$(if $(BITS),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES))
 	@$(if $(VDS),$(CPPCHECK) --suppress=returnDanglingLifetime \
@@ -714,6 +729,7 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 # What LuaRocks wants of it: no C host, no header.
 install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
+	$(INSTALL) -D -m 755 $(CELL) $(DESTDIR)$(LIBDIR)/saros/cell
 	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(REPO_MODULE),$(INSTALL) -D -m 755 $(f) \
@@ -728,7 +744,7 @@ install-lua: module
 # Our own folders go when they are empty; what somebody else put there stays.
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
-	  $(DESTDIR)$(LIBDIR)/saros/core.so \
+	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
 	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \

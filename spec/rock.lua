@@ -60,6 +60,9 @@ if tree then
   if not modules["saros/core.so"] then
     complain "does not install saros/core.so"
   end
+  if not below(tree .. "/lib/lua/5.4/saros", "cell")["cell"] then
+    complain "does not install saros/cell"
+  end
   -- What a client is made of is there as a whole, or was left out.
   if modules["saros/client/sqlite.so"]
     and not below(tree .. "/lib/lua/5.4", "sqlite-*")["saros/client/sqlite-hold"]
