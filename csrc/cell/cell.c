@@ -79,8 +79,10 @@ static void add(const char **list, int *count, const char *path,
   if (*count == CELL_MOST) cell_refuse(what, "there are too many");
   char *real = realpath(path, NULL);
   if (real == NULL && errno == ENOENT && !needed) return;
-  if (real == NULL) cell_fail(what, path);
-  if (strcmp(real, "/") == 0) cell_refuse(what, "that is everything");
+  if (real == NULL)
+    cell_fail(what, path);
+  else if (strcmp(real, "/") == 0)
+    cell_refuse(what, "that is everything");
   list[(*count)++] = real;
 }
 
