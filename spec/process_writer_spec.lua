@@ -112,6 +112,38 @@ describe("a shadow of an application that is stopped", function()
   end)
 end)
 
+describe("what is known of its files", function()
+  local wsb = require "saros.wsb"
+
+  it("is that they are there", function()
+    local d <close> = shared.directory()
+    local app <close> = application(d)
+    local _ <close> = writer(d, { pids = { app.pid },
+      files = { d.a, d.b .. "/second" } })
+    local set <close> = assert(shadow(d):wait())
+    local s <close> = vss.components { state_dir = d.state }
+    s:initialize_for_backup()
+    assert(s:gather_writer_metadata():wait())
+    local function checked(snapshots)
+      return wsb.check_consistency { writer = process.id,
+        component = "process", metadata = s:writers()[1],
+        sources = { d.a, d.b }, snapshots = snapshots }:wait()
+    end
+    assert(checked { set[d.a].path, set[d.b].path })
+    local empty = d.root .. "/empty"
+    assert(os.execute("mkdir " .. empty))
+    local ok, err = checked { set[d.a].path, empty }
+    assert.is_nil(ok)
+    assert.equal(code.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED, err.code)
+    assert.match("second is not there", err.message)
+    local kind = require "saros.writers.kind".of(process.id)
+    assert.equal("process", kind.name)
+    local c = { files = { "/x/y" } }
+    assert(kind.check(c, { at = function() return d.a end }))
+    assert.is_nil((kind.check(c, { at = function() return empty .. "/no" end })))
+  end)
+end)
+
 describe("process.writer", function()
   it("raises for options that make no sense", function()
     for _, bad in ipairs { {}, { pids = { 1 } }, { files = { "/x" } },

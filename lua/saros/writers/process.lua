@@ -20,6 +20,9 @@
 --- shadow or `vss.reap`.
 
 local core = require "saros.core"
+local E = require "saros.code"
+local application = require "saros.wsb.application"
+local kind = require "saros.writers.kind"
 local vss = require "saros.vss"
 
 ---@class saros.writers.process
@@ -175,5 +178,42 @@ function process.writer(options)
     end,
   }
 end
+
+
+-- ------------------------------------------------------------------
+-- What is known of its files
+-- ------------------------------------------------------------------
+
+-- Nobody knows what is in them: they are there, and that is all.
+local function check_files(files, at)
+  for _, path in ipairs(files or {}) do
+    local file = io.open(at(path) or "")
+    if not file then
+      local why = path .. " is not there"
+      local failure = core.failure("wsb",
+        E.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED, why)
+      failure.problems = { why }
+      return nil, failure
+    end
+    file:close()
+  end
+  return true
+end
+
+kind.define {
+  name = "process", id = process.id,
+  check = function(c, place)
+    return check_files(c.files, function(path) return place:at(path) end)
+  end,
+}
+
+-- In the shadow itself: no copy is needed to see that.
+application.of_kind(process.id, { name = "process",
+  check = function(c)
+    for _, own in ipairs(c.metadata and c.metadata.components or {}) do
+      if own.name == c.component then return check_files(own.files, c.at) end
+    end
+    return true
+  end })
 
 return process
