@@ -67,10 +67,10 @@ local function check(options)
     misuse(": table expected, got %s", type(options))
   end
   for name, item in pairs(options) do
-    local kind = known[name]
-    if not kind then misuse(" has no option '%s'", tostring(name)) end
-    if type(item) ~= kind then
-      misuse(": option '%s': %s expected, got %s", name, kind, type(item))
+    local wanted = known[name]
+    if not wanted then misuse(" has no option '%s'", tostring(name)) end
+    if type(item) ~= wanted then
+      misuse(": option '%s': %s expected, got %s", name, wanted, type(item))
     end
   end
   absolute(options, "cgroup")
