@@ -222,6 +222,9 @@ static int heard(lua_State *L, int status, lua_KContext context) {
     event_veto(L, e, failed || lua_isnil(L, 4) ? 3 : 4);
   } else if (e->what == EVENT_IDENTIFY && lua_istable(L, 3)) {
     identified(L, e, 3);
+  } else if (lua_istable(L, 3)) {
+    e->output = convert_take(L, 3, "what the handler returned");
+    e->answered = true;
   } else if (e->what == EVENT_IDENTIFY && lua_toboolean(L, 3) &&
              !lua_isboolean(L, 3)) {
     return luaL_error(L, "identify returned a %s; a table is expected",

@@ -13,11 +13,11 @@
 static value *document_writer(const session *s, const seat *t) {
   value *v = value_map(), *list = value_list();
   const value *all = value_get(t->metadata, "components");
-  bool good = v != NULL && list != NULL &&
-              value_put(v, "id", value_text(t->w->id)) &&
-              value_put(v, "instance", value_text(t->w->instance)) &&
-              value_put(v, "name", value_text(seat_title(t))) &&
-              value_put(v, "metadata", value_copy(t->metadata));
+  bool good =
+      v != NULL && list != NULL && value_put(v, "id", value_text(t->w->id)) &&
+      value_put(v, "instance", value_text(t->w->instance)) &&
+      value_put(v, "name", value_text(seat_title(t))) &&
+      value_put(v, "metadata", value_copy(t->metadata)) && said_put(v, t);
   for (uint32_t i = 0; good && all != NULL && i < all->count; i++) {
     const value *c = all->as.items[i];
     const char *name = value_chars(value_get(c, "name"), "");

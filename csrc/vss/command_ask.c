@@ -158,10 +158,9 @@ static step_result finish(ask *a, error *e) {
 
 /* Of a child that is over. */
 static error *judge(ask *a) {
-  value *metadata = NULL;
-  error *e =
-      command_judge(a->link->w, a->event, a->child, a->was_gone, &metadata);
-  if (metadata != NULL) op_set_output(a->m.op, metadata);
+  value *more = NULL;
+  error *e = command_judge(a->link->w, a->event, a->child, a->was_gone, &more);
+  if (more != NULL) op_set_output(a->m.op, more);
   return e;
 }
 

@@ -79,6 +79,29 @@ static error *take_metadata(const writer *w, const value *output,
   return error_because(bad_identity(w, "printed what are no metadata"), e);
 }
 
+static bool begins_map(const value *said) {
+  const char *text = value_chars(said, "");
+  while (is_blank(*text)) text++;
+  return *text == '{';
+}
+
+/* What is no JSON object is the program's own chatter. */
+static error *take_said(const writer *w, writer_event event,
+                        const value *output, value **kept) {
+  const json_limits limits = {
+      .depth = 24, .size = COMMAND_OUTPUT_MOST, .values = 16384};
+  const value *said = value_get(output, "stdout");
+  if (said == NULL || !begins_map(said)) return NULL;
+  error *e = NULL;
+  *kept = json_read(said->as.string.data, said->as.string.size, &limits, &e);
+  if (e == NULL || e->code == SAROS_E_OUTOFMEMORY) return e;
+  return error_because(veto(w, event, VSS_E_WRITERERROR_NONRETRYABLE,
+                            "printed what begins like a JSON object, and is "
+                            "none, or is too long",
+                            NULL),
+                       e);
+}
+
 /* It did not start, was out of time, or somebody else reaped it. */
 static error *failed(const writer *w, writer_event event, error *cause) {
   if (cause == NULL) return error_no_memory();
@@ -90,7 +113,7 @@ static error *failed(const writer *w, writer_event event, error *cause) {
 }
 
 error *command_judge(const writer *w, writer_event event, saros_op *child,
-                     bool was_gone, value **metadata) {
+                     bool was_gone, value **more) {
   if (saros_op_state(child) != SAROS_SUCCEEDED)
     return failed(w, event, op_error(child));
   const value *output = op_output(child);
@@ -108,5 +131,6 @@ error *command_judge(const writer *w, writer_event event, saros_op *child,
   if (event == EVENT_FREEZE)
     return veto(w, event, VSS_E_WRITERERROR_NONRETRYABLE,
                 "ended without having printed \"frozen\"", output);
-  return event == EVENT_IDENTIFY ? take_metadata(w, output, metadata) : NULL;
+  if (event == EVENT_IDENTIFY) return take_metadata(w, output, more);
+  return event == EVENT_THAW ? NULL : take_said(w, event, output, more);
 }

@@ -20,9 +20,10 @@ void command_release(writer *w);
 
 enum { COMMAND_OUTPUT_MOST = 131072 }; /* bytes of metadata that are read */
 
-/* Of a child that is over: NULL for consent, and of identify *metadata.
+/* Of a child that is over: NULL for consent, and in *more of identify its
+   metadata, else what it said, if anything.
    `was_gone`: it had ended before it was told to. */
 error *command_judge(const writer *w, writer_event event, saros_op *child,
-                     bool was_gone, value **metadata);
+                     bool was_gone, value **more);
 
 #endif

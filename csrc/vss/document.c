@@ -9,6 +9,7 @@
 
 #include "vss/bytes.h"
 #include "vss/record_parts.h"
+#include "vss/telling.h"
 
 #define FORMAT "saros.backup_components"
 
@@ -91,6 +92,7 @@ static const shape_field writer_fields[] = {
     {"name", &name, false},
     {"metadata", &metadata, true},
     {"components", &components, false},
+    {"said", &shape_map, true},
     {NULL, NULL, false},
 };
 static const shape a_writer = {.type = SHAPE_MAP, .fields = writer_fields};
@@ -176,12 +178,26 @@ static bool snapshots_fit(const value *doc, buffer *why) {
 }
 
 
+/* As it was when he said it, or it is not what he said. */
+static bool said_fits(const value *w, const char *where, buffer *why) {
+  error *e = said_check(value_get(w, "said"));
+  if (e == NULL) return true;
+  if (e->code == SAROS_E_OUTOFMEMORY)
+    why->failed = true;
+  else
+    buffer_format(why, "%s.said: %s", where, e->message);
+  error_unref(e);
+  return false;
+}
+
 static bool writers_fit(const value *doc, buffer *why) {
   const value *list = value_get(doc, "writers");
   if (!all_differ(list, "writers", "id", "instance", why)) return false;
   for (uint32_t i = 0; i < list->count; i++) {
     char where[64];
     const value *w = list->as.items[i];
+    snprintf(where, sizeof where, "writers[%u]", (unsigned)i);
+    if (!said_fits(w, where, why)) return false;
     snprintf(where, sizeof where, "writers[%u].components", (unsigned)i);
     if (!all_differ(value_get(w, "components"), where, "logical_path", "name",
                     why))

@@ -77,6 +77,7 @@ const method methods[] = {
   ASYNC(do_snapshot_set, DID_FILL, 0, DID_TRY | DID_ABORT),
   ASYNC(gather_writer_status, DID_IDENTIFY, DID_TELL | DID_TRY | DID_ABORT, 0),
   AT_ONCE(writer_status, DID_STATUS, 0, 0),
+  AT_ONCE(said, 0, INIT, 0),
   INSIDE(snapshot_properties, 0, INIT, 0, true),
   INSIDE(snapshots, 0, INIT, 0, true),
   INSIDE(query, 0, INIT, 0, true),

@@ -62,7 +62,9 @@ static bool put_writers(value *v, const session *s) {
     if (!t->selected) continue;
     value *one = value_map();
     good = one != NULL && value_put(one, "id", value_text(t->w->id)) &&
+           value_put(one, "instance", value_text(t->w->instance)) &&
            value_put(one, "name", value_text(seat_title(t))) &&
+           said_put(one, t) &&
            value_put(one, "state", value_int((int64_t)t->state)) &&
            value_put(one, "failure", value_int((int64_t)t->failure));
     if (good)

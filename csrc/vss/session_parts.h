@@ -2,7 +2,8 @@
 ** What the files of a session share: session.c (its life), methods.c (what may
 ** be called when), backup*.c and restore.c (what answers at once), set.c (the
 ** snapshot set), tell.c (methods that are one telling), coordinator.c (the one
-** that takes the shadows), closing.c.
+** that takes the shadows), closing.c,
+** said.c (what writers say beyond yes).
 */
 #ifndef SAROS_VSS_SESSION_PARTS_H
 #define SAROS_VSS_SESSION_PARTS_H
@@ -189,6 +190,7 @@ NOW(enable_writer_classes);
 NOW(disable_writer_classes);
 NOW(disable_writer_instances);
 NOW(writers);
+NOW(said);
 NOW(writer_status);
 NOW(add_component);
 NOW(set_backup_succeeded);

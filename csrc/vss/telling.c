@@ -125,6 +125,17 @@ static void decide_asked(telling *r, ask *a) {
   if (why != NULL) seat_is_gone(r, s, why);
 }
 
+/* What it says of itself at identify is looked at later. */
+static void consented(telling *r, ask *a) {
+  seat *s = a->s;
+  error *e = NULL;
+  if (r->event != EVENT_IDENTIFY) e = said_add(&s->said, op_output(a->op));
+  if (e != NULL)
+    seat_fails(r, s, e->code, e);
+  else if (s->failure == 0)
+    s->state = state_after(r->event);
+}
+
 static void decide(telling *r, ask *a) {
   seat *s = a->s;
   a->decided = true;
@@ -143,7 +154,7 @@ static void decide(telling *r, ask *a) {
                          "%s of the writer \"%s\" was given up",
                          writer_event_name(r->event), seat_name(s)));
   } else if (saros_op_state(a->op) == SAROS_SUCCEEDED) {
-    if (s->failure == 0) s->state = state_after(r->event);
+    consented(r, a);
   } else {
     error *why = op_error(a->op);
     uint32_t code = why != NULL ? why->code : saros_op_code(a->op);

@@ -30,7 +30,16 @@ typedef struct seat {
   bool held;           /* it held still in this set, from freeze to thaw */
   uint64_t window_end; /* monotonic; 0: not frozen */
   value *components;   /* names of the selected ones; NULL: all */
+  value *said;         /* what it said beyond yes; NULL: nothing */
 } seat;
+
+/* said.c: what a writer says beyond yes, in what an event results in. NULL, or
+   why that is not fit to be kept: a veto. Nothing is fit. */
+error *said_check(const value *said);
+/* The same, and adds it to what was said before; that stays where it fails. */
+error *said_add(value **all, const value *more);
+/* As the field "said", if it said anything. False: no memory. */
+bool said_put(value *v, const seat *t);
 
 typedef struct telling telling;
 

@@ -80,7 +80,7 @@ static bool hear_event(wire_guest *g, const wire_message *m) {
         g, m->n, vss_error(VSS_E_NOT_SUPPORTED, "no event of that name"));
   const wire_guest *holder = g->server->holder;
   if (event == EVENT_ABORT && holder != NULL && holder != g)
-    return guest_consent(g, m->n, NULL); /* what is held is another's */
+    return guest_consent(g, m->n, NULL, NULL); /* what is held is another's */
   if (event == EVENT_ABORT && g->aborted.op != NULL && g->aborted.n == 0) {
     g->aborted.n = m->n; /* it is being told: that will be the answer */
     return true;

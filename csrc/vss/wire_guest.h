@@ -65,7 +65,8 @@ void guest_let_hold_go(wire_guest *g);
    missing would be waited for. */
 bool guest_put_line(wire_guest *g, const value *v);
 bool guest_refuse(wire_guest *g, int64_t n, error *e); /* takes over `e` */
-bool guest_consent(wire_guest *g, int64_t n, const value *metadata);
+bool guest_consent(wire_guest *g, int64_t n, const char *what,
+                   const value *more);
 double guest_number(const value *v, double fallback);
 
 #endif

@@ -2,6 +2,7 @@
 ** How a writer of ours is told what a requester says, over a link of the
 ** requester's own, and how the requester is answered.
 */
+#include "vss/telling.h"
 #include "vss/wire_guest.h"
 
 #define SECOND 1000000000ull
@@ -94,8 +95,9 @@ bool guest_refuse(wire_guest *g, int64_t n, error *e) {
   return good;
 }
 
-bool guest_consent(wire_guest *g, int64_t n, const value *metadata) {
-  value *v = wire_consent(n, metadata);
+bool guest_consent(wire_guest *g, int64_t n, const char *what,
+                   const value *more) {
+  value *v = wire_consent(n, what, more);
   bool good = guest_put_line(g, v);
   value_free(v);
   return good;
@@ -116,7 +118,7 @@ static bool answer_identity(wire_guest *g, const told *t) {
       guest_number(value_get(m, "freeze_timeout"), g->server->window);
   if (value_get(m, "instance") == NULL)
     value_put(m, "instance", value_text(guest_writer(g)->instance));
-  bool good = guest_consent(g, t->n, m);
+  bool good = guest_consent(g, t->n, "metadata", m);
   value_free(m);
   return good;
 }
@@ -135,7 +137,10 @@ static error *why_failed(const wire_guest *g, const told *t) {
 static bool answer(wire_guest *g, const told *t, bool good) {
   if (!good) return guest_refuse(g, t->n, why_failed(g, t));
   if (t->event == EVENT_IDENTIFY) return answer_identity(g, t);
-  return guest_consent(g, t->n, NULL);
+  const value *said = op_output(t->op);
+  error *e = said_check(said);
+  if (e != NULL) return guest_refuse(g, t->n, e);
+  return guest_consent(g, t->n, "said", said);
 }
 
 void guest_note(wire_guest *g, const told *t, bool good) {

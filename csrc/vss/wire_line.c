@@ -110,12 +110,11 @@ value *wire_event(int64_t n, const writer_call *call) {
   return NULL;
 }
 
-value *wire_consent(int64_t n, const value *metadata) {
+value *wire_consent(int64_t n, const char *what, const value *more) {
   value *v = value_map();
   bool good = value_put(v, "n", value_int(n));
   good = value_put(v, "ok", value_bool(true)) && good;
-  if (metadata != NULL)
-    good = value_put(v, "metadata", value_copy(metadata)) && good;
+  if (more != NULL) good = value_put(v, what, value_copy(more)) && good;
   if (good) return v;
   value_free(v);
   return NULL;

@@ -205,6 +205,16 @@ static error *take_metadata(const writer_link *l, const call *c,
   return NULL;
 }
 
+/* What it says beyond that; who has told it looks whether it is fit. */
+static error *take_said(const call *c, const value *answer) {
+  const value *said = value_get(answer, "said");
+  if (said == NULL) return NULL;
+  value *kept = value_copy(said);
+  if (kept == NULL) return error_no_memory();
+  op_set_output(c->op, kept);
+  return NULL;
+}
+
 static void hear_answer(writer_link *l, const wire_message *m) {
   call *c = call_of(l, m->n);
   if (c == NULL) { /* nobody asked, or it said so already, or too late */
@@ -216,6 +226,8 @@ static void hear_answer(writer_link *l, const wire_message *m) {
     e = writer_veto(m->body);
   else if (c->event == EVENT_IDENTIFY)
     e = take_metadata(l, c, m->body);
+  else
+    e = take_said(c, m->body);
   end_call(l, c, e);
 }
 

@@ -77,7 +77,8 @@ bool wire_format(buffer *line, const value *v);
 /* Messages; NULL without memory. A hello still lacks who says it. */
 value *wire_hello(const char *role);
 value *wire_event(int64_t n, const writer_call *call);
-value *wire_consent(int64_t n, const value *metadata); /* which may be NULL */
+/* With `more` ("metadata", "said") in it, unless that is NULL. */
+value *wire_consent(int64_t n, const char *what, const value *more);
 value *wire_refusal(int64_t n, const error *e);
 
 /* ------------------------------------------------------------------

@@ -52,7 +52,8 @@ typedef struct writer_way {
   /* A link for one session. NULL and *e when there is none to be had. */
   writer_link *(*connect)(writer *w, const char *session, error **e);
   /* Begins to tell. The operation (the caller's reference) succeeds: consent,
-     and of EVENT_IDENTIFY its output is the metadata (see below); or fails: a
+     and of EVENT_IDENTIFY its output is the metadata (see below), else what the
+     writer says beyond yes, if anything, as yet unchecked; or fails: a
      veto, and its error is the writer's. Cancelled: we gave up, it is over
      when nothing of the handler runs that could still change something. At
      most one is pending on a link, except that what ends a backup (EVENT_ABORT,

@@ -137,7 +137,7 @@ end
 ---@field code? integer|string how it fails: `VSS_E_WRITERERROR_…`, its number or its name
 ---@field retryable? boolean whether it may go well another time
 
----@alias saros.vss.handler fun(event: saros.vss.event): ... nothing or true consents; `nil|false, err` or an error is a veto: a text, an error, or a `saros.vss.veto`
+---@alias saros.vss.handler fun(event: saros.vss.event): ... nothing or true consents, and so does a table with names: what is to be kept with the backup (see `session:said`); `nil|false, err` or an error is a veto: a text, an error, or a `saros.vss.veto`
 
 ---@class saros.vss.writer.options
 ---@field id string its class: a GUID, always the same one

@@ -37,7 +37,7 @@ static const char text[] =
     "\"options\":\"x\",\"stamp\":\"LSN 0/1\",\"restore\":{\"to\":1}},"
     "{\"name\":\"main\",\"type\":\"filegroup\",\"selected\":false}]},"
     "{\"id\":\"" ID1 "\",\"instance\":\"" ID3 "\",\"name\":\"postgres\","
-    "\"components\":[]}]}";
+    "\"components\":[],\"said\":{\"position\":\"0/1\",\"n\":[1,{}]}}]}";
 
 static value *right(void) {
   error *e = NULL;
@@ -169,6 +169,10 @@ TEST(of_another_shape) {
   check_field("component", "logical_path", value_null(),
               "writers[0].components[1] is there twice");
   check_field("component", "restore", value_list(), "restore is not a map");
+  check_field("writer", "said", value_int(1), "said is not a map");
+  value *odd = value_map();
+  value_put(odd, "__class", value_text("x"));
+  check_field("writer", "said", odd, "writers[0].said: what the writer said");
   check_field("said", "files", one_text("etc"), "files[0] is 'etc'");
   check_field("said", "files", one_text("\x1B[31m/x"), "files[0] is '\\x1b");
 }

@@ -197,6 +197,15 @@ function session:writer_status()
   return call(self, "writer_status", {})
 end
 
+--- What a writer said beyond yes, in this session or, in one that began with a
+--- document, in that backup; nil: nothing.
+---@param writer string its id, instance or name
+---@return table? said
+function session:said(writer)
+  check("said", "writer", writer, "string")
+  return call(self, "said", { writer = writer })
+end
+
 ---@class saros.vss.snapshot
 ---@field id string
 ---@field set string

@@ -11,7 +11,7 @@ local core = require "saros.core"
 ---@field held number seconds that anybody had to hold still
 ---@field rehearsed number seconds that writes waited once before, while the freeze was tried out
 ---@field skew { a: string, b: string, seconds: number }[] of each pair: 0 when both are of one instant
----@field writers { id: string, name: string, state: integer, failure: integer }[] those that took part
+---@field writers { id: string, instance: string, name: string, state: integer, failure: integer, said: table? }[] those that took part, with what they said so far
 ---@field left_out saros.vss.left_out[] those that could not say who they are, and were not asked
 local set = {}
 
@@ -22,6 +22,14 @@ local hidden = setmetatable({}, { __mode = "k" })
 ---@return string
 function set:save()
   return hidden[self].session:save()
+end
+
+--- What a writer has said beyond yes, by now: see `session:said`.
+---@param writer string its id, instance or name
+---@return table? said
+function set:said(writer)
+  local h = hidden[self]
+  if h.tells then return h.session:said(writer) end
 end
 
 --- Tells the writers that the backup is done, before `close`.
