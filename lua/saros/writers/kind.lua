@@ -21,7 +21,7 @@ local built_in <const> = {
 
 -- Where each is defined.
 local modules <const> = {
-  postgres = "saros.writers.postgres",
+  postgres = "saros.writers.postgres_kind",
   mariadb = "saros.writers.mariadb",
   redis = "saros.writers.redis",
   sqlite = "saros.writers.sqlite",

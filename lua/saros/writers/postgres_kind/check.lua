@@ -1,0 +1,104 @@
+---@private
+-- Whether a copy of a cluster is whole: a server starts on it, every table and
+-- every index of it is read, and what is in the one is in the other; then, when
+-- they have sums, every page is what it was when it was written.
+
+local core = require "saros.core"
+local files = require "saros.writers.postgres_kind.files"
+local server = require "saros.writers.postgres_kind.server"
+
+local function lines_of(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do list[#list + 1] = line end
+  return list
+end
+
+-- A program of PostgreSQL, to its end: the lines it wrote and its status.
+local function tool(cluster, place, argv)
+  if not files.exists(argv[1]) then
+    error(files.untried("%s is not installed", argv[1]), 0)
+  end
+  local op <close> = server.run(cluster, place, nil,
+    { argv = argv, any_status = true })
+  local result, err = op:wait()
+  if result then return lines_of(result.stdout), result.status end
+  if err.cancelled then error(err, 0) end
+  error(files.untried("%s: %s", argv[1], err.message), 0)
+end
+
+-- That the module is missing says nothing about the data.
+local function is_missing(lines)
+  for _, line in ipairs(lines) do
+    if line:find "could not open extension control file"
+      or line:find 'extension "amcheck" is not available'
+      or line:find "could not access file \"[^\"]*amcheck\""
+    then
+      return line
+    end
+  end
+  return server.circumstance(lines)
+end
+
+local function amcheck(cluster, place, running)
+  local lines, status = tool(cluster, place, { running.programs
+    .. "/pg_amcheck", "--all", "--install-missing", "--heapallindexed",
+    "--parent-check", "--no-password", "--host=" .. running.socket,
+    "--port=" .. running.port, "--username=" .. running.user })
+  if status == 0 then return end
+  local problems = {}
+  for _, line in ipairs(lines) do
+    if not line:find "^%s*$" then problems[#problems + 1] = line end
+  end
+  if not running:runs() then
+    for _, line in ipairs(running.log) do
+      if line:find "PANIC" or line:find "FATAL" or line:find "terminated" then
+        problems[#problems + 1] = line
+      end
+    end
+    error(files.damaged(problems, "the server on the copy of %s crashed while "
+      .. "it was read", cluster.original), 0)
+  end
+  local missing = status ~= 2 and is_missing(lines)
+  if missing then error(files.untried("%s", missing), 0) end
+  error(files.damaged(problems, "pg_amcheck found in the copy of %s: %s",
+    cluster.original, problems[1] or "what it did not say"), 0)
+end
+
+-- Every page, also those that no table has any more.
+local function checksums(cluster, place, programs)
+  local lines = tool(cluster, place, { programs .. "/pg_controldata", "-D",
+    cluster.data })
+  local state, version
+  for _, line in ipairs(lines) do
+    state = state or line:match "^Database cluster state:%s*(.*)$"
+    version = version or line:match "^Data page checksum version:%s*(%d+)"
+  end
+  if version == "0" then return "off" end
+  if state ~= "shut down" then
+    error(files.damaged(lines, "the server on the copy of %s did not come to a "
+      .. "good end: it is %s", cluster.original, state or "in no state"), 0)
+  end
+  local said, status = tool(cluster, place, { programs .. "/pg_checksums",
+    "--check", "-D", cluster.data })
+  if status == 0 then return "passed" end
+  local missing = server.circumstance(said)
+  if missing then error(files.untried("%s", missing), 0) end
+  error(files.damaged(said, "pg_checksums found in the copy of %s: %s",
+    cluster.original, said[1] or "what it did not say"), 0)
+end
+
+--- A table of details; nil, err.
+return function(c, place)
+  local cluster, err = files.cluster(c, place)
+  if not cluster then return nil, err end
+  local version, programs
+  do
+    local running <close>, why = server.start(cluster, place, server.cell())
+    if not running then return nil, why end
+    version, programs = running.version, running.programs
+    core.report { phase = "checking" }
+    amcheck(cluster, place, running)
+  end
+  local sums = checksums(cluster, place, programs)
+  return { server = version, amcheck = "passed", checksums = sums }
+end
