@@ -445,6 +445,39 @@ TEST(forgotten_they_go_on) {
   end_apps();
 }
 
+/* Whichever request for memory fails: they go on, and nothing is left. */
+TEST(memory_runs_out) {
+  pid_t app = start_app(app_waits);
+  gate_counts before = gate_count();
+  bool whole = false;
+  for (long n = 1; n < 2000 && !whole; n++) {
+    error *e = NULL;
+    mem_fail_at(0);
+    char text[300];
+    snprintf(text, sizeof text,
+             "{\"pids\": [%d], \"command\": \"still\", \"state_dir\": \"%s\"}",
+             app, state_dir);
+    value *options = json_read(text, strlen(text), NULL, &e);
+    mem_fail_at(n);
+    saros_op *op = still_begin(options, &e);
+    if (op != NULL) {
+      CHECK(gate_wait(op));
+      saros_op *release = still_release(op, &e);
+      if (release != NULL) CHECK(gate_wait(release));
+      if (release != NULL) saros_op_unref(release);
+      saros_op_unref(op);
+    }
+    whole = mem_fail_left() > 0;
+    mem_fail_at(0);
+    error_unref(e);
+    value_free(options);
+    GATE_UNTIL(runs(app) && records(NULL, 0) == 0);
+  }
+  CHECK(whole);
+  CHECK(gate_back_to(before));
+  end_apps();
+}
+
 
 /* ------------------------------------------------------------------
 ** Whoever dies
@@ -556,6 +589,7 @@ int main(int argc, char **argv) {
   GATE_RUN(one_is_started_meanwhile);
   GATE_RUN(it_takes_too_long);
   GATE_RUN(forgotten_they_go_on);
+  GATE_RUN(memory_runs_out);
   GATE_RUN(the_guard_dies);
   GATE_RUN(the_owner_dies);
   GATE_RUN(both_die_and_the_record_tells);
