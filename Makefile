@@ -394,7 +394,8 @@ $(BUILD)/spec/fuzz_%: $(BUILD)/obj/spec/fuzz/fuzz_%.o $(C_OBJECTS) \
 
 # Somebody else's Lua module: it has saros.h and nothing else of ours. (The
 # prototype of a luaopen_ stands nowhere.)
-$(BUILD)/spec/testmod.so: spec/c/testmod.c spec/c/system.h csrc/saros.h Makefile $(BUILD)/flags
+$(BUILD)/spec/testmod.so: spec/c/testmod.c spec/c/system.h \
+  spec/c/foreign.h csrc/saros.h Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) -Wno-missing-prototypes \

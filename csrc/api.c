@@ -75,7 +75,8 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(device_release),
                        F(op_detail),
                        F(op_stream),
-                       F(op_fail)
+                       F(op_fail),
+                       F(wsb_check)
 #undef F
 };
 

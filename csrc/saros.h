@@ -160,6 +160,18 @@ typedef struct saros_kind {
   uint32_t (*access)(saros_op *op, void *self);
 } saros_kind;
 
+/* What an application hands out for its check: IWsbApplicationAsync. Called on
+   a worker, one call at a time; none may block for long. */
+typedef struct saros_wsb_async {
+  size_t size; /* sizeof(saros_wsb_async) */
+  /* *hr: WSBAPP_ASYNC_IN_PROGRESS, then 0 or the failure for ever. The return
+     says whether it could be asked. */
+  uint32_t (*query_status)(void *self, uint32_t *hr);
+  uint32_t (*abort)(void *self);
+  /* The operation is gone; any thread. May be NULL. */
+  void (*release)(void *self);
+} saros_wsb_async;
+
 /* Output of a finished VDS operation, as IVdsAsync::Wait hands it out. */
 typedef struct saros_vds_output {
   uint32_t type;   /* VDS_ASYNC_OUTPUT_TYPE, 0 when there is none */
@@ -318,6 +330,13 @@ typedef struct saros_api {
      the system's or a server's), "retryable", "path", and any of your own. */
   int (*op_fail)(saros_op *op, uint32_t code, const char *message,
                  saros_value *more);
+
+  /* An application's own asynchronous object as an operation: it is polled
+     until it has ended, and aborted when the operation is cancelled. S_OK is
+     its one success. NULL: no memory, or a name that is taken; then nothing
+     was called. */
+  saros_op *(*wsb_check)(const saros_wsb_async *async, void *self,
+                         const char *name);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -427,6 +446,7 @@ SAROS_PROC(device_release, (saros_device *hold), (hold))
 SAROS_PROC(op_detail, (saros_op *op, const char *name, saros_value *item), (op, name, item))
 SAROS_FN(int, op_stream, (saros_op *op), (op))
 SAROS_FN(int, op_fail, (saros_op *op, uint32_t code, const char *message, saros_value *more), (op, code, message, more))
+SAROS_FN(saros_op *, wsb_check, (const saros_wsb_async *async, void *self, const char *name), (async, self, name))
 /* clang-format on */
 
 #undef SAROS_FN

@@ -73,8 +73,8 @@ TEST(a30_in_progress_counts_as_success) {
   CHECK_INT(WSBAPP_ASYNC_IN_PROGRESS, 0x407A0004u);
 }
 
-/* The driver of saros: asks by equality, and never again once it has ended. */
-TEST(a30_a31_driver_stops_polling) {
+/* Whoever polls asks by equality, and never again once it has ended. */
+TEST(a30_a31_polling_stops) {
   gated g;
   gated_kind_run(&g, SAROS_FACADE_WSB, SAROS_CANCELLABLE);
   g.kind.access = gated_access; /* counts the questions */
@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
   GATE_RUN(a27_one_out_value);
   GATE_RUN(a28_in_progress_then_one_answer_for_ever);
   GATE_RUN(a30_in_progress_counts_as_success);
-  GATE_RUN(a30_a31_driver_stops_polling);
+  GATE_RUN(a30_a31_polling_stops);
   if (!gate_back_to(before)) check_failed++;
   return check_end();
 }

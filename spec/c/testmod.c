@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@
 #define SAROS_DEFINE
 #include "saros.h"
 
+#include "foreign.h"
 #include "system.h"
 
 /* What a gate's operation and the gate itself share. */
@@ -479,12 +481,17 @@ static int wall(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"gate", new_gate},     {"work", work},
-    {"poll", poll_fd},      {"deadline", deadline},
-    {"warnings", warnings}, {"fds", fds},
-    {"threads", threads},   {"fork", do_fork},
-    {"wall", wall},         {NULL, NULL}};
+static const luaL_Reg functions[] = {{"gate", new_gate},
+                                     {"work", work},
+                                     {"poll", poll_fd},
+                                     {"deadline", deadline},
+                                     {"warnings", warnings},
+                                     {"fds", fds},
+                                     {"threads", threads},
+                                     {"fork", do_fork},
+                                     {"wall", wall},
+                                     {"foreign", new_foreign},
+                                     {NULL, NULL}};
 
 int luaopen_testmod(lua_State *L) {
   if (saros_api_get(L) == NULL)

@@ -80,9 +80,13 @@ static inline void finish(gated *g, uint32_t code) {
 ** hook; A48 is proved for what makes an operation (a query needs no memory);
 ** A76 to A80 take the errors from saros_op_transfer_error and retry_wait.
 **
-** Due later, with a service: A31 (the wsb driver; the loop here is the
-** test's), A53 to A60 (the eight starters), and once more, for real, A07 (a
-** full disk), A10 and A16. A70 to A83 are once more, for real, with transfers
+** A21 to A31 are once more, on the driver that polls an application's own
+** object, in test_wsb_check.c and wsb_spec.lua.
+**
+** Due later, with a service: A53 to A60 (the eight starters), and once more,
+*for
+** real, A07 (a full disk), A10 and A16. A70 to A83 are once more, for real,
+*with transfers
 ** in bits_group_spec.lua.
 **
 ** Read where the text leaves room: Cancel of VSS also asks the access hook
