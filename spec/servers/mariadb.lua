@@ -195,7 +195,7 @@ end
 
 local function client(self, ...)
   return "mariadb", "--no-defaults", "--socket=" .. self.socket, "--user=root",
-    "--skip-column-names", "--batch", "--unbuffered", "-e", ...
+    "--database=app", "--skip-column-names", "--batch", "--unbuffered", "-e", ...
 end
 
 --- Statements, by the server's own client: what it printed, without the last

@@ -22,7 +22,7 @@ local built_in <const> = {
 -- Where each is defined.
 local modules <const> = {
   postgres = "saros.writers.postgres_kind",
-  mariadb = "saros.writers.mariadb",
+  mariadb = "saros.writers.mariadb_kind",
   redis = "saros.writers.redis",
   sqlite = "saros.writers.sqlite",
   process = "saros.writers.process",

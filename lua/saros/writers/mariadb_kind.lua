@@ -1,0 +1,315 @@
+---@private
+-- What is known of MariaDB without its live writer: how its files are made to
+-- start elsewhere, found to be whole, and restored.
+
+local core = require "saros.core"
+local E = require "saros.code"
+local copy = require "saros.writers.mariadb_copy"
+local kind = require "saros.writers.kind"
+local layout = require "saros.writers.mariadb_layout"
+
+local ID <const> = "2f6d1c1b-0b5e-4b5c-9a9e-3d5e7c2a4b02"
+
+local run = layout.run
+
+-- Of the option files and binary logs there is nothing to start.
+local function is_data(c) return c.type ~= "filegroup" end
+
+local function refused(...)
+  return core.failure("saros", E.SAROS_E_REFUSED, string.format(...))
+end
+
+local function entries(text)
+  local list = {}
+  for one in text:gmatch "([^\0]*)\0" do list[#list + 1] = one end
+  return list
+end
+
+
+-- ------------------------------------------------------------------
+-- To be started elsewhere
+-- ------------------------------------------------------------------
+
+-- Where something that was at this path is in the place, if it is part of it.
+local function inside(c, place, path)
+  if (path .. "/"):find("/../", 1, true) then return nil end
+  for _, file in ipairs(c.files) do
+    if (path .. "/"):sub(1, #file + 1) == file .. "/" then
+      return place.root .. path
+    end
+  end
+  return nil
+end
+
+-- A path without "." and "..", as names only.
+local function plain(path)
+  local names = {}
+  for name in path:gmatch "[^/]+" do
+    if name == ".." then
+      names[#names] = nil
+    elseif name ~= "." then
+      names[#names + 1] = name
+    end
+  end
+  return "/" .. table.concat(names, "/")
+end
+
+local function relink(c, place, link)
+  local to = run("readlink", "--", link):gsub("\n$", "")
+  if to:sub(1, 1) ~= "/" then
+    local lands = plain(link:match "^(.*)/" .. "/" .. to)
+    if lands:sub(1, #place.root + 1) == place.root .. "/" then return end
+  else
+    local new = inside(c, place, plain(to))
+    if new then
+      run("ln", "-sfn", "--", new, link)
+      run("chown", "-h", ("%d:%d"):format(place.owner.uid, place.owner.gid),
+        "--", link)
+      return
+    end
+  end
+  error(refused("%s is a link to %s, which is no part of this component",
+    link:sub(#place.root + 1), to), 0)
+end
+
+-- InnoDB's own kind of link: a file that has the path of another.
+local function readdress(c, place, path)
+  local to
+  do
+    local file <close> = assert(io.open(path))
+    to = plain(file:read "l" or "")
+  end
+  local new = inside(c, place, to)
+  if not new then
+    error(refused("%s leads to %s, which is no part of this component",
+      path:sub(#place.root + 1), to), 0)
+  end
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write(new))
+end
+
+local function settle(c, place)
+  if not is_data(c) then return true end
+  local datadir, err = copy.datadir(c, place)
+  if not datadir then return nil, err end
+  -- What it wrote of its process, and sockets.
+  run("find", datadir, "-maxdepth", "1", "(", "-name", "*.pid", "-o", "-type",
+    "s", ")", "-delete")
+  for _, file in ipairs(c.files) do
+    local at = place:at(file)
+    if at then
+      local links = run("find", at, "-type", "l", "-print0")
+      for _, link in ipairs(entries(links)) do relink(c, place, link) end
+      links = run("find", at, "-type", "f", "-name", "*.isl", "-print0")
+      for _, link in ipairs(entries(links)) do readdress(c, place, link) end
+    end
+  end
+  return true
+end
+
+
+-- ------------------------------------------------------------------
+-- Is it whole?
+-- ------------------------------------------------------------------
+
+-- Of what mariadb-check says: "table OK", or "table", and lines about it.
+local function parse(text)
+  local found = { tables = 0, problems = {}, warnings = {}, unknown = {} }
+  local current, engine = "", nil
+  for line in text:gmatch "[^\n]+" do
+    local level, said = line:match "^(%a+)%s*: (.*)$"
+    level = level and level:lower()
+    if not level then
+      local name = line:match "^(.-)%s+OK$"
+      found.tables = found.tables + 1
+      current, engine = name or line:match "^(.-)%s*$", nil
+    elseif said:find("Unknown storage engine", 1, true) then
+      engine = true
+      found.unknown[#found.unknown + 1] = current .. ": " .. said
+    elseif level == "error" then
+      -- Of a table whose engine is not here nothing is known.
+      if not engine then
+        found.problems[#found.problems + 1] = current .. ": " .. said
+      end
+    elseif level ~= "status" or said ~= "OK" then
+      found.warnings[#found.warnings + 1] = current .. ": " .. said
+    end
+  end
+  return found
+end
+
+local function check_tables(server)
+  if not copy.tool "mariadb-check" then
+    error(copy.untried("mariadb-check is not installed here (Debian: "
+      .. "mariadb-client)"), 0)
+  end
+  local op <close> = core.process { argv = { "mariadb-check", "--no-defaults",
+    "--socket=" .. server.socket, "--user=root", "--all-databases", "--check",
+    "--extended", "--skip-write-binlog" }, any_status = true, limit = 64 << 20 }
+  local r, err = op:wait()
+  if not r then error(err, 0) end
+  local found = parse(r.stdout)
+  if server.op:done() then
+    table.insert(found.problems, 1, "the server crashed while it was checked")
+  elseif r.status ~= 0 and #found.problems == 0 then
+    error(copy.untried("mariadb-check failed: %s", r.stderr), 0)
+  elseif found.tables == 0 then
+    error(copy.untried("mariadb-check saw no table at all: %s", r.stderr), 0)
+  end
+  return found
+end
+
+-- The pages of the system tablespace that are copies of others, where the sums
+-- are theirs: two extents after the first.
+local function doublewrite(c)
+  local settings = type(c.said) == "table" and c.said.settings
+  local size = type(settings) == "table"
+    and tonumber(settings.innodb_page_size) or 16384
+  local extent = math.max(64, (1 << 20) // math.max(1, math.floor(size)))
+  return extent, 3 * extent
+end
+
+local function sums_of(tool, path, ...)
+  local op <close> = core.process { argv = { tool, "--skip-freed-pages", path,
+    ... }, any_status = true }
+  local r, err = op:wait()
+  if not r then error(err, 0) end
+  if r.status == 0 then return nil end
+  return r.stderr:match "[^\n]+" or "innochecksum failed"
+end
+
+-- Of a server that ended well every page has a sum: also those that no table
+-- reads (undo, what is too long for a row).
+local function check_sums(c, place, problems)
+  local tool = copy.tool "innochecksum"
+  if not tool then return "not looked at: innochecksum is not installed" end
+  local from, to = doublewrite(c)
+  local function add(path, why)
+    if not why then return end
+    problems[#problems + 1] = path:sub(#place.root + 1) .. ": " .. why
+  end
+  for _, file in ipairs(c.files) do
+    local at = place:at(file)
+    local list = at and entries(run("find", at, "-type", "f", "(", "-name",
+      "*.ibd", "-o", "-name", "ibdata1", "-o", "-name", "undo[0-9]*", ")",
+      "-print0")) or {}
+    for _, path in ipairs(list) do
+      if path:find "/ibdata1$" then
+        add(path, sums_of(tool, path, "--end-page=" .. from - 1))
+        add(path, sums_of(tool, path, "--start-page=" .. to))
+      else
+        add(path, sums_of(tool, path))
+      end
+    end
+  end
+  return "looked at"
+end
+
+-- What the server found by itself when it recovered, and since.
+local function add_errors(server, problems)
+  for _, line in ipairs(server:errors()) do
+    if line:find "InnoDB" or line:find "Aria" or line:find "crashed"
+      or line:find "[Cc]orrupt"
+    then
+      problems[#problems + 1] = line
+    end
+  end
+end
+
+local function failed(problems)
+  return copy.damaged(problems, "the check found: %s%s", problems[1],
+    #problems > 1 and (" (and %d more)"):format(#problems - 1) or "")
+end
+
+local function check(c, place)
+  if not is_data(c) then return true end
+  local server <close>, err = copy.start(c, place)
+  if not server then return nil, err end
+  local found = check_tables(server)
+  if not server.op:done() then server:stop() end
+  local problems = found.problems
+  add_errors(server, problems)
+  local sums = check_sums(c, place, problems)
+  if #problems > 0 then return nil, failed(problems) end
+  if #found.unknown > 0 then
+    return nil, copy.untried("some tables could not be looked at: %s",
+      table.concat(found.unknown, "; "))
+  end
+  return { tables = found.tables, sums = sums,
+    warnings = #found.warnings > 0 and found.warnings or nil }
+end
+
+
+-- ------------------------------------------------------------------
+-- Restoring
+-- ------------------------------------------------------------------
+
+-- For a drill: the same server, and a connection to it.
+local function start(c, place)
+  if not is_data(c) then return nil end
+  local server, err = copy.start(c, place)
+  if not server then return nil, err end
+  local ok, client = pcall(require, "saros.client.mariadb")
+  if not ok then
+    server:close()
+    return nil, copy.untried("saros.client.mariadb is not in this build")
+  end
+  server.db = client.open { socket = server.socket, user = "root" }
+  function server.dump(what) return server:dumper(what) end
+  return server
+end
+
+-- Whose working directory it is: a server stays in its data directory.
+local running <const> = [[
+  here=$(stat -L -c %d:%i -- "$1") || exit 0
+  for p in $(grep -lxE 'mariadbd|mysqld' /proc/[0-9]*/comm 2>/dev/null); do
+    p=${p%/comm}
+    [ "$(stat -L -c %d:%i "$p/cwd" 2>/dev/null)" = "$here" ] || continue
+    echo "${p#/proc/}"
+  done]]
+
+local function busy(c, place)
+  if not is_data(c) then return nil end
+  for _, file in ipairs(c.files) do
+    local at = place:at(file)
+    local pid = at and run("sh", "-c", running, "sh", at):match "%d+"
+    if pid then
+      return ("the server with the process id %s runs on %s: stop it first")
+        :format(pid, file)
+    end
+  end
+  return nil
+end
+
+local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
+
+local function plan(c, options)
+  local lines = {}
+  local function add(...) lines[#lines + 1] = string.format(...) end
+  if not is_data(c) then
+    add "# Files of a MariaDB server that it does not need to start: look"
+    add "# before you overwrite those that are there."
+  else
+    add("# %s, data in %s", type(c.said) == "table" and c.said.server
+      or "MariaDB", c.files[1])
+    if type(c.said) == "table" and c.said.position then
+      add("# as it was at %s", c.said.position)
+    end
+    add "systemctl stop mariadb   # or however your server is stopped"
+  end
+  for _, file in ipairs(c.files) do
+    add("test ! -e %s || mv -T %s %s", quoted(file), quoted(file),
+      quoted(file .. ".before-restore"))
+    add("mkdir -p %s", quoted(file:match "^(.+)/" or "/"))
+    add("cp -a %s %s", quoted(options.root .. file), quoted(file))
+  end
+  if is_data(c) then
+    add("rm -f %s/*.pid", quoted(c.files[1]))
+    add "systemctl start mariadb  # it recovers by itself"
+    add "mariadb-check --all-databases --check --extended # all lines end in OK"
+  end
+  return lines
+end
+
+return kind.define { name = "mariadb", id = ID, check = check, settle = settle,
+  start = start, busy = busy, plan = plan, order = 0 }
