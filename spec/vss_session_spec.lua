@@ -201,6 +201,33 @@ describe("a session", function()
     assert.equal("", d.left())
   end)
 
+  it("tells a writer what of it was backed up", function()
+    local d <close> = shared.directory()
+    local heard
+    local parts = {}
+    for i, name in ipairs { "one", "two", "three" } do
+      parts[i] = { type = "database", name = name, files = { d.a } }
+    end
+    local w <close> = shared.writer(1, { components = parts,
+      prepare_backup = function(e) assert(e.succeeded == nil) end,
+      backup_complete = function(e) heard = e.succeeded end })
+    local s <close> = vss.components { state_dir = d.state }
+    s:initialize_for_backup()
+    s:set_backup_state { type = "full", select_components = true }
+    assert(s:gather_writer_metadata():wait())
+    for _, c in ipairs(parts) do s:add_component(w.id, c.name) end
+    s:start_snapshot_set()
+    s:add_to_snapshot_set(d.a, "copy")
+    assert(s:prepare_for_backup():wait())
+    assert(s:do_snapshot_set():wait())
+    s:set_backup_succeeded(w.id, "one")
+    s:set_backup_succeeded(w.id, "two", false)
+    s:set_backup_succeeded(w.id, "three")
+    s:set_backup_succeeded(w.id, "one", false) -- taken back
+    assert(s:backup_complete():wait())
+    assert.same({ "three" }, heard)
+  end)
+
   it("deletes a shadow and says how many", function()
     local d <close> = shared.directory()
     local s <close>, id = shared.ready(d)

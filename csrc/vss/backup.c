@@ -364,11 +364,34 @@ static value *text_of(const value *args, const char *name) {
   return value_text(value_chars(value_get(args, name), ""));
 }
 
+/* Anew from the marks: one may have been taken back. */
+static error *note_succeeded(const session *s, seat *t) {
+  value *names = value_list();
+  bool good = names != NULL;
+  for (uint32_t i = 0; good && i < s->marks->count; i++) {
+    const value *m = s->marks->as.items[i];
+    if (strcmp(value_chars(value_get(m, "instance"), ""), t->w->instance) ==
+            0 &&
+        value_boolean(value_get(m, "succeeded"), false))
+      good =
+          value_add(names, value_text(value_chars(value_get(m, "name"), "")));
+  }
+  if (!good) {
+    value_free(names);
+    return error_no_memory();
+  }
+  value_free(t->succeeded);
+  t->succeeded = names;
+  return NULL;
+}
+
 NOW(set_backup_succeeded) {
   (void)result;
   bool ok = value_boolean(value_get(args, "ok"), true);
-  return session_mark(s, "set_backup_succeeded", args, "succeeded",
-                      value_bool(ok), NULL);
+  seat *t = NULL;
+  error *e = session_mark(s, "set_backup_succeeded", args, "succeeded",
+                          value_bool(ok), &t);
+  return e != NULL || t == NULL ? e : note_succeeded(s, t);
 }
 
 NOW(set_backup_options) {

@@ -111,6 +111,7 @@ void seat_free(session *s, size_t i) {
   if (t->link != NULL) t->w->way->hang_up(t->link);
   value_free(t->metadata);
   value_free(t->components);
+  value_free(t->succeeded);
   value_free(t->said);
   error_unref(t->why);
   writer_unref(t->w);

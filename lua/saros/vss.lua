@@ -130,6 +130,7 @@ end
 ---@field deadline? number seconds from now; then the handler is cancelled
 ---@field backup_type? string
 ---@field components? string[] those that were selected
+---@field succeeded? string[] of backup_complete: those that were backed up
 ---@field volumes? { path: string, provider: string, atomic: boolean, shadow: string?, writable: boolean }[]
 
 ---@class saros.vss.veto
