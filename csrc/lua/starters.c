@@ -9,6 +9,7 @@
 #include "lua/dispatch.h"
 #include "lua/handle.h"
 #include "op/copy.h"
+#include "op/entries.h"
 #include "op/process.h"
 
 extern char **environ;
@@ -341,8 +342,24 @@ static int report_function(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg starter_functions[] = {
-    {"sleep", sleep_function},   {"process", process_function},
-    {"copy", copy_function},     {"gather", gather_function},
-    {"spawn", spawn_function},   {"spawn_as", spawn_as_function},
-    {"report", report_function}, {NULL, NULL}};
+/* entries{ { "look", path }, { "move", from, to }, … } --> op */
+static int entries_function(lua_State *L) {
+  state *s = state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  state_port(L, s);
+  handle *h = handle_push(L, s, false);
+  error *e = NULL;
+  saros_op *op = entries_start(convert_take(L, 1, "entries"), &e);
+  return started(L, s, h, op, e);
+}
+
+const luaL_Reg starter_functions[] = {{"sleep", sleep_function},
+                                      {"process", process_function},
+                                      {"copy", copy_function},
+                                      {"gather", gather_function},
+                                      {"spawn", spawn_function},
+                                      {"spawn_as", spawn_as_function},
+                                      {"report", report_function},
+                                      {"entries", entries_function},
+                                      {NULL, NULL}};
