@@ -32,6 +32,24 @@ function set:said(writer)
   if h.tells then return h.session:said(writer) end
 end
 
+--- The components that take part, with what their writers say of themselves.
+---@return { writer: saros.vss.writer_info, component: saros.vss.component }[]
+function set:components()
+  local h, list, by = hidden[self], {}, {}
+  for _, writer in ipairs(h.tells and h.session:writers() or {}) do
+    by[writer.instance] = writer
+  end
+  for _, chosen in ipairs(h.components) do
+    local writer = by[chosen.writer]
+    for _, c in ipairs(writer and writer.components or {}) do
+      if c.name == chosen.component then
+        list[#list + 1] = { writer = writer, component = c }
+      end
+    end
+  end
+  return list
+end
+
 --- Tells the writers that the backup is done, before `close`.
 ---@param ok? boolean whether it went well (true)
 ---@return saros.operation

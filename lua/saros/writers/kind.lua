@@ -24,7 +24,7 @@ local modules <const> = {
   postgres = "saros.writers.postgres_kind",
   mariadb = "saros.writers.mariadb_kind",
   redis = "saros.writers.redis",
-  sqlite = "saros.writers.sqlite",
+  sqlite = "saros.writers.sqlite_kind",
   process = "saros.writers.process",
 }
 

@@ -18,13 +18,14 @@
 local core = require "saros.core"
 local saros = require "saros"
 local client = require "saros.client.sqlite"
+local known_of = require "saros.writers.sqlite_kind"
 local vss = require "saros.vss"
 
 ---@class saros.writers.sqlite
 local sqlite = {}
 
 --- The class of these writers.
-sqlite.id = "117e4d77-1643-4daa-8178-1d30245ee094"
+sqlite.id = known_of.id
 
 local FREEZE_TIMEOUT = 60
 local LOCK_TIMEOUT = 10
@@ -311,17 +312,16 @@ local function check(path, options)
     end
   end
   core.report { phase = "checking" }
-  local db <close> = client.open { path = place .. "/check.db" }
-  local rows, err = db:query "PRAGMA integrity_check":wait()
-  local problems = {}
-  for i, row in ipairs(rows or {}) do problems[i] = row.integrity_check end
-  if #problems == 1 and problems[1] == "ok" then return { path = path } end
-  if not rows then
+  local safe, why = known_of.guard(place .. "/check.db", path)
+  if not safe then error(why, 0) end
+  local problems, err = known_of.examine(place .. "/check.db")
+  if problems and #problems == 0 then return { path = path } end
+  if not problems then
     -- It speaks of the copy.
-    problems[1] = err.message:sub(1, #place) == place
-      and err.message:match "^[^:]*: (.*)" or err.message
+    problems = { err.message:sub(1, #place) == place
+      and err.message:match "^[^:]*: (.*)" or err.message }
   end
-  local failure = core.failure("saros", rows and E.SAROS_E_DAMAGED or err.code,
+  local failure = core.failure("saros", err and err.code or E.SAROS_E_DAMAGED,
     ("%s: the check found: %s%s"):format(path, problems[1],
       #problems > 1 and (" (and %d more)"):format(#problems - 1) or ""))
   failure.problems = problems

@@ -1,0 +1,189 @@
+---@private
+-- The components of a backup: whose they are, where their files lie in the
+-- version, and whether the version has all of them.
+
+local core = require "saros.core"
+local files = require "saros.wsb.files"
+local kind = require "saros.writers.kind"
+
+local components = {}
+
+local within, join = files.within, files.join
+
+-- Where something that lies there lies in the version: below one of its paths,
+-- which may be the name of a link.
+local function in_version(file, real, paths)
+  local best
+  for _, path in ipairs(paths) do
+    if within(real[file], real[path])
+      and (not best or #real[path] > #real[best])
+    then
+      best = path
+    end
+  end
+  if not best then return nil end
+  local rest = real[best] == "/" and real[file]
+    or real[file]:sub(#real[best] + 1)
+  return join(best, rest), best
+end
+
+local function bar(c, why, ...)
+  c.recoverable, c.why = false, c.why or why:format(...)
+end
+
+-- The files as they are in the version; what the version does not have of them
+-- bars the component.
+local function find_files(c, own, set, paths, real)
+  local looks, kept = {}, {}
+  for _, file in ipairs(own.files or {}) do
+    local path, top = in_version(file, real, paths)
+    if path and not files.is_path(path) then
+      bar(c, "a name of its files cannot be written down: %q", path)
+    elseif path then
+      kept[#kept + 1] = path
+      looks[#looks + 1] = { "look", join(set[top].path,
+        path:sub(#(top == "/" and "" or top) + 1)) }
+      if set[top].provider == "live" then c.live, c.late = true, true end
+      c.provider = c.provider or set[top].provider
+      c.atomic = c.atomic and set[top].consistency == "atomic"
+    else
+      looks[#looks + 1] = { "look", file }
+      kept[#kept + 1] = false
+    end
+  end
+  local there = false
+  for i, found in ipairs(files.steps(looks)) do
+    if kept[i] then
+      c.files[#c.files + 1] = kept[i]
+      if found then
+        there = true
+        c.owner = c.owner or ("%d:%d"):format(found.uid, found.gid)
+      else
+        c.absent[#c.absent + 1] = kept[i]
+      end
+    elseif found then
+      bar(c, "%s is not in the paths that were backed up", own.files[i])
+    end
+  end
+  if not there and #own.files > 0 then
+    bar(c, "none of its files is in what was backed up")
+  elseif #own.files == 0 then
+    bar(c, "its writer names no files")
+  end
+end
+
+-- Who is not root may come to something that he may not read.
+local function find_unreadable(c, set, paths)
+  if c.recoverable == false or files.run("id", "-u"):match "%d+" == "0" then
+    return
+  end
+  for _, path in ipairs(c.files) do
+    for _, top in ipairs(paths) do
+      if within(path, top) then
+        local here = join(set[top].path, path:sub(#(top == "/" and "" or top)
+          + 1))
+        local op <close> = core.process { any_status = true, argv = { "find",
+          here, "(", "-type", "d", "(", "!", "-readable", "-o", "!",
+          "-executable", ")", "-o", "-type", "f", "!", "-readable", ")",
+          "-print", "-quit" } }
+        local r = files.finish(op)
+        if r.stdout ~= "" then
+          bar(c, "%s may not be read by who made the backup",
+            path .. r.stdout:gsub("\n$", ""):sub(#here + 1))
+        end
+      end
+    end
+  end
+end
+
+-- What the writer says of this component.
+local function said_of(said, name)
+  local all = type(said) == "table" and said.components
+  local own = type(all) == "table" and all[name]
+  return type(own) == "table" and own or {}
+end
+components.said_of = said_of
+
+local CONSISTENCIES <const> = { application = true, crash = true, none = true }
+
+--- What a writer said, put where it belongs. Its failures bar the component.
+function components.hear(c, said)
+  local own = said_of(said, c.name)
+  c.said = own
+  if CONSISTENCIES[own.consistency] then c.consistency = own.consistency end
+  for _, name in ipairs { "position", "server", "note" } do
+    if type(own[name]) == "string" then c[name] = own[name] end
+  end
+  if own.consistency == "none" then
+    bar(c, "%s", type(own.why) == "string" and own.why
+      or "its writer says that it is of no one instant")
+  end
+end
+
+local function writer_failed(c, set)
+  for _, writer in ipairs(set.writers or {}) do
+    if writer.instance == c.writer.instance and writer.failure ~= 0 then
+      c.consistency = "none"
+      bar(c, "its writer failed: %s", writer.message
+        or require "saros.code".name("vss", writer.failure))
+    end
+  end
+end
+
+--- The components of a set, as a manifest has them. Raises.
+function components.of(set, paths)
+  local list, all = {}, { table.unpack(paths) }
+  local chosen = set:components()
+  for _, one in ipairs(chosen) do
+    table.move(one.component.files or {}, 1, #(one.component.files or {}),
+      #all + 1, all)
+  end
+  local real = files.real(all)
+  for n, one in ipairs(chosen) do
+    local writer, own = one.writer, one.component
+    local k = kind.of(writer.id)
+    local c = { n = n, kind = k and k.name, name = own.name,
+      writer = { id = writer.id, instance = writer.instance,
+        name = writer.name },
+      logical_path = own.logical_path, type = own.type, files = {},
+      absent = {}, exclude = own.exclude or {}, additions = {},
+      atomic = true, recoverable = true,
+      consistency = "application" }
+    find_files(c, own, set, paths, real)
+    if c.live then c.consistency = "none" end
+    find_unreadable(c, set, paths)
+    components.hear(c, set:said(writer.instance))
+    writer_failed(c, set)
+    list[n] = c
+  end
+  return list
+end
+
+--- The patterns that leave out what components want left out, each of its own
+--- files alone: what lies in one and belongs to another comes back.
+function components.excludes(list)
+  local patterns, any = {}, false
+  local sorted = table.move(list, 1, #list, 1, {})
+  table.sort(sorted, function(a, b)
+    local x, y = #(a.files[1] or ""), #(b.files[1] or "")
+    if x ~= y then return x < y end
+    return a.n < b.n
+  end)
+  for _, c in ipairs(sorted) do
+    for _, file in ipairs(c.files) do
+      if any then patterns[#patterns + 1] = "!" .. files.escape(file) end
+      for _, e in ipairs(c.exclude) do
+        any = true
+        if e:sub(1, 1) ~= "/" then
+          patterns[#patterns + 1] = files.escape(file)
+            .. (e:find("/", 1, true) and "/" or "/**/") .. e
+        elseif within(e, file) then
+          patterns[#patterns + 1] = e
+        end
+      end
+    end
+  end
+  return patterns
+end
+
+return components

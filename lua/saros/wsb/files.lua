@@ -1,0 +1,109 @@
+---@private
+-- Files as the backup application deals with them: texts of paths, looks at what
+-- is there, programs. Everything raises what went wrong.
+
+local core = require "saros.core"
+local E = require "saros.code"
+
+local files = {}
+
+--- Waits; raises why it failed. What is waited for ends with the wait.
+function files.finish(op)
+  local _ <close> = op
+  local result, err = op:wait()
+  if result == nil then error(err, 0) end
+  return result
+end
+
+--- Raises an error object.
+function files.fail(code, ...)
+  error(core.failure("saros", E[code], string.format(...)), 0)
+end
+
+--- A program, to its end: what it wrote.
+function files.run(...)
+  return files.finish(core.process { argv = { ... }, limit = 16 << 20 }).stdout
+end
+
+function files.content(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read "a"
+end
+
+function files.write(path, text)
+  local file <close>, why = io.open(path, "wb")
+  if not file or not file:write(text) or not file:flush() then
+    files.fail("E_FAIL", "cannot write %s: %s", path, tostring(why))
+  end
+end
+
+--- core.entries with one step: its result.
+function files.step(...) return files.finish(core.entries { { ... } })[1] end
+
+--- With several: a list.
+function files.steps(list)
+  if #list == 0 then return {} end
+  return files.finish(core.entries(list))
+end
+
+--- Absolute, and nowhere up: as paths are that come from others.
+function files.is_path(path)
+  return type(path) == "string" and path:sub(1, 1) == "/"
+    and not path:find("[\0\n]") and not (path .. "/"):find("/%.%.?/")
+end
+
+--- Without slashes at its end.
+function files.plain(path)
+  return (path:gsub("//+", "/"):gsub("(.)/+$", "%1"))
+end
+
+--- Whether it is that directory, or lies in it, by the texts.
+function files.within(path, directory)
+  if directory == "/" then return true end
+  return path == directory
+    or path:sub(1, #directory + 1) == directory .. "/"
+end
+
+--- Those paths that lie in none of the others, each once.
+function files.outermost(paths)
+  local list, kept = table.move(paths, 1, #paths, 1, {}), {}
+  table.sort(list)
+  for _, path in ipairs(list) do
+    local inside = false
+    for _, one in ipairs(kept) do
+      inside = inside or files.within(path, one)
+    end
+    if not inside then kept[#kept + 1] = path end
+  end
+  return kept
+end
+
+function files.join(root, path)
+  if root == "" or root == "/" then return path end
+  return path == "/" and root or root .. path
+end
+
+function files.parent(path)
+  local parent = path:match "^(.*)/[^/]*$"
+  return parent == "" and "/" or parent
+end
+
+function files.base(path) return path:match "[^/]*$" end
+
+--- As a pattern that is this path and no other.
+function files.escape(path) return (path:gsub("[%*%?%[%]\\]", "\\%0")) end
+
+--- As one word for the shell.
+function files.quote(text)
+  if text:find "^[%w_%-%./:=@%%+,]+$" then return text end
+  return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+
+--- Where they really are, links followed; as a table by path.
+function files.real(list)
+  local found, real = files.finish(core.real_paths(list)), {}
+  for i, path in ipairs(list) do real[path] = found[i] end
+  return real
+end
+
+return files

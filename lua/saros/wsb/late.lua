@@ -1,0 +1,191 @@
+---@private
+-- What belongs to a component besides its files: what its writer adds to them,
+-- some of it only when they have been read. That, and what was seen only then,
+-- is stored in a version of its own.
+
+local core = require "saros.core"
+local components = require "saros.wsb.components"
+local files = require "saros.wsb.files"
+local manifest = require "saros.wsb.manifest"
+
+local late = {}
+
+local finish = files.finish
+
+-- What was copied already, by component.
+local added = setmetatable({}, { __mode = "k" })
+
+local function contains(additions, one)
+  for _, other in ipairs(additions) do
+    if other.path == one.path and other.to == one.to then return true end
+  end
+  return false
+end
+
+-- Where it belongs, in the version: below one of the component's files.
+local function checked(c, one)
+  if type(one) ~= "table" or not files.is_path(one.path)
+    or not files.is_path(one.to)
+  then
+    files.fail("E_INVALIDARG", "the writer of %s adds something that is not "
+      .. "{ path = DIRECTORY, to = DIRECTORY }", c.name)
+  end
+  local to = files.real({ one.to })[one.to]
+  for _, candidate in ipairs { one.to, to } do
+    for _, file in ipairs(c.files) do
+      if files.within(candidate, file) then return files.plain(candidate) end
+    end
+  end
+  files.fail("E_INVALIDARG", "the writer of %s adds something to %s, which is "
+    .. "none of its files", c.name, one.to)
+end
+
+-- Links in there are not followed, and are no files of a database.
+local function copy(c, from, to)
+  local odd = files.run("find", from, "!", "-type", "f", "!", "-type", "d",
+    "-print", "-quit")
+  if odd ~= "" then
+    files.fail("SAROS_E_REFUSED", "the writer of %s adds %s, which is neither "
+      .. "a file nor a directory", c.name, odd:gsub("\n$", ""))
+  end
+  finish(core.copy { from = from, to = to })
+end
+
+--- Copies what a writer adds below `root`, as "additions/<n>/<m>", and adds it to
+--- the list. What is in there already is not copied again.
+function late.add(c, said, root, list)
+  local additions = said.additions
+  if c.recoverable == false or type(additions) ~= "table" then return end
+  for _, one in ipairs(additions) do
+    if not contains(added[c] or {}, one) then
+      local to = checked(c, one)
+      local from = ("additions/%d/%d"):format(c.n, #list + 1)
+      files.run("mkdir", "-p", "--", files.parent(root .. "/" .. from))
+      copy(c, one.path, root .. "/" .. from)
+      list[#list + 1] = { from = from, to = to }
+      added[c] = added[c] or {}
+      added[c][#added[c] + 1] = one
+    end
+  end
+end
+
+-- A pattern of names as restic has it, for a Lua string: `*` and `?` are of one
+-- name, `**` of several.
+local function matches(pattern, path)
+  local lua = pattern:gsub("[%^%$%(%)%%%.%+%-]", "%%%0"):gsub("%*%*/", "\1")
+    :gsub("%*", "[^/]*"):gsub("%?", "[^/]"):gsub("\1", ".-")
+  return path:find("^" .. lua .. "$") or path:find("^" .. lua .. "/")
+end
+
+-- What of a component is in the shadow and not in the version, its own excludes
+-- apart; nil: nothing.
+local function missing(o, c, set, id)
+  local own = components.excludes { c }
+  local stored = {}
+  for _, path in ipairs(c.files) do
+    local op <close> = o.repository:ls { version = id, path = path }
+    local ls = op:wait()
+    for _, node in ipairs(ls and ls.items or {}) do stored[node.path] = true end
+  end
+  for _, path in ipairs(c.files) do
+    for top, snapshot in pairs(set) do
+      if files.within(path, top) then
+        local here = files.join(snapshot.path,
+          path:sub(#(top == "/" and "" or top) + 1))
+        local op <close> = core.process { any_status = true, limit = 64 << 20,
+          argv = { "find", here, "(", "-type", "f", "-o", "-type", "d", "-o",
+            "-type", "l", ")", "-print0" } }
+        for found in finish(op).stdout:gmatch "([^\0]+)\0" do
+          local at = path .. found:sub(#here + 1)
+          local out = false
+          for _, pattern in ipairs(own) do
+            out = out or matches(pattern, at)
+          end
+          if not out and not stored[at] and not at:find "[%c\x80-\xff]" then
+            return at
+          end
+        end
+      end
+    end
+  end
+  return nil
+end
+
+-- What was seen when the files had been read; nil: nothing that was not known.
+local function seen(o, c, set, r)
+  if c.recoverable == false then return nil end
+  for _, e in ipairs(r.errors or {}) do
+    for _, path in ipairs(c.files) do
+      if type(e.path) == "string" and files.within(e.path, path) then
+        return ("%s could not be read: %s"):format(e.path, tostring(e.message))
+      end
+    end
+  end
+  if r.failed > #(r.errors or {}) then
+    return "so much could not be read that nobody knows whether all of it is "
+      .. "there"
+  end
+  local gone = #o.exclude > 0 and missing(o, c, set, r.id)
+  return gone and gone .. " was left out, by a pattern of the backup" or nil
+end
+
+-- What the restore plan runs: nobody knew what it would be.
+local function script(c, directory, list)
+  local lines = { "# What belongs over the files of " .. files.quote(c.name) }
+  for _, one in ipairs(list) do
+    local to = "\"$1\"" .. files.quote(one.to)
+    lines[#lines + 1] = ("mkdir -p %s"):format(to)
+    lines[#lines + 1] = ("cp -a \"$1\"%s/. %s/"):format(
+      files.quote(directory .. "/" .. one.from), to)
+  end
+  return "set -eu\n" .. table.concat(lines, "\n") .. "\n"
+end
+
+--- After the files were read and the writers know: stores what came of that.
+--- Returns the id of the version with it; nil: there was nothing.
+function late.store(o, m, set, r)
+  if #m.components == 0 then return nil end
+  local wanted, list = false, {}
+  local place <close> = require "saros.place".new { scratch = o.scratch }
+  local at = ("%s/%s"):format(place.root, m.id)
+  files.run("mkdir", "--", at)
+  local directory = m.late .. "/" .. m.id
+  for _, c in ipairs(m.components) do
+    local said = components.said_of(set:said(c.writer.instance), c.name)
+    local before, adds = c.recoverable, {}
+    if c.recoverable then
+      local why = seen(o, c, set, r)
+      if why then c.recoverable, c.why = false, why end
+    end
+    late.add(c, said, at, adds)
+    if c.late then components.hear(c, said) end
+    if c.live and c.recoverable and c.consistency == "none" then
+      c.recoverable, c.why = false, "its files were read while they changed, "
+        .. "and its writer says nothing that would mend that"
+    end
+    files.write(("%s/lay-%d.sh"):format(at, c.n), script(c, directory, adds))
+    wanted = wanted or c.late or #adds > 0 or before ~= c.recoverable
+    list[#list + 1] = { n = c.n, recoverable = c.recoverable, why = c.why,
+      consistency = c.consistency, position = c.position, said = c.said,
+      additions = adds }
+    for _, one in ipairs(adds) do
+      c.additions[#c.additions + 1] = one
+    end
+  end
+  m.consistency = manifest.reached(m)
+  if not wanted then return nil end
+  files.write(at .. "/late.json", core.json_write({ saros = 1, id = m.id,
+    components = list }, true))
+  core.report { phase = "late", done = 95, total = 100 }
+  local tags = { "saros-late:" .. m.id }
+  local version
+  for _, v in ipairs(o.repository:versions()) do
+    if v.id == r.id then version = v end
+  end
+  return finish(o.repository:backup { host = o.host,
+    time = version and version.time, force = true,
+    tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags),
+    sources = { { path = place.root, origin = { path = m.late } } } }).id
+end
+
+return late
