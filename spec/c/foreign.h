@@ -8,6 +8,11 @@
 #ifndef SAROS_SPEC_FOREIGN_H
 #define SAROS_SPEC_FOREIGN_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
 typedef struct foreign {
   _Atomic uint32_t hr;
   _Atomic int polls, aborts, released;
