@@ -76,17 +76,34 @@ local function run(...)
   if not ok then error(err, 0) end
 end
 
--- What belongs over the files before it can start.
+local function refuse(...)
+  error(core.failure("saros", E.SAROS_E_REFUSED, string.format(...)), 0)
+end
+
+local function real(path)
+  local op <close> = core.process { argv = { "realpath", "-e", "--", path } }
+  local result, err = op:wait()
+  if not result then error(err, 0) end
+  return (result.stdout:gsub("\n$", ""))
+end
+
+-- What belongs over the files before it can start. Links in the copy still lead
+-- to where production is: nothing is laid through one (cp -a puts a directory
+-- over none).
 local function lay_additions(place, list)
-  for _, one in ipairs(type(list) == "table" and list or {}) do
-    local to = place:at(one.to)
-    if not to then
-      error(core.failure("wsb", E.E_INVALIDARG,
-        ("the writer says that %s belongs to %s, which is not in the copy")
-        :format(one.path, one.to)), 0)
+  if list == nil then return end
+  if type(list) ~= "table" then refuse "the additions are no list" end
+  for _, one in ipairs(list) do
+    local path, to = type(one) == "table" and one.path,
+      type(one) == "table" and one.to
+    local here = type(to) == "string" and place:at(to)
+    if type(path) ~= "string" or path:sub(1, 1) ~= "/" or not here
+      or real(here) ~= real(place.root) .. to:gsub("/+$", "")
+    then
+      refuse("%s is to be laid over %s, which is not in the copy",
+        tostring(path), tostring(to))
     end
-    run("mkdir", "-p", "--", to)
-    run("cp", "-a", "--reflink=auto", "--", one.path .. "/.", to)
+    run("cp", "-a", "--reflink=auto", "--", path .. "/.", here)
   end
 end
 
