@@ -206,8 +206,9 @@ kind.define {
     return check_files(c.files, function(path) return place:at(path) end)
   end,
   plan = function()
-    return { "The files are as they were when the processes stood still. Start "
-      .. "the application on them: it does what it does after a loss of power." }
+    return { "The files are as they were when the processes stood still. "
+      .. "Start the application on them: it does what it does after a loss "
+      .. "of power." }
   end,
 }
 
