@@ -71,4 +71,68 @@ function connection:path() end
 ---@return saros.error? err
 function connection:close(seconds) end
 
-return sqlite
+--- Redis without blocking: `require "saros.client.redis"`. What is asked of a
+--- connection is carried out one after the other, by a thread that the
+--- connection has to itself; each is an operation. A connection that was lost
+--- stays lost: open another one.
+---
+--- ```lua
+--- local redis = require "saros.client.redis"
+--- local c <close> = redis.open { socket = "/run/redis/redis.sock" }
+--- assert(c:command("SET", "name", "value"):wait())
+--- print(c:command("GET", "name"):wait())
+--- ```
+---@class saros.client.redis
+local redis = {}
+
+--- Where a password comes from: one of these. It is fetched when the connection
+--- is made, and forgotten then.
+---@class saros.client.password
+---@field file? string a file's path
+---@field env? string a variable of the environment
+---@field command? string|string[] a line for the shell, or a program's words: what it prints
+
+---@class saros.client.redis.options
+---@field socket? string the path of the server's socket; or:
+---@field host? string
+---@field port? integer (6379)
+---@field user? string of its ACL (the default one)
+---@field password? saros.client.password
+---@field connect_timeout? number seconds until it has logged in (10)
+
+--- A connection. Nothing is touched yet: the first command connects, and fails
+--- if that cannot be done. In a forked child open another one.
+---@param options saros.client.redis.options
+---@return saros.client.redis.connection
+function redis.open(options) end
+
+--- A connection to a server. Without anybody who has it, it closes when all that
+--- was asked of it is done.
+---@class saros.client.redis.connection
+local server = {}
+
+--- Sends a command. Cancelled once the server has heard it, it closes the
+--- connection: what the server does meanwhile it does to its end. A command that
+--- has many answers (SUBSCRIBE, MONITOR) loses the connection.
+---
+--- Its failure has, besides `code` (E_ACCESSDENIED: not let in, SAROS_E_TIMEOUT,
+--- SAROS_E_CLOSED: lost, else E_FAIL), `server`: what the server said, `errno`,
+--- and `retryable`: whether it may go well another time (it is loading, full, or
+--- was lost).
+---@param ... string|number its words
+---@return saros.operation op its result: text, an integer, a list (a map is one of names and values), nil; within a list nil is false, and an error `{ err = text }`
+function server:command(...) end
+
+--- Whether it was not closed, and the server has not hung up, as far as its
+--- socket tells.
+---@return boolean
+function server:is_open() end
+
+--- Cancels what was asked and is not done, and closes it: at once, whatever the
+--- server does. Also `__close`.
+---@param seconds? number wait at most so long
+---@return boolean? closed nil: it goes on behind you
+---@return saros.error? err
+function server:close(seconds) end
+
+return sqlite, redis
