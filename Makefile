@@ -105,8 +105,38 @@ SQLITE_SOURCES = csrc/client/sqlite.c csrc/client/sqlite_carry.c \
 SQLITE_OBJECTS := $(call object,$(SQLITE_SOURCES))
 SQLITE_LUA := $(call object,csrc/lua/client/sqlite.c)
 SQLITE_HOLD_OBJECT := $(call object,csrc/client/sqlite_hold.c)
-CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c)
-CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c)
+
+# Those that talk to a server, too: each is csrc/client/NAME*.c, with the one
+# file csrc/lua/client/NAME.c, what it shares with others, and a library.
+there = $(shell printf '\043include <$(1)>\n' | \
+  $(CC) $(CPPFLAGS) $(2) -E - >/dev/null 2>&1 && echo yes)
+postgres_FLAGS := -isystem $(firstword $(wildcard /usr/include/postgresql \
+  /usr/include/pgsql /usr/local/include) /usr/include)
+postgres_LIBS = -lpq
+postgres_SHARED = csrc/client/talk.c
+postgres_LUA_SHARED = csrc/lua/client/connection.c
+mariadb_FLAGS := -isystem $(firstword $(wildcard /usr/include/mariadb \
+  /usr/include/mysql /usr/local/include/mariadb) /usr/include)
+mariadb_LIBS = -lmariadb
+mariadb_SHARED = csrc/client/talk.c csrc/client/password.c
+mariadb_LUA_SHARED = csrc/lua/client/connection.c
+redis_SHARED = csrc/client/password.c
+POSTGRES := $(call there,libpq-fe.h,$(postgres_FLAGS))
+MARIADB := $(call there,mysql.h,$(mariadb_FLAGS))
+TALKERS := $(foreach c,$(if $(POSTGRES),postgres) $(if $(MARIADB),mariadb) \
+  redis,$(if $(wildcard csrc/lua/client/$(c).c),$(c)))
+talker_sources = $(sort $(wildcard csrc/client/$(1)*.c)) $($(1)_SHARED)
+talker_lua = csrc/lua/client/$(1).c $($(1)_LUA_SHARED)
+TALKER_SOURCES := $(sort $(foreach c,$(TALKERS),$(call talker_sources,$(c))))
+TALKER_LUA_SOURCES := $(sort $(foreach c,$(TALKERS),$(call talker_lua,$(c))))
+TALKER_OBJECTS := $(call object,$(TALKER_SOURCES))
+TALKER_LUA := $(call object,$(TALKER_LUA_SOURCES))
+TALKER_FLAGS = $(foreach c,$(TALKERS),$($(c)_FLAGS))
+
+CLIENT_SOURCES = $(if $(SQLITE),$(SQLITE_SOURCES) csrc/client/sqlite_hold.c) \
+  $(TALKER_SOURCES)
+CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c) \
+  $(TALKER_LUA_SOURCES)
 
 # What was restored is started in a cell: a program, and libc alone.
 CELL_SOURCES := $(sort $(wildcard csrc/cell/*.c))
@@ -153,7 +183,8 @@ MODULE = $(BUILD)/saros/core.so
 REPO_MODULE = $(if $(REPO),$(if $(REPO_LUA_SOURCES),$(BUILD)/saros/repository/core.so))
 SQLITE_MODULE = $(BUILD)/saros/client/sqlite.so
 SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
-CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD))
+CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD)) \
+  $(TALKERS:%=$(BUILD)/saros/client/%.so)
 CELL = $(BUILD)/saros/cell
 BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
@@ -176,6 +207,10 @@ module: $(MODULE) $(CELL) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE)
 	libcurl4-openssl-dev)")
 	$(if $(SQLITE),,@echo "  LEFT OUT: saros.client.sqlite, there is no \
 	sqlite3.h here (Debian: libsqlite3-dev)")
+	$(if $(POSTGRES),,@echo "  LEFT OUT: saros.client.postgres, there is no \
+	libpq-fe.h here (Debian: libpq-dev)")
+	$(if $(MARIADB),,@echo "  LEFT OUT: saros.client.mariadb, there is no \
+	mysql.h of MariaDB here (Debian: libmariadb-dev)")
 
 # What only `make test` needs: C programs, the module they test with, hosts.
 programs: c-programs fuzz-programs
@@ -200,7 +235,8 @@ $(BUILD)/flags: FORCE
 	@$(call note,$(CC) $(FLAGS) $(MODULE_LD) $(LUA_INCDIR),flags)
 $(BUILD)/sources: FORCE
 	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES) $(BITS_OWN_SOURCES) \
-	  $(BITS_LUA_SOURCES) $(VDS_SOURCES) $(VDS_LUA_SOURCES),sources)
+	  $(BITS_LUA_SOURCES) $(VDS_SOURCES) $(VDS_LUA_SOURCES) $(CLIENT_SOURCES) \
+	  $(CLIENT_LUA_SOURCES),sources)
 
 # -MMD -MP: the compiler writes down which headers an object depends on.
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
@@ -246,6 +282,20 @@ $(SQLITE_MODULE): $(SQLITE_OBJECTS) $(SQLITE_LUA)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) -lsqlite3
+
+$(TALKER_OBJECTS) $(TALKER_LUA): private STATIC =
+$(TALKER_OBJECTS): private ROOM = $(TALKER_FLAGS)
+$(TALKER_LUA): private ROOM = -isystem $(LUA_INCDIR) $(TALKER_FLAGS)
+
+# talker(name)
+define talker
+$$(BUILD)/saros/client/$(1).so: $$(call object,$$(call talker_sources,$(1)) \
+    $$(call talker_lua,$(1))) $$(BUILD)/sources
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(MODULE_LD) -o $$@ $$(filter %.o,$$^) $$($(1)_LIBS)
+endef
+$(foreach c,$(TALKERS),$(eval $(call talker,$(c))))
 
 # Holds databases still, in a process of its own.
 $(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
@@ -313,13 +363,14 @@ $(BUILD)/spec/test_lua_%: $(BUILD)/obj/spec/c/test_lua_%.o $(C_OBJECTS) \
 
 # Those that are about a client have its objects, and its library.
 $(BUILD)/obj/spec/c/test_client_%.o: private ROOM = \
-  $(if $(SQLITE),-DHAS_SQLITE)
+  $(if $(SQLITE),-DHAS_SQLITE) $(TALKERS:%=-DHAS_%) $(TALKER_FLAGS)
 $(BUILD)/spec/test_client_%: $(BUILD)/obj/spec/c/test_client_%.o \
-    $(C_OBJECTS) $(if $(SQLITE),$(SQLITE_OBJECTS)) $(BUILD)/sources
+    $(C_OBJECTS) $(if $(SQLITE),$(SQLITE_OBJECTS)) $(TALKER_OBJECTS) \
+    $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lm \
-	  $(if $(SQLITE),-lsqlite3)
+	  $(if $(SQLITE),-lsqlite3) $(foreach c,$(TALKERS),$($(c)_LIBS))
 
 # Feeds a fuzz target files.
 FUZZ_MAIN = $(BUILD)/obj/spec/fuzz/main.o
@@ -367,6 +418,15 @@ $(BUILD)/spec/fuzz_bits_%: $(BUILD)/obj/spec/fuzz/fuzz_bits_%.o $(C_OBJECTS) \
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
 	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(BITS_LIBS)
+
+$(BUILD)/obj/spec/fuzz/fuzz_client_%.o: private STATIC =
+$(BUILD)/spec/fuzz_client_%: $(BUILD)/obj/spec/fuzz/fuzz_client_%.o \
+    $(C_OBJECTS) $(TALKER_OBJECTS) $(if $(FUZZING),,$(FUZZ_MAIN)) \
+    $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) \
+	  $(LDFLAGS) -o $@ $(filter %.o,$^) -lm $(foreach c,$(TALKERS),$($(c)_LIBS))
 
 $(BUILD)/obj/spec/c/test_vds_%.o: private STATIC =
 $(BUILD)/spec/test_vds_%: $(BUILD)/obj/spec/c/test_vds_%.o $(C_OBJECTS) \
@@ -469,6 +529,7 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 # ---------------------------------------------------------------------
 
 check: check-symbols check-needed $(if $(SQLITE),check-sqlite) \
+  $(TALKERS:%=check-%) \
   $(if $(REPO_MODULE),check-repository) $(if $(BITS_MODULE),check-bits) \
   $(if $(VDS_MODULE),check-vds)  ## the exports and needs of what was built
 
@@ -519,6 +580,27 @@ check-sqlite: $(SQLITE_MODULE) $(SQLITE_HOLD)
 	readelf -d $(SQLITE_MODULE) | grep -q NODELETE || \
 	  { echo "$(SQLITE_MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "saros.client.sqlite: only luaopen_…, libc and libsqlite3 alone"
+
+# Of those that talk.
+postgres_NEEDS = |libpq\.so\.5
+postgres_ASKS = |PQ[a-zA-Z]+
+mariadb_NEEDS = |libmariadb\.so\.3
+mariadb_ASKS = |(mysql|mariadb)_[a-z_]+
+$(TALKERS:%=check-%): check-%: $(BUILD)/saros/client/%.so
+	@names=$$(nm -D --defined-only $< | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_client_$* || \
+	  { echo "$< exports: $$names" >&2; exit 1; }
+	@names=$$(nm -D --undefined-only $< | awk '$$1 == "U" && \
+	  $$2 !~ /@GLIBC_/ {sub(/@.*/, "", $$2); print $$2}' | \
+	  grep -vxE 'luaL?_.*$($*_ASKS)' || :); \
+	test -z "$$names" || { echo "$< asks its host for: $$names" >&2; exit 1; }
+	@others=$$(readelf -d $< | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	    grep -vxE 'libc\.so\.6|ld-linux.*$($*_NEEDS)' || :); \
+	test -z "$$others" || { echo "$< needs: $$others" >&2; exit 1; }; \
+	readelf -d $< | grep -q NODELETE || \
+	  { echo "$< is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.client.$*: only luaopen_…, libc$(if $($*_LIBS), \
+	  and$($*_LIBS:-l%= lib%)) alone"
 
 # And of the repository.
 check-repository: $(REPO_MODULE)
@@ -666,7 +748,7 @@ TIDY = clang-tidy --quiet --warnings-as-errors='*'
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
 	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)
-	@$(if $(SQLITE),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
+	@$(if $(CLIENT_SOURCES),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@$(if $(REPO),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(REPO_SOURCES) $(REPO_LUA_SOURCES))
 	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)) \
@@ -675,12 +757,12 @@ analyse:  ## cppcheck and clang-tidy
 	  $(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES))
 	@$(if $(VDS),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(VDS_SOURCES) $(VDS_LUA_SOURCES))
-	@$(if $(SQLITE)$(REPO),$(TIDY) $(call part, \
-	  $(if $(SQLITE),$(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES)) \
+	@$(if $(CLIENT_SOURCES)$(REPO),$(TIDY) $(call part, \
+	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES) \
 	  $(if $(BITS),$(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES)) \
 	  $(if $(VDS),$(VDS_SOURCES) $(VDS_LUA_SOURCES)) \
 	  $(if $(REPO),$(REPO_SOURCES) $(REPO_LUA_SOURCES))) -- \
-	  $(filter-out $(STATIC),$(ANALYSED)))
+	  $(filter-out $(STATIC),$(ANALYSED)) $(TALKER_FLAGS))
 	@echo "analyse: $(if $(filter 1/1,$(PART)),clean,part $(PART) is clean)"
 
 docs:  ## the reference, as one page: build/docs/index.html
@@ -747,8 +829,8 @@ install-lua: module
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
-	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite.so \
-	  $(DESTDIR)$(LIBDIR)/saros/client/sqlite-hold \
+	  $(patsubst %,$(DESTDIR)$(LIBDIR)/saros/client/%,sqlite.so sqlite-hold \
+	    postgres.so mariadb.so redis.so) \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/bits/core.so \
 	  $(DESTDIR)$(LIBDIR)/saros/vds/core.so \
@@ -766,7 +848,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite check-repository check-bits check-vds test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite $(TALKERS:%=check-%) check-repository check-bits check-vds test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.
