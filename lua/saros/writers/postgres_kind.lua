@@ -23,8 +23,8 @@ end
 local function conninfo(running, database)
   return ("host=%s port=%d user=%s dbname=%s connect_timeout=60 options=%s")
     :format(word(running.socket), running.port, word(running.user),
-      word(database), word "-c session_preload_libraries= "
-      .. "-c local_preload_libraries=")
+      word(database), word("-c session_preload_libraries= "
+      .. "-c local_preload_libraries="))
 end
 
 local function client()

@@ -160,7 +160,8 @@ end
 ---@return saros.writers.postgres.cluster
 function cluster.who(db, options)
   local row = cluster.rows(db, WHO)[1]
-  local who = { version = row.version:match "^%S+", number = math.tointeger(row.number),
+  local version = row.version:match "^%S+"
+  local who = { version = version, number = math.tointeger(row.number),
     port = row.port, sockets = row.sockets, superuser = row.superuser,
     checksums = row.checksums == "on", identifier = row.identifier,
     segment = math.tointeger(row.segment), started = row.started,
