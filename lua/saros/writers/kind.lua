@@ -5,7 +5,7 @@
 local core = require "saros.core"
 local E = require "saros.code"
 local arguments = require "saros.arguments"
-local application = require "saros.wsb.application"
+local registry = require "saros.wsb.registry"
 
 local kind = {}
 
@@ -156,14 +156,14 @@ function kind.define(options)
   local k = arguments.check(what, options, fields)
   arguments.need(what, k, "name", "of the application", 3)
   arguments.need(what, k, "id", "the class of its writers", 3)
-  k.id = application.guid(k.id)
+  k.id = registry.guid(k.id)
     or error(what .. ": option 'id': a GUID expected", 2)
   local other = by_id[k.id]
   if other and other.name ~= k.name then
     error(("%s: %s is the class of %q"):format(what, k.id, other.name), 2)
   end
   by_id[k.id], by_name[k.name] = k, k
-  application.of_kind(k.id, { name = k.name, check = k.check and checker(k),
+  registry.of_kind(k.id, { name = k.name, check = k.check and checker(k),
     rank = k.order, roll_forward = k.roll_forward })
   return k
 end
@@ -174,7 +174,7 @@ end
 ---@return saros.writers.kind?
 ---@return saros.error?
 function kind.of(which)
-  local id = application.guid(which)
+  local id = registry.guid(which)
   local found = id and by_id[id] or by_name[which]
   if found then return found end
   local name = id and built_in[id] or which

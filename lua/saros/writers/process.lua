@@ -21,7 +21,7 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
-local application = require "saros.wsb.application"
+local registry = require "saros.wsb.registry"
 local kind = require "saros.writers.kind"
 local vss = require "saros.vss"
 
@@ -213,7 +213,7 @@ kind.define {
 }
 
 -- In the shadow itself: no copy is needed to see that.
-application.of_kind(process.id, { name = "process",
+registry.of_kind(process.id, { name = "process",
   check = function(c)
     for _, own in ipairs(c.metadata and c.metadata.components or {}) do
       if own.name == c.component then return check_files(own.files, c.at) end

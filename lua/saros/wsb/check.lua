@@ -5,8 +5,8 @@
 local core = require "saros.core"
 local E = require "saros.code"
 local arguments = require "saros.arguments"
-local application = require "saros.wsb.application"
 local answer = require "saros.wsb.answer"
+local registry = require "saros.wsb.registry"
 
 local check = { MAX_VOLUMES = 64 }
 
@@ -70,35 +70,17 @@ local function untried(err)
   error(failure, 0)
 end
 
----@class saros.wsb.check_consistency.options
----@field writer string the class of the writer, or its instance
----@field instance? string
----@field component string
----@field logical_path? string
----@field metadata? table what the writer says of itself
----@field sources? string[] where it lies: absolute, at most 64
----@field snapshots? string[] the shadow of each: the check reads these
----@field said? table what the writer said in this session
----@field scratch? string a directory for what is written
----@field name? string of the operation
-
---- Checks a component on its shadows. It answers 0x407A0004 while it runs, then
---- 0 or the failure: `WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED` unless the
---- check has a code of its own; `err.problems` may list what was found, and
---- `err.untried` says that nothing was found out. Its `cancel` is Abort.
----@param options saros.wsb.check_consistency.options
----@return saros.operation? op nil: no check is needed
 function check.start(options)
   local given = arguments.check(WHAT, options, kinds)
   arguments.need(WHAT, given, "writer", "the GUID of a writer", 3)
   arguments.need(WHAT, given, "component", "its name", 3)
   for _, name in ipairs { "writer", "instance" } do
     local text = given[name]
-    given[name] = text and (application.guid(text)
+    given[name] = text and (registry.guid(text)
       or error(("%s: option '%s': a GUID expected"):format(WHAT, name), 2))
   end
   local c = component_of(given)
-  local f, err, name = application.get(given.writer, given.instance, "check")
+  local f, err, name = registry.get(given.writer, given.instance, "check")
   if err then
     return core.spawn_as(WHAT, given.name, untried, err)
   elseif not f then

@@ -4,8 +4,8 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
-local application = require "saros.wsb.application"
 local answer = require "saros.wsb.answer"
+local registry = require "saros.wsb.registry"
 
 local restore = { MAX_COMPONENTS = 4096 }
 
@@ -21,9 +21,9 @@ local function writer_of(what, c, level)
   local w = c.writer
   local id = type(w) == "table" and w.id or w
   local instance = type(w) == "table" and w.instance or c.instance
-  return application.guid(id)
+  return registry.guid(id)
     or misuse(what, "a component without the GUID of its writer", level + 1),
-    application.guid(instance)
+    registry.guid(instance)
 end
 
 -- What is wrong with a list that shall be another one in another order.
@@ -66,11 +66,6 @@ local function order(groups)
   return list
 end
 
---- The components in the order of their restore. Applications by the rank of
---- their kind, else as they came; those of one application as its `order` says,
---- which must answer with the same components, each once (or nil: any order).
----@param list table[] components, as a version has them; at most 4096
----@return saros.operation op its result: a new list
 function restore.order(list)
   local what <const> = "wsb.order_components"
   if type(list) ~= "table" then
@@ -82,12 +77,12 @@ function restore.order(list)
   local groups, by = {}, {}
   for _, c in ipairs(list) do
     local id, instance = writer_of(what, c, 2)
-    local f, _, name = application.get(id, instance, "order")
-    -- What is registered for an instance is another application.
+    local f, _, name = registry.get(id, instance, "order")
+    -- What is registered for an instance is another registry.
     local key = f or id
     if not by[key] then
       by[key] = { order = f, name = name, list = {}, at = #groups + 1,
-        rank = application.get(id, instance, "rank") or 0 }
+        rank = registry.get(id, instance, "rank") or 0 }
       groups[#groups + 1] = by[key]
     end
     local own = by[key].list
@@ -103,7 +98,7 @@ end
 local function hook(what, field, code)
   return function(c, no_roll_forward)
     local id, instance = writer_of(what, c, 2)
-    local f, err, name = application.get(id, instance, field)
+    local f, err, name = registry.get(id, instance, field)
     return core.spawn_as(what, nil, function()
       if err then
         error(core.failure("wsb", code, tostring(err)), 0)
@@ -115,27 +110,16 @@ local function hook(what, field, code)
   end
 end
 
---- Before the files of a component are laid.
----@param c table the component, as a version has it
----@param no_roll_forward? boolean to this point in time: later logs go
----@return saros.operation op fails with WSBAPP_E_COMPONENT_PRE_RESTORE_FAILED
 restore.pre = hook("wsb.pre_restore", "pre_restore",
   E.WSBAPP_E_COMPONENT_PRE_RESTORE_FAILED)
 
---- After the files of a component were laid.
----@param c table the component, as a version has it
----@param no_roll_forward? boolean
----@return saros.operation op fails with WSBAPP_E_COMPONENT_POST_RESTORE_FAILED
 restore.post = hook("wsb.post_restore", "post_restore",
   E.WSBAPP_E_COMPONENT_POST_RESTORE_FAILED)
 
---- Whether the application can go on from a version with later logs.
----@param writer string the class of a writer, or its instance
----@return boolean
 function restore.is_roll_forward_supported(writer)
-  local id = application.guid(writer)
+  local id = registry.guid(writer)
     or error("wsb.is_roll_forward_supported: a GUID expected", 2)
-  return application.get(id, nil, "roll_forward") == true
+  return registry.get(id, nil, "roll_forward") == true
 end
 
 return restore

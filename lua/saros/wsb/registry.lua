@@ -1,0 +1,37 @@
+---@private
+-- Who knows what of the components of a writer, in this state: the applications
+-- that a script has registered, and what the kinds know by themselves.
+
+local registry = { ours = {}, names = {} } -- by writer, by name
+
+local of_kinds = {} -- by class
+
+--- A GUID as it is compared, or nil when it is none.
+function registry.guid(text)
+  if type(text) ~= "string" then return nil end
+  local x <const> = "%x%x%x%x"
+  local plain = text:lower():match("^{?(" .. x .. x .. "%-" .. x .. "%-" .. x
+    .. "%-" .. x .. "%-" .. x .. x .. x .. ")}?$")
+  return plain
+end
+
+--- What a kind knows by itself, for the writers of its class.
+function registry.of_kind(id, known) of_kinds[id] = known end
+
+--- One field of who knows this writer: its instance, its class, its kind.
+--- nil, err: something should be known, and could not be loaded.
+function registry.get(writer, instance, field)
+  for _, id in ipairs { instance or writer, writer } do
+    local own = registry.ours[id]
+    if own and own[field] ~= nil then return own[field], nil, own.name end
+  end
+  if not of_kinds[writer] then
+    local _, err = require "saros.writers.kind".of(writer)
+    if err then return nil, err end
+  end
+  local known = of_kinds[writer]
+  if not known then return nil end
+  return known[field], nil, known.name
+end
+
+return registry
