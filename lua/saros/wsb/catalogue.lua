@@ -55,11 +55,11 @@ local function instant(time)
   if not y then return 0 end
   local sign, zh, zm = zone:match "^([+-])(%d+):(%d+)$"
   local offset = zh and (zh * 3600 + zm * 60) * (sign == "-" and -1 or 1) or 0
-  -- Days since the civil epoch, of the proleptic calendar.
+  -- Days since 1970, of the proleptic calendar.
   y, mo, d = math.tointeger(y), math.tointeger(mo), math.tointeger(d)
   if mo <= 2 then y, mo = y - 1, mo + 12 end
   local days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * mo - 457) // 5
-    + d
+    + d - 719469
   return days * 86400 + h * 3600 + mi * 60 + tonumber(s) - offset
 end
 
@@ -265,6 +265,20 @@ local function store(repo, facts)
     tags = { "saros-learned" }, force = true }).id
 end
 
+-- What is learned now is newer than all that was known, also when the clock was
+-- set back.
+local function be_newest(mine, lists)
+  for _, fact in ipairs(join(lists)) do
+    if key_of(fact) == key_of(mine)
+      and instant(fact.time) >= instant(mine.time)
+    then
+      local ms = math.floor(instant(fact.time) * 1000 + 0.5) + 1
+      mine.time = os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000)
+        .. (".%03dZ"):format(ms % 1000)
+    end
+  end
+end
+
 --- Adds what was learned of a component of a version. Raises.
 ---@param repo saros.repository.handle
 ---@param guid string of the manifest
@@ -273,13 +287,14 @@ function catalogue.learn(repo, guid, fact)
   local n = type(fact.component) == "table" and fact.component.n
     or fact.component
   local mine = { guid = guid, n = n, what = "drill", is = fact.drill,
-    time = fact.drill.time or os.date "!%Y-%m-%dT%H:%M:%SZ" }
+    time = fact.drill.time or os.date "!%Y-%m-%dT%H:%M:%S.000Z" }
   if not is_fact(mine) then
     error("catalogue.learn: a component and what its drill found expected", 2)
   end
   -- Somebody else may learn at the same time: then neither has all, until one
   -- has seen both.
   local lists, seen = learned(repo, repo:versions())
+  be_newest(mine, lists)
   lists[#lists + 1] = { mine }
   for _ = 1, 8 do
     local id = store(repo, join(lists))
