@@ -151,6 +151,22 @@ end
 
 methods.__close = methods.close
 
+--- Whether its file system has no room left.
+function methods:is_full()
+  local blocks, size = run("stat", "-f", "-c", "%a %S", "--", self.root)
+    :match "(%d+) (%d+)"
+  return tonumber(blocks) * tonumber(size) < 1 << 20
+end
+
+--- Leaves the files where somebody can look at them; returns where that is.
+function methods:keep()
+  local kept = self.base:gsub("[^/]*$", "saros-kept" .. self.base:match
+    "saros%-p([^/]*)$")
+  run("mv", "-T", "--", self.base, kept)
+  self.base = nil
+  return kept .. "/p"
+end
+
 function methods:__tostring() return "place " .. self.root end
 
 -- Everything above `path` in the place, the outermost first.

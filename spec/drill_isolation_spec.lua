@@ -1,0 +1,199 @@
+-- A drill starts what was made to archive, to replicate and to run by itself.
+-- Production, its archive and its peers get nothing of that.
+local helper = require "spec.helper"
+local outside = require "spec.outside"
+
+local saros = helper.saros
+
+local function lacking(...)
+  if not os.execute "test $(id -u) = 0" then return "needs root" end
+  for _, name in ipairs { "spec.repository", ... } do
+    local ok, module = pcall(require, name)
+    if not ok then return tostring(module):match "^[^\n]*" end
+    if type(module) == "table" and module.missing then return module.missing end
+  end
+end
+
+local function sh(command, ...)
+  local pipe <close> = assert(io.popen("exec 2>&1; " .. command:format(...)))
+  return pipe:read "a"
+end
+
+-- Everything in a directory, and when it was changed.
+local function state_of(directory)
+  return sh("cd '%s' && find . -printf '%%P %%s %%T@\n' | sort", directory)
+end
+
+local function count(text, pattern)
+  local _, n = (text or ""):gsub(pattern, "")
+  return n
+end
+
+-- A directory that a cell has none of its own for, so that it is there to be
+-- reached: f(d).
+local function with_directory(f)
+  return outside.directory(function(d)
+    os.execute(("chmod 755 '%s'"):format(d))
+    return f(d)
+  end, "/var/lib")
+end
+
+
+-- ------------------------------------------------------------------
+-- PostgreSQL
+-- ------------------------------------------------------------------
+
+-- One who archives, is subscribed to another one, and loads a library.
+local function subscriber(d, publisher, postgres)
+  local pg = postgres.start { at = d .. "/pg", archive = d .. "/archive",
+    settings = { shared_preload_libraries = "'pg_stat_statements'",
+      wal_level = "logical", log_connections = "on",
+      session_preload_libraries = "'auto_explain'" } }
+  pg:must "CREATE TABLE t (n int PRIMARY KEY)"
+  pg:must(("CREATE SUBSCRIPTION s CONNECTION 'host=%s port=%d user=pg "
+    .. "dbname=postgres' PUBLICATION p"):format(publisher.socket,
+      publisher.port))
+  outside.eventually("the subscriber has what is published", function()
+    return pg:sql "SELECT count(*) FROM t" == "1\n"
+  end)
+  return pg
+end
+
+local function calm(pg)
+  outside.eventually("everything is archived", function()
+    return sh("ls '%s'/pg_wal/archive_status | grep -c ready", pg.data)
+      == "0\n"
+  end)
+end
+
+-- Its settings, as they were made for production, on a copy without a cell:
+-- what the spec is about does happen.
+local function provoke(d, pg, publisher)
+  local log = count(outside.content(publisher.log), "connection received")
+  pg:stop()
+  local archive = state_of(d .. "/archive")
+  local naive <close> = outside.start("sh", "-c", ([[cp -a '%s' '%s/naive'
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups %s/postgres \
+      -D '%s/naive' -c unix_socket_directories=%s/naive -c listen_addresses= ]])
+    :format(pg.data, d, pg.bin, d, d))
+  outside.eventually("a naive copy calls the publisher", function()
+    return count(outside.content(publisher.log), "connection received") > log
+  end)
+  -- It archives the last of its log when it ends.
+  outside.system.kill(naive.pid, 2)
+  naive:finish()
+  assert.not_equal(archive, state_of(d .. "/archive"))
+end
+
+describe("a drill of PostgreSQL", function()
+  local why = lacking("spec.servers.postgres", "saros.client.postgres",
+    "saros.writers.postgres_kind", "saros.wsb.lay")
+  if why then
+    pending(why)
+    return
+  end
+  local shared = require "spec.drill"
+  local postgres = require "spec.servers.postgres"
+
+  it("sends nothing to its archive, its publisher, or anybody", function()
+    shared.with(function(p) with_directory(function(d)
+      local publisher <close> = postgres.start { at = d .. "/publisher",
+        settings = { wal_level = "logical", log_connections = "on" } }
+      publisher:must "CREATE TABLE t (n int PRIMARY KEY)"
+      publisher:must "INSERT INTO t VALUES (1)"
+      publisher:must "CREATE PUBLICATION p FOR TABLE t"
+      local pg <close> = subscriber(d, publisher, postgres)
+
+      pg:stop()
+      shared.store(p, { { path = pg.data } }, { { kind = "postgres",
+        name = "main", files = { pg.data },
+        said = { data_directory = pg.data, superuser = "pg" },
+        writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
+          instance = shared.id, name = "postgres" } } })
+      pg:run()
+      outside.eventually("production is subscribed again", function()
+        return publisher:sql "SELECT count(*) FROM pg_stat_replication"
+          == "1\n"
+      end)
+      calm(pg)
+
+      local connections = count(outside.content(publisher.log),
+        "connection received")
+      local own = count(outside.content(pg.log), "connection received")
+      local archive = state_of(d .. "/archive")
+      local asked
+      local report, err = saros.drill { repository = p.repo,
+        scratch = p.scratch,
+        verify = function(db)
+          local function one(sql)
+            local row = assert(db:query(sql):wait())[1]
+            local _, value = next(row)
+            return value
+          end
+          for name, value in pairs { archive_mode = "off",
+            shared_preload_libraries = "", session_preload_libraries = "",
+            max_logical_replication_workers = "0", listen_addresses = "" }
+          do
+            assert.equal(value, one("SHOW " .. name), name)
+          end
+          assert.equal("1", one "SELECT count(*) FROM t")
+          -- Its log comes to an end, which is when it would archive.
+          assert(db:exec "INSERT INTO t VALUES (2)":wait())
+          assert(db:query "SELECT pg_switch_wal()":wait())
+          assert(db:exec "CHECKPOINT":wait())
+          -- Not even whoever means to can get out.
+          for _, program in ipairs {
+            ("cat >%s/archive/evil"):format(d),
+            ("cat >%s/evil"):format(pg.data),
+            ("%s/psql -h %s -p %d -U pg -d postgres -c ''"):format(pg.bin,
+              publisher.socket, publisher.port),
+            ("%s/psql -h %s -p %d -U pg -d postgres -c ''"):format(pg.bin,
+              pg.socket, pg.port) }
+          do
+            local ok, why_not = db:exec(("COPY (SELECT 1) TO PROGRAM '%s'")
+              :format((program:gsub("'", "''")))):wait()
+            assert.is_nil(ok)
+            assert.truthy(why_not.message:find "program")
+          end
+          asked = true
+          return true
+        end }:wait()
+      assert(report, err)
+      assert.is_true(asked)
+
+      assert.equal(archive, state_of(d .. "/archive"))
+      assert.equal(connections, count(outside.content(publisher.log),
+        "connection received"))
+      assert.equal(own, count(outside.content(pg.log), "connection received"))
+      assert.equal("1\n", pg:sql "SELECT count(*) FROM t")
+      assert.equal("", p.left())
+      provoke(d, pg, publisher)
+    end) end)
+  end)
+
+  it("gives back one table", function()
+    shared.with(function(p)
+      local pg <close> = postgres.start()
+      pg:must "CREATE DATABASE shop"
+      pg:must("CREATE TABLE orders AS SELECT n FROM generate_series(1, 9) n",
+        "shop")
+      pg:must("CREATE TABLE other (n int)", "shop")
+      pg:stop()
+      shared.store(p, { { path = pg.data } }, { { kind = "postgres",
+        name = "main", files = { pg.data },
+        said = { data_directory = pg.data, superuser = "pg" },
+        writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
+          instance = shared.id, name = "postgres" } } })
+      pg:run()
+      pg:must("DROP TABLE orders", "shop")
+      assert(saros.drill { repository = p.repo, scratch = p.scratch,
+        extract = { { database = "shop", table = "orders",
+          to = p.root .. "/orders.sql" } } }:wait())
+      local said, _, status = outside.run(pg.bin .. "/psql", "-XAtq", "-v",
+        "ON_ERROR_STOP=1", "-d", pg.conninfo .. " dbname=shop", "-f",
+        p.root .. "/orders.sql")
+      assert.equal(0, status, said)
+      assert.equal("9\n", pg:sql("SELECT count(*) FROM orders", "shop"))
+    end)
+  end)
+end)

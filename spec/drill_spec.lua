@@ -1,0 +1,360 @@
+-- saros.drill: a version is restored, started apart, asked, and taken down.
+local helper = require "spec.helper"
+local outside = require "spec.outside"
+
+local saros = helper.saros
+local E = saros.code
+
+if not os.execute "test $(id -u) = 0" then
+  describe("saros.drill", function()
+    pending "needs root"
+  end)
+  return
+end
+if require "spec.repository".missing then
+  describe("saros.drill", function()
+    pending(require "spec.repository".missing)
+  end)
+  return
+end
+
+local shared = require "spec.drill"
+local catalogue = require "saros.wsb.catalogue"
+local system = outside.system
+
+local function drill(p, more)
+  local o = { repository = p.repo, scratch = p.scratch }
+  for name, item in pairs(more or {}) do o[name] = item end
+  return saros.drill(o)
+end
+
+-- Of the version's only component: what the catalogue has, as another program
+-- would read it.
+local function known(p, version)
+  return catalogue.read(p.repo, version).components[1]
+end
+
+-- A drill that fails: its error, and what the program was warned of.
+local function failing(p, more)
+  local err
+  local said = helper.warnings(function()
+    local ok
+    ok, err = drill(p, more):wait()
+    assert.is_nil(ok)
+  end)
+  assert.equal("", p.left())
+  return err, type(said) == "table" and table.concat(said, "\n")
+    or tostring(said)
+end
+
+describe("a drill", function()
+  it("restores, starts and asks, and leaves nothing", function()
+    shared.with(function(p)
+      local id = shared.version(p, { ledger = "whole" })
+      local seen
+      local report = assert(drill(p, { verify = function(db, c)
+        seen = { text = outside.content(db.file), name = c.name,
+          running = #shared.running(), root = db.place.root }
+        return true
+      end }):wait())
+      assert.equal("whole", seen.text)
+      assert.equal("ledger", seen.name)
+      assert.equal(1, seen.running)
+      assert.equal(p.scratch, seen.root:sub(1, #p.scratch))
+      assert.is_true(report.ok)
+      assert.equal(id, report.version)
+      local entry = report.components[1]
+      helper.contains({ name = "ledger", kind = "drilled", state = "passed",
+        ok = true, restored = true, started = true, learned = true }, entry)
+      assert.same({ state = "passed" }, entry.check)
+      assert.same({ state = "passed" }, entry.verify)
+      for _, step in ipairs { "restore", "check", "start", "verify" } do
+        assert.is_true(entry.seconds[step] >= 0)
+      end
+      assert.truthy(tostring(report):find("ledger (drilled): passed", 1, true))
+      assert.equal("", p.left())
+      local c = known(p, id)
+      assert.is_true(c.drill.ok)
+      assert.is_true(c.recoverable)
+    end)
+  end)
+
+  it("needs no verify, and one that says nothing has agreed", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole" })
+      local report = assert(drill(p):wait())
+      assert.equal("none", report.components[1].verify.state)
+      report = assert(drill(p, { verify = function() end }):wait())
+      assert.equal("passed", report.components[1].verify.state)
+    end)
+  end)
+
+  it("does not learn where that is not wanted", function()
+    shared.with(function(p)
+      local id = shared.version(p, { ledger = "fail check" })
+      failing(p, { learn = false })
+      assert.is_nil(known(p, id).drill)
+      assert.equal(1, #p.repo:versions())
+    end)
+  end)
+
+  it("takes one of several, or all", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole", shop = "whole" })
+      assert.equal(2, #assert(drill(p):wait()).components)
+      local one = assert(drill(p, { component = "shop" }):wait())
+      assert.equal(1, #one.components)
+      assert.equal("shop", one.components[1].name)
+      for _, application in ipairs { "drilled", "spec", shared.id:upper() } do
+        assert.equal(2, #assert(drill(p, { application = application })
+          :wait()).components)
+      end
+      local ok, err = drill(p, { component = "other" }):wait()
+      assert.is_nil(ok)
+      assert.truthy(err.message:find("it has: ledger, shop", 1, true))
+    end)
+  end)
+
+  it("keeps the files where that is wanted", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole" })
+      local report = assert(drill(p, { keep = true }):wait())
+      local at = report.components[1].place
+      assert.equal("whole", outside.content(at .. "/srv/drilled/ledger/data"))
+      assert.same({}, shared.running())
+      assert(drill(p):wait()) -- nor does another one take them away
+      assert.truthy(outside.content(at .. "/srv/drilled/ledger/data"))
+    end)
+  end)
+
+  it("takes a part out of what it has started", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole", shop = "whole" })
+      assert(drill(p, { extract = { { component = "shop", table = "orders",
+        to = p.root .. "/orders" } } }):wait())
+      assert.equal("orders of shop\n", outside.content(p.root .. "/orders"))
+      -- Never over what is there.
+      local err = failing(p, { component = "shop", extract = {
+        { table = "orders", to = p.root .. "/orders" } } })
+      assert.equal("untried", err.report.components[1].state)
+      err = failing(p, { component = "shop", extract = {
+        { table = "nothing", to = p.root .. "/nothing" } } })
+      assert.truthy(err.message:find("nothing: No such file", 1, true))
+      assert.is_nil(outside.content(p.root .. "/nothing"))
+    end)
+  end)
+
+  it("wants to know which repository", function()
+    assert.error_matches(function() saros.drill {} end, "'repository'")
+    assert.error_matches(function()
+      saros.drill { repository = {}, verfy = print }
+    end, "'verify' perhaps")
+    assert.error_matches(function()
+      saros.drill { repository = {}, extract = { "orders" } }
+    end, "extract")
+  end)
+end)
+
+describe("a version that fails", function()
+  for _, step in ipairs { "settle", "check", "start" } do
+    it("is shouted about and barred: " .. step, function()
+      shared.with(function(p)
+        local id = shared.version(p, { ledger = "fail " .. step })
+        local err, warned = failing(p, { verify = function()
+          error "never came to this"
+        end })
+        assert.equal(E.SAROS_E_DAMAGED, err.code)
+        for _, text in ipairs { err.message, warned } do
+          assert.truthy(text:find("ledger FAILED (" .. step .. "): ", 1, true))
+          assert.truthy(text:find("the data say fail", 1, true))
+        end
+        local entry = err.report.components[1]
+        helper.contains({ state = "failed", failed_at = step, ok = false,
+          restored = true, started = false }, entry)
+        assert.same({ "one", "two" }, entry.problems)
+        local c = known(p, id)
+        assert.is_false(c.recoverable)
+        assert.truthy(c.why:find("the data say fail " .. step, 1, true))
+      end)
+    end)
+  end
+
+  local verdicts = {
+    ["false"] = function() return false end,
+    ["nil and a reason"] = function() return nil, "two orders are missing" end,
+    ["an error"] = function() error("two orders are missing", 0) end,
+    ["an operation that fails"] = function()
+      return saros.process { argv = { "false" } }
+    end,
+  }
+  for name, verify in pairs(verdicts) do
+    it("is so by the user's verify: " .. name, function()
+      shared.with(function(p)
+        local id = shared.version(p, { ledger = "whole" })
+        local err = failing(p, { verify = verify })
+        local entry = err.report.components[1]
+        helper.contains({ state = "failed", failed_at = "verify",
+          started = true }, entry)
+        assert.equal("failed", entry.verify.state)
+        assert.is_false(known(p, id).recoverable)
+        -- Until it is proved otherwise.
+        assert(drill(p, { verify = function() return true end }):wait())
+        assert.is_true(known(p, id).recoverable)
+      end)
+    end)
+  end
+
+  it("has no say in what others are", function()
+    shared.with(function(p)
+      local id = shared.version(p, { a = "whole", b = "fail check",
+        c = "whole" })
+      local err = failing(p)
+      local states = {}
+      for i, entry in ipairs(err.report.components) do
+        states[i] = entry.state
+      end
+      assert.same({ "passed", "failed", "passed" }, states)
+      local found = {}
+      for i, c in ipairs(catalogue.read(p.repo, id).components) do
+        found[i] = c.recoverable
+      end
+      assert.same({ true, false, true }, found)
+    end)
+  end)
+
+  it("is one whose files cannot be read back", function()
+    shared.with(function(p)
+      p.put("ledger/large", ("x"):rep(1 << 20):gsub(".", function()
+        return string.char(math.random(0, 255))
+      end))
+      local id = shared.version(p, { ledger = "whole" })
+      -- The largest of the packs holds it.
+      os.execute(([[f=$(ls -S '%s'/r/data/*/* | head -1); chmod u+w "$f"
+        printf xxxxxxxx | dd of="$f" bs=1 seek=1000 conv=notrunc 2>/dev/null]])
+        :format(p.root))
+      local err = failing(p)
+      helper.contains({ state = "failed", failed_at = "restore",
+        restored = false }, err.report.components[1])
+      assert.is_false(known(p, id).recoverable)
+    end)
+  end)
+
+  it("is no version that could not be tried", function()
+    shared.with(function(p)
+      local id = shared.version(p, { ledger = "fail start untried" })
+      local err, warned = failing(p)
+      assert.truthy(warned:find("ledger could not be tried", 1, true))
+      assert.equal("untried", err.report.components[1].state)
+      local c = known(p, id)
+      assert.is_nil(c.drill)
+      assert.is_true(c.recoverable)
+    end)
+  end)
+
+  it("is none of which nothing is known here", function()
+    shared.with(function(p)
+      local id = shared.version(p, { ledger = "whole" }, { kind = "strange",
+        writer = { id = "5a705000-0000-4000-8000-00000000ffff", name = "x",
+          instance = "5a705000-0000-4000-8000-00000000fffe" } })
+      local err = failing(p)
+      assert.truthy(err.message:find("nothing is known of a 'strange'", 1,
+        true))
+      assert.is_true(known(p, id).recoverable)
+    end)
+  end)
+
+  for _, step in ipairs { "settle", "check", "start" } do
+    it("is none that had no time: " .. step, function()
+      shared.with(function(p)
+        local id = shared.version(p, { ledger = "hang in " .. step })
+        local err = failing(p, { timeout = 0.3 })
+        helper.contains({ state = "untried", failed_at = step },
+          err.report.components[1])
+        assert.is_true(known(p, id).recoverable)
+      end)
+    end)
+  end
+
+  it("is none whose verify had no time", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole" })
+      local err = failing(p, { timeout = 1, verify = function()
+        saros.sleep(1000):wait()
+      end })
+      assert.equal("untried", err.report.components[1].state)
+    end)
+  end)
+end)
+
+describe("a drill that is ended", function()
+  local SCRIPT <const> = [[
+    local repository = require "saros.repository"
+    local saros = require "saros"
+    local shared = require "spec.drill"
+    local repo = assert(repository.open { location = %q, password = %q,
+      durable = false, no_lock = true })
+    local op = saros.drill { repository = repo, scratch = %q,
+      verify = function() print "verifying" saros.sleep(1000):wait() end }
+    local s = {}
+    while not op:done() do
+      local phase = op:status().phase
+      if phase ~= s.phase then print("phase " .. tostring(phase)) end
+      s.phase = phase
+      saros.step(0.001)
+    end]]
+
+  it("by cancel leaves nothing, at any moment", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole" })
+      local reached = {}
+      for turns = 1, 160, 16 do
+        local op <close> = drill(p, { verify = function()
+          saros.sleep(1000):wait()
+        end })
+        for _ = 1, turns do saros.step(0.002) end
+        reached[op:status().phase or "none"] = true
+        op:cancel()
+        local ok, err = op:wait()
+        assert.is_nil(ok)
+        assert.is_true(err.cancelled)
+        assert.equal("", p.left())
+      end
+      assert.is_nil(known(p, "latest").drill)
+      assert.is_true(reached.restore or reached.start or false)
+    end)
+  end)
+
+  for _, phase in ipairs { "restore", "check", "start", "verifying" } do
+    it("by kill -9 leaves nothing that goes on: " .. phase, function()
+      shared.with(function(p)
+        shared.version(p, { ledger = "whole" })
+        local mounts = outside.content "/proc/mounts"
+        local word = shared.word:match "%d+$"
+        local killed <close> = outside.start("env", "SAROS_DRILL_WORD=" .. word,
+          outside.lua, "-e", "package.path = " .. ("%q"):format(
+            outside.lua_path) .. SCRIPT:format(p.root .. "/r",
+            require "spec.repository".PASSWORD, p.scratch))
+        killed:expect(phase == "verifying" and phase or "phase " .. phase)
+        system.kill(killed.pid, 9)
+        killed:finish()
+        outside.eventually("the server's end", function()
+          return #shared.running() == 0
+        end)
+        assert.equal(mounts, outside.content "/proc/mounts")
+        -- What is left are files, and the next one takes them away.
+        assert.truthy(p.left():find "^saros%-p%.")
+        assert(drill(p):wait())
+        assert.equal("", p.left())
+      end)
+    end)
+  end
+
+  it("is cleaned up behind by reap, too", function()
+    shared.with(function(p)
+      os.execute(("mkdir -p '%s/saros-p.1.1.00000000.1.1/p/x'"):format(
+        p.scratch))
+      assert.equal(1, saros.drill.reap(p.scratch):wait())
+      assert.equal("", p.left())
+    end)
+  end)
+end)
