@@ -65,7 +65,7 @@ function shared.running()
   local found = {}
   for pid in pipe:read "a":gmatch "%d+" do
     local line = outside.content("/proc/" .. pid .. "/cmdline")
-    if line and line:find("sleep\0" .. shared.word, 1, true) then
+    if line and line:find(shared.word, 1, true) then
       found[#found + 1] = pid
     end
   end

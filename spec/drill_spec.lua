@@ -54,12 +54,12 @@ describe("a drill", function()
       local seen
       local report = assert(drill(p, { verify = function(db, c)
         seen = { text = outside.content(db.file), name = c.name,
-          running = #shared.running(), root = db.place.root }
+          running = #shared.running() > 0, root = db.place.root }
         return true
       end }):wait())
       assert.equal("whole", seen.text)
       assert.equal("ledger", seen.name)
-      assert.equal(1, seen.running)
+      assert.is_true(seen.running)
       assert.equal(p.scratch, seen.root:sub(1, #p.scratch))
       assert.is_true(report.ok)
       assert.equal(id, report.version)

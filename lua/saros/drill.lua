@@ -125,8 +125,9 @@ local function known(c)
   local k, err = kind.of(c.writer and c.writer.id or "")
   if not k and not err and c.kind then k, err = kind.of(c.kind) end
   if k then return k end
-  err = err or core.failure("saros", E.E_NOTIMPL, ("nothing is known of a '%s'; "
-    .. "define its kind in this program"):format(c.kind or "component"))
+  err = err or core.failure("saros", E.E_NOTIMPL,
+    ("nothing is known of a '%s'; define its kind in this program"):format(
+      c.kind or "component"))
   err.untried = true
   error(err, 0)
 end
