@@ -23,7 +23,7 @@ local built_in <const> = {
 local modules <const> = {
   postgres = "saros.writers.postgres_kind",
   mariadb = "saros.writers.mariadb_kind",
-  redis = "saros.writers.redis",
+  redis = "saros.writers.redis_kind",
   sqlite = "saros.writers.sqlite_kind",
   process = "saros.writers.process",
 }
