@@ -3,6 +3,8 @@
 ** asynchronous object answers by a script, and counts how often it was asked.
 ** See vocabulary_case.h.
 */
+#include <sys/wait.h>
+
 #include "vocabulary_case.h"
 
 enum { OLD = 0x407A0004, NEW = 0x007A0004 };
@@ -361,6 +363,27 @@ TEST(one_that_writes_nothing) {
   done(&a, op);
 }
 
+/* In the child it is neither asked nor aborted, and its object is not let go:
+   that is the parent's. */
+TEST(after_a_fork_it_is_the_parents) {
+  app a;
+  saros_op *op = start(&a, OLD);
+  until_polled(&a, 2);
+  pid_t child = fork();
+  if (child == 0) {
+    uint32_t hr = SENTINEL;
+    bool good = saros_wsb_query_status(op, &hr) == 0 && hr == SAROS_E_FORKED;
+    good = saros_wsb_abort(op) == SAROS_E_FORKED && good;
+    saros_op_unref(op);
+    _exit(good && a.aborts == 0 && a.releases == 0 ? 0 : 1);
+  }
+  int status = -1;
+  CHECK_INT(waitpid(child, &status, 0), child);
+  CHECK_INT(status, 0);
+  CHANGE(&a, hr, 0);
+  done(&a, op);
+}
+
 TEST(what_is_no_object) {
   app a;
   saros_op *op = start(&a, 0);
@@ -391,6 +414,7 @@ int main(int argc, char **argv) {
   GATE_RUN(one_that_cannot_be_asked);
   GATE_RUN(one_that_cannot_be_asked_now_and_then);
   GATE_RUN(one_that_writes_nothing);
+  GATE_RUN(after_a_fork_it_is_the_parents);
   GATE_RUN(what_is_no_object);
   if (!gate_back_to(before)) check_failed++;
   return check_end();

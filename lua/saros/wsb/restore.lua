@@ -78,7 +78,7 @@ function restore.order(list)
   for _, c in ipairs(list) do
     local id, instance = writer_of(what, c, 2)
     local f, _, name = registry.get(id, instance, "order")
-    -- What is registered for an instance is another registry.
+    -- What is registered for an instance is another application.
     local key = f or id
     if not by[key] then
       by[key] = { order = f, name = name, list = {}, at = #groups + 1,
