@@ -66,7 +66,7 @@ describe("kind.of", function()
 
   it("says why a built-in one is not there", function()
     local output, _, status = helper.script [[
-      package.preload["saros.writers.redis"] = function()
+      package.preload["saros.writers.redis_kind"] = function()
         error "the client was left out"
       end
       local kind = require "saros.writers.kind"
