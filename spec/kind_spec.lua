@@ -33,7 +33,8 @@ local function scene(options)
       sources = { d.root .. "/data" }, snapshots = { d.root .. "/shadow" },
       metadata = { name = "app", components = {
         { type = "database", name = "other", files = { "/nowhere" } },
-        { type = "database", name = "main", files = { d.a } } } } }
+        { type = "database", name = "main", files = { d.a },
+          kind = "other", writer = "other", said = "other" } } } }
     for name, item in pairs(more or {}) do o[name] = item end
     return assert(wsb.check_consistency(o))
   end

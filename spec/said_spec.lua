@@ -1,6 +1,5 @@
 -- What writers say beyond yes: kept in the set, in the session, in the document.
 -- (What is fit to be kept is proved in spec/c/test_said.c.)
--- also under valgrind
 local helper = require "spec.helper"
 local outside = require "spec.outside"
 local shared = require "spec.vss"
@@ -87,6 +86,8 @@ describe("what a writer says", function()
     { "a text that is none", { text = "\xff" }, "not UTF%-8" },
     { "a number that is none", { x = 0 / 0 }, "a number that is none" },
     { "a function", { f = print }, "plain data" },
+    { "an error", helper.core.failure("saros", 0x80004005, "it is in use"),
+      "it is in use" },
     { "another's class", { __class = "saros.vds.disk" }, "__" },
   }
   for _, case in ipairs(wrong) do

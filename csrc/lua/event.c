@@ -217,9 +217,10 @@ static int heard(lua_State *L, int status, lua_KContext context) {
   luaL_checkstack(L, 2, "results");
   lua_settop(L, count < 2 ? 4 : count + 2);
   bool failed = status != LUA_OK && status != LUA_YIELD;
-  if (failed || (lua_isnil(L, 3) && !lua_isnil(L, 4)) ||
-      (lua_isboolean(L, 3) && !lua_toboolean(L, 3))) {
-    event_veto(L, e, failed || lua_isnil(L, 4) ? 3 : 4);
+  bool refused = (lua_isnil(L, 3) && !lua_isnil(L, 4)) ||
+                 (lua_isboolean(L, 3) && !lua_toboolean(L, 3));
+  if (failed || refused || failure_is(L, 3)) {
+    event_veto(L, e, !refused || lua_isnil(L, 4) ? 3 : 4);
   } else if (e->what == EVENT_IDENTIFY && lua_istable(L, 3)) {
     identified(L, e, 3);
   } else if (lua_istable(L, 3)) {

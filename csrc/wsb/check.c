@@ -165,7 +165,8 @@ static const saros_kind kind = {.size = sizeof(saros_kind),
 
 saros_op *saros_wsb_check(const saros_wsb_async *async, void *self,
                           const char *name) {
-  if (async == NULL || async->query_status == NULL || async->abort == NULL)
+  if (async == NULL || async->size < sizeof *async ||
+      async->query_status == NULL || async->abort == NULL)
     return NULL;
   check *c = mem_zero(sizeof *c);
   if (c == NULL) return NULL;

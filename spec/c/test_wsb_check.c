@@ -391,6 +391,9 @@ TEST(what_is_no_object) {
   half.abort = NULL;
   CHECK(saros_wsb_check(NULL, NULL, NULL) == NULL);
   CHECK(saros_wsb_check(&half, NULL, NULL) == NULL);
+  saros_wsb_async small = a.async;
+  small.size = 0;
+  CHECK(saros_wsb_check(&small, NULL, NULL) == NULL);
   done(&a, op);
 }
 

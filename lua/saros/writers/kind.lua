@@ -52,10 +52,7 @@ local fields <const> = { name = "string", id = "string", check = "function",
 
 -- The component as a version has it, of what a check is handed.
 local function component_of(k, c)
-  local made = { kind = k.name, name = c.component,
-    logical_path = c.logical_path,
-    writer = { id = c.writer, instance = c.instance,
-      name = c.metadata and c.metadata.name } }
+  local made = {}
   for _, own in ipairs(c.metadata and c.metadata.components or {}) do
     if own.name == c.component
       and (own.logical_path or "") == (c.logical_path or "")
@@ -65,6 +62,10 @@ local function component_of(k, c)
   end
   local said = type(c.said) == "table" and c.said.components
   said = type(said) == "table" and said[c.component]
+  made.kind, made.name = k.name, c.component
+  made.logical_path = c.logical_path
+  made.writer = { id = c.writer, instance = c.instance,
+    name = c.metadata and c.metadata.name }
   made.said = type(said) == "table" and said or {}
   return made
 end
