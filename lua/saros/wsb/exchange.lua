@@ -1,0 +1,320 @@
+---@private
+-- What is laid where something was: it is made beside its place, comes there by
+-- one rename, and what was there is kept under another name. All of it comes, or
+-- none; what somebody died over is found and told.
+--
+-- In the directory of each place there is ".saros-recovery" meanwhile, locked by
+-- a process that ends with this one: so two exclude each other.
+
+local core = require "saros.core"
+local files = require "saros.wsb.files"
+
+local exchange = {}
+
+local fail, finish = files.fail, files.finish
+
+local NAME <const> = "/.saros-recovery"
+
+-- Ends with this process, however that is, and the lock with it.
+local HOLD <const> = "echo held; exec sleep 2147483647"
+
+local methods = {}
+methods.__index = methods
+
+
+-- ------------------------------------------------------------------
+-- Claims
+-- ------------------------------------------------------------------
+
+local function stamp() return os.date "!%Y%m%dT%H%M%SZ" end
+
+--- A name beside a path where nothing is.
+function exchange.free(path, word)
+  local base = files.base(path)
+  if #base > 200 then base = base:sub(1, 200) end
+  local first = ("%s/%s.saros-%s-%s"):format(path:match "^(.*)/", base, word,
+    stamp())
+  local name, n = first, 1
+  while files.step("look", name) do
+    n = n + 1
+    name = ("%s-%d"):format(first, n)
+  end
+  return name
+end
+
+local function is_held(claim)
+  local op <close> = core.process { any_status = true,
+    argv = { "flock", "-n", claim .. "/lock", "true" } }
+  return finish(op).status ~= 0
+end
+
+-- What became of each thing that a dead one was about to lay.
+local function fates(left, claim)
+  local journal = core.json_read(files.content(left .. "/journal.json") or "")
+  local list = {}
+  for _, item in ipairs(type(journal) == "table" and journal.items or {}) do
+    local now = files.is_path(item.to) and files.step("look", item.to)
+    local was = type(item.was) == "string" and item.was
+    local fate
+    if was and now and now.id == was or not was and not now then
+      fate = ("%s is what it was"):format(item.to)
+    elseif was and item.kept and files.step("look", item.kept) then
+      fate = ("%s was replaced; what was there: %s"):format(item.to, item.kept)
+    elseif was and item.from then
+      fate = ("%s was replaced; what was there: %s"):format(item.to,
+        (item.from:gsub("^" .. claim:gsub("%p", "%%%0"),
+          (left:gsub("%%", "%%%%")))))
+    else
+      fate = ("%s was laid where nothing was"):format(item.to)
+    end
+    list[#list + 1] = fate
+  end
+  return list
+end
+
+-- Somebody died here: what he left stays, under another name.
+local function set_aside(self, claim)
+  local left = exchange.free(claim, "left")
+  local op <close> = core.entries { { "move", claim, left } }
+  if op:wait() then
+    self.found[#self.found + 1] = { path = left, items = fates(left, claim) }
+  end
+end
+
+-- A directory of ours, locked before anybody finds it by its name.
+local function claim(self, directory)
+  local temporary = ("%s%s-%s"):format(directory, NAME, core.guid())
+  files.step("make", temporary)
+  self.claims[#self.claims + 1] = temporary
+  local at = #self.claims
+  files.write(temporary .. "/lock", "")
+  local holder = core.process { stdout = "lines", argv = { "flock", "-n", "-F",
+    temporary .. "/lock", "sh", "-c", HOLD } }
+  self.holders[#self.holders + 1] = holder
+  local next_line = holder:lines()
+  if next_line() ~= "held" then
+    local _, err = holder:wait()
+    fail("E_FAIL", "%s cannot be locked: %s", temporary,
+      err and err.message or "?")
+  end
+  local name = directory .. NAME
+  for _ = 1, 16 do
+    local op <close> = core.entries { { "move", temporary, name } }
+    local ok, err = op:wait()
+    if ok then
+      self.claims[at] = name
+      return name
+    end
+    if not files.step("look", name) then error(err, 0) end
+    if is_held(name) then
+      fail("SAROS_E_LOCKED", "another recovery is under way in %s; wait until "
+        .. "it has ended", directory)
+    end
+    set_aside(self, name)
+  end
+  fail("SAROS_E_LOCKED", "others recover in %s all the time", directory)
+end
+
+-- The directories above a path that are not there are made; they get the owner
+-- of those in the version when the files are laid.
+local function make_way(self, directory)
+  local list, at = {}, ""
+  for name in directory:gmatch "[^/]+" do
+    at = at .. "/" .. name
+    list[#list + 1] = { "follow", at }
+  end
+  for i, found in ipairs(files.steps(list)) do
+    if not found then
+      files.step("make", list[i][2])
+      self.made[#self.made + 1] = list[i][2]
+    elseif found.type ~= "dir" then
+      fail("SAROS_E_REFUSED", "%s is a %s, where a directory was expected",
+        list[i][2], found.type)
+    end
+  end
+end
+
+--- Claims the directories of these places, and makes `stage`, an empty directory
+--- on the file system of the first. Raises.
+---@param places string[]
+---@param about table plain: what it is for
+function exchange.begin(places, about)
+  local self = setmetatable({ claims = {}, holders = {}, made = {}, found = {},
+    items = {}, done = {}, by = {}, about = about }, methods)
+  local ok, err = pcall(function()
+    local directories = {}
+    for _, path in ipairs(places) do
+      directories[#directories + 1] = files.parent(path)
+    end
+    table.sort(directories)
+    for _, directory in ipairs(directories) do
+      if not self.by[directory] then
+        make_way(self, directory)
+        self.by[directory] = claim(self, directory == "/" and "" or directory)
+      end
+    end
+    self.stage = self.claims[1] .. "/new"
+    files.step("make", self.stage)
+  end)
+  if ok then return self end
+  self:close()
+  error(err, 0)
+end
+
+
+-- ------------------------------------------------------------------
+-- Items
+-- ------------------------------------------------------------------
+
+local function device(id) return id:match "^%d+:%d+" end
+
+--- Something that comes to `to`: `from`, which lies in `stage`, or nothing, when
+--- what is there shall only go. `kept`: what that is called then.
+function methods:add(from, to, kept)
+  local steps = { { "look", to }, { "follow", files.parent(to) },
+    { "look", self.stage } }
+  if from then steps[4] = { "look", from } end
+  local seen = files.steps(steps)
+  if not from and not seen[1] then return end
+  if from and seen[2] and device(seen[2].id) ~= device(seen[3].id) then
+    -- Another file system: a rename does not reach it.
+    local near = ("%s/c%d"):format(self.by[files.parent(to)]
+      or fail("E_FAIL", "%s is on a file system of its own", to),
+      #self.items + 1)
+    finish(core.copy { from = from, to = near })
+    from = near
+  end
+  self.items[#self.items + 1] = { from = from, to = to,
+    was = seen[1] and seen[1].id or nil,
+    kept = seen[1] and (kept or exchange.free(to, "kept")) or nil }
+end
+
+-- Waits for a step that cannot be cancelled, until it is known how it ended. A
+-- cancel that came meanwhile is raised by `pending`.
+local function surely(self, steps)
+  local op = core.entries(steps)
+  repeat
+    local ok, err = pcall(op.wait, op)
+    if not ok then self.pending = err end
+  until op:done()
+  local result, err = op:result()
+  op:close()
+  return result, err
+end
+
+local function one(self, item)
+  local function step(...) return surely(self, { { ... } }) end
+  local function must(...)
+    local ok, err = step(...)
+    if not ok then error(err, 0) end
+  end
+  local done = { item = item }
+  if item.from and item.was then
+    local ok, err = step("exchange", item.from, item.to)
+    if ok then
+      -- What was there lies where the new one was.
+      done.undo = { { "exchange", item.from, item.to } }
+      self.done[#self.done + 1] = done
+      must("move", item.from, item.kept)
+      done.undo = { { "exchange", item.kept, item.to },
+        { "move", item.kept, item.from } }
+      return
+    end
+    -- Not every file system can do that.
+    if err.errno ~= 22 and err.errno ~= 38 and err.errno ~= 95 then
+      error(err, 0)
+    end
+  end
+  if item.was then
+    must("move", item.to, item.kept)
+    done.undo = { { "move", item.kept, item.to } }
+    self.done[#self.done + 1] = done
+  end
+  if item.from then
+    must("move", item.from, item.to)
+    done.undo = done.undo or {}
+    table.insert(done.undo, 1, { "move", item.to, item.from })
+    if not item.was then self.done[#self.done + 1] = done end
+  end
+end
+
+--- Puts everything into its place. When that fails, or is cancelled, all is as it
+--- was; when even that cannot be, the error says where things lie. Raises.
+function methods:swap()
+  local steps = { { "sync", self.stage } }
+  for _, path in pairs(self.by) do steps[#steps + 1] = { "sync", path } end
+  for _, path in pairs(self.by) do
+    files.write(path .. "/journal.json", core.json_write({ about = self.about,
+      items = self.items }, true))
+  end
+  files.steps(steps)
+  for _, item in ipairs(self.items) do
+    one(self, item)
+    if self.pending then error(self.pending, 0) end
+  end
+  files.steps(steps)
+end
+
+--- Puts back what was there; nil, text when something could not be.
+function methods:undo()
+  local wrong = {}
+  for i = #self.done, 1, -1 do
+    local done = self.done[i]
+    local ok, err = surely(self, done.undo)
+    if not ok then
+      self.stays = true
+      wrong[#wrong + 1] = ("%s could not be put back (%s): it lies at %s")
+        :format(done.item.to, err and err.message or "?", done.item.kept
+          and files.step("look", done.item.kept) and done.item.kept
+          or done.item.from or "?")
+    end
+  end
+  self.done = {}
+  if #wrong == 0 then return true end
+  return nil, table.concat(wrong, "; ")
+end
+
+--- Directories that were made on the way, like those in the version; `root`:
+--- below which they are the same.
+function methods:dress(root)
+  for _, path in ipairs(self.made) do
+    local like = self.stage .. path:sub(#root + 1)
+    if #path <= #root then
+      files.run("chmod", "755", "--", path)
+    elseif files.step("look", like) then
+      files.run("chown", "--reference", like, "--", path)
+      files.run("chmod", "--reference", like, "--", path)
+    end
+  end
+end
+
+--- Takes away what it was made with, and lets go.
+function methods:close()
+  local kept = next(self.done) ~= nil
+  for i, path in ipairs(self.claims) do
+    if self.stays then
+      -- What could not be put back may lie in there.
+      surely(self, { { "move", path, ("%s-%s"):format(path, stamp()) .. i } })
+    else
+      local op = core.process { argv = { "rm", "-rf", "--one-file-system", "--",
+        path } }
+      repeat pcall(op.wait, op) until op:done()
+      op:close()
+    end
+  end
+  if not kept and not self.stays then
+    for i = #self.made, 1, -1 do
+      surely(self, { { "remove", self.made[i] } })
+    end
+  end
+  for _, holder in ipairs(self.holders) do
+    holder:cancel()
+    repeat pcall(holder.wait, holder) until holder:done()
+    holder:close()
+  end
+  self.claims, self.holders, self.made = {}, {}, {}
+end
+
+methods.__close = methods.close
+
+return exchange

@@ -1,0 +1,128 @@
+---@private
+-- Files from a version: those, and what is in them, where the version has them.
+-- What it does not have stays as it is.
+
+local exchange = require "saros.wsb.exchange"
+local files = require "saros.wsb.files"
+local manifest = require "saros.wsb.manifest"
+
+local fail, within = files.fail, files.within
+
+local function check_paths(o)
+  for _, path in ipairs(o.files) do
+    for _, own in ipairs { manifest.DIRECTORY, manifest.LATE,
+      manifest.LEARNED } do
+      if within(path, own) and not o.target then
+        fail("SAROS_E_REFUSED", "%s is what saros wrote beside the files, and "
+          .. "belongs to no place here; name a target", path)
+      end
+    end
+    if path == "/" and not o.target then
+      fail("SAROS_E_REFUSED", "all of a version is not laid over a system that "
+        .. "runs; name a target")
+    end
+  end
+end
+
+-- Files of an application that runs are laid as little as the whole of it.
+local function concerned(m, paths)
+  local list = {}
+  for _, c in ipairs(m.components) do
+    local hit = false
+    for _, path in ipairs(paths) do
+      for _, own in ipairs(c.files) do
+        hit = hit or within(path, own) or within(own, path)
+      end
+    end
+    if hit then list[#list + 1] = c end
+  end
+  return list
+end
+
+-- Directories that are there already stay, and what is in them is looked at.
+local function merge(x, o, r, from, to, top)
+  local seen = files.steps { { "look", from }, { "look", to } }
+  local new, old = seen[1], seen[2]
+  if old and new.type == "dir" and old.type == "dir" then
+    for _, name in ipairs(files.step("names", from)) do
+      merge(x, o, r, from .. "/" .. name, to .. "/" .. name, top)
+    end
+    return
+  end
+  local told = { path = top.path .. to:sub(#top.to + 1), to = to }
+  if old and o.overwrite == "skip" then
+    told.skipped = true
+  else
+    if old then
+      top.kept = top.kept or exchange.free(top.to, "kept")
+      told.kept = top.kept .. to:sub(#top.to + 1)
+      if to ~= top.to then
+        -- The same directories again, for what is taken out of them.
+        local at = top.kept
+        for name in ("/" .. files.parent(to):sub(#top.to + 2))
+          :gmatch "/([^/]*)" do
+          if name ~= "" then at = at .. "/" .. name end
+          if not files.step("look", at) then
+            files.step("make", at)
+            x.made[#x.made + 1] = at
+          end
+        end
+      end
+    end
+    x:add(from, to, told.kept)
+  end
+  r.laid[#r.laid + 1] = told
+end
+
+--- `check_busy(components, root)` raises when one of them runs.
+return function(o, m, r, check_busy)
+  check_paths(o)
+  local root = o.target and files.plain(o.target) or ""
+  if root == "/" then root = "" end
+  local tops, places, include = {}, {}, {}
+  for i, path in ipairs(files.outermost(o.files)) do
+    path = files.plain(path)
+    local to = files.join(root, path)
+    if o.overwrite == "copy" and files.step("look", to) then
+      to = exchange.free(to, "copy")
+    end
+    tops[i] = { path = path, to = to }
+    places[i] = path == "/" and root .. "/x" or to
+    include[i] = path ~= "/" and files.escape(path) or nil
+  end
+  if o.dry_run then
+    local ls = {}
+    for _, top in ipairs(tops) do
+      ls[#ls + 1] = { path = top.path, to = top.to }
+    end
+    r.laid = ls
+    return
+  end
+  local own = root == "" and o.overwrite == "overwrite"
+    and concerned(m, o.files) or {}
+  check_busy(own, root)
+  local x <close> = exchange.begin(places, { version = m.id,
+    began = os.date "!%Y-%m-%dT%H:%M:%SZ" })
+  r.found = x.found
+  local back = files.finish(o.repository:restore { version = m.id,
+    target = x.stage, overwrite = "always",
+    include = #include > 0 and include or nil })
+  for _, e in ipairs(back.errors) do
+    r.warnings[#r.warnings + 1] = ("%s: %s"):format(e.path or "?", e.message)
+  end
+  for _, top in ipairs(tops) do
+    local from = files.plain(x.stage .. top.path)
+    if not files.step("look", from) then
+      fail("E_INVALIDARG", "%s is not in version %s", top.path, m.id:sub(1, 8))
+    end
+    merge(x, o, r, from, top.to, top)
+  end
+  x:dress(root)
+  check_busy(own, root)
+  local ok, err = pcall(x.swap, x)
+  if ok then return end
+  local undone, where = x:undo()
+  if undone then error(err, 0) end
+  fail("E_FAIL", "%s; %s", type(err) == "table" and err.message
+    or tostring(err), where)
+end
