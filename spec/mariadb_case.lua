@@ -127,36 +127,76 @@ function case.commits(m, seconds)
     :format(seconds or 20)) ~= nil
 end
 
---- Starts somebody who inserts 1, 2, 3, … and says each number when it is
---- acknowledged.
-function case.inserting(m)
-  local script = outside.write
-  local path = m.root .. "/insert.sh"
-  script(path, ([[
-    n=$1
-    while :; do
-      n=$((n + 1))
-      echo "INSERT INTO app.led VALUES ($n, REPEAT('$n ', $n %% 200), $n * 7);"
-      echo "SELECT $n;"
-    done | mariadb --no-defaults --socket='%s' --user=root --batch \
-      --skip-column-names --unbuffered >'%s/ledger'
-  ]]):format(m.socket, m.root))
-  m:sql [[CREATE TABLE IF NOT EXISTS app.led (n INT PRIMARY KEY, x TEXT,
-    seven INT, KEY (seven))]]
-  local last = m:sql "SELECT IFNULL(MAX(n), 0) FROM app.led"
-  local p = outside.start("sh", path, last)
-  local w = {}
-  --- The last number that was acknowledged.
-  function w.acknowledged()
-    return tonumber((outside.content(m.root .. "/ledger") or "")
-      :match "(%d+)\n[^\n]*$") or tonumber(last)
+-- A transaction: a line of the ledger, and a move between two accounts.
+local moves <const> = [[
+  n=$1 i=$2
+  while :; do
+    n=$((n + 1)) a=$((n % 10)) b=$((n % 10 + 1 + n % 7))
+    echo "BEGIN; INSERT INTO led VALUES ($i, $n, REPEAT('$n ', $n % 200), $n * 7);"
+    echo "UPDATE acc SET v = v - $n, c = c + 1 WHERE id = $a;"
+    echo "UPDATE acc SET v = v + $n, c = c + 1 WHERE id = $b; COMMIT; SELECT $n;"
+  done | exec mariadb --no-defaults --socket="$3" --user=root --database=app \
+    --batch --skip-column-names --unbuffered >"$4" 2>&1
+]]
+
+--- Starts some who write: transactions 1, 2, 3, … of each, which it says when
+--- they are acknowledged. Ends with its block.
+function case.load(m, count)
+  m:sql [[CREATE TABLE IF NOT EXISTS led (i INT, n INT, x TEXT, seven INT,
+      PRIMARY KEY (i, n), KEY (seven));
+    CREATE TABLE IF NOT EXISTS acc (id INT PRIMARY KEY, v BIGINT, c BIGINT);
+    INSERT IGNORE INTO acc SELECT seq, 0, 0 FROM seq_0_to_20]]
+  local script = m.root .. "/load.sh"
+  outside.write(script, moves)
+  local streams = {}
+  for i = 1, count do
+    local path = ("%s/ledger%d"):format(m.root, i)
+    streams[i] = { path = path, process = outside.start("sh", script, "0",
+      tostring(i), m.socket, path) }
   end
-  function w.reaches(n)
-    outside.eventually(("%d are acknowledged"):format(n), function()
-      return w.acknowledged() >= n
+  local w = {}
+  --- The last number of each that was acknowledged.
+  function w.acknowledged()
+    local list = {}
+    for i, s in ipairs(streams) do
+      local text = outside.content(s.path) or ""
+      assert(not text:find "ERROR", text)
+      list[i] = tonumber(text:match "(%d+)\n[^\n]*$") or 0
+    end
+    return list
+  end
+  --- Waits until each has had so many more.
+  function w.goes_on(more)
+    local from = w.acknowledged()
+    outside.eventually(more .. " more are acknowledged", function()
+      for i, n in ipairs(w.acknowledged()) do
+        if n < from[i] + more then return false end
+      end
+      return true
     end)
   end
-  return setmetatable(w, { __close = function() p:__close() end })
+  return setmetatable(w, { __close = function()
+    for _, s in ipairs(streams) do s.process:__close() end
+  end })
+end
+
+--- What must hold of the ledger wherever it is: `one` asks for a value called r.
+--- How many transactions of each stream there are.
+function case.audit(one, count)
+  local function number(sql) return math.tointeger(tonumber(one(sql))) end
+  local list, all = {}, 0
+  for i = 1, count do
+    local of <const> = " AS r FROM app.led WHERE i = " .. i
+    list[i] = number("SELECT COUNT(*)" .. of)
+    all = all + list[i]
+    assert(number("SELECT IFNULL(MAX(n), 0)" .. of) == list[i],
+      "there is a hole in the ledger")
+  end
+  assert(number "SELECT COUNT(*) AS r FROM app.led WHERE seven <> n * 7" == 0)
+  assert(number "SELECT SUM(v) AS r FROM app.acc" == 0, "a torn transaction")
+  assert(number "SELECT SUM(c) AS r FROM app.acc" == 2 * all,
+    "accounts and ledger do not agree")
+  return list
 end
 
 return case
