@@ -136,7 +136,10 @@ end
 local function held()
   local self = {}
   function self.stop()
-    if self.instance then self.instance:close() end
+    local instance = self.instance
+    local meta = getmetatable(instance)
+    local close = meta and meta.__close or instance and instance.close
+    if close then close(instance) end
     self.instance = nil
   end
   return setmetatable(self, { __close = self.stop })
@@ -175,10 +178,11 @@ local function try(s, k, c, p, options, manifest)
   s:take("start", true, careful(function()
     local instance, err = k.start(c, p, apart)
     server.instance = instance
-    return instance and true, err
+    if instance == nil then return instance, err end
   end))
-  s.entry.started = true
   local instance = server.instance
+  if not instance then return end -- as of files that are no application's
+  s.entry.started = true
   if options.verify then
     s:take("verify", true, options.verify, instance.db, c)
     s.entry.verify = { state = "passed" }

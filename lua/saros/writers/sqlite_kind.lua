@@ -137,6 +137,24 @@ local function busy(c, place)
   return nil
 end
 
+-- What writes it, or one of its tables, to its output. The shell has a language
+-- of its own, of patterns, and writes nothing of a table that is not there.
+local function dumper(db, here, what)
+  local name = what.table
+  if name then
+    local rows, err = db:query("SELECT 1 FROM sqlite_master WHERE name = ? AND "
+      .. "type = 'table'", name):wait()
+    if not rows then error(err, 0) end
+    if not rows[1] or name:find '[%c"]' then
+      error(core.failure("saros", E.E_INVALIDARG,
+        ("there is no table %q that could be taken out"):format(name)), 0)
+    end
+  end
+  local pattern = name and name:gsub("[\\%%_]", "\\%0"):gsub("\\", "\\\\")
+  return { argv = { "sqlite3", "-batch", "-bail", here,
+    ".dump" .. (pattern and ' "' .. pattern .. '"' or "") } }
+end
+
 -- It needs no server: the place is nobody else's.
 local function start(c, place)
   local client = require "saros.client.sqlite"
@@ -144,9 +162,9 @@ local function start(c, place)
     local here = place:at(path)
     if here then
       local db = client.open { path = here }
-      return setmetatable({ db = db }, { __close = function()
-        db:close()
-      end })
+      return setmetatable({ db = db, dump = function(what)
+        return dumper(db, here, what)
+      end }, { __close = function() db:close() end })
     end
   end
   return nil, "no database is there"
