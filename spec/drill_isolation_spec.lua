@@ -197,3 +197,82 @@ describe("a drill of PostgreSQL", function()
     end)
   end)
 end)
+
+
+-- ------------------------------------------------------------------
+-- Redis
+-- ------------------------------------------------------------------
+
+local function free_port()
+  return (sh([[python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])']])
+    :gsub("\n", ""))
+end
+
+-- How often somebody has connected, but for this question.
+local function callers(r)
+  return tonumber(r:cli("INFO", "stats"):match
+    "total_connections_received:(%d+)") - 1
+end
+
+describe("a drill of Redis", function()
+  local why = lacking("spec.servers.redis", "saros.writers.redis")
+  if why then
+    pending(why)
+    return
+  end
+  local shared = require "spec.drill"
+  local redis = require "spec.servers.redis"
+  local writer = require "saros.writers.redis".writer
+
+  it("does not call its master, nor anybody", function()
+    shared.with(function(p) with_directory(function(d)
+      local port = free_port()
+      local master <close> = redis.start { at = d .. "/master",
+        config = { port = port, bind = "127.0.0.1" } }
+      master:cli("SET", "k", "v")
+      local replica <close> = redis.start { at = d .. "/replica",
+        config = { replicaof = "127.0.0.1 " .. port, appendonly = "yes",
+          ["repl-diskless-sync-delay"] = "0" } }
+      outside.eventually("the replica has what its master has", function()
+        return replica:cli("GET", "k") == "v"
+      end)
+      do
+        local _ <close> = writer { socket = replica.socket }
+        assert(saros.wsb.backup { repository = p.repo,
+          paths = { replica.root }, provider = "copy",
+          state_dir = p.root .. "/state" }:wait())
+      end
+
+      local before, own = callers(master), callers(replica)
+      local seen
+      local report, err = saros.drill { repository = p.repo,
+        scratch = p.scratch, application = "redis",
+        verify = function(db)
+          local function ask(...)
+            local ok, why_not = db:command(...):wait()
+            return ok or why_not.message
+          end
+          seen = { value = ask("GET", "k"),
+            role = ask("INFO", "replication"):match "role:(%a+)",
+            migrated = ask("MIGRATE", "127.0.0.1", port, "k", "0", "3000") }
+          return true
+        end }:wait()
+      assert(report, err)
+      assert.equal("v", seen.value)
+      assert.equal("master", seen.role)
+      assert.truthy(seen.migrated:find "IOERR")
+      assert.equal(before + 1, callers(master)) -- the question before
+      assert.equal(own + 1, callers(replica))
+      assert.equal("", p.left())
+
+      -- By its own settings it would have.
+      local naive <close> = redis.start { at = d .. "/naive",
+        config = { replicaof = "127.0.0.1 " .. port } }
+      outside.eventually("the master is called", function()
+        return master:cli("INFO", "replication"):find "connected_slaves:2"
+      end)
+      assert(naive:cli "PING")
+    end) end)
+  end)
+end)
