@@ -93,7 +93,7 @@ local metadata_options = {
   guard = "string", restore_method = "string", components = "table",
 }
 local writer_options = { metadata = "table", listen = "boolean",
-  state_dir = "string" }
+  state_dir = "string", closed = "function" }
 for name, kind in pairs(metadata_options) do writer_options[name] = kind end
 for _, name in ipairs(events) do writer_options[name] = "function" end
 
@@ -165,6 +165,7 @@ end
 ---@field backup_shutdown? saros.vss.handler
 ---@field pre_restore? saros.vss.handler
 ---@field post_restore? saros.vss.handler
+---@field closed? fun() the writer is closed, and does not hold still: what it has begun it lets go
 
 --- Subscribes a writer: functions that are called when a shadow is made. Each
 --- runs as a task and may wait, so a database session may stay open in an
@@ -177,6 +178,7 @@ function vss.writer(options)
   need("vss.writer", options, { "id", "name" }, 3)
   local handlers = {}
   for _, name in ipairs(events) do handlers[name] = options[name] end
+  handlers.closed = options.closed
   return listening(core.vss_writer(metadata_of(options), handlers), options)
 end
 

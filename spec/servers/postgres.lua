@@ -182,7 +182,7 @@ function server:run()
   self.pid = self.process.pid
   outside.eventually("PostgreSQL is ready", function()
     local text = outside.content(self.log) or ""
-    if text:find "ready to accept connections" then return true end
+    if text:find "ready to accept" then return true end
     if text:find "FATAL" and not text:find "starting up" then
       error("PostgreSQL did not start:\n" .. text, 0)
     end
@@ -231,6 +231,19 @@ end
 function server:kill()
   self:signal(9)
   self:gone()
+end
+
+--- It reads its configuration again, before this returns.
+function server:reload()
+  local function seen()
+    local _, n = (outside.content(self.log) or ""):gsub("received SIGHUP", "")
+    return n
+  end
+  local before = seen()
+  system.kill(self.pid, 1)
+  outside.eventually("PostgreSQL reads its configuration", function()
+    return seen() > before
+  end)
 end
 
 function server:freeze() self:signal(19) end

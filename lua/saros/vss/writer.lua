@@ -23,13 +23,17 @@ end
 
 --- Not told anything any more. A handler that runs is cancelled (but for the
 --- one that calls this), and a writer that holds still lets go: its `abort`
---- is run. Waits until all that is over. Also `__close`; a writer that is
---- garbage is unsubscribed, too.
+--- is run, else its `closed`. Waits until all that is over. Also `__close`; a
+--- writer that is garbage is unsubscribed, too.
 ---@param seconds? number wait at most so long
 function writer:close(seconds)
-  local name = self.name
+  local name, open = self.name, core.writer_is_open(self)
   local ops, held, handlers = core.writer_close(self)
-  if held then ops[#ops + 1] = core.spawn(let_go, handlers, name) end
+  if held then
+    ops[#ops + 1] = core.spawn(let_go, handlers, name)
+  elseif open and handlers.closed then
+    ops[#ops + 1] = core.spawn(handlers.closed)
+  end
   if #ops > 0 then core.gather(ops, "all"):wait(seconds) end
 end
 

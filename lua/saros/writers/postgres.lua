@@ -140,7 +140,7 @@ end
 local function let_go(run, all)
   local db, stage = run.db, run.stage
   run.db = nil
-  if db then db:close(5) end
+  if db then db:close(2) end
   if all and stage then
     run.stage = nil
     stage:close()
@@ -345,6 +345,7 @@ function postgres.writer(options)
 
     abort = ended,
     backup_shutdown = ended,
+    closed = function() drop({}, true) end,
   }
 end
 

@@ -154,4 +154,4 @@ local function busy(c, place)
 end
 
 return kind.define { name = "postgres", id = ID, check = check, settle = settle,
-  start = start, busy = busy, plan = plan, order = 10 }
+  start = files.told(start), busy = busy, plan = plan, order = 10 }

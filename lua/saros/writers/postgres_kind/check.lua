@@ -88,7 +88,7 @@ local function checksums(cluster, place, programs)
 end
 
 --- A table of details; nil, err.
-return function(c, place)
+return files.told(function(c, place)
   local cluster, err = files.cluster(c, place)
   if not cluster then return nil, err end
   local version, programs
@@ -101,4 +101,4 @@ return function(c, place)
   end
   local sums = checksums(cluster, place, programs)
   return { server = version, amcheck = "passed", checksums = sums }
-end
+end)

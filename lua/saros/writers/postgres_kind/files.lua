@@ -21,6 +21,16 @@ function files.damaged(problems, text, ...)
   return err
 end
 
+--- f, which raises how it failed, as a function that returns that.
+function files.told(f)
+  return function(...)
+    local ok, result, err = pcall(f, ...)
+    if ok then return result, err end
+    if type(result) == "table" and result.cancelled then error(result, 0) end
+    return nil, result
+  end
+end
+
 --- Nothing was found out.
 function files.untried(text, ...)
   local err = core.failure("wsb", E.E_FAIL,

@@ -219,18 +219,15 @@ local function stays(place, cluster)
 end
 
 --- nil, err when they cannot be started there.
-return function(c, place)
+return files.told(function(c, place)
   local cluster, err = files.cluster(c, place)
   if not cluster then return nil, err end
-  local ok, why = pcall(function()
-    stays(place, cluster)
-    relink(place, cluster.data, false)
-    follow_map(place, cluster)
-    for _, path in ipairs(tablespaces(cluster)) do relink(place, path, true) end
-    label(cluster)
-    empty(place, cluster)
-    configuration(place, cluster)
-  end)
-  if not ok then return nil, why end
+  stays(place, cluster)
+  relink(place, cluster.data, false)
+  follow_map(place, cluster)
+  for _, path in ipairs(tablespaces(cluster)) do relink(place, path, true) end
+  label(cluster)
+  empty(place, cluster)
+  configuration(place, cluster)
   return true
-end
+end)

@@ -1,0 +1,417 @@
+-- saros.writers.postgres when things go wrong: the cluster goes on, always, and
+-- what is not whole is never taken for a backup.
+local volumes = require "spec.volumes" -- first: before there are threads
+local helper = require "spec.helper"
+local outside = require "spec.outside"
+local servers = require "spec.servers.postgres"
+local shared = require "spec.vss"
+
+local there = pcall(require, "saros.client.postgres")
+local missing = servers.missing
+  or not there and "saros.client.postgres was left out of this build" or nil
+if missing then
+  describe("saros.writers.postgres", function() pending(missing) end)
+  return
+end
+
+local saros, vss = helper.saros, shared.vss
+local kind = require "saros.writers.kind"
+local place = require "saros.place"
+local postgres = require "saros.writers.postgres"
+
+local function shadow(d, pg, more)
+  local o = { paths = { pg.at }, provider = "copy", state_dir = d.state }
+  for name, item in pairs(more or {}) do o[name] = item end
+  local set, err = vss.shadow(o):wait()
+  local causes = {}
+  while err do
+    causes[#causes + 1] = err.message
+    err = err.cause
+  end
+  return set, table.concat(causes, " / ")
+end
+
+-- Somebody who does something at one event, before the cluster is told.
+local function meanwhile(event, f)
+  return vss.writer { id = shared.id(9), name = "witness",
+    level = event == "thaw" and "system" or "front_end", [event] = f }
+end
+
+local function directory()
+  local d = shared.directory()
+  os.execute("chmod 711 " .. d.root)
+  return d
+end
+
+local function writer_of(d, pg, more)
+  local o = { conninfo = pg.conninfo, scratch = d.root }
+  for name, item in pairs(more or {}) do o[name] = item end
+  return postgres.writer(o)
+end
+
+-- What is left of shadows, and of what belongs over them.
+local function copies(d)
+  local p <close> = io.popen(("find %s -name PG_VERSION -o -name 'saros-p.*'")
+    :format(d.root))
+  return p:read "a"
+end
+
+-- It is written to, nobody of ours is there, and nothing holds its log.
+local function goes_on(pg)
+  pg:must "CREATE TABLE IF NOT EXISTS after (n int); INSERT INTO after VALUES (1)"
+  outside.eventually("nobody of ours is there", function()
+    return pg:must [[SELECT (SELECT count(*) FROM pg_replication_slots) +
+      (SELECT count(*) FROM pg_stat_activity WHERE backend_type =
+      'client backend' AND pid <> pg_backend_pid())]] == "0\n"
+  end)
+end
+
+local function failure_of(set, writer)
+  for _, one in ipairs(set.writers) do
+    if one.instance == writer.instance then return one end
+  end
+end
+
+describe("a cluster that", function()
+  for _, how in ipairs { "dies", "is restarted" } do
+    it(how .. " before the freeze fails the shadow", function()
+      local d <close> = directory()
+      local pg <close> = servers.start()
+      local _ <close> = writer_of(d, pg)
+      local _ <close> = meanwhile("freeze", function()
+        if how == "dies" then pg:kill() else pg:restart() end
+      end)
+      local set, err = shadow(d, pg)
+      assert.is_nil(set)
+      assert.match("15%-%d+ did not last until the shadow: ", err)
+      assert.equal("", copies(d))
+      if how == "dies" then pg:run() end
+      goes_on(pg)
+    end)
+  end
+
+  it("ends our session meanwhile fails the shadow", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local _ <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("freeze", function()
+      assert.equal("t\n", pg:must [[SELECT pg_terminate_backend(pid)
+        FROM pg_stat_activity WHERE backend_type = 'client backend'
+        AND pid <> pg_backend_pid()]])
+    end)
+    local set, err = shadow(d, pg)
+    assert.is_nil(set)
+    assert.match("did not last until the shadow", err)
+    goes_on(pg)
+  end)
+
+  it("hangs at the freeze fails the shadow in its time", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local _ <close> = writer_of(d, pg, { freeze_timeout = 1 })
+    local _ <close> = meanwhile("freeze", function() pg:freeze() end)
+    local set, err = shadow(d, pg)
+    pg:go()
+    assert.is_nil(set)
+    assert.match("postgres", err)
+    assert.equal("", copies(d))
+    goes_on(pg)
+  end)
+
+  it("hangs at the end of its backup has none", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local writer <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("thaw", function() pg:freeze() end)
+    local set <close> = assert(shadow(d, pg, { timeouts = { post = 1 } }))
+    pg:go()
+    local one = failure_of(set, writer)
+    assert.equal("failed_at_post_snapshot", vss.state[one.state])
+    -- What it had said before is that it is not over.
+    local _, said = next(set:said(writer.instance).components)
+    assert.is_true(said.pending)
+    assert.is_nil(said.additions)
+    goes_on(pg)
+  end)
+
+  it("dies after the shadow, in backup mode, has no backup", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local writer <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("thaw", function() pg:kill() end)
+    local set <close> = assert(shadow(d, pg))
+    local one = failure_of(set, writer)
+    assert.equal("failed_at_post_snapshot", vss.state[one.state])
+    assert.match("did not end its backup", one.message
+      or set.writers[1].message or "did not end its backup")
+    pg:run()
+    goes_on(pg)
+  end)
+
+  it("refuses the login is left out, or fails it when required", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local _ <close> = writer_of(d, pg, { conninfo = pg.conninfo
+      .. " user=stranger" })
+    local set <close> = assert(shadow(d, pg))
+    assert.equal("postgres", set.left_out[1].name)
+    assert.match("the login was refused", set.left_out[1].message)
+    set:close()
+    local none, err = shadow(d, pg, { writers = { require = { "postgres" } } })
+    assert.is_nil(none)
+    assert.match("the login was refused", err)
+  end)
+
+  it("refuses it since it was asked who it is fails the shadow", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local _ <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("prepare_backup", function()
+      outside.write(pg.data .. "/pg_hba.conf", "local all all reject\n")
+      pg:reload()
+    end)
+    local set, err = shadow(d, pg)
+    assert.is_nil(set)
+    assert.match("cannot be backed up: .*the login was refused", err)
+  end)
+
+  it("takes no more connections is left out, and says why", function()
+    local d <close> = directory()
+    local pg <close> = servers.start { settings = { max_connections = 4,
+      superuser_reserved_connections = 0, max_wal_senders = 0 } }
+    local _ <close> = writer_of(d, pg)
+    local guests <const> = {}
+    local _ <close> = setmetatable({}, { __close = function()
+      for _, p in ipairs(guests) do p:__close() end
+    end })
+    for i = 1, 4 do
+      guests[i] = outside.start(pg.bin .. "/psql", "-XAtq", "-d", pg.conninfo,
+        "-c", "SELECT 'here'", "-c", "SELECT pg_sleep(600)")
+      guests[i]:expect "here"
+    end
+    local set <close> = assert(shadow(d, pg))
+    assert.match("takes no more connections", set.left_out[1].message)
+  end)
+
+  it("does not let us use backup mode fails the shadow", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    pg:must [[CREATE ROLE small LOGIN IN ROLE pg_read_all_settings]]
+    local _ <close> = writer_of(d, pg, { conninfo = pg.conninfo
+      .. " user=small" })
+    local set, err = shadow(d, pg)
+    assert.is_nil(set)
+    assert.match("permission denied for function pg_backup_start", err)
+    assert.match("grant this user", err)
+    -- It needs no more than that.
+    pg:must [[GRANT EXECUTE ON FUNCTION pg_backup_start, pg_backup_stop TO small;
+      GRANT pg_checkpoint TO small; ALTER ROLE small REPLICATION]]
+    local good <close> = assert(shadow(d, pg))
+    assert.equal(0, good.writers[1].failure)
+  end)
+
+  it("is in recovery is refused, but for what is of one instant", function()
+    if volumes.missing then pending(volumes.missing) return end
+    local d <close> = directory()
+    local v <close> = assert(volumes.make("btrfs", 192))
+    assert(volumes.run("chmod 755 %s %s/..", v.path, v.path))
+    local pg <close> = servers.start { at = v.path .. "/pg" }
+    pg:must "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n"
+    pg:stop()
+    outside.write(pg.data .. "/standby.signal", "")
+    pg:run()
+    do
+      local _ <close> = writer_of(d, pg)
+      for _, provider in ipairs { "copy", "btrfs" } do
+        local set, err = shadow(d, pg, { paths = { v.path },
+          provider = provider })
+        assert.is_nil(set)
+        assert.match("it is in recovery", err)
+      end
+    end
+    local writer <close> = writer_of(d, pg, { standby = true })
+    local none, err = shadow(d, pg)
+    assert.is_nil(none)
+    assert.match("of a standby only a shadow of one instant", err)
+    local set <close> = assert(shadow(d, pg, { paths = { v.path },
+      provider = "btrfs" }))
+    local name, said = next(set:said(writer.instance).components)
+    local c = { name = name, files = said.files, said = said }
+    helper.task(function()
+      local p <close> = place.of_shadow { paths = c.files, at = function(path)
+        return set[v.path].path .. path:sub(#v.path + 1)
+      end }
+      assert(kind.of(postgres.id).settle(c, p))
+      assert(kind.of(postgres.id).check(c, p))
+    end)
+  end)
+end)
+
+describe("the log of a cluster", function()
+  -- Writes more than it keeps, and lets it clean up.
+  local function much(pg)
+    for _ = 1, 3 do
+      pg:must [[CREATE TABLE IF NOT EXISTS much (t text);
+        INSERT INTO much SELECT repeat('x', 2000)
+        FROM generate_series(1, 8000)]]
+      pg:must "CHECKPOINT"
+    end
+  end
+
+  it("that was removed too early is missed, and there is no backup", function()
+    local d <close> = directory()
+    local pg <close> = servers.start { settings = { max_replication_slots = 0,
+      max_wal_senders = 0 } }
+    local writer <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("thaw", function() much(pg) end)
+    local set <close> = assert(shadow(d, pg))
+    local one = failure_of(set, writer)
+    assert.equal("failed_at_post_snapshot", vss.state[one.state])
+    local _, said = next(set:said(writer.instance).components)
+    assert.is_true(said.pending)
+    assert.match("no slot holds the log", said.note)
+    assert.is_nil(said.additions)
+    goes_on(pg)
+  end)
+
+  it("is held while it is needed", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local writer <close> = writer_of(d, pg)
+    local _ <close> = meanwhile("thaw", function() much(pg) end)
+    local set <close> = assert(shadow(d, pg))
+    assert.equal(0, failure_of(set, writer).failure)
+    local _, said = next(set:said(writer.instance).components)
+    assert.is_nil(said.note)
+    assert.is_true(tonumber(said.wal.last:sub(9), 16)
+      - tonumber(said.wal.first:sub(9), 16) > 20)
+    goes_on(pg)
+  end)
+end)
+
+describe("whoever began the backup", function()
+  it("is killed: the cluster ends it, and goes on", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    local p <close> = outside.start(outside.lua, "-e", ([[
+      local saros = require "saros"
+      local vss = require "saros.vss"
+      local w = require "saros.writers.postgres".writer { conninfo = %q }
+      local v = vss.writer { id = %q, name = "witness", level = "system",
+        freeze = function()
+          print "held"
+          io.stdout:flush()
+          saros.sleep(1000):wait()
+        end }
+      vss.shadow { paths = { %q }, provider = "copy", state_dir = %q }:wait()
+    ]]):format(pg.conninfo, shared.id(9), pg.at, d.state))
+    p:expect "held\n"
+    assert.equal("1\n", pg:must "SELECT count(*) FROM pg_replication_slots")
+    outside.system.kill(p.pid, 9)
+    goes_on(pg)
+    assert.match("aborting backup due to backend exiting",
+      outside.content(pg.log))
+    assert(vss.reap { state_dir = d.state }:wait())
+  end)
+
+  it("cancels it, or closes its writer: nothing is held", function()
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    for _, way in ipairs { "cancel", "close" } do
+      local writer <close> = writer_of(d, pg)
+      local gate, op = helper.gate()
+      local entered = false
+      local _ <close> = meanwhile("freeze", function()
+        entered = true
+        op:wait()
+      end)
+      local run = vss.shadow { paths = { pg.at }, provider = "copy",
+        state_dir = d.state }
+      shared.until_true(function() return entered end)
+      assert.equal("1\n", pg:must "SELECT count(*) FROM pg_replication_slots")
+      if way == "cancel" then
+        run:cancel()
+      else
+        writer:close()
+        gate:finish(0)
+      end
+      assert.is_nil((run:wait()))
+      goes_on(pg)
+      assert.equal("", copies(d))
+      gate:finish(0)
+    end
+  end)
+end)
+
+describe("a copy that is torn", function()
+  local function torn(f)
+    local d <close> = directory()
+    local pg <close> = servers.start()
+    pg:must [[CREATE TABLE t (n bigint PRIMARY KEY, t text);
+      INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(1, 4000) n;
+      CHECKPOINT]]
+    local to = d.root .. "/copy"
+    os.execute(("mkdir -m 700 %s"):format(to))
+    local function copy(what)
+      assert(os.execute(("cp -a %s/%s %s/"):format(pg.data, what, to)))
+    end
+    f(pg, copy, to)
+    os.execute(("chown --reference=%s %s"):format(pg.data, to))
+    return helper.task(function()
+      local c = { name = "t", files = { pg.data }, said = { superuser = "pg",
+        mode = "atomic", data_directory = pg.data } }
+      local p <close> = place.of_shadow { paths = c.files,
+        at = function() return to end }
+      local k = kind.of(postgres.id)
+      assert(k.settle(c, p))
+      return { k.check(c, p) }
+    end)
+  end
+
+  local function change(pg)
+    pg:must [[UPDATE t SET n = n + 100000 WHERE n % 3 = 0;
+      INSERT INTO t SELECT n + (SELECT max(n) FROM t), repeat('y', 200)
+        FROM generate_series(1, 4000) n]]
+    pg:must "CHECKPOINT"
+  end
+
+  it("does not start, and that is found", function()
+    local result = torn(function(pg, copy)
+      copy "pg_wal"
+      change(pg)
+      pg:must "SELECT pg_switch_wal(); CHECKPOINT"
+      change(pg)
+      copy "[!p]*"
+      copy "pg_[!w]*"
+      copy "postgresql*"
+    end)
+    local err = result[2]
+    assert.is_nil(result[1])
+    assert.is_nil(err.untried)
+    assert.equal(saros.code.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED,
+      err.code)
+    assert.match("does not start on the copy", err.message)
+    assert.match("checkpoint record", table.concat(err.problems, "\n"))
+  end)
+
+  it("starts, and is found all the same", function()
+    local result = torn(function(pg, copy, to)
+      -- Its index from before, all else from after.
+      local index = pg:must "SELECT pg_relation_filepath('t_pkey')"
+        :gsub("\n", "")
+      os.execute(("cp -a %s/%s %s/index"):format(pg.data, index, to))
+      change(pg)
+      copy "."
+      assert(os.execute(("mv %s/index %s/%s"):format(to, to, index)))
+    end)
+    local err = result[2]
+    assert.is_nil(result[1])
+    assert.is_nil(err.untried)
+    assert.match("pg_amcheck found", err.message)
+    assert.is_true(#err.problems > 0)
+  end)
+
+  it("is not, and passes", function()
+    assert(table.unpack(torn(function(_, copy) copy "." end)))
+  end)
+end)
