@@ -414,14 +414,15 @@ local function plan(c, options)
   lines[#lines + 1] = "Its configuration must say what it said then, or it "
     .. "starts without data:"
   lines[#lines + 1] = ""
-  add("dir %s", l.dir)
+  local function says(...) lines[#lines + 1] = "  " .. string.format(...) end
+  says("dir %s", l.dir)
   if l.appendonly then
-    add("appendonly yes")
-    add("appendfilename %s", quoted(l.aof))
-    if l.aof_dir then add("appenddirname %s", quoted(l.aof_dir)) end
+    says("appendonly yes")
+    says("appendfilename %s", quoted(l.aof))
+    if l.aof_dir then says("appenddirname %s", quoted(l.aof_dir)) end
   else
-    add("appendonly no")
-    add("dbfilename %s", quoted(l.rdb))
+    says("appendonly no")
+    says("dbfilename %s", quoted(l.rdb))
   end
   lines[#lines + 1] = ""
   lines[#lines + 1] = "Then start it (systemctl start redis-server), and look "

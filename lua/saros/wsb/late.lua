@@ -159,7 +159,9 @@ function late.store(o, m, set, r)
     end
     late.add(c, said, at, adds)
     if c.late then components.hear(c, said) end
-    if c.live and c.recoverable and c.consistency == "none" then
+    if c.live and c.recoverable and c.consistency == "none"
+      and c.type == "database"
+    then
       c.recoverable, c.why = false, "its files were read while they changed, "
         .. "and its writer says nothing that would mend that"
     end
