@@ -141,6 +141,9 @@ describe("a drill", function()
         { table = "nothing", to = p.root .. "/nothing" } } })
       assert.truthy(err.message:find("nothing: No such file", 1, true))
       assert.is_nil(outside.content(p.root .. "/nothing"))
+      assert.is_nil(outside.content(p.root .. "/nothing.part"))
+      assert.equal("600\n", io.popen(("stat -c %%a '%s/orders'"):format(p.root))
+        :read "a")
     end)
   end)
 
@@ -236,6 +239,21 @@ describe("a version that fails", function()
       helper.contains({ state = "failed", failed_at = "restore",
         restored = false }, err.report.components[1])
       assert.is_false(known(p, id).recoverable)
+    end)
+  end)
+
+  it("is said aloud also where the repository takes no note of it", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "fail check" })
+      local learn = catalogue.learn
+      local _ <close> = setmetatable({}, { __close = function()
+        catalogue.learn = learn
+      end })
+      catalogue.learn = function() error("the disk is full", 0) end
+      local err = failing(p)
+      assert.truthy(err.message:find("the data say fail check", 1, true))
+      assert.truthy(err.message:find("the disk is full", 1, true))
+      assert.is_false(err.report.components[1].learned)
     end)
   end)
 

@@ -198,6 +198,20 @@ void world_make(const cell_plan *plan) {
   close_hidden(plan);
 }
 
+/* Whether nothing that is there now is there in a cell. */
+static bool is_new(const char *path) {
+  static const char *const all[] = {"/tmp", "/var/tmp", "/run", "/dev"};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (within(path, all[i])) return true;
+  return false;
+}
+
+static bool is_known(const cell_plan *plan, const char *path) {
+  for (int i = 0; i < plan->hidden_count; i++)
+    if (within(path, plan->hidden[i])) return true;
+  return is_new(path) || is_place(plan, path);
+}
+
 /* A socket that is a file is reached through the file, whatever network one is
    in, and also where it is read-only. */
 void world_note_sockets(cell_plan *plan) {
@@ -217,16 +231,12 @@ void world_note_sockets(cell_plan *plan) {
     if (*path != '/' || lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode) ||
         (real = realpath(path, NULL)) == NULL)
       continue;
-    bool known = false;
-    for (int i = 0; !known && i < plan->hidden_count; i++)
-      known = strcmp(plan->hidden[i], real) == 0;
-    if (known || is_place(plan, real)) {
+    if (is_known(plan, real))
       free(real);
-    } else if (plan->hidden_count == CELL_MOST) {
+    else if (plan->hidden_count == CELL_MOST)
       cell_refuse("hide the sockets", "there are too many");
-    } else {
+    else
       plan->hidden[plan->hidden_count++] = real;
-    }
   }
   free(line);
   fclose(list);

@@ -5,8 +5,9 @@
 --- What a cell keeps from it: TCP, abstract sockets, sockets that are files
 --- (those that are known when it starts), System V and POSIX memory, signals,
 --- devices, everything that is inherited. What it does not: it can read what its
---- user can, but for what is named in `hide`; it can use the processor and the
---- memory of this machine; and the kernel is the same.
+--- user can, but for what is named in `hide`; named pipes and the sockets of
+--- containers are to be named there, too; it can use the processor and the memory
+--- of this machine; and the kernel is the same.
 
 local core = require "saros.core"
 local E = require "saros.code"

@@ -28,6 +28,8 @@ local place = require "saros.place"
 ---@class saros.drill
 local drill = {}
 
+-- Of verify alone: how long it takes to restore and to recover depends on what
+-- there is.
 local TIMEOUT <const> = 3600
 
 
@@ -74,7 +76,8 @@ function steps:take(name, judges, f, ...)
   core.report { phase = name }
   local op <const> = core.spawn(answer.of, judges and E.SAROS_E_DAMAGED
     or E.E_FAIL, name, f, ...)
-  local limited <close> = combine.timeout(op, self.timeout)
+  local seconds = self.timeout or name == "verify" and TIMEOUT
+  local limited <close> = seconds and combine.timeout(op, seconds) or op
   local result, err = limited:wait()
   self.entry.seconds[name] = op:status().elapsed
   if result == nil then
@@ -92,10 +95,16 @@ end
 
 -- What production has: nothing that is started sees it.
 local function hidden(manifest)
-  local list = {}
+  local all, list = {}, {}
   for _, c in ipairs(manifest.components) do
-    for _, path in ipairs(c.files or {}) do
-      if path:find "^/[^/]" then list[#list + 1] = path end
+    table.move(c.files or {}, 1, #(c.files or {}), #all + 1, all)
+  end
+  table.sort(all)
+  local last = "/"
+  for _, path in ipairs(all) do
+    if path:find "^/[^/]" and path:sub(1, #last) ~= last then
+      list[#list + 1] = path
+      last = path .. "/"
     end
   end
   return list
@@ -145,19 +154,31 @@ local function held()
   return setmetatable(self, { __close = self.stop })
 end
 
--- Streams a part of what was started into a file of ours.
-local function extract(p, apart, instance, wanted, number)
+-- What writes into a file of ours is not in the cell, and what is in there never
+-- names one of ours.
+local function store(source, part)
+  local from <close> = source
+  local to <close> = core.process { stdin = from, argv = { "sh", "-c",
+    'umask 077 && exec cat >"$0"', part } }
+  finish(to)
+  finish(from)
+end
+
+-- Streams a part of what was started into a file, which is there when it has all
+-- of it, and never takes the place of another.
+local function extract(apart, instance, wanted)
   if type(instance.dump) ~= "function" then
     error(core.failure("saros", E.E_NOTIMPL, "nothing can be extracted from "
       .. "an application of this kind"), 0)
   end
   local made = instance.dump { database = wanted.database,
     table = wanted.table }
-  local file = ("%s/extract.%d"):format(p.root, number)
-  local argv = { "sh", "-c", 'exec "$@" >"$0"', file }
-  finish(apart.run { argv = table.move(made.argv, 1, #made.argv, 5, argv),
-    env = made.env })
-  finish(core.copy { from = file, to = wanted.to })
+  local part = wanted.to .. ".part"
+  local _ <close> = setmetatable({}, { __close = function()
+    finish(core.process { argv = { "rm", "-f", "--", part } })
+  end })
+  store(apart.run { argv = made.argv, env = made.env, stdout = "stream" }, part)
+  finish(core.process { argv = { "ln", "-T", "--", part, wanted.to } })
   return true
 end
 
@@ -187,9 +208,9 @@ local function try(s, k, c, p, options, manifest)
     s:take("verify", true, options.verify, instance.db, c)
     s.entry.verify = { state = "passed" }
   end
-  for i, wanted in ipairs(options.extract or {}) do
+  for _, wanted in ipairs(options.extract or {}) do
     if is_for(wanted, c) then
-      s:take("extract", false, extract, p, apart, instance, wanted, i)
+      s:take("extract", false, extract, apart, instance, wanted)
     end
   end
   s:take("stop", false, server.stop)
@@ -221,8 +242,7 @@ local function component(manifest, c, options)
   local entry = { name = c.name, kind = c.kind, n = c.n, restored = false,
     started = false, state = "untried", seconds = {},
     check = { state = "none" }, verify = { state = "none" } }
-  local s = setmetatable({ entry = entry,
-    timeout = options.timeout or TIMEOUT }, steps)
+  local s = setmetatable({ entry = entry, timeout = options.timeout }, steps)
   local good, err = pcall(in_place, s, manifest, c, options)
   if good then
     entry.state = "passed"
@@ -373,7 +393,7 @@ local kinds <const> = { repository = "table|userdata", version = "string",
 ---@field extract? saros.drill.extract[] what is to be taken out of it: a database, a table
 ---@field keep? boolean leave the files, to look at; the report says where
 ---@field learn? boolean note in the repository how it went (true)
----@field timeout? number seconds for each step (3600)
+---@field timeout? number seconds for each step (verify: 3600, the others: as long as they take)
 ---@field name? string
 
 ---@class saros.drill.report
