@@ -101,16 +101,16 @@ static bool refused(talk *k, const char *text) {
     uint32_t code;
     bool retryable;
     const char *advice;
-  } known[] = {{"NOAUTH", SAROS_E_ACCESSDENIED, false, "; give it a password"},
+  } known[] = {{"NOAUTH", SAROS_E_ACCESSDENIED, false, "give it a password"},
                {"WRONGPASS", SAROS_E_ACCESSDENIED, false,
-                "; look at the user and the password"},
+                "look at the user and the password"},
                {"NOPERM", SAROS_E_ACCESSDENIED, false,
-                "; its administrator grants that with ACL SETUSER"},
+                "its administrator grants that with ACL SETUSER"},
                {"DENIED", SAROS_E_ACCESSDENIED, false, ""},
                {"ERR invalid password", SAROS_E_ACCESSDENIED, false, ""},
                {"ERR max number of clients", SAROS_E_FAIL, true,
-                "; try again, or raise maxclients"},
-               {"LOADING", SAROS_E_FAIL, true, "; try again when it has"},
+                "try again, or raise maxclients"},
+               {"LOADING", SAROS_E_FAIL, true, "try again when it has"},
                {"BUSY", SAROS_E_FAIL, true, ""},
                {"MASTERDOWN", SAROS_E_FAIL, true, ""},
                {"TRYAGAIN", SAROS_E_FAIL, true, ""},

@@ -35,8 +35,8 @@
 ---   (scripts, clients, subscriptions).
 --- - Redis before 6.2, which knows no such pause.
 
-local core = require "saros.core"
 local saros = require "saros"
+local dump = require "saros.writers.redis_dump"
 local kind = require "saros.writers.redis_kind"
 local server = require "saros.writers.redis_server"
 local arguments = require "saros.arguments"
@@ -95,24 +95,21 @@ end
 -- Getting ready, while everybody goes on
 -- ------------------------------------------------------------------
 
-local function exists(path)
-  local file <close> = io.open(path)
-  return file ~= nil
-end
-
 -- Whether the append-only file alone has everything.
 local function is_logged(i)
   return i.aof_enabled == "1" and i.aof_last_bgrewrite_status == "ok"
     and i.aof_last_write_status == "ok"
 end
 
-local function check_able(at, i)
-  if i.loading == "1" then
-    local err = failure(E.E_FAIL, "%s is loading its data; try again when it "
-      .. "has", at.name)
-    err.retryable = true
-    error(err, 0)
-  end
+local function check_loaded(c, options)
+  if info(c, "persistence").loading ~= "1" then return end
+  local err = failure(E.E_FAIL, "the server at %s is loading its data; try "
+    .. "again when it has", options.socket or options.host)
+  err.retryable = true
+  error(err, 0)
+end
+
+local function check_able(at)
   local major, minor = (at.version or ""):match "^(%d+)%.(%d+)"
   if not major or tonumber(major) * 100 + tonumber(minor) < 602 then
     error(failure(E.E_NOTIMPL, "%s: Redis %s cannot hold writes still; 6.2 can",
@@ -125,8 +122,9 @@ end
 local function get_ready(at, options, event)
   at.c = server.open(options)
   local c = at.c
+  check_loaded(c, options)
   for name, item in pairs(server.look(c, options)) do at[name] = item end
-  check_able(at, info(c, "persistence"))
+  check_able(at)
   local seconds = math.min(PATIENCE, (event.deadline or PATIENCE) * 0.8)
   local i = persistence(c, seconds, is_idle)
   if not i then
@@ -140,7 +138,7 @@ local function get_ready(at, options, event)
   if at.logged then return end
   -- One that will fail fails now, where nobody waits for it.
   if i.rdb_last_bgsave_status ~= "ok"
-    or not exists(at.dir .. "/" .. at.layout.rdb)
+    or not dump.exists(at.dir .. "/" .. at.layout.rdb)
   then
     ask(c, "BGSAVE")
     i = persistence(c, seconds, is_saved)
@@ -236,32 +234,36 @@ end
 
 -- A connection that was lost says nothing: the server may hold still for all
 -- that, and must be let go.
-local function reconnected(at, options)
-  if at.c:is_open() then return at.c end
+local function again(at, options, f, ...)
+  local called, result, err = pcall(f, at, ...)
+  if called then return result, err end
+  if type(result) ~= "table" or result.code ~= E.SAROS_E_CLOSED then
+    error(result, 0)
+  end
   at.c:close()
   at.c = server.open(options)
-  return at.c
+  return f(at, ...)
 end
 
-local function let_go(at, options)
-  at.held = false
-  local c = reconnected(at, options)
+local function let_go(at)
+  local c = at.c
   local s = info(c, "server")
   local i = info(c, "persistence")
   ask(c, "CLIENT", "UNPAUSE")
   local over = server.clock(c) - at.began
   if s.run_id ~= at.run_id then
-    return nil, failure(E.SAROS_E_CHANGED, "%s was started anew while it "
-      .. "should hold still, so there may have been writes meanwhile", at.name)
+    error(failure(E.SAROS_E_CHANGED, "%s was started anew while it should "
+      .. "hold still, so there may have been writes meanwhile", at.name), 0)
   elseif over >= at.ms * 1000 or over < 0 then
-    return nil, failure(E.SAROS_E_TIMEOUT, "%s held still for %g seconds, and "
-      .. "the shadow took %.1f: so there may have been writes before it was "
-      .. "complete; raise freeze_timeout", at.name, at.ms / 1000, over / 1e6)
+    error(failure(E.SAROS_E_TIMEOUT, "%s held still for %g seconds, and the "
+      .. "shadow took %.1f: so there may have been writes before it was "
+      .. "complete; raise freeze_timeout", at.name, at.ms / 1000,
+      over / 1e6), 0)
   elseif not is_unchanged(at, i) then
-    return nil, failure(E.SAROS_E_CHANGED, "%s was written to while it should "
+    error(failure(E.SAROS_E_CHANGED, "%s was written to while it should "
       .. "hold still%s", at.name, at.role == "slave" and ": it is a replica, "
       .. "and its master goes on; shadow the master, or try again"
-      or ": somebody else has ended the pause (CLIENT UNPAUSE)")
+      or ": somebody else has ended the pause (CLIENT UNPAUSE)"), 0)
   end
   return true
 end
@@ -271,52 +273,15 @@ end
 -- What is known then
 -- ------------------------------------------------------------------
 
-local function run(...)
-  local op <close> = core.process { argv = { ... } }
-  local ok, err = op:wait()
-  if not ok then error(err, 0) end
-end
-
--- The dump goes to where a server looks for it that starts on these files.
-local function lay(at, stage)
-  local l = at.layout
-  local from = at.dir .. "/" .. l.rdb
-  run("mkdir", "--", stage)
-  run("chown", "--reference=" .. at.dir, "--", stage)
-  run("chmod", "--reference=" .. at.dir, "--", stage)
-  if not l.appendonly then
-    run("cp", "-a", "--reflink=auto", "--", from, stage .. "/" .. l.rdb)
-  elseif not l.aof_dir then
-    run("cp", "-a", "--reflink=auto", "--", from, stage .. "/" .. l.aof)
-  else
-    local own = stage .. "/" .. l.aof_dir
-    -- A name that no server gives: never one that is there already.
-    local base = l.aof .. ".dump.base.rdb"
-    run("mkdir", "--", own)
-    run("cp", "-a", "--reflink=auto", "--", from, own .. "/" .. base)
-    local manifest = own .. "/" .. l.aof .. ".manifest"
-    local file <close> = assert(io.open(manifest, "w"))
-    assert(file:write(("file %s seq 1 type b\n"):format(base)))
-    assert(file:close())
-    run("chown", "--reference=" .. from, "--", manifest)
-    run("chmod", "--reference=" .. from, "--", manifest)
-    local was = at.dir .. "/" .. l.aof_dir
-    local like = exists(was) and was or at.dir
-    run("chown", "--reference=" .. like, "--", own)
-    run("chmod", "--reference=" .. like, "--", own)
-  end
-end
-
 -- Waits for the dump that was begun at the freeze, and takes it.
-local function take(at, options, stage, event)
-  reconnected(at, options)
+local function take(at, stage, event)
   local i = persistence(at.c, (event.deadline or PATIENCE) * 0.9, is_saved)
   if not i then
     error(failure(E.SAROS_E_TIMEOUT, "%s: its dump is not done yet; raise "
       .. "timeouts.post", at.name), 0)
   end
   check_saved(at, i)
-  lay(at, stage)
+  dump.lay(at.layout, stage)
   local later = info(at.c, "persistence")
   if info(at.c, "server").run_id ~= at.run_id then
     error(failure(E.SAROS_E_CHANGED, "%s was started anew before its dump was "
@@ -439,8 +404,11 @@ function redis.writer(options)
     local why
     for n, at in ipairs(all) do
       if at.held then
-        local called, ok, err = pcall(let_go, at, list[n])
-        if not called then ok, err = nil, ok end
+        at.held = false
+        -- When its window is over it goes on without us.
+        local op <close> = saros.timeout(saros.spawn(again, at, list[n],
+          let_go), at.ms / 1000 + 1)
+        local ok, err = op:wait()
         if not ok then why = why or err end
       end
     end
@@ -493,7 +461,7 @@ function redis.writer(options)
       end
       for n, at in ipairs(all) do
         if not at.logged then
-          take(at, list[n], place.root .. "/" .. n, event)
+          again(at, list[n], take, place.root .. "/" .. n, event)
         end
       end
       return say()

@@ -51,11 +51,22 @@ function server.keys(c)
 end
 
 --- Settings; those that this server does not know are not in it.
+---@return table<string, string>
 function server.settings(c, ...)
   local found = {}
-  for _, name in ipairs { ... } do
-    local pair = server.ask(c, "CONFIG", "GET", name)
-    if pair[2] then found[name] = pair[2] end
+  local function keep(list)
+    for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
+  end
+  local op <close> = c:command("CONFIG", "GET", ...)
+  local list, err = op:wait()
+  if list then
+    keep(list)
+  elseif not (err.server or ""):find "^ERR" then
+    error(err, 0)
+  else -- before 7.0 one at a time
+    for _, name in ipairs { ... } do
+      keep(server.ask(c, "CONFIG", "GET", name))
+    end
   end
   return found
 end
