@@ -240,6 +240,7 @@ end
 ---@return spec.database
 function databases.start(name, at, durable)
   local self = setmetatable({ name = name, kind = kinds[name] }, database)
+  sh("chmod a+rx '%s' '%s/..'", at, at) -- servers are nobody
   kinds[name].start(self, at, durable)
   return self
 end

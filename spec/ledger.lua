@@ -57,6 +57,10 @@ function ledger.start(list, notes)
   function self.until_more(count)
     local before = #self.read()[#list]
     outside.eventually("somebody writes to all of them", function()
+      local stat = outside.content(("/proc/%d/stat"):format(self.process.pid))
+      if not stat or stat:match "^.*%) (%a)" == "Z" then
+        error("the writer ended: " .. self.process:finish(), 0)
+      end
       return #self.read()[#list] >= before + count
     end)
   end

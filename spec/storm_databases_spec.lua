@@ -12,6 +12,8 @@ local saros, vss = helper.saros, shared.vss
 local system = outside.system
 
 local LIMIT <const> = 20 -- seconds that each writer may hold
+-- What only time lets go, Redis, is waited for in some of the kills.
+local SHORT <const>, SOME <const> = 2, 5
 local long = os.getenv "SAROS_LONG"
 
 local function seeded(what)
@@ -138,9 +140,9 @@ describe("saros killed while servers are held", function()
     print "ready"
     io.stdout:flush()
     while true do
-      local set = assert(vss.shadow { paths = { at }, provider = "btrfs",
-        state_dir = d }:wait())
-      set:close()
+      local set = vss.shadow { paths = { at }, provider = "btrfs",
+        state_dir = d }:wait()
+      if set then set:close() end
     end]]
 
   it("lets them all write again", function()
@@ -163,7 +165,7 @@ describe("saros killed while servers are held", function()
     end
     local app <close> = outside.start("sleep", "1000")
     local path = d.root .. "/holder.lua"
-    outside.write(path, script:format(LIMIT, LIMIT, shared.id(9)))
+    outside.write(path, script:format(SHORT, LIMIT, shared.id(9)))
     local function write_to_all()
       n = n + 1
       for i, name in ipairs(names) do
@@ -174,9 +176,15 @@ describe("saros killed while servers are held", function()
       end
     end
     write_to_all()
-    for _ = 1, long and 200 or 12 do
+    for round = 1, long and 200 or 15 do
+      local those = {}
+      for i, name in ipairs(names) do
+        if name ~= "redis" or round % SOME == 0 then
+          those[#those + 1] = told[i]
+        end
+      end
       local p <close> = outside.start(outside.lua, path,
-        "{ " .. table.concat(told, ", ") .. " }", d.state, app.pid, v.path)
+        "{ " .. table.concat(those, ", ") .. " }", d.state, app.pid, v.path)
       p:expect "ready\n"
       -- Any instant, and more often one when all of them are held.
       if math.random(3) > 1 then p:expect "held\n" end
