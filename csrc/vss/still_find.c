@@ -249,7 +249,7 @@ error *still_find(const still_choice *c, pid_t **list, size_t *count) {
   *count = 0;
   if (e == NULL) *list = mem_alloc((all.count + 1) * sizeof **list);
   if (e == NULL && *list == NULL) e = error_no_memory();
-  for (size_t i = 0; e == NULL && i < all.count; i++) {
+  for (size_t i = 0; *list != NULL && i < all.count; i++) {
     bool again = i > 0 && all.list[i - 1].pid == all.list[i].pid;
     if (all.list[i].chosen && !again) (*list)[(*count)++] = all.list[i].pid;
   }
