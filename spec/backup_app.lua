@@ -76,10 +76,13 @@ function app.with(f, options)
         to = function(piece) pieces[#pieces + 1] = piece end }:wait())
       return table.concat(pieces)
     end
-    --- A version that somebody else made up: `manifest` in it, and these files.
-    function t.forge(manifest, sources)
+    --- A version that somebody else made up: `manifest` in it, and these
+    --- files; `more`: beside what is in t.root/forged already.
+    function t.forge(manifest, sources, more)
       local at = t.root .. "/forged"
-      assert(os.execute(("rm -rf '%s' && mkdir '%s'"):format(at, at)))
+      if not more then
+        assert(os.execute(("rm -rf '%s' && mkdir '%s'"):format(at, at)))
+      end
       outside.write(at .. "/manifest.json", type(manifest) == "string"
         and manifest or helper.core.json_write(manifest))
       sources[#sources + 1] = { path = at, origin = { path = "/.saros" } }

@@ -151,14 +151,15 @@ function late.store(o, m, set, r)
   files.run("mkdir", "--", at)
   local directory = m.late .. "/" .. m.id
   for _, c in ipairs(m.components) do
-    local said = components.said_of(set:said(c.writer.instance), c.name)
+    local all = set:said(c.writer.instance)
+    local said = components.said_of(all, c.name)
     local before, adds = c.recoverable, {}
     if c.recoverable then
       local why = seen(o, c, set, r)
       if why then c.recoverable, c.why = false, why end
     end
     late.add(c, said, at, adds)
-    if c.late then components.hear(c, said) end
+    if c.late then components.hear(c, all) end
     if c.live and c.recoverable and c.consistency == "none"
       and c.type == "database"
     then
