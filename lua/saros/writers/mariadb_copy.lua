@@ -88,7 +88,10 @@ function copy.datadir(c, place)
     tostring(datadir))
 end
 
-local function arguments(c, place, run)
+--- Where its files lie and of what form they are, as options; nil, err.
+---@param place { at: fun(self: table, path: string): string? }
+---@return string[]?
+function copy.options(c, place)
   local settings = says(c)
   if settings.encrypted then
     return nil, copy.untried("its files are encrypted (%s), and no server is "
@@ -96,16 +99,7 @@ local function arguments(c, place, run)
   end
   local datadir, err = copy.datadir(c, place)
   if not datadir then return nil, err end
-  local list = { "--no-defaults", "--datadir=" .. datadir,
-    "--socket=" .. run .. "/my.sock", "--pid-file=" .. run .. "/my.pid",
-    "--log-error=" .. run .. "/my.log", "--tmpdir=" .. run,
-    "--skip-networking", "--skip-grant-tables", "--event-scheduler=OFF",
-    "--skip-slave-start", "--skip-log-bin", "--skip-name-resolve",
-    "--performance-schema=OFF", "--general-log=OFF", "--slow-query-log=OFF",
-    "--local-infile=OFF", "--innodb-buffer-pool-load-at-startup=OFF",
-    "--innodb-buffer-pool-dump-at-shutdown=OFF", "--innodb-fast-shutdown=1",
-    "--innodb-flush-log-at-trx-commit=0", "--myisam-recover-options=OFF",
-    "--aria-recover-options=OFF" }
+  local list = { "--no-defaults", "--datadir=" .. datadir }
   for name, pattern in pairs(plain) do
     local value = settings[name]
     if type(value) == "string" and value:find(pattern)
@@ -136,6 +130,25 @@ local function arguments(c, place, run)
   return list
 end
 
+--- What it shall not do.
+copy.quiet = { "--skip-networking", "--skip-grant-tables",
+  "--event-scheduler=OFF", "--skip-slave-start", "--skip-log-bin" }
+
+local function arguments(c, place, run)
+  local list, err = copy.options(c, place)
+  if not list then return nil, err end
+  table.move(copy.quiet, 1, #copy.quiet, #list + 1, list)
+  local more = { "--socket=" .. run .. "/my.sock",
+    "--pid-file=" .. run .. "/my.pid", "--log-error=" .. run .. "/my.log",
+    "--tmpdir=" .. run, "--skip-name-resolve", "--performance-schema=OFF",
+    "--general-log=OFF", "--slow-query-log=OFF", "--local-infile=OFF",
+    "--innodb-buffer-pool-load-at-startup=OFF",
+    "--innodb-buffer-pool-dump-at-shutdown=OFF", "--innodb-fast-shutdown=1",
+    "--innodb-flush-log-at-trx-commit=0", "--myisam-recover-options=OFF",
+    "--aria-recover-options=OFF" }
+  return table.move(more, 1, #more, #list + 1, list)
+end
+
 
 -- ------------------------------------------------------------------
 -- Starting, and ending
@@ -146,10 +159,12 @@ local function is_root()
   return line == "0"
 end
 
--- As the owner of the files; in a cell, where there can be one.
-local function launch(c, place, argv)
+-- As the owner of the files: in the cell of a drill, or in one of ours where
+-- there can be one.
+local function launch(c, place, argv, apart)
   local o = { argv = argv, stdout = "null", stderr = "capture",
     any_status = true, grace = GRACE }
+  if apart then return apart.run(o) end
   if not cell.why() then
     o.place, o.hide = place, {}
     for _, file in ipairs(c.files or {}) do
@@ -285,7 +300,7 @@ local function check_tool(c)
   end
 end
 
-local function begin(c, place, more)
+local function begin(c, place, apart, more)
   local run = place.root .. "/run"
   make(place, run)
   local args, err = arguments(c, place, run)
@@ -296,7 +311,8 @@ local function begin(c, place, more)
   if place.owner.uid == 0 then argv[#argv + 1] = "--user=root" end
   os.remove(run .. "/my.log")
   local self = setmetatable({ socket = run .. "/my.sock",
-    log = run .. "/my.log", op = launch(c, place, argv) }, running)
+    log = run .. "/my.log", op = launch(c, place, argv, apart) },
+    running)
   local guard <close> = setmetatable({}, { __close = function(g)
     if not g.done then self:close() end
   end })
@@ -313,13 +329,13 @@ end
 
 -- Whoever crashed between the two halves of a commit asks its binary log: with
 -- none it does not start. (What was held still needs none.)
-local function with_its_log(c, place)
+local function with_its_log(c, place, apart)
   local log = says(c).log_bin
   local directory = type(log) == "string" and log:match "^(/.*)/"
   local at = directory and place:at(directory)
   if at then
-    return begin(c, place, { "--log-bin=" .. at .. "/" .. log:match "[^/]+$",
-      "--server-id=1" })
+    return begin(c, place, apart, { "--server-id=1",
+      "--log-bin=" .. at .. "/" .. log:match "[^/]+$" })
   end
   return nil, copy.untried("it was not held still, and which of its last "
     .. "transactions count is written in its binary log, which is not in the "
@@ -330,14 +346,14 @@ end
 --- start; `err.untried` tells what could not be tried from what is damaged.
 ---@return saros.writers.mariadb.copy?
 ---@return saros.error?
-function copy.start(c, place)
+function copy.start(c, place, apart)
   local missing = check_tool(c)
   if missing then return nil, missing end
-  local self, err = begin(c, place, {})
+  local self, err = begin(c, place, apart, {})
   if not self and err.problems
     and table.concat(err.problems):find("prepared transactions", 1, true)
   then
-    return with_its_log(c, place)
+    return with_its_log(c, place, apart)
   end
   return self, err
 end

@@ -245,9 +245,9 @@ end
 -- ------------------------------------------------------------------
 
 -- For a drill: the same server, and a connection to it.
-local function start(c, place)
+local function start(c, place, apart)
   if not is_data(c) then return nil end
-  local server, err = copy.start(c, place)
+  local server, err = copy.start(c, place, apart)
   if not server then return nil, err end
   local ok, client = pcall(require, "saros.client.mariadb")
   if not ok then
@@ -281,33 +281,85 @@ local function busy(c, place)
   return nil
 end
 
-local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
+-- Links that lead to where things were lead to where they are.
+local links <const> = {
+  'if [ -n "$ROOT" ]; then',
+  '  find %s -type l | while read -r l; do',
+  '    t=$(readlink "$l")',
+  '    case $t in "$ROOT"/*) ;; /*) ln -sfn "$ROOT$t" "$l" ;; esac',
+  '  done',
+  '  find %s -name "*.isl" | while read -r l; do',
+  '    t=$(cat "$l")',
+  '    case $t in "$ROOT"/*) ;; /*) printf %%s "$ROOT$t" >"$l" ;; esac',
+  '  done',
+  'fi',
+}
+
+local look <const> = {
+  'until grep -q "ready for connections" "$RUN/my.log"; do',
+  '  if grep -q "State:.Z" /proc/$!/status; then cat "$RUN/my.log"; exit 1; fi',
+  '  sleep 0.1',
+  'done 2>/dev/null',
+  'mariadb-check --no-defaults --socket="$RUN/s" --user=root \\',
+  '  --all-databases --check --extended >"$RUN/said" || true',
+  'mariadb-admin --no-defaults --socket="$RUN/s" --user=root shutdown \\',
+  '  || kill $!',
+  'wait',
+  'grep -q OK "$RUN/said"',
+  'if grep -i "^error" "$RUN/said"; then exit 1; fi',
+  'rm -r "$RUN"',
+}
+
+-- Words of a shell for options, of which the paths begin with a mark.
+local function words(c, options)
+  local list = copy.options(c, { at = function(_, path)
+    return "\1" .. path
+  end })
+  for i, word in ipairs(list or {}) do
+    list[i] = options.quote(word):gsub("\1", "'\"$ROOT\"'")
+  end
+  return list
+end
 
 local function plan(c, options)
-  local lines = {}
-  local function add(...) lines[#lines + 1] = string.format(...) end
   if not is_data(c) then
-    add "# Files of a MariaDB server that it does not need to start: look"
-    add "# before you overwrite those that are there."
-  else
-    add("# %s, data in %s", type(c.said) == "table" and c.said.server
-      or "MariaDB", c.files[1])
-    if type(c.said) == "table" and c.said.position then
-      add("# as it was at %s", c.said.position)
-    end
-    add "systemctl stop mariadb   # or however your server is stopped"
+    return { "These belong to a MariaDB server, which does not need them to "
+      .. "start: look at them", "before you use them." }
   end
-  for _, file in ipairs(c.files) do
-    add("test ! -e %s || mv -T %s %s", quoted(file), quoted(file),
-      quoted(file .. ".before-restore"))
-    add("mkdir -p %s", quoted(file:match "^(.+)/" or "/"))
-    add("cp -a %s %s", quoted(options.root .. file), quoted(file))
+  local said = type(c.said) == "table" and c.said or {}
+  local datadir = options:at(c.files[1])
+  local lines = { ("%s with its data in %s%s."):format(said.server or "MariaDB",
+    c.files[1], said.position and ", as it was at " .. said.position or ""),
+    "No server may run on them. They start by themselves, as after a loss of "
+    .. "power.", "" }
+  local function add(...) lines[#lines + 1] = "    " .. string.format(...) end
+  add("rm -f %s/*.pid", datadir)
+  if type(said.settings) == "table" and said.settings.links then
+    local all = {}
+    for i, file in ipairs(c.files) do all[i] = options:at(file) end
+    for _, line in ipairs(links) do add(line, table.concat(all, " ")) end
   end
-  if is_data(c) then
-    add("rm -f %s/*.pid", quoted(c.files[1]))
-    add "systemctl start mariadb  # it recovers by itself"
-    add "mariadb-check --all-databases --check --extended # all lines end in OK"
+  local argv = words(c, options)
+  if not argv then
+    lines[#lines + 1] = "Its files are encrypted: start it with its keys, and "
+      .. "run mariadb-check --all-databases --extended."
+    return lines
   end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = "Started for a look, apart from everybody; every line of "
+    .. "what mariadb-check says"
+  lines[#lines + 1] = "should end in OK:"
+  lines[#lines + 1] = ""
+  add("OWNER=%s", options.owner or ("$(stat -c %%u:%%g %s)"):format(datadir))
+  add 'RUN=$(mktemp -d); chown "$OWNER" "$RUN"'
+  add 'setpriv --reuid="${OWNER%%:*}" --regid="${OWNER#*:}" --clear-groups \\'
+  add("  mariadbd %s \\", table.concat(argv, " "))
+  add("  %s \\", table.concat(copy.quiet, " "))
+  add '  --socket="$RUN/s" --pid-file="$RUN/pid" --log-error="$RUN/my.log" &'
+  for _, line in ipairs(look) do lines[#lines + 1] = "    " .. line end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = "Then start it as usual (systemctl start mariadb), with "
+    .. "its option files."
   return lines
 end
 

@@ -148,6 +148,7 @@ function layout.of(found, version)
   end
   local elsewhere, mounted = look_into(datadir)
   at.mounted = mounted
+  if #elsewhere > 0 then at.settings.links = "yes" end
   for _, name in ipairs { "innodb_data_home_dir", "innodb_log_group_home_dir",
     "innodb_undo_directory", "aria_log_dir_path" }
   do
