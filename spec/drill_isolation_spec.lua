@@ -276,3 +276,132 @@ describe("a drill of Redis", function()
     end) end)
   end)
 end)
+
+
+-- ------------------------------------------------------------------
+-- MariaDB
+-- ------------------------------------------------------------------
+
+local MARIADB <const> = "2f6d1c1b-0b5e-4b5c-9a9e-3d5e7c2a4b02"
+
+-- A replica of that master, with an event that does something every second.
+local function replicating(d, port, mariadb)
+  local m = mariadb.start { at = d .. "/replica", events = true,
+    args = { "--server-id=2" } }
+  m:sql(("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%s, "
+    .. "MASTER_USER='peer', MASTER_PASSWORD='p', MASTER_CONNECT_RETRY=1; "
+    .. "START SLAVE"):format(port))
+  m:sql [[SET sql_log_bin = 0; CREATE TABLE app.ticks (n INT);
+    CREATE EVENT app.tick ON SCHEDULE EVERY 1 SECOND
+    DO INSERT INTO app.ticks VALUES (1)]]
+  outside.eventually("the replica has what its master has", function()
+    return m:try "SELECT count(*) FROM app.t" == "1"
+  end)
+  outside.eventually("the event happens", function()
+    return m:sql "SELECT count(*) > 0 FROM app.ticks" == "1"
+  end)
+  return m
+end
+
+local function connections(m)
+  return tonumber(m:sql "SHOW GLOBAL STATUS LIKE 'Connections'":match "%d+")
+end
+
+describe("a drill of MariaDB", function()
+  local why = lacking("spec.servers.mariadb", "saros.client.mariadb",
+    "saros.writers.mariadb_kind")
+  if why then
+    pending(why)
+    return
+  end
+  local shared = require "spec.drill"
+  local mariadb = require "spec.servers.mariadb"
+
+  it("does not call its master, and nothing happens by itself", function()
+    shared.with(function(p) with_directory(function(d)
+      local port = free_port()
+      local master <close> = mariadb.start { at = d .. "/master", binlog = true,
+        args = { "--skip-networking=0", "--bind-address=127.0.0.1",
+          "--port=" .. port } }
+      master:sql [[CREATE USER peer@'%' IDENTIFIED BY 'p';
+        GRANT REPLICATION SLAVE ON *.* TO peer@'%';
+        CREATE TABLE app.t (n INT); INSERT INTO app.t VALUES (1)]]
+      local m <close> = replicating(d, port, mariadb)
+      m:stop()
+      shared.store(p, { { path = m.data } }, { { kind = "mariadb",
+        name = "main", type = "database", files = { m.data },
+        said = { settings = { datadir = m.data } },
+        writer = { id = MARIADB, instance = shared.id, name = "mariadb" } } })
+      os.execute(("cp -a '%s' '%s/naive-data'"):format(m.data, d))
+      m:go_on()
+      outside.eventually("production replicates again", function()
+        return m:sql "SHOW STATUS LIKE 'Slave_running'":find "ON"
+      end)
+
+      local before = connections(master)
+      local seen = {}
+      local report, err = saros.drill { repository = p.repo,
+        scratch = p.scratch,
+        verify = function(db)
+          local function ask(sql)
+            local rows = assert(db:query(sql):wait())
+            local _, value = next(rows[1])
+            return value
+          end
+          seen.rows = ask "SELECT count(*) FROM app.t"
+          seen.events = ask "SELECT @@event_scheduler"
+          seen.threads = ask [[SELECT count(*) FROM
+            information_schema.processlist WHERE command LIKE 'Slave%'
+            OR user IN ('system user', 'event_scheduler')
+            AND state NOT LIKE 'InnoDB%']]
+          -- Nor when it is asked to: there is nobody to be called.
+          assert(db:exec "START SLAVE IO_THREAD":wait())
+          repeat
+            saros.sleep(0.02):wait()
+            local row = assert(db:query "SHOW SLAVE STATUS":wait())[1]
+            seen.refused = row.Last_IO_Errno
+          until row.Last_IO_Errno ~= "0"
+          return true
+        end }:wait()
+      assert(report, err)
+      assert.equal("1", seen.rows)
+      assert.truthy(({ OFF = true, DISABLED = true })[seen.events])
+      assert.equal("0", seen.threads)
+      assert.equal("2003", seen.refused) -- no connection
+      assert.equal(before + 1, connections(master)) -- the question before
+      assert.equal("", p.left())
+
+      -- By its own settings it would have.
+      m:stop()
+      before = connections(master)
+      local naive <close> = mariadb.start { at = d .. "/naive",
+        data = d .. "/naive-data", events = true, args = { "--server-id=2" } }
+      outside.eventually("the master is called", function()
+        before = before + 1 -- by us
+        return connections(master) > before
+      end)
+      assert(naive:sql "SELECT 1")
+    end) end)
+  end)
+
+  it("gives back one table", function()
+    shared.with(function(p)
+      local m <close> = mariadb.start()
+      m:sql [[CREATE TABLE app.orders (n INT);
+        INSERT INTO app.orders VALUES (1), (2); CREATE TABLE app.other (n INT)]]
+      m:stop()
+      shared.store(p, { { path = m.data } }, { { kind = "mariadb",
+        name = "main", type = "database", files = { m.data },
+        said = { settings = { datadir = m.data } },
+        writer = { id = MARIADB, instance = shared.id, name = "mariadb" } } })
+      m:go_on()
+      m:sql "DELETE FROM app.orders"
+      assert(saros.drill { repository = p.repo, scratch = p.scratch,
+        extract = { { database = "app", table = "orders",
+          to = p.root .. "/orders.sql" } } }:wait())
+      m:sql("source " .. p.root .. "/orders.sql")
+      assert.equal("2", m:sql "SELECT count(*) FROM app.orders")
+      assert.is_nil(outside.content(p.root .. "/orders.sql"):find "`other`")
+    end)
+  end)
+end)
