@@ -195,10 +195,18 @@ describe("the catalogue", function()
       local v = t.backup()
       w:close()
       local text = t.dump(v.id, "/.saros/manifest.json")
+      local first = true
       local function refused(why, change)
         local m = core.json_read(text)
-        local made = change(m, m.components[1])
-        t.forge(made or m, { t.data })
+        local made = change(m, m.components[1]) or core.json_write(m)
+        local ok, failure = pcall(require "saros.wsb.manifest".read, made,
+          { t.data, "/.saros" })
+        assert.is_false(ok)
+        assert.matches(why, failure.message)
+        if not first then return end
+        -- All that read one read it so.
+        first = false
+        t.forge(made, { t.data })
         for _, op in ipairs { wsb.items { repository = t.repo },
           wsb.recover { repository = t.repo, component = "x" } }
         do
@@ -212,6 +220,9 @@ describe("the catalogue", function()
         assert.matches(why, tostring(list[#list].error))
         assert.equal(v.guid, list[1].guid)
       end
+      refused("outside of what was backed up", function(_, c)
+        c.files = { "/etc/passwd" }
+      end)
       refused("line 1, column 14", function() return "{ \"saros\": 1," end)
       refused("in format 2", function(m) m.saros = 2 end)
       refused("no absolute path", function(_, c) c.files = { "relative" } end)
@@ -219,9 +230,6 @@ describe("the catalogue", function()
         c.files = { t.data .. "/../../etc" }
       end)
       refused("no absolute path", function(_, c) c.files = { "/" } end)
-      refused("outside of what was backed up", function(_, c)
-        c.files = { "/etc/passwd" }
-      end)
       refused("no place for its files", function(_, c)
         c.files = { "/.saros/x" }
       end)

@@ -40,6 +40,25 @@ local function dumped(repo, id, path)
   return nil, err
 end
 
+-- The same of several, { id, path } each: a list of { text } or { nil, err }.
+-- Those that run at the same time share one lock, and wait for it once.
+local function dumped_all(repo, wanted)
+  local list <const> = {}
+  for first = 1, #wanted, 32 do
+    local ops <close> = setmetatable({}, { __close = function(ops)
+      for _, op in ipairs(ops) do op:close() end
+    end })
+    for i = first, math.min(first + 31, #wanted) do
+      ops[#ops + 1] = core.spawn(dumped, repo, wanted[i][1], wanted[i][2])
+    end
+    for i, op in ipairs(ops) do
+      local text, err = op:wait()
+      list[first + i - 1] = { text, err }
+    end
+  end
+  return list
+end
+
 -- Whether one of a version's paths is this one, or in it.
 local function has_path(version, path)
   for _, one in ipairs(version.paths or {}) do
@@ -138,13 +157,20 @@ local function late_of(repo, m, version, all)
     if x ~= y then return x < y end
     return a.id < b.id
   end)
-  for _, v in ipairs(list) do
-    local text = dumped(repo, v.id, ("%s/%s/late.json"):format(m.late, m.guid))
-    local found = text and core.json_read(text)
-    if type(found) == "table" and found.id == m.guid
-      and type(found.components) == "table"
-    then
-      return found, v.id
+  -- Mostly it is the first.
+  local file <const> = ("%s/%s/late.json"):format(m.late, m.guid)
+  for _, range in ipairs { { 1, 1 }, { 2, #list } } do
+    local wanted = {}
+    for i = range[1], math.min(range[2], #list) do
+      wanted[#wanted + 1] = { list[i].id, file }
+    end
+    for i, one in ipairs(dumped_all(repo, wanted)) do
+      local found = one[1] and core.json_read(one[1])
+      if type(found) == "table" and found.id == m.guid
+        and type(found.components) == "table"
+      then
+        return found, wanted[i][1]
+      end
     end
   end
   return nil
@@ -223,15 +249,17 @@ end
 
 -- What each of the versions with learned facts has; and which those are.
 local function learned(repo, all)
-  local lists, ids = {}, {}
+  local lists, ids, wanted = {}, {}, {}
   for _, v in ipairs(all) do
     if not v.error and has_path(v, manifest.LEARNED) then
-      local text = dumped(repo, v.id, FILE)
-      local found = text and core.json_read(text)
-      if type(found) == "table" and type(found.facts) == "table" then
-        lists[#lists + 1] = found.facts
-      end
+      wanted[#wanted + 1] = { v.id, FILE }
       ids[v.id] = true
+    end
+  end
+  for _, one in ipairs(dumped_all(repo, wanted)) do
+    local found = one[1] and core.json_read(one[1])
+    if type(found) == "table" and type(found.facts) == "table" then
+      lists[#lists + 1] = found.facts
     end
   end
   return lists, ids
@@ -299,11 +327,13 @@ function catalogue.learn(repo, guid, fact)
   for _ = 1, 8 do
     local id = store(repo, join(lists))
     seen[id] = true
-    local now, ids = learned(repo, repo:versions())
-    local others = false
-    for other in pairs(ids) do others = others or not seen[other] end
+    local others, all = false, repo:versions()
+    for _, v in ipairs(all) do
+      others = others or not v.error and not seen[v.id]
+        and has_path(v, manifest.LEARNED) ~= nil
+    end
     if not others then return end
-    lists, seen = now, ids
+    lists, seen = learned(repo, all)
     lists[#lists + 1] = { mine }
   end
 end
@@ -313,10 +343,11 @@ end
 -- Both
 -- ------------------------------------------------------------------
 
+local MANIFEST <const> = manifest.DIRECTORY .. "/manifest.json"
+
 -- The manifest of a version, with all that came after it.
-local function whole(repo, version, all, facts)
-  local text, err = dumped(repo, version.id,
-    manifest.DIRECTORY .. "/manifest.json")
+local function whole(repo, version, all, facts, one)
+  local text, err = one[1], one[2]
   if not text then
     fail("SAROS_E_DAMAGED", "the manifest of version %s cannot be read: %s",
       version.id:sub(1, 8), err.message)
@@ -334,7 +365,8 @@ end
 ---@param filter? saros.repository.filter
 function catalogue.read(repo, which, filter)
   local version, all = find(repo, which or "latest", filter)
-  return whole(repo, version, all, join((learned(repo, all))))
+  local one = dumped_all(repo, { { version.id, MANIFEST } })[1]
+  return whole(repo, version, all, join((learned(repo, all))), one)
 end
 
 --- The same of all versions, the oldest first; of one that cannot be read
@@ -343,9 +375,11 @@ end
 ---@param filter? saros.repository.filter
 function catalogue.versions(repo, filter)
   local ours, all = listed(repo, filter)
-  local facts, list = join((learned(repo, all))), {}
+  local facts, list, wanted = join((learned(repo, all))), {}, {}
+  for i, v in ipairs(ours) do wanted[i] = { v.id, MANIFEST } end
+  local texts = dumped_all(repo, wanted)
   for i = #ours, 1, -1 do
-    local ok, m = pcall(whole, repo, ours[i], all, facts)
+    local ok, m = pcall(whole, repo, ours[i], all, facts, texts[i])
     if not ok and type(m) == "table" and m.cancelled then error(m, 0) end
     list[#list + 1] = ok and m or { id = ours[i].id, version = ours[i],
       time = ours[i].time, components = {}, error = m }
