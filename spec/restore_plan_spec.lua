@@ -237,5 +237,4 @@ describe("the restore plan of MariaDB", function()
   end
 
   it("starts a shadow of one instant", function() mariadb "btrfs" end)
-  it("starts a copy", function() mariadb "copy" end)
 end)
