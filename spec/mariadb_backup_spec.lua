@@ -18,7 +18,7 @@ describe("a backup of MariaDB", function()
     local m <close>, why = case.start()
     if not m then pending(why) return end
     app.with(function(t)
-      local w <close> = case.writer(m)
+      local _ <close> = case.writer(m)
       local top = m.volume.path
       local v, held
       do
