@@ -31,7 +31,7 @@ function writer:close(seconds)
   local ops, held, handlers = core.writer_close(self)
   if held then
     ops[#ops + 1] = core.spawn(let_go, handlers, name)
-  elseif open and handlers.closed then
+  elseif open and handlers and handlers.closed then
     ops[#ops + 1] = core.spawn(handlers.closed)
   end
   if #ops > 0 then core.gather(ops, "all"):wait(seconds) end
