@@ -23,9 +23,10 @@ local place = require "saros.place"
 
 case.writers = writers
 
---- A file system that others than root come to.
-function case.volume()
-  local v, why = volumes.make("btrfs", 400)
+--- A file system that others than root come to: btrfs, or as volumes.make has
+--- them.
+function case.volume(type, megabytes, options)
+  local v, why = volumes.make(type or "btrfs", megabytes or 400, options)
   if not v then return nil, why end
   local text, good = volumes.run("chmod 755 '%s' '%s'", v.path:match "^(.*)/",
     v.path)
@@ -35,13 +36,15 @@ end
 
 --- A server: `m.volume` is the file system, `m.data` in it, `m.d` a directory for
 --- state. nil and why: there is no btrfs to be had.
----@param options? table as of spec.servers.mariadb
+---@param options? table as of spec.servers.mariadb, and `volume`, if it is made
 function case.start(options)
-  local v, why = case.volume()
+  local o = { binlog = true }
+  for name, item in pairs(options or {}) do o[name] = item end
+  local v, why = o.volume, nil
+  if not v then v, why = case.volume() end
   if not v then return nil, why end
   local d = shared.directory()
-  local o = { data = v.path .. "/data", binlog = true }
-  for name, item in pairs(options or {}) do o[name] = item end
+  o.data, o.volume = v.path .. "/data", nil
   local ok, m = pcall(mariadb.start, o)
   if not ok then
     v.close()
@@ -80,18 +83,31 @@ end
 
 --- What is known of a component of which this was said.
 function case.component(m, said)
-  return { type = "database", name = "data", files = { m.data },
+  return { type = "database", name = "data",
+    files = { m.data, said and said.settings.innodb_undo_directory },
     said = said or { settings = { datadir = m.data } } }
+end
+
+-- Where something is in the shadows.
+local function in_shadows(set)
+  return function(path)
+    local found
+    for top, shadow in pairs(set) do
+      if (path .. "/"):sub(1, #top + 1) == top .. "/" then
+        found = shadow.path .. path:sub(#top + 1)
+      end
+    end
+    return found
+  end
 end
 
 --- Calls f with a server on a copy of the shadow, and returns what it returned;
 --- nil, err when that does not start.
 function case.on_copy(m, set, said, f)
   local c = case.component(m, said)
-  local top = m.volume.path
   return saros.spawn(function()
     local p <close> = place.of_shadow { paths = c.files, scratch = "/tmp",
-      at = function(path) return set[top].path .. path:sub(#top + 1) end }
+      at = in_shadows(set) }
     assert(kind.settle(c, p))
     local s <close>, err = kind.start(c, p)
     if not s then return nil, err end
@@ -105,10 +121,9 @@ end
 --- The check of the kind, of a copy of the shadow that `change` may spoil.
 function case.checked(m, set, said, change)
   local c = case.component(m, said)
-  local top = m.volume.path
   return saros.spawn(function()
     local p <close> = place.of_shadow { paths = c.files, scratch = "/tmp",
-      at = function(path) return set[top].path .. path:sub(#top + 1) end }
+      at = in_shadows(set) }
     if change then change(p) end
     assert(kind.settle(c, p))
     return kind.check(c, p)

@@ -181,6 +181,39 @@ describe("a shadow of a busy server", function()
   end)
 end)
 
+describe("a shadow of a server on two file systems", function()
+  it("is whole when both are frozen together", function()
+    local below <close>, why = case.volume("xfs", 1200,
+      { mkfs = "-m reflink=1" })
+    if not below then pending(why) return end
+    local o = { directory = below.path }
+    local one <close> = assert(case.volume("ext4", 200, o))
+    local two <close> = assert(case.volume("ext4", 100, o))
+    sh("rm -r '%s'/lost+found '%s'/lost+found; chown 65534:65534 '%s'",
+      one.path, two.path, two.path)
+    local m <close> = assert(case.start { volume = one, args = {
+      "--innodb-undo-directory=" .. two.path, "--innodb-undo-tablespaces=3" } })
+    local w <close> = case.writer(m)
+    local load <close> = case.load(m, 2)
+    load.goes_on(20)
+    local held
+    local _ <close> = case.witness { freeze = function()
+      held = m:sql "SELECT COUNT(*) FROM led"
+    end }
+    local set <close> = assert(case.shadow(m, { provider = "image",
+      paths = { one.path, two.path } }):wait())
+    load.goes_on(20)
+    local said = set:said(w.instance).components.data
+    assert.equal("application", said.consistency)
+    assert.equal(two.path, said.settings.innodb_undo_directory)
+    assert(case.checked(m, set, said))
+    local there = assert(case.on_copy(m, set, said, function(ask)
+      return case.audit(ask, 2)
+    end))
+    assert.equal(held, tostring(there[1] + there[2]))
+  end)
+end)
+
 describe("mariadb.writer", function()
   local function metadata(m, options)
     local w <close> = case.writer(m, options)
