@@ -97,6 +97,45 @@ describe("a shadow of an application that is stopped", function()
     end
   end)
 
+  -- A real control group, of the one hierarchy or the first there is.
+  local function control_group()
+    local text = outside.run("sh", "-c", [[
+      for d in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        at=$d/saros-$$
+        test -e $d/cgroup.procs && mkdir $at 2>/dev/null && echo $at && exit
+      done]])
+    local at = text:match "^(/%S+)\n$"
+    return at and setmetatable({ path = at }, { __close = function()
+      outside.eventually("the control group is empty", function()
+        return os.execute(("find %s -depth -type d -exec rmdir {} \\; 2>/dev/null")
+          :format(at)) and not io.open(at .. "/cgroup.procs")
+      end)
+    end })
+  end
+
+  it("is told by a real cgroup, with those below it", function()
+    local group <close> = control_group()
+    if not group then
+      pending "no control group can be made here"
+      return
+    end
+    local d <close> = shared.directory()
+    local app <close> = application(d)
+    local worker <close> = outside.start("sleep", "1000")
+    assert(os.execute(("mkdir %s/below && echo %d >%s/cgroup.procs && "
+      .. "echo %d >%s/below/cgroup.procs"):format(group.path, app.pid,
+      group.path, worker.pid, group.path)))
+    local seen
+    local _ <close> = writer(d, { cgroup = group.path })
+    local _ <close> = witness(function()
+      seen = state(app.pid) .. state(worker.pid)
+    end)
+    local set <close> = assert(shadow(d):wait())
+    assert(set)
+    assert.equal("TT", seen)
+    assert.is_true(runs(app.pid) and runs(worker.pid))
+  end)
+
   it("says what it has", function()
     local d <close> = shared.directory()
     local _ <close> = writer(d, { pids = { system.pid() }, name = "mine",
