@@ -248,6 +248,14 @@ describe("mariadb.writer", function()
       ["filegroup data-config"] = { "/etc/hostname" },
     }, files)
 
+    -- Where a link leads.
+    m:stop()
+    sh("cd '%s' && mv data there && ln -s there data", m.volume.path)
+    m:go_on()
+    said = metadata(m)
+    assert.equal("data", said.components[1].name)
+    assert.equal(m.volume.path .. "/there", said.components[1].files[1])
+
     -- Two file systems, each a shadow of an instant of its own.
     local _ <close> = case.writer(m)
     local set, err = case.shadow(m, { paths = { m.volume.path, v.path } }):wait()

@@ -231,7 +231,7 @@ end
 function server:identify()
   local db <close> = self:connect()
   self.at = look(db)
-  self.component = self.o.component or self.at.datadir:match "[^/]+$"
+  self.component = self.o.component or self.at.name
   return { components = layout.components(self.at, self.component,
     self.o.config) }
 end

@@ -49,6 +49,14 @@ local function clean(path, from)
   return #path > 1 and path:gsub("/$", "") or path
 end
 
+-- Where it really is: as whoever lays it elsewhere knows it.
+local function real(path)
+  local op <close> = core.real_paths { path }
+  local found, err = op:wait()
+  if not found then error(err, 0) end
+  return found[1]
+end
+
 local function is_below(path, directory)
   return (path .. "/"):sub(1, #directory + 1) == directory .. "/"
 end
@@ -124,6 +132,7 @@ end
 
 ---@class saros.writers.mariadb.layout
 ---@field datadir string
+---@field name string as it is called
 ---@field outside string[] what else InnoDB and Aria need of one instant with it
 ---@field mounted string[] directories in it that are other file systems
 ---@field binlogs string? the directory of the binary logs, if that is another one
@@ -136,8 +145,9 @@ end
 ---@param version string
 ---@return saros.writers.mariadb.layout
 function layout.of(found, version)
-  local datadir = clean(found.datadir or "", "/")
+  local datadir = real(clean(found.datadir or "", "/"))
   local at = { datadir = datadir,
+    name = clean(found.datadir or "", "/"):match "[^/]*$",
     server = "MariaDB " .. (version:match "^[%d.]+" or version),
     settings = { datadir = datadir } }
   for _, name in ipairs(settings) do at.settings[name] = found[name] end
@@ -152,7 +162,7 @@ function layout.of(found, version)
   for _, name in ipairs { "innodb_data_home_dir", "innodb_log_group_home_dir",
     "innodb_undo_directory", "aria_log_dir_path" }
   do
-    local path = clean(found[name] or "", datadir)
+    local path = real(clean(found[name] or "", datadir))
     if path ~= datadir then
       elsewhere[#elsewhere + 1], at.settings[name] = path, path
     end
@@ -163,8 +173,8 @@ function layout.of(found, version)
   at.outside = outermost(elsewhere, datadir)
   local log = found.log_bin_basename or ""
   if log ~= "" then
-    at.settings.log_bin = log
-    local directory = clean(log:match "^(.*)/" or "", datadir)
+    local directory = real(clean(log:match "^(.*)/" or "", datadir))
+    at.settings.log_bin = directory .. "/" .. log:match "[^/]*$"
     if not is_below(directory, datadir) then at.binlogs = directory end
   end
   at.config = config_of(clean(found.pid_file or "", datadir))
