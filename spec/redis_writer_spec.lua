@@ -11,13 +11,15 @@ local wsb = require "saros.wsb"
 local code = saros.code
 local client = require "saros.client.redis"
 local kind = require "saros.writers.kind"
-local place = require "saros.place"
+local case = require "spec.redis_case"
 local redis = require "saros.writers.redis"
 
 if server.missing then
   describe("saros.writers.redis", function() pending(server.missing) end)
   return
 end
+
+local component, on_copy, get = case.component, case.on_copy, case.get
 
 -- A shadow of the server's data. `d`: where our own things are.
 local function shadow(d, r, more)
@@ -26,42 +28,12 @@ local function shadow(d, r, more)
   return vss.shadow(o)
 end
 
--- The same as an object that a check takes.
-local function component(set, w)
-  local said = set:said(w.instance).components
-  local name = next(said)
-  return name, said[name]
-end
-
 local function check(set, w, r, said)
   local name = component(set, w)
   return wsb.check_consistency { writer = w.id, instance = w.instance,
     component = name, sources = { r.data }, snapshots = { set[r.data].path },
     said = said or set:said(w.instance), metadata = { components = { {
       type = "database", name = name, files = { r.data } } } } }
-end
-
--- What a server has that is started on the shadow, as a drill does it: f(db).
-local function on_copy(set, w, r, f)
-  local name, said = component(set, w)
-  local c = { name = name, type = "database", files = { r.data }, said = said }
-  local k = assert(kind.of(redis.id))
-  return helper.task(function()
-    local p <close> = place.of_shadow { paths = c.files,
-      at = function(path) return set[r.data].path .. path:sub(#r.data + 1) end }
-    for _, one in ipairs(said.additions or {}) do
-      assert(os.execute(("cp -a '%s/.' '%s'"):format(one.path, p:at(one.to))))
-    end
-    assert(k.settle(c, p))
-    local running <close> = assert(k.start(c, p))
-    return f(running.db, running)
-  end)
-end
-
-local function get(db, ...)
-  local op = db:command(...)
-  assert(op:wait())
-  return (op:result())
 end
 
 -- One that is told when everybody holds still.
