@@ -218,6 +218,26 @@ describe("a writer in Lua", function()
     assert.is_nil(joined(log):find "thaw")
   end)
 
+  it("lets go what it has begun when it is closed before it holds", function()
+    local d <close> = shared.directory()
+    local w, log
+    w, log = shared.writer(1, { closed = function() log[#log + 1] = "closed" end,
+      prepare_snapshot = function() w:close() end })
+    local s <close> = shared.ready(d)
+    assert.is_nil((s:do_snapshot_set():wait()))
+    w:close()
+    local count = 0
+    for _, name in ipairs(log) do count = count + (name == "closed" and 1 or 0) end
+    assert.equal(1, count)
+    -- Whoever holds still lets go by his abort, and hears no more.
+    w, log = shared.writer(2, { closed = function() log[#log + 1] = "closed" end,
+      freeze = function() w:close() end })
+    assert(s)
+    local again <close> = shared.ready(d)
+    assert.is_nil((again:do_snapshot_set():wait()))
+    assert.equal("abort", log[#log])
+  end)
+
   it("names what is wrong with an option", function()
     local function raises(options)
       local ok, err = pcall(function() vss.writer(options) end)

@@ -21,16 +21,29 @@ local function origin(place, path)
   return files.within(path, root) and path:sub(#root + 1) or path
 end
 
+-- Whether a path that is there is in the place in truth: no link on the way
+-- leads out of it.
+local function stays(place, path)
+  local root = place.root:gsub("/+$", "")
+  if root == "" then return true end
+  local real = run("realpath", "-e", "--", path):gsub("\n$", "")
+  return files.within(real, (run("realpath", "-e", "--", root)
+    :gsub("\n$", "")))
+end
+
 -- Where a link leads, in the place: nil when that is not in there.
 local function target(place, link, text)
   local root = place.root:gsub("/+$", "")
+  local here
   if root ~= "" and files.within(files.clean(text), root) then
-    return exists(text) and text or nil -- it was settled before
+    here = exists(text) and text -- it was settled before
+  elseif text:sub(1, 1) == "/" then
+    here = place:at(files.clean(text))
+  else
+    here = place:at(files.clean(origin(place, link):match "^(.*)/" .. "/"
+      .. text))
   end
-  if text:sub(1, 1) ~= "/" then
-    text = origin(place, link):match "^(.*)/" .. "/" .. text
-  end
-  return place:at(files.clean(text))
+  return here and stays(place, here) and here or nil
 end
 
 local function point(place, link, to)
@@ -80,7 +93,7 @@ local function follow_map(place, cluster)
       error(files.refused("tablespace_map is not as PostgreSQL writes it"), 0)
     end
     local to = place:at(files.clean(directory))
-    if not to then
+    if not to or not stays(place, to) then
       error(files.refused("the tablespace %s, in %s, is not among the files",
         oid, directory), 0)
     end
@@ -186,9 +199,7 @@ local function configuration(place, cluster)
   then
     return
   end
-  local real = run("realpath", "-e", "--", path):gsub("\n$", "")
-  local root = run("realpath", "-e", "--", place.root):gsub("\n$", "")
-  if not files.within(real, root) then
+  if not stays(place, path) then
     error(files.refused("%s leads out of the files", said.config_file), 0)
   end
   for name, was in pairs { data_directory = cluster.original,
@@ -206,23 +217,13 @@ local function configuration(place, cluster)
   end
 end
 
--- Nothing on the way to the data is a link that leads out of the place.
-local function stays(place, cluster)
-  local root = place.root:gsub("/+$", "")
-  if root == "" then return end
-  local real = run("realpath", "-e", "--", cluster.data):gsub("\n$", "")
-  local base = run("realpath", "-e", "--", root):gsub("\n$", "")
-  if not files.within(real, base) then
-    error(files.refused("%s leads out of the files, to %s", cluster.original,
-      real), 0)
-  end
-end
-
 --- nil, err when they cannot be started there.
 return files.told(function(c, place)
   local cluster, err = files.cluster(c, place)
   if not cluster then return nil, err end
-  stays(place, cluster)
+  if not stays(place, cluster.data) then
+    return nil, files.refused("%s leads out of the files", cluster.original)
+  end
   relink(place, cluster.data, false)
   follow_map(place, cluster)
   for _, path in ipairs(tablespaces(cluster)) do relink(place, path, true) end
