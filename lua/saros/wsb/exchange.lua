@@ -72,6 +72,19 @@ local function fates(left, claim)
   return list
 end
 
+-- Waits for a step that cannot be cancelled, until it is known how it ended. A
+-- cancel that came meanwhile is raised by `pending`.
+local function surely(self, steps)
+  local op = core.entries(steps)
+  repeat
+    local ok, err = pcall(op.wait, op)
+    if not ok then self.pending = err end
+  until op:done()
+  local result, err = op:result()
+  op:close()
+  return result, err
+end
+
 -- Somebody died here: what he left stays, under another name.
 local function set_aside(self, claim)
   local left = exchange.free(claim, "left")
@@ -84,9 +97,9 @@ end
 -- A directory of ours, locked before anybody finds it by its name.
 local function claim(self, directory)
   local temporary = ("%s%s-%s"):format(directory, NAME, core.guid())
+  local at = #self.claims + 1
+  self.claims[at] = temporary
   files.step("make", temporary)
-  self.claims[#self.claims + 1] = temporary
-  local at = #self.claims
   files.write(temporary .. "/lock", "")
   local holder = core.process { stdout = "lines", argv = { "flock", "-n", "-F",
     temporary .. "/lock", "sh", "-c", HOLD } }
@@ -99,12 +112,10 @@ local function claim(self, directory)
   end
   local name = directory .. NAME
   for _ = 1, 16 do
-    local op <close> = core.entries { { "move", temporary, name } }
-    local ok, err = op:wait()
-    if ok then
-      self.claims[at] = name
-      return name
-    end
+    local ok, err = surely(self, { { "move", temporary, name } })
+    if ok then self.claims[at] = name end
+    if self.pending then error(self.pending, 0) end
+    if ok then return name end
     if not files.step("look", name) then error(err, 0) end
     if is_held(name) then
       fail("SAROS_E_LOCKED", "another recovery is under way in %s; wait until "
@@ -125,8 +136,8 @@ local function make_way(self, directory)
   end
   for i, found in ipairs(files.steps(list)) do
     if not found then
-      files.step("make", list[i][2])
       self.made[#self.made + 1] = list[i][2]
+      files.step("make", list[i][2])
     elseif found.type ~= "dir" then
       fail("SAROS_E_REFUSED", "%s is a %s, where a directory was expected",
         list[i][2], found.type)
@@ -187,19 +198,6 @@ function methods:add(from, to, kept)
   self.items[#self.items + 1] = { from = from, to = to,
     was = seen[1] and seen[1].id or nil,
     kept = seen[1] and (kept or exchange.free(to, "kept")) or nil }
-end
-
--- Waits for a step that cannot be cancelled, until it is known how it ended. A
--- cancel that came meanwhile is raised by `pending`.
-local function surely(self, steps)
-  local op = core.entries(steps)
-  repeat
-    local ok, err = pcall(op.wait, op)
-    if not ok then self.pending = err end
-  until op:done()
-  local result, err = op:result()
-  op:close()
-  return result, err
 end
 
 local function one(self, item)

@@ -37,14 +37,24 @@ function files.write(path, text)
   end
 end
 
---- core.entries with one step: its result.
-function files.step(...) return files.finish(core.entries { { ... } })[1] end
-
---- With several: a list.
+--- core.entries: a list of results. It cannot be cancelled; a cancel of who
+--- waits is raised when it is known how it ended.
 function files.steps(list)
   if #list == 0 then return {} end
-  return files.finish(core.entries(list))
+  local op <const>, raised = core.entries(list), nil
+  repeat
+    local ok, err = pcall(op.wait, op)
+    if not ok then raised = err end
+  until op:done()
+  local result, err = op:result()
+  op:close()
+  if raised then error(raised, 0) end
+  if result == nil then error(err, 0) end
+  return result
 end
+
+--- The same of one step: its result.
+function files.step(...) return files.steps({ { ... } })[1] end
 
 --- Absolute, and nowhere up: as paths are that come from others.
 function files.is_path(path)

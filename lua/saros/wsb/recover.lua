@@ -110,7 +110,8 @@ local function opened(c, place)
       local real = files.escape(files.real({ here })[here])
       local op = core.process { any_status = true, argv = { "sh", "-c",
         "find /proc/[0-9]*/fd -maxdepth 1 '(' -lname \"$1\" -o -lname "
-        .. "\"$1/*\" ')' -print -quit 2>/dev/null", "sh", real } }
+        .. "\"$1/*\" ')' ! -lname '*/.saros-recovery*' -print -quit "
+        .. "2>/dev/null", "sh", real } }
       local pid = finish(op).stdout:match "^/proc/(%d+)/"
       if pid then return ("process %s has %s open"):format(pid, path) end
     end
@@ -237,6 +238,18 @@ local function add(x, one)
   end
 end
 
+-- The directory itself stayed: it gets the owner and mode of the one that it
+-- stands for.
+local function dress_mounted(x, one)
+  for _, t in ipairs(one.targets) do
+    local like = x.stage .. t.path
+    if t.seen and t.seen.mounted and files.step("look", like) then
+      files.run("chown", "--reference", like, "--", t.to)
+      files.run("chmod", "--reference", like, "--", t.to)
+    end
+  end
+end
+
 local function places_of(chosen)
   local places = {}
   for _, one in ipairs(chosen) do
@@ -271,6 +284,7 @@ local function replace(o, m, chosen, root, r)
   check_busy(list, root)
   local ok, err = pcall(function()
     x:swap()
+    for _, one in ipairs(chosen) do dress_mounted(x, one) end
     settle(list, root)
   end)
   if not ok then error(undone(x, err), 0) end
