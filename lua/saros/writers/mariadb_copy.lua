@@ -254,14 +254,17 @@ end
 local elsewhere <const> = { "No space left", "Cannot allocate", "Out of memory",
   "errno: 28", "errno: 12", "errno: 24", "Permission denied", "errno: 13",
   "unknown variable", "unknown option", "Can't start server", "ncrypt",
-  "Too many open files", "libaio", "Upgrade after a crash",
-  "unsupported redo log format", "created with a later" }
+  "socket file path is too long", "Too many open files", "libaio",
+  "Upgrade after a crash", "unsupported redo log format",
+  "created with a later" }
 
 local function why_not(self)
   local problems = self:errors()
   local text = table.concat(problems, "; ")
+  -- A page that is garbage may look as if it were encrypted.
+  local damaged = text:find "[Cc]orrupt"
   for _, pattern in ipairs(elsewhere) do
-    if text:find(pattern, 1, true) then
+    if not damaged and text:find(pattern, 1, true) then
       return copy.untried("a server could not be started on the copy: %s", text)
     end
   end
