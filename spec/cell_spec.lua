@@ -197,6 +197,35 @@ print(*[name for _, name in socket.if_nameindex()])]] } }:wait())
       :find "sleep) S")
   end)
 
+  it("gains nothing by a namespace in which it may do everything", function()
+    local p <close> = new_place()
+    outside.directory(function(d)
+      os.execute(("echo secret >%s/file; chmod 777 %s; chmod 666 %s/file")
+        :format(d, d, d))
+      local said = inside(p, ([[unshare -Um --keep-caps bash -c '
+        grep CapEff /proc/self/status
+        umount -l %s; umount -l /proc; umount -l /run; umount -l /dev
+        mount -o remount,bind,rw /; mount -o remount,bind,rw %s
+        mount --bind / /mnt; mount -o remount,bind,rw /mnt
+        cat %s/file /mnt%s/file
+        echo x >/etc/saros-cell; echo x >/mnt%s/new; ls /mnt/dev/vda /dev/sda
+        ' 2>/dev/null]]):format(d, d, d, d, d), { hide = { d } })
+      assert.truthy(said:match "^CapEff:%s+0*[1-9a-f]")
+      assert.is_nil(said:find "secret")
+      assert.is_nil(said:find "/dev/")
+      assert.equal("file\n", sh("ls " .. d))
+      assert.is_nil(outside.content "/etc/saros-cell")
+    end, "/var/lib")
+  end)
+
+  it("gains nothing by a program that is somebody else's", function()
+    local p <close> = new_place()
+    sh(("cp /usr/bin/id %s/id; chmod 6755 %s/id"):format(p.root, p.root))
+    assert.equal("0\n", (outside.run("setpriv", "--reuid=65534",
+      "--regid=65534", "--clear-groups", p.root .. "/id", "-u")))
+    assert.equal("65534 65534\n", inside(p, "echo $(./id -u) $(./id -g)"))
+  end)
+
   it("inherits nothing", function()
     local p <close> = new_place()
     local said = outside.run("bash", "-c", ([[exec 7</etc/passwd

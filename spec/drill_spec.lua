@@ -115,6 +115,32 @@ describe("a drill", function()
     end)
   end)
 
+  it("is in nobody's way, nor in that of another one", function()
+    shared.with(function(p)
+      shared.version(p, { ledger = "whole", shop = "whole" })
+      local there = {}
+      local function verify(name)
+        return function(db)
+          there[name] = db.place.root
+          while not (there.ledger and there.shop) do
+            saros.sleep(0.005):wait()
+          end
+          return outside.content(db.file) == "whole"
+        end
+      end
+      local a <close> = drill(p, { component = "ledger",
+        verify = verify "ledger" })
+      local b <close> = drill(p, { component = "shop", verify = verify "shop" })
+      assert(a:wait())
+      assert(b:wait())
+      assert.not_equal(there.ledger, there.shop)
+      assert.equal("", p.left())
+      for _, c in ipairs(catalogue.read(p.repo, "latest").components) do
+        assert.is_true(c.drill.ok)
+      end
+    end)
+  end)
+
   it("keeps the files where that is wanted", function()
     shared.with(function(p)
       shared.version(p, { ledger = "whole" })
