@@ -320,7 +320,11 @@ static pid_t child_of(pid_t app) {
   return child;
 }
 
+#define NEEDS_VFORK \
+  if (GATE_TSAN) SKIP("this sanitizer makes a fork of it")
+
 TEST(one_that_does_not_stop) {
+  NEEDS_VFORK;
   pid_t app = start_app(app_in_kernel), other = start_app(app_waits);
   GATE_UNTIL(child_of(app) > 0);
   pid_t child = child_of(app);
@@ -334,6 +338,7 @@ TEST(one_that_does_not_stop) {
 }
 
 TEST(cancelled_and_released_while_one_does_not_stop) {
+  NEEDS_VFORK;
   for (int way = 0; way < 2; way++) {
     pid_t app = start_app(app_in_kernel), other = start_app(app_waits);
     GATE_UNTIL(child_of(app) > 0);
