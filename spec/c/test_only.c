@@ -32,7 +32,7 @@ static bool build(const char *path) {
   snprintf(command, sizeof command,
            "%s -std=c11 -D_GNU_SOURCE -DSAROS_STATIC -DSAROS_TEST -I%s -O1 "
            "-fPIC -shared -w -o %s %s/base/*.c %s/op/*.c %s/vss/status.c "
-           "%s/wsb/status.c %s/vds/status.c %s/bits/status.c %s/api.c "
+           "%s/wsb/*.c %s/vds/status.c %s/bits/status.c %s/api.c "
            "${SAROS_EXTRA:-} -Wl,-Bsymbolic -lpthread >%s.log 2>&1",
            cc, sources, path, sources, sources, sources, sources, sources,
            sources, sources, path);

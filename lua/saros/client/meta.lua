@@ -135,4 +135,69 @@ function server:is_open() end
 ---@return saros.error? err
 function server:close(seconds) end
 
-return sqlite, redis
+
+--- PostgreSQL without blocking, over libpq: `require "saros.client.postgres"`.
+--- What is asked of a connection is carried out on a thread of its own, one
+--- after the other, in the order in which it was asked for; each is an
+--- operation. The module is not there when libpq was not when saros was built.
+---
+--- An error has, beside what every error has, the server's own words in
+--- `server` and its number in `sqlstate`; `retryable` says that it may go well
+--- the next time (too many connections, starting up, the connection was lost).
+---
+--- ```lua
+--- local postgres = require "saros.client.postgres"
+--- local c <close> = postgres.open { conninfo = "host=/run/postgresql" }
+--- for _, row in ipairs(assert(c:query("SELECT $1::int + 1 AS n", 41):wait())) do
+---   print(row.n)
+--- end
+--- ```
+---@class saros.client.postgres
+---@field version integer of the library, as libpq has it
+local postgres = {}
+
+---@class saros.client.postgres.options
+---@field conninfo string as libpq has it; a password comes by its own means (PGPASSFILE, a service file)
+---@field connect_timeout? number seconds until the server must have let us in (10)
+
+--- A connection. Nothing is touched yet: its first question connects, and fails
+--- if that cannot be done (then the next one tries again). A connection that
+--- was lost stays so, since what its session held is gone. In a forked child
+--- open another one.
+---@param options saros.client.postgres.options
+---@return saros.client.connection
+function postgres.open(options) end
+
+--- A connection to a server. Without anybody who has it, it closes when all
+--- that was asked of it is done. Its text says where it leads, and no secret.
+---@class saros.client.connection
+local talk = {}
+
+--- Carries out SQL: any number of statements, or one with values for its
+--- parameters. Cancelled, it is cancelled on the server; if that does not do so
+--- within seconds, the connection is lost.
+---@param sql string
+---@param ... string|number|boolean|nil values for `$1`, `$2` … (MariaDB takes none)
+---@return saros.operation op its result: `{ rows, command }` of the last statement: how many it returned or changed, and (of PostgreSQL) what it was
+function talk:exec(sql, ...) end
+
+--- Carries out one statement that has rows. All values are text; an answer of
+--- more than 64 MiB is an error.
+---@param sql string
+---@param ... string|number|boolean|nil as of `exec`
+---@return saros.operation op its result: a list of rows, each a table by column; what is NULL is not in it
+function talk:query(sql, ...) end
+
+--- Whether it is connected, and the server has not hung up as far as the socket
+--- tells. Asks nothing.
+---@return boolean
+function talk:is_open() end
+
+--- Cancels what was asked and is not done, says goodbye, and waits for all
+--- that, which does not take long, whatever the server does. Also `__close`.
+---@param seconds? number wait at most so long
+---@return boolean? closed nil: it goes on behind you
+---@return saros.error? err
+function talk:close(seconds) end
+
+return sqlite, redis, postgres
