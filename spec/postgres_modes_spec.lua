@@ -182,6 +182,27 @@ describe("a shadow of a busy cluster", function()
     prove(c, set, w, rows)
   end)
 
+  it("on two file systems that are frozen together is of one instant", function()
+    local w <close> = world()
+    -- The images lie where they can be cloned.
+    local function volume(size)
+      local v = assert(volumes.make("ext4", size, { directory = w.v.path }))
+      sh("chmod 755 %s %s/..", v.path, v.path)
+      return v
+    end
+    local one <close> = volume(96)
+    local two <close> = volume(64)
+    local pg <close> = servers.start { at = one.path .. "/pg" }
+    pg:tablespace("aside", two.path .. "/space")
+    local load <close>, rows = pg:load("ledger", "aside"), {}
+    local writer <close> = postgres.writer { conninfo = pg.conninfo }
+    local _ <close> = witness({ ledger = load }, rows)
+    local set <close> = shadow(w, { one.path, two.path }, "image")
+    local c = component(set, writer)
+    assert.equal("atomic", c.said.mode)
+    prove(c, set, w, rows)
+  end)
+
   it("that is read live is whole when the backup is complete", function()
     local w <close> = world()
     local pg <close> = servers.start { at = w.subvolume "pg" }
