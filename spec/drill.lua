@@ -40,6 +40,7 @@ local function start(c, place, apart)
   local guard <close> = setmetatable({}, { __close = function(self)
     if not self.done then op:close() end
   end })
+  core.report { phase = "starting" }
   while not place:at "/run/ready" do
     saros.sleep(0.002):wait()
     assert(not op:done(), "the server ended")
