@@ -261,12 +261,21 @@ static resp_state answer(talk *k) {
   return state;
 }
 
+/* What is answered that nobody asked would be taken for the next answer. */
+static bool is_quiet(talk *k) {
+  resp_state state = answer(k);
+  if (state == RESP_MORE) return true;
+  return fail(k, SAROS_E_DAMAGED, false,
+              "there are more answers than questions", "");
+}
+
 /* Sends and waits for the answer: its value is in the reader. A server that
    hangs up may have said why before. */
 static bool ask(talk *k, const char *bytes, size_t size) {
   redis *c = k->c;
   size_t sent = 0;
   bool deaf = false; /* it does not take any more */
+  if (!is_quiet(k)) return drop(k);
   for (;;) {
     while (!deaf && sent < size) {
       ssize_t n = send(c->fd, bytes + sent, size - sent, MSG_NOSIGNAL);
@@ -368,13 +377,17 @@ static void perform(redis *c, item *it) {
 
 /* Nothing is asked: the server may hang up, or say what nobody asked for. */
 static void idle(redis *c) {
+  talk k = {.c = c};
+  if (!is_quiet(&k)) {
+    lose(c);
+    return;
+  }
   struct pollfd p[2] = {{.fd = c->wake, .events = POLLIN},
                         {.fd = c->fd, .events = POLLIN}};
   if (poll(p, 2, -1) <= 0) return;
   if (p[0].revents != 0) slept(c);
   if (p[1].revents == 0) return;
-  talk k = {.c = c};
-  if (!receive(&k) || answer(&k) != RESP_MORE) lose(c);
+  if (!receive(&k) || !is_quiet(&k)) lose(c);
 }
 
 void *redis_live(void *connection) {
