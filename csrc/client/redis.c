@@ -235,14 +235,29 @@ static bool start_thread(redis *c) {
       pthread_create(&thread, &attributes, redis_live, redis_ref(c)) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (!good) redis_unref(c);
+  if (!good) atomic_fetch_sub(&c->refs, 1); /* our caller's is left */
   return good;
 }
 
-/* Queues it, and sees to it that there is somebody who takes it; false: that
-   cannot be. */
+static const char no_thread[] = "there is no thread to be had for it";
+
+/* With the lock held. */
+static item *take_all(redis *c) {
+  item *all = c->first;
+  c->first = NULL;
+  c->last = &c->first;
+  return all;
+}
+
+/* Queues it, and sees to it that there is somebody who takes it; what cannot be
+   taken ends. false: it is too late for anything but the end. */
 static bool queue(redis *c, item *it) {
+  item *next;
   pthread_mutex_lock(&c->lock);
+  if (!it->closes && (c->closing || c->over)) {
+    pthread_mutex_unlock(&c->lock);
+    return false;
+  }
   bool start = !c->running;
   it->next = NULL;
   *c->last = it;
@@ -253,9 +268,13 @@ static bool queue(redis *c, item *it) {
   if (!start || start_thread(c)) return true;
   pthread_mutex_lock(&c->lock);
   c->running = false;
-  bool mine = unqueue(c, it);
+  item *all = take_all(c); /* others have relied on us */
   pthread_mutex_unlock(&c->lock);
-  return !mine;
+  for (it = all; it != NULL; it = next) {
+    next = it->next;
+    item_fail(it, it->closes ? SAROS_S_OK : SAROS_E_OUTOFMEMORY, no_thread);
+  }
+  return true;
 }
 
 item *redis_take(redis *c) {
@@ -313,20 +332,16 @@ saros_op *redis_ask(redis *c, const redis_word *words, unsigned count) {
   if (it == NULL) return NULL;
   saros_op *op = item_begin(c, it, &command_kind);
   if (op == NULL) return NULL;
-  if (!redis_is_open(c))
+  if (!queue(c, it))
     item_fail(it, SAROS_E_CLOSED,
               "the connection was closed, or lost; open another one");
-  else if (!queue(c, it))
-    item_fail(it, SAROS_E_OUTOFMEMORY, "there is no thread to be had for it");
   return op;
 }
 
 static void cancel_all(redis *c) {
   item *next;
   pthread_mutex_lock(&c->lock);
-  item *all = c->first;
-  c->first = NULL;
-  c->last = &c->first;
+  item *all = take_all(c);
   saros_op *current = c->current != NULL ? saros_op_ref(c->current->op) : NULL;
   pthread_mutex_unlock(&c->lock);
   for (item *it = all; it != NULL; it = next) {
@@ -355,6 +370,9 @@ saros_op *redis_close(redis *c, bool cancel) {
   pthread_mutex_lock(&c->lock);
   bool now = !c->running || (cancel && c->resolving);
   pthread_mutex_unlock(&c->lock);
-  if (now || !queue(c, it)) item_fail(it, SAROS_S_OK, NULL);
+  if (now)
+    item_fail(it, SAROS_S_OK, NULL);
+  else
+    queue(c, it);
   return op;
 }

@@ -327,7 +327,7 @@ static bool say_password(talk *k, const password *p) {
 }
 
 static bool log_in(talk *k) {
-  password p;
+  password p = {.size = 0};
   char why[400] = "";
   if (!password_is_given(&k->c->password)) return true;
   uint32_t code =
