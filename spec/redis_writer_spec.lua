@@ -133,6 +133,41 @@ describe("a shadow of a busy Redis", function()
     r:__close()
   end)
 
+  -- While its disk is slow the server acknowledges what is in its memory only.
+  it("has in its log what was acknowledged, with a slow disk", function()
+    if volumes.missing then pending(volumes.missing) return end
+    if not outside.installed "strace" then pending "needs strace" return end
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then pending(why) return end
+    assert(os.execute(("chmod 755 '%s/..'"):format(v.path)))
+    local d <close> = shared.directory()
+    local r <close> = server.start { at = v.path .. "/r",
+      config = { appendonly = "yes", appendfsync = "everysec" } }
+    local w <close> = redis.writer { socket = r.socket }
+    local slow <close> = outside.start("strace", "-f", "-p", tostring(r.pid),
+      "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=1500000")
+    slow:expect "attached"
+    local load <close> = busy(r)
+    local waited, before, after = false, nil, nil
+    local _ <close> = vss.writer { id = shared.id(8), name = "before",
+      level = "front_end", freeze = function()
+        local c <close> = client.open { socket = r.socket }
+        shared.until_true(function()
+          local n = get(c, "INFO", "persistence"):match "aof_buffer_length:(%d+)"
+          waited = tonumber(n) > 1000
+          return waited
+        end)
+      end }
+    local _ <close> = witness(function() before = load.acknowledged end,
+      { thaw = function() after = load.asked end })
+    local set <close> = assert(shadow(d, r, { provider = "btrfs" }):wait())
+    slow:__close()
+    assert.is_true(waited)
+    assert.is_nil(select(2, component(set, w)).additions)
+    on_copy(set, w, r, function(db) is_whole(db, before, after) end)
+    r:__close()
+  end)
+
   it("is one of the live files, for what belongs over them", function()
     local d <close> = shared.directory()
     local r <close> = server.start { config = { appendonly = "yes" } }
