@@ -122,6 +122,32 @@ function shared.version(p, texts, more)
     origin = { path = "/srv/drilled" } } }, components)
 end
 
+local SCRIPT <const> = [[
+  package.path, package.cpath = %q, %q
+  local core = require "saros.core"
+  local report = core.report
+  core.report = function(t)
+    if t.phase then print("phase " .. t.phase) io.stdout:flush() end
+    return report(t)
+  end
+  local repository = require "saros.repository"
+  local saros = require "saros"
+  require "spec.drill"
+  local repo = assert(repository.open { location = %q, password = %q,
+    durable = false, no_lock = true })
+  print(saros.drill { repository = repo, scratch = %q, verify = function()
+    core.report { phase = "verifying" }
+    saros.sleep(1000):wait()
+  end }:wait())]]
+
+--- A drill in a process of its own, which says each "phase " as it begins, and
+--- stays in "verifying".
+function shared.elsewhere(p)
+  return outside.start("env", "SAROS_DRILL_WORD=" .. shared.word:match "%d+$",
+    outside.lua, "-e", SCRIPT:format(outside.lua_path, outside.lua_cpath,
+      p.root .. "/r", repository.PASSWORD, p.scratch))
+end
+
 --- A repository and a scratch directory: `f(p)`, with p.scratch.
 function shared.with(f)
   return repository.with(function(p)

@@ -199,6 +199,49 @@ describe("a drill of PostgreSQL", function()
 end)
 
 
+describe("a drill whose process is killed", function()
+  local why = lacking("spec.servers.postgres", "saros.client.postgres",
+    "saros.writers.postgres_kind", "saros.wsb.lay")
+  if why then
+    pending(why)
+    return
+  end
+  local shared = require "spec.drill"
+  local postgres = require "spec.servers.postgres"
+
+  -- Servers that run in the scratch directory.
+  local function servers(p)
+    return count(sh("find /proc/[0-9]*/cwd -lname '%s/*' 2>/dev/null",
+      p.scratch), "\n")
+  end
+
+  for _, phase in ipairs { "recovering", "verifying" } do
+    it("leaves no server: " .. phase, function()
+      shared.with(function(p)
+        local pg <close> = postgres.start()
+        pg:stop()
+        shared.store(p, { { path = pg.data } }, { { kind = "postgres",
+          name = "main", files = { pg.data },
+          said = { data_directory = pg.data, superuser = "pg" },
+          writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
+            instance = shared.id, name = "postgres" } } })
+        local killed <close> = shared.elsewhere(p)
+        killed:expect("phase " .. phase .. "\n")
+        if phase == "verifying" then assert.is_true(servers(p) > 0) end
+        outside.system.kill(killed.pid, 9)
+        killed:finish()
+        outside.eventually("the servers' end", function()
+          return servers(p) == 0
+        end)
+        assert.is_nil(outside.content "/proc/mounts":find(p.root, 1, true))
+        assert.equal(1, saros.drill.reap(p.scratch):wait())
+        assert.equal("", p.left())
+      end)
+    end)
+  end
+end)
+
+
 -- ------------------------------------------------------------------
 -- Redis
 -- ------------------------------------------------------------------

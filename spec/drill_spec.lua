@@ -402,24 +402,6 @@ describe("a drill of a backup", function()
 end)
 
 describe("a drill that is ended", function()
-  -- Says each step as it begins.
-  local SCRIPT <const> = [[
-    local core = require "saros.core"
-    local report = core.report
-    core.report = function(t)
-      if t.phase then print("phase " .. t.phase) io.stdout:flush() end
-      return report(t)
-    end
-    local repository = require "saros.repository"
-    local saros = require "saros"
-    require "spec.drill"
-    local repo = assert(repository.open { location = %q, password = %q,
-      durable = false, no_lock = true })
-    saros.drill { repository = repo, scratch = %q, verify = function()
-      core.report { phase = "verifying" }
-      saros.sleep(1000):wait()
-    end }:wait()]]
-
   local steps = { "read", "restore", "adopt", "settle", "check", "start",
     "starting", "verify", "verifying" }
 
@@ -459,11 +441,7 @@ describe("a drill that is ended", function()
     it("by kill -9 leaves nothing that goes on: " .. phase, function()
       shared.with(function(p)
         shared.version(p, { ledger = "whole" })
-        local word = shared.word:match "%d+$"
-        local killed <close> = outside.start("env", "SAROS_DRILL_WORD=" .. word,
-          outside.lua, "-e", "package.path = " .. ("%q"):format(
-            outside.lua_path) .. SCRIPT:format(p.root .. "/r",
-            require "spec.repository".PASSWORD, p.scratch))
+        local killed <close> = shared.elsewhere(p)
         killed:expect("phase " .. phase .. "\n")
         system.kill(killed.pid, 9)
         killed:finish()
