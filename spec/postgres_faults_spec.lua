@@ -359,7 +359,7 @@ describe("whoever began the backup", function()
 end)
 
 describe("a copy that is torn", function()
-  local function torn(f)
+  local function torn(f, position)
     local d <close> = directory()
     local pg <close> = servers.start()
     pg:must [[CREATE TABLE t (n bigint PRIMARY KEY, t text);
@@ -374,7 +374,8 @@ describe("a copy that is torn", function()
     os.execute(("chown --reference=%s %s"):format(pg.data, to))
     return helper.task(function()
       local c = { name = "t", files = { pg.data }, said = { superuser = "pg",
-        mode = "atomic", data_directory = pg.data } }
+        mode = "atomic", data_directory = pg.data,
+        position = position and position() } }
       local p <close> = place.of_shadow { paths = c.files,
         at = function() return to end }
       local k = kind.of(postgres.id)
@@ -424,6 +425,28 @@ describe("a copy that is torn", function()
     assert.is_nil(err.untried)
     assert.match("pg_amcheck found", err.message)
     assert.is_true(#err.problems > 0)
+  end)
+
+  it("has lost the end of its log, starts, and is found", function()
+    local at
+    local result = torn(function(pg, copy, to)
+      local low
+      repeat -- until that is somewhere in the middle of a page
+        pg:must [[INSERT INTO t SELECT n + (SELECT max(n) FROM t), 'z'
+          FROM generate_series(1, 1000) n]]
+        at = pg:must("SELECT pg_current_wal_flush_lsn()"):gsub("\n", "")
+        low = tonumber(at:match "/(%x+)$", 16) % (1 << 20)
+      until low % 8192 > 1024 and low % 1024 ~= 0
+      copy "."
+      -- As by a provider whose files are of several instants.
+      local name = pg:must("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        :gsub("\n", "")
+      assert(os.execute(("truncate -s %d %s/pg_wal/%s && "
+        .. "truncate -s 1M %s/pg_wal/%s"):format(low - 100, to, name, to, name)))
+    end, function() return at end)
+    assert.is_nil(result[1])
+    assert.is_nil(result[2].untried)
+    assert.match("what was committed last is not in it", result[2].message)
   end)
 
   it("is not, and passes", function()

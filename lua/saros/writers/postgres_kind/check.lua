@@ -1,7 +1,8 @@
 ---@private
--- Whether a copy of a cluster is whole: a server starts on it, every table and
--- every index of it is read, and what is in the one is in the other; then, when
--- they have sums, every page is what it was when it was written.
+-- Whether a copy of a cluster is whole: a server starts on it and comes as far
+-- as the cluster was; every table and every index of it is read, and what is in
+-- the one is in the other; then, when they have sums, every page is what it was
+-- when it was written.
 
 local core = require "saros.core"
 local files = require "saros.writers.postgres_kind.files"
@@ -37,6 +38,35 @@ local function is_missing(lines)
     end
   end
   return server.circumstance(lines)
+end
+
+local function position(text)
+  local high, low = tostring(text):match "^(%x+)/(%x+)$"
+  if not high or #high > 8 or #low > 8 then return nil end
+  return tonumber(high, 16) << 32 | tonumber(low, 16)
+end
+
+-- Where recovery found the end of the log it made a checkpoint. What is damaged
+-- in the log, or missing, is the end of it for the server: it would start, and
+-- be without what was committed last. (A position at the beginning of a page
+-- may be in the middle of a record, which nobody was told of.)
+local function reached(cluster, place, running)
+  local wanted = position(cluster.said.position)
+  if not wanted or wanted % 1024 == 0 then return end
+  local lines, status = tool(cluster, place, { running.programs .. "/psql",
+    "-XAtq", "--no-password", "--host=" .. running.socket,
+    "--port=" .. running.port, "--username=" .. running.user,
+    "--dbname=template1", "--command=SELECT checkpoint_lsn FROM "
+    .. "pg_catalog.pg_control_checkpoint()" })
+  local found = status == 0 and position(lines[1])
+  if not found then
+    error(files.damaged(lines, "the server on the copy of %s does not answer: "
+      .. "%s", cluster.original, lines[1] or "nothing"), 0)
+  elseif found < wanted then
+    error(files.damaged(nil, "the log in the copy of %s ends at %s, and the "
+      .. "cluster was at %s already: what was committed last is not in it",
+      cluster.original, lines[1], cluster.said.position), 0)
+  end
 end
 
 local function amcheck(cluster, place, running)
@@ -97,6 +127,7 @@ return files.told(function(c, place)
     if not running then return nil, why end
     version, programs = running.version, running.programs
     core.report { phase = "checking" }
+    reached(cluster, place, running)
     amcheck(cluster, place, running)
   end
   local sums = checksums(cluster, place, programs)
