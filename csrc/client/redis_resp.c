@@ -245,9 +245,10 @@ resp_state resp_next(resp *r) {
     size_t size;
     if (r->at == r->size) return RESP_MORE;
     const char *s = line(r, &size);
-    if (s == NULL)
-      return r->size - r->at > RESP_LINE ? broken(r, "a line without an end")
-                                         : RESP_MORE;
+    if (s == NULL) /* The first half of its end may be there. */
+      return r->size - r->at > RESP_LINE + 1
+                 ? broken(r, "a line without an end")
+                 : RESP_MORE;
     if (size == 0) return broken(r, "an empty line");
     if (size > RESP_LINE) return broken(r, "a line that is too long");
     if (r->total > RESP_BYTES)

@@ -82,7 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const value *a = (const value *)whole.value[i];
     const value *b = (const value *)pieces.value[i];
     REQUIRE(whole.state[i] == pieces.state[i]);
-    REQUIRE(strcmp(whole.text[i], pieces.text[i]) == 0);
+    /* What is wrong first depends on how much is there. */
+    if (whole.state[i] != RESP_BROKEN)
+      REQUIRE(strcmp(whole.text[i], pieces.text[i]) == 0);
     REQUIRE((a == NULL) == (b == NULL));
     if (a != NULL && !value_equal(a, b)) {
       /* A real that is no number is not equal to itself. */
