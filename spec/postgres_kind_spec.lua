@@ -259,6 +259,50 @@ describe("check", function()
   end)
 end)
 
+describe("plan", function()
+  it("brings a cluster up below another root, by a shell", function()
+    with(function(p, c, at, pg, d)
+      local data = at(pg.data)
+      local oid = sh("ls %s/pg_tblspc", data)
+      local etc = d .. "/etc/postgresql"
+      sh("mkdir -p %s; mv %s/*.conf %s; mv %s/postgresql.auto.conf %s",
+        at(etc), data, at(etc), at(etc), data)
+      sh("printf \"data_directory = '%s'\\nhba_file = '%s/pg_hba.conf'\\n"
+        .. "unix_socket_directories = '%s'\\nexternal_pid_file = '%s/pid'\\n\" "
+        .. ">>%s/postgresql.conf", pg.data, etc, at(pg.socket), d, at(etc))
+      sh("mkdir %s; chown 65534 %s; echo 1 >%s/postmaster.pid", at(pg.socket),
+        at(pg.socket), data)
+      c.said.config_file, c.said.hba_file = etc .. "/postgresql.conf",
+        etc .. "/pg_hba.conf"
+      c.said.wal_directory = d .. "/wal/pg_wal"
+      c.said.tablespaces = { { oid = oid, path = d .. "/space" } }
+      c.said.version_num = 150000
+      local function quote(text) return "'" .. text .. "'" end
+      local lines = k.plan(c, { owner = "65534:65534", quote = quote,
+        at = function(_, path) return '"$ROOT"' .. quote(path) end })
+      local commands = { "ROOT=" .. p.root }
+      for _, line in ipairs(lines) do
+        commands[#commands + 1] = line:match "^    (.*)$"
+      end
+      outside.write(d .. "/plan.sh", table.concat(commands, "\n") .. "\n")
+      local said, _, status = outside.run("sh", "-eu", d .. "/plan.sh")
+      assert.equal(0, status, said)
+      assert.match("template1", said)
+      assert.equal(at(d .. "/space"), link(data .. "/pg_tblspc/" .. oid))
+      -- As always, by its own configuration.
+      local as = "cd /; setpriv --reuid=65534 --regid=65534 --clear-groups "
+        .. pg.bin .. "/pg_ctl -w -D " .. data
+      local up = sh("%s -l %s/log -o '-c config_file=%s/postgresql.conf' start",
+        as, at(pg.socket), at(etc))
+      local count = sh("%s/psql -XAtq -h %s -p %d -U pg -d postgres -c "
+        .. "'SELECT count(*) FROM t'", pg.bin, at(pg.socket), pg.port)
+      sh("%s -m immediate stop", as)
+      assert.equal("1000", count, up)
+      assert.is_nil(outside.content(d .. "/pid"))
+    end)
+  end)
+end)
+
 describe("busy", function()
   it("is where a server runs", function()
     local pg <close> = servers.start()
