@@ -168,6 +168,40 @@ local postgres = {}
 ---@return saros.client.connection
 function postgres.open(options) end
 
+--- MariaDB without blocking, over libmariadb: `require "saros.client.mariadb"`.
+--- Connections are as those of PostgreSQL, but for values in place of `?`, which
+--- are not taken, and `exec`, which takes one statement; `err.errno` is the
+--- server's number. A password is never sent in the clear, and no server is
+--- given a file of ours. The module is not there when libmariadb was not when
+--- saros was built.
+---
+--- ```lua
+--- local mariadb = require "saros.client.mariadb"
+--- local c <close> = mariadb.open { socket = "/run/mysqld/mysqld.sock",
+---   defaults_file = "/root/.my.cnf" }
+--- print(assert(c:query "SELECT VERSION() AS v":wait())[1].v)
+--- ```
+---@class saros.client.mariadb
+---@field version string of the library
+local mariadb = {}
+
+---@class saros.client.mariadb.options
+---@field socket? string the path of the server's socket; or:
+---@field host? string
+---@field port? integer (3306)
+---@field user? string
+---@field database? string
+---@field defaults_file? string an option file, which may say all that is not said here
+---@field defaults_group? string the group in it that counts besides `client`
+---@field password? saros.client.password
+---@field connect_timeout? number seconds until the server must have let us in (10)
+
+--- A connection. Nothing is touched yet: its first question connects, as of
+--- PostgreSQL.
+---@param options saros.client.mariadb.options
+---@return saros.client.connection
+function mariadb.open(options) end
+
 --- A connection to a server. Without anybody who has it, it closes when all
 --- that was asked of it is done. Its text says where it leads, and no secret.
 ---@class saros.client.connection
