@@ -104,6 +104,7 @@ describe("a drill of PostgreSQL", function()
       publisher:must "CREATE PUBLICATION p FOR TABLE t"
       local pg <close> = subscriber(d, publisher, postgres)
 
+      local last = publisher:must "SELECT max(pid) FROM pg_stat_replication"
       pg:stop()
       shared.store(p, { { path = pg.data } }, { { kind = "postgres",
         name = "main", files = { pg.data },
@@ -111,9 +112,11 @@ describe("a drill of PostgreSQL", function()
         writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
           instance = shared.id, name = "postgres" } } })
       pg:run()
+      -- By a new connection, of which there will be no more: while the one
+      -- before is not known to be gone, there may be several.
       outside.eventually("production is subscribed again", function()
-        return publisher:sql "SELECT count(*) FROM pg_stat_replication"
-          == "1\n"
+        return publisher:sql(([[SELECT count(*) FROM pg_stat_replication
+          WHERE state = 'streaming' AND pid <> %s]]):format(last)) == "1\n"
       end)
       calm(pg)
 
@@ -163,83 +166,15 @@ describe("a drill of PostgreSQL", function()
 
       assert.equal(archive, state_of(d .. "/archive"))
       assert.equal(connections, count(outside.content(publisher.log),
-        "connection received"))
+        "connection received"), outside.content(publisher.log))
       assert.equal(own, count(outside.content(pg.log), "connection received"))
       assert.equal("1\n", pg:sql "SELECT count(*) FROM t")
       assert.equal("", p.left())
       provoke(d, pg, publisher)
     end) end)
   end)
-
-  it("gives back one table", function()
-    shared.with(function(p)
-      local pg <close> = postgres.start()
-      pg:must "CREATE DATABASE shop"
-      pg:must("CREATE TABLE orders AS SELECT n FROM generate_series(1, 9) n",
-        "shop")
-      pg:must("CREATE TABLE other (n int)", "shop")
-      pg:stop()
-      shared.store(p, { { path = pg.data } }, { { kind = "postgres",
-        name = "main", files = { pg.data },
-        said = { data_directory = pg.data, superuser = "pg" },
-        writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
-          instance = shared.id, name = "postgres" } } })
-      pg:run()
-      pg:must("DROP TABLE orders", "shop")
-      assert(saros.drill { repository = p.repo, scratch = p.scratch,
-        extract = { { database = "shop", table = "orders",
-          to = p.root .. "/orders.sql" } } }:wait())
-      local said, _, status = outside.run(pg.bin .. "/psql", "-XAtq", "-v",
-        "ON_ERROR_STOP=1", "-d", pg.conninfo .. " dbname=shop", "-f",
-        p.root .. "/orders.sql")
-      assert.equal(0, status, said)
-      assert.equal("9\n", pg:sql("SELECT count(*) FROM orders", "shop"))
-    end)
-  end)
 end)
 
-
-describe("a drill whose process is killed", function()
-  local why = lacking("spec.servers.postgres", "saros.client.postgres",
-    "saros.writers.postgres_kind", "saros.wsb.lay")
-  if why then
-    pending(why)
-    return
-  end
-  local shared = require "spec.drill"
-  local postgres = require "spec.servers.postgres"
-
-  -- Servers that run in the scratch directory.
-  local function servers(p)
-    return count(sh("find /proc/[0-9]*/cwd -lname '%s/*' 2>/dev/null",
-      p.scratch), "\n")
-  end
-
-  for _, phase in ipairs { "recovering", "verifying" } do
-    it("leaves no server: " .. phase, function()
-      shared.with(function(p)
-        local pg <close> = postgres.start()
-        pg:stop()
-        shared.store(p, { { path = pg.data } }, { { kind = "postgres",
-          name = "main", files = { pg.data },
-          said = { data_directory = pg.data, superuser = "pg" },
-          writer = { id = "6c2a7f0e-52a5-4f43-8f0a-9a3c6c1b7d01",
-            instance = shared.id, name = "postgres" } } })
-        local killed <close> = shared.elsewhere(p)
-        killed:expect("phase " .. phase .. "\n")
-        if phase == "verifying" then assert.is_true(servers(p) > 0) end
-        outside.system.kill(killed.pid, 9)
-        killed:finish()
-        outside.eventually("the servers' end", function()
-          return servers(p) == 0
-        end)
-        assert.is_nil(outside.content "/proc/mounts":find(p.root, 1, true))
-        assert.equal(1, saros.drill.reap(p.scratch):wait())
-        assert.equal("", p.left())
-      end)
-    end)
-  end
-end)
 
 
 -- ------------------------------------------------------------------
@@ -425,26 +360,5 @@ describe("a drill of MariaDB", function()
       end)
       assert(naive:sql "SELECT 1")
     end) end)
-  end)
-
-  it("gives back one table", function()
-    shared.with(function(p)
-      local m <close> = mariadb.start()
-      m:sql [[CREATE TABLE app.orders (n INT);
-        INSERT INTO app.orders VALUES (1), (2); CREATE TABLE app.other (n INT)]]
-      m:stop()
-      shared.store(p, { { path = m.data } }, { { kind = "mariadb",
-        name = "main", type = "database", files = { m.data },
-        said = { settings = { datadir = m.data } },
-        writer = { id = MARIADB, instance = shared.id, name = "mariadb" } } })
-      m:go_on()
-      m:sql "DELETE FROM app.orders"
-      assert(saros.drill { repository = p.repo, scratch = p.scratch,
-        extract = { { database = "app", table = "orders",
-          to = p.root .. "/orders.sql" } } }:wait())
-      m:sql("source " .. p.root .. "/orders.sql")
-      assert.equal("2", m:sql "SELECT count(*) FROM app.orders")
-      assert.is_nil(outside.content(p.root .. "/orders.sql"):find "`other`")
-    end)
   end)
 end)
