@@ -51,13 +51,15 @@ function set:components()
 end
 
 --- Tells the writers that the backup is done, before `close`.
----@param ok? boolean whether it went well (true)
+---@param ok? boolean|fun(instance: string, component: string): boolean whether it went well (true): all of it, or this component
 ---@return saros.operation
 function set:backup_complete(ok)
   local h = hidden[self]
   if not h.tells then return core.sleep(0) end
   for _, c in ipairs(h.components) do
-    h.session:set_backup_succeeded(c.writer, c.component, ok ~= false)
+    local well = ok ~= false
+    if type(ok) == "function" then well = ok(c.writer, c.component) end
+    h.session:set_backup_succeeded(c.writer, c.component, well)
   end
   return h.session:backup_complete()
 end

@@ -72,7 +72,9 @@ local function check(c, o, set, info)
     -- What it found out is a table, when it is one that can be kept.
     return { state = "passed" }
   end
-  if err.untried then return { state = "untried", message = err.message } end
+  if err.untried or err.cancelled or err.timeout then
+    return { state = "untried", message = err.message }
+  end
   c.recoverable, c.why = false, "its check failed: " .. err.message
   return { state = "failed", message = err.message,
     problems = problems_of(err) }
@@ -180,6 +182,19 @@ local function store(o, m, set, place)
     exclude = #exclude > 0 and exclude or nil }, 40, 90, "store")
 end
 
+-- Who is told that it went well may let go of his history: nothing that is
+-- barred is a reason for that.
+local function succeeded(m, r)
+  local barred = {}
+  for _, c in ipairs(m.components) do
+    local key = c.writer.instance .. "/" .. c.name
+    barred[key] = barred[key] or not c.recoverable
+  end
+  return function(instance, component)
+    return r.failed == 0 and barred[instance .. "/" .. component] == false
+  end
+end
+
 local function backup(o)
   local set <close> = shadow(o)
   local m = begin(o, set)
@@ -192,7 +207,8 @@ local function backup(o)
   write(m, place)
   local r = store(o, m, set, place)
   -- Whoever waits for the end of it is told now; what he adds comes after.
-  step(set:backup_complete(r.failed == 0), 90, 94, "complete")
+  late.see(o, m, set, r)
+  step(set:backup_complete(succeeded(m, r)), 90, 94, "complete")
   local more = late.store(o, m, set, r)
   return print_out.version { id = r.id, guid = m.id, time = m.created,
     components = m.components, consistency = m.consistency, host = m.host,

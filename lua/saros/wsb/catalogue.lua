@@ -70,7 +70,7 @@ end
 -- "2026-11-23T12:00:00.5+01:00" as something that is comparable: an instant.
 local function instant(time)
   local y, mo, d, h, mi, s, zone = tostring(time):match
-    "^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d%.]+)(.*)$"
+    "^(%d%d%d%d)-(%d%d)-(%d%d)T(%d%d):(%d%d):(%d%d%.?%d*)(.*)$"
   if not y then return 0 end
   local sign, zh, zm = zone:match "^([+-])(%d+):(%d+)$"
   local offset = zh and (zh * 3600 + zm * 60) * (sign == "-" and -1 or 1) or 0
@@ -221,7 +221,7 @@ end
 
 local function is_fact(fact)
   return type(fact) == "table" and type(fact.guid) == "string"
-    and math.type(fact.n) == "integer" and type(fact.what) == "string"
+    and math.type(fact.n) == "integer" and fact.what == "drill"
     and type(fact.time) == "string" and type(fact.is) == "table"
 end
 

@@ -5,6 +5,7 @@
 local core = require "saros.core"
 local files = require "saros.wsb.files"
 local kind = require "saros.writers.kind"
+local manifest = require "saros.wsb.manifest"
 
 local components = {}
 
@@ -37,8 +38,8 @@ local function find_files(c, own, set, paths, real)
   local looks, kept = {}, {}
   for _, file in ipairs(own.files or {}) do
     local path, top = in_version(file, real, paths)
-    if path and not files.is_path(path) then
-      bar(c, "a name of its files cannot be written down: %q", path)
+    if path and not manifest.is_file(path) then
+      bar(c, "its files cannot be written down as %q", path)
     elseif path then
       kept[#kept + 1] = path
       looks[#looks + 1] = { "look", join(set[top].path,
@@ -69,6 +70,65 @@ local function find_files(c, own, set, paths, real)
     bar(c, "none of its files is in what was backed up")
   elseif #own.files == 0 then
     bar(c, "its writer names no files")
+  end
+end
+
+-- Where something is mounted, names decoded.
+local function mount_points()
+  local list = {}
+  for line in (files.content "/proc/self/mountinfo" or ""):gmatch "[^\n]+" do
+    local point = line:match "^%S+ %S+ %S+ %S+ (%S+)"
+    list[#list + 1] = point and point:gsub("\\(%d%d%d)", function(octal)
+      return string.char(tonumber(octal, 8))
+    end)
+  end
+  return list
+end
+
+-- A shadow has an empty directory where another file system is mounted, or
+-- another subvolume lies.
+local function find_holes(c, own, set, paths, real)
+  local function hole(at)
+    local out = false
+    for _, pattern in ipairs(components.excludes { c }) do
+      out = out or files.matches(pattern, at)
+    end
+    if not out then
+      bar(c, "%s is a file system of its own, and not in the shadow of what it "
+        .. "lies in", at)
+    end
+  end
+  for _, point in ipairs(mount_points()) do
+    for _, file in ipairs(own.files or {}) do
+      if point ~= real[file] and within(point, real[file]) then
+        real[point] = point
+        local at, top = in_version(point, real, paths)
+        local shadow = false
+        for _, snapshot in pairs(set) do
+          shadow = shadow or within(point, snapshot.path)
+        end
+        if at and real[top] ~= point and set[top].provider ~= "live"
+          and not shadow
+        then
+          hole(at)
+        end
+      end
+    end
+  end
+  for _, path in ipairs(c.files) do
+    local _, top = in_version(path, setmetatable({ [path] = path }, {
+      __index = function(_, other) return other end }), paths)
+    local here = join(set[top].path, path:sub(#(top == "/" and "" or top) + 1))
+    if set[top].provider == "btrfs" then
+      -- What is left of a subvolume in a snapshot.
+      local found = files.finish(core.process { any_status = true,
+        limit = 16 << 20, argv = { "find", here, "-mindepth", "1", "-type", "d",
+          "-inum", "2", "!", "-name", ".saros-shadows", "-print0" } }).stdout
+      for name in found:gmatch "[^\0]+" do
+        local at = path .. name:sub(#here + 1)
+        if not set[at] then hole(at) end
+      end
+    end
   end
 end
 
@@ -151,6 +211,7 @@ function components.of(set, paths)
       consistency = "application" }
     find_files(c, own, set, paths, real)
     if c.live then c.consistency = "none" end
+    find_holes(c, own, set, paths, real)
     find_unreadable(c, set, paths)
     components.hear(c, set:said(writer.instance))
     writer_failed(c, set)
@@ -159,27 +220,43 @@ function components.of(set, paths)
   return list
 end
 
+-- Whether a pattern of one component, for what is below `file`, would take away
+-- what is another's, too.
+local function is_shared(list, c, file, pattern)
+  for _, other in ipairs(list) do
+    for _, its in ipairs(other ~= c and other.files or {}) do
+      if within(file, its) then return true end
+      -- Of a directory that is left out nothing comes back.
+      if within(its, file) and files.matches(pattern, files.parent(its)) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 --- The patterns that leave out what components want left out, each of its own
---- files alone: what lies in one and belongs to another comes back.
+--- files alone: what belongs to another, too, stays. What lies in one and is
+--- another's comes back after it.
 function components.excludes(list)
-  local patterns, any = {}, false
-  local sorted = table.move(list, 1, #list, 1, {})
-  table.sort(sorted, function(a, b)
-    local x, y = #(a.files[1] or ""), #(b.files[1] or "")
-    if x ~= y then return x < y end
-    return a.n < b.n
+  local patterns, all = {}, {}
+  for _, c in ipairs(list) do
+    for _, file in ipairs(c.files) do all[#all + 1] = { c = c, file = file } end
+  end
+  table.sort(all, function(a, b)
+    if #a.file ~= #b.file then return #a.file < #b.file end
+    if a.file ~= b.file then return a.file < b.file end
+    return a.c.n < b.c.n
   end)
-  for _, c in ipairs(sorted) do
-    for _, file in ipairs(c.files) do
-      if any then patterns[#patterns + 1] = "!" .. files.escape(file) end
-      for _, e in ipairs(c.exclude) do
-        any = true
-        if e:sub(1, 1) ~= "/" then
-          patterns[#patterns + 1] = files.escape(file)
-            .. (e:find("/", 1, true) and "/" or "/**/") .. e
-        elseif within(e, file) then
-          patterns[#patterns + 1] = e
-        end
+  for _, one in ipairs(all) do
+    local file, own = one.file, files.escape(one.file)
+    if #patterns > 0 then patterns[#patterns + 1] = "!" .. own end
+    for _, e in ipairs(one.c.exclude) do
+      local pattern = e:sub(1, 1) == "/" and within(e, file) and e
+        or e:sub(1, 1) ~= "/"
+        and own .. (e:find("/", 1, true) and "/" or "/**/") .. e
+      if pattern and not is_shared(list, one.c, file, pattern) then
+        patterns[#patterns + 1] = pattern
       end
     end
   end

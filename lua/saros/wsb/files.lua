@@ -76,16 +76,26 @@ end
 
 --- Those paths that lie in none of the others, each once.
 function files.outermost(paths)
-  local list, kept = table.move(paths, 1, #paths, 1, {}), {}
+  local list, is, kept = {}, {}, {}
+  for _, path in ipairs(paths) do
+    if not is[path] then list[#list + 1] = path end
+    is[path] = true
+  end
   table.sort(list)
   for _, path in ipairs(list) do
-    local inside = false
-    for _, one in ipairs(kept) do
-      inside = inside or files.within(path, one)
-    end
-    if not inside then kept[#kept + 1] = path end
+    local above = path ~= "/" and files.parent(path)
+    if not (above and files.inside(above, is)) then kept[#kept + 1] = path end
   end
   return kept
+end
+
+--- Whether a path is in a set of paths, or lies in one of them.
+function files.inside(path, set)
+  while not set[path] do
+    if path == "/" then return false end
+    path = files.parent(path)
+  end
+  return true
 end
 
 function files.join(root, path)
@@ -102,6 +112,34 @@ function files.base(path) return path:match "[^/]*$" end
 
 --- As a pattern that is this path and no other.
 function files.escape(path) return (path:gsub("[%*%?%[%]\\]", "\\%0")) end
+
+-- A pattern as restic has it, for Lua.
+local function translated(pattern)
+  local lua, at = {}, 1
+  while at <= #pattern do
+    local rest = pattern:sub(at)
+    local set = rest:match "^%[%^?%]?[^%]]+%]"
+    if rest:find "^%*%*/" then
+      lua[#lua + 1], at = ".-%f[^/]", at + 3
+    elseif rest:find "^[%*%?]" then
+      lua[#lua + 1], at = rest:byte() == 42 and "[^/]*" or "[^/]", at + 1
+    elseif set then
+      lua[#lua + 1], at = set:gsub("%%", "%%%%"), at + #set
+    else
+      local char = rest:match "^\\?(.)"
+      at = at + (rest:find "^\\." and 2 or 1)
+      lua[#lua + 1] = char:gsub("%p", "%%%0")
+    end
+  end
+  return table.concat(lua)
+end
+
+--- Whether a pattern, as restic has it, is of this path or of something that it
+--- lies in: `*` and `?` are of one name, `**` of several.
+function files.matches(pattern, path)
+  local lua = "^" .. translated(pattern)
+  return path:find(lua .. "$") ~= nil or path:find(lua .. "/") ~= nil
+end
 
 --- As one word for the shell.
 function files.quote(text)

@@ -23,6 +23,7 @@ local function contains(additions, one)
 end
 
 -- Where it belongs, in the version: below one of the component's files.
+-- What it is called there is not always where it is.
 local function checked(c, one)
   if type(one) ~= "table" or not files.is_path(one.path)
     or not files.is_path(one.to)
@@ -31,7 +32,7 @@ local function checked(c, one)
       .. "{ path = DIRECTORY, to = DIRECTORY }", c.name)
   end
   local to = files.real({ one.to })[one.to]
-  for _, candidate in ipairs { one.to, to } do
+  for _, candidate in ipairs { to, one.to } do
     for _, file in ipairs(c.files) do
       if files.within(candidate, file) then return files.plain(candidate) end
     end
@@ -69,14 +70,6 @@ function late.add(c, said, root, list)
   end
 end
 
--- A pattern of names as restic has it, for a Lua string: `*` and `?` are of one
--- name, `**` of several.
-local function matches(pattern, path)
-  local lua = pattern:gsub("[%^%$%(%)%%%.%+%-]", "%%%0"):gsub("%*%*/", "\1")
-    :gsub("%*", "[^/]*"):gsub("%?", "[^/]"):gsub("\1", ".-")
-  return path:find("^" .. lua .. "$") or path:find("^" .. lua .. "/")
-end
-
 -- What of a component is in the shadow and not in the version, its own excludes
 -- apart; nil: nothing.
 local function missing(o, c, set, id)
@@ -99,9 +92,12 @@ local function missing(o, c, set, id)
           local at = path .. found:sub(#here + 1)
           local out = false
           for _, pattern in ipairs(own) do
-            out = out or matches(pattern, at)
+            out = out or files.matches(pattern, at)
           end
-          if not out and not stored[at] and not at:find "[%c\x80-\xff]" then
+          -- Other names a version writes in another way.
+          if not out and not stored[at] and utf8.len(at)
+            and not at:find "[%c\\]"
+          then
             return at
           end
         end
@@ -135,13 +131,21 @@ local function script(c, directory, list)
   for _, one in ipairs(list) do
     local to = "\"$1\"" .. files.quote(one.to)
     lines[#lines + 1] = ("mkdir -p %s"):format(to)
-    lines[#lines + 1] = ("cp -a \"$1\"%s/. %s/"):format(
-      files.quote(directory .. "/" .. one.from), to)
+    lines[#lines + 1] = ("cp -a --remove-destination \"$1\"%s/. %s/")
+      :format(files.quote(directory .. "/" .. one.from), to)
   end
   return "set -eu\n" .. table.concat(lines, "\n") .. "\n"
 end
 
---- After the files were read and the writers know: stores what came of that.
+--- After the files were read: what that has shown bars components.
+function late.see(o, m, set, r)
+  for _, c in ipairs(m.components) do
+    local why = seen(o, c, set, r)
+    if why then c.recoverable, c.why, c.seen = false, why, true end
+  end
+end
+
+--- After that, when the writers know: stores what came of that.
 --- Returns the id of the version with it; nil: there was nothing.
 function late.store(o, m, set, r)
   if #m.components == 0 then return nil end
@@ -153,11 +157,8 @@ function late.store(o, m, set, r)
   for _, c in ipairs(m.components) do
     local all = set:said(c.writer.instance)
     local said = components.said_of(all, c.name)
-    local before, adds = c.recoverable, {}
-    if c.recoverable then
-      local why = seen(o, c, set, r)
-      if why then c.recoverable, c.why = false, why end
-    end
+    local before, adds = c.recoverable or c.seen, {}
+    c.seen = nil
     late.add(c, said, at, adds)
     if c.late then components.hear(c, all) end
     if c.live and c.recoverable and c.consistency == "none"

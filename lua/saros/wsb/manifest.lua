@@ -43,40 +43,44 @@ local function list(t, name, where, item)
   return found
 end
 
-local function inside_any(path, paths)
-  for _, one in ipairs(paths) do
-    if within(path, one) then return true end
-  end
-  return false
+local function set_of(paths)
+  local set = {}
+  for _, path in ipairs(paths) do set[path] = true end
+  return set
+end
+
+--- Whether this may be one of a component's files.
+function manifest.is_file(path)
+  return is_path(path) and path ~= "/" and files.plain(path) == path
+    and not within(path, manifest.DIRECTORY)
+    and not within(path, manifest.LATE)
+    and not within(path, manifest.LEARNED)
 end
 
 local function check_files(c, where, paths)
   for _, path in ipairs(list(c, "files", where, "string")) do
-    expect(is_path(path) and path ~= "/",
-      "%s: %q is no absolute path of a file", where, path)
-    expect(inside_any(path, paths) or c.recoverable == false,
+    expect(manifest.is_file(path), "%s: %q is no absolute path of a file, or "
+      .. "no place for its files", where, path)
+    expect(files.inside(path, paths) or c.recoverable == false,
       "%s: %s is outside of what was backed up", where, path)
-    expect(not within(path, manifest.DIRECTORY)
-      and not within(path, manifest.LATE)
-      and not within(path, manifest.LEARNED),
-      "%s: %s is no place for its files", where, path)
   end
   list(c, "exclude", where, "string")
+  local own = set_of(c.files)
   for _, path in ipairs(list(c, "absent", where, "string")) do
-    expect(inside_any(path, c.files), "%s: %q is none of its files", where,
-      path)
+    expect(own[path], "%s: %q is none of its files", where, path)
   end
 end
 
 --- Additions, of this component: where they come from and go to.
 function manifest.check_additions(additions, c)
   local where = ("component %s"):format(tostring(c.name))
+  local own = set_of(c.files)
   expect(type(additions) == "table", "%s: 'additions' is no list", where)
   for _, one in ipairs(additions) do
     expect(type(one) == "table", "%s: an addition is no table", where)
     expect(type(one.from) == "string" and one.from:find "^additions/%d+/%d+$",
       "%s: an addition comes from %q", where, tostring(one.from))
-    expect(is_path(one.to) and inside_any(one.to, c.files),
+    expect(is_path(one.to) and files.inside(one.to, own),
       "%s: an addition goes to %q, which is none of its files", where,
       tostring(one.to))
   end
@@ -127,6 +131,7 @@ function manifest.read(json, paths)
     text(m, name, "the manifest", true)
   end
   list(m, "paths", "the manifest", "string")
+  paths = set_of(paths)
   for i, c in ipairs(list(m, "components", "the manifest", "table")) do
     check_component(c, i, paths)
   end
