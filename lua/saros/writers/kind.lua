@@ -104,7 +104,8 @@ local function lay_additions(place, list)
       refuse("%s is to be laid over %s, which is not in the copy",
         tostring(path), tostring(to))
     end
-    run("cp", "-a", "--reflink=auto", "--", path .. "/.", here)
+    run("cp", "-a", "--remove-destination", "--reflink=auto", "--",
+      path .. "/.", here)
   end
 end
 

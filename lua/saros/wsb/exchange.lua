@@ -15,6 +15,29 @@ local fail, finish = files.fail, files.finish
 
 local NAME <const> = "/.saros-recovery"
 
+-- Waits for steps that cannot be cancelled, until it is known how they ended. A
+-- cancel that came meanwhile is in `pending`.
+local function surely(self, steps)
+  local op = core.entries(steps)
+  repeat
+    local ok, err = pcall(op.wait, op)
+    if not ok then self.pending = err end
+  until op:done()
+  local result, err = op:result()
+  op:close()
+  return result, err
+end
+
+-- The same of one step; raises why it failed.
+local function must(self, ...)
+  local ok, err = surely(self, { { ... } })
+  if not ok then error(err, 0) end
+end
+
+local function go_on(self)
+  if self.pending then error(self.pending, 0) end
+end
+
 -- Ends with this process, however that is, and the lock with it.
 local HOLD <const> = "echo held; exec sleep 2147483647"
 
@@ -42,12 +65,6 @@ function exchange.free(path, word)
   return name
 end
 
-local function is_held(claim)
-  local op <close> = core.process { any_status = true,
-    argv = { "flock", "-n", claim .. "/lock", "true" } }
-  return finish(op).status ~= 0
-end
-
 -- What became of each thing that a dead one was about to lay.
 local function fates(left, claim)
   local journal = core.json_read(files.content(left .. "/journal.json") or "")
@@ -72,26 +89,22 @@ local function fates(left, claim)
   return list
 end
 
--- Waits for a step that cannot be cancelled, until it is known how it ended. A
--- cancel that came meanwhile is raised by `pending`.
-local function surely(self, steps)
-  local op = core.entries(steps)
-  repeat
-    local ok, err = pcall(op.wait, op)
-    if not ok then self.pending = err end
-  until op:done()
-  local result, err = op:result()
-  op:close()
-  return result, err
-end
+-- Who moves it holds its lock, and what is there is still what he has locked.
+local ASIDE <const> = [[exec 9<"$1/lock" || exit 2
+  flock -n 9 || exit 3
+  test "$1/lock" -ef /proc/$$/fd/9 || exit 2
+  mv -T -n -- "$1" "$2"]]
 
--- Somebody died here: what he left stays, under another name.
+-- Somebody died here: what he left stays, under another name. false: he lives.
 local function set_aside(self, claim)
   local left = exchange.free(claim, "left")
-  local op <close> = core.entries { { "move", claim, left } }
-  if op:wait() then
+  local op <close> = core.process { any_status = true,
+    argv = { "sh", "-c", ASIDE, "sh", claim, left } }
+  local status = finish(op).status
+  if status == 0 and files.step("look", left) then
     self.found[#self.found + 1] = { path = left, items = fates(left, claim) }
   end
+  return status ~= 3
 end
 
 -- A directory of ours, locked before anybody finds it by its name.
@@ -99,7 +112,8 @@ local function claim(self, directory)
   local temporary = ("%s%s-%s"):format(directory, NAME, core.guid())
   local at = #self.claims + 1
   self.claims[at] = temporary
-  files.step("make", temporary)
+  must(self, "make", temporary)
+  go_on(self)
   files.write(temporary .. "/lock", "")
   local holder = core.process { stdout = "lines", argv = { "flock", "-n", "-F",
     temporary .. "/lock", "sh", "-c", HOLD } }
@@ -114,14 +128,13 @@ local function claim(self, directory)
   for _ = 1, 16 do
     local ok, err = surely(self, { { "move", temporary, name } })
     if ok then self.claims[at] = name end
-    if self.pending then error(self.pending, 0) end
+    go_on(self)
     if ok then return name end
     if not files.step("look", name) then error(err, 0) end
-    if is_held(name) then
+    if not set_aside(self, name) then
       fail("SAROS_E_LOCKED", "another recovery is under way in %s; wait until "
         .. "it has ended", directory)
     end
-    set_aside(self, name)
   end
   fail("SAROS_E_LOCKED", "others recover in %s all the time", directory)
 end
@@ -136,13 +149,19 @@ local function make_way(self, directory)
   end
   for i, found in ipairs(files.steps(list)) do
     if not found then
-      self.made[#self.made + 1] = list[i][2]
-      files.step("make", list[i][2])
+      self:make(list[i][2])
     elseif found.type ~= "dir" then
       fail("SAROS_E_REFUSED", "%s is a %s, where a directory was expected",
         list[i][2], found.type)
     end
   end
+end
+
+--- A directory that goes when it comes to nothing.
+function methods:make(path)
+  must(self, "make", path)
+  self.made[#self.made + 1] = path
+  go_on(self)
 end
 
 --- Claims the directories of these places, and makes `stage`, an empty directory
@@ -165,7 +184,8 @@ function exchange.begin(places, about)
       end
     end
     self.stage = self.claims[1] .. "/new"
-    files.step("make", self.stage)
+    must(self, "make", self.stage)
+    go_on(self)
   end)
   if ok then return self end
   self:close()
@@ -201,19 +221,14 @@ function methods:add(from, to, kept)
 end
 
 local function one(self, item)
-  local function step(...) return surely(self, { { ... } }) end
-  local function must(...)
-    local ok, err = step(...)
-    if not ok then error(err, 0) end
-  end
   local done = { item = item }
   if item.from and item.was then
-    local ok, err = step("exchange", item.from, item.to)
+    local ok, err = surely(self, { { "exchange", item.from, item.to } })
     if ok then
       -- What was there lies where the new one was.
       done.undo = { { "exchange", item.from, item.to } }
       self.done[#self.done + 1] = done
-      must("move", item.from, item.kept)
+      must(self, "move", item.from, item.kept)
       done.undo = { { "exchange", item.kept, item.to },
         { "move", item.kept, item.from } }
       return
@@ -224,12 +239,12 @@ local function one(self, item)
     end
   end
   if item.was then
-    must("move", item.to, item.kept)
+    must(self, "move", item.to, item.kept)
     done.undo = { { "move", item.kept, item.to } }
     self.done[#self.done + 1] = done
   end
   if item.from then
-    must("move", item.from, item.to)
+    must(self, "move", item.from, item.to)
     done.undo = done.undo or {}
     table.insert(done.undo, 1, { "move", item.to, item.from })
     if not item.was then self.done[#self.done + 1] = done end
@@ -248,7 +263,7 @@ function methods:swap()
   files.steps(steps)
   for _, item in ipairs(self.items) do
     one(self, item)
-    if self.pending then error(self.pending, 0) end
+    go_on(self)
   end
   files.steps(steps)
 end
@@ -272,6 +287,20 @@ function methods:undo()
   return nil, table.concat(wrong, "; ")
 end
 
+--- The same; an error with where things lie, when something could not be.
+function methods:undone(err)
+  local back, where = self:undo()
+  if back then return err end
+  local text = ("%s; %s"):format(type(err) == "table" and err.message
+    or tostring(err), where)
+  if type(err) == "table" and err.cancelled then
+    warn("saros: wsb.recover: " .. text) -- nobody hears what is raised
+  end
+  local failure = core.failure("saros", 0x80004005, text)
+  failure.cause = type(err) == "table" and err or nil
+  return failure
+end
+
 --- Directories that were made on the way, like those in the version; `root`:
 --- below which they are the same.
 function methods:dress(root)
@@ -289,16 +318,12 @@ end
 --- Takes away what it was made with, and lets go.
 function methods:close()
   local kept = next(self.done) ~= nil
-  for i, path in ipairs(self.claims) do
-    if self.stays then
-      -- What could not be put back may lie in there.
-      surely(self, { { "move", path, ("%s-%s"):format(path, stamp()) .. i } })
-    else
-      local op = core.process { argv = { "rm", "-rf", "--one-file-system", "--",
-        path } }
-      repeat pcall(op.wait, op) until op:done()
-      op:close()
-    end
+  -- What could not be put back may lie in there: the next one finds it.
+  for _, path in ipairs(self.stays and {} or self.claims) do
+    local op = core.process { argv = { "rm", "-rf", "--one-file-system", "--",
+      path } }
+    repeat pcall(op.wait, op) until op:done()
+    op:close()
   end
   if not kept and not self.stays then
     for i = #self.made, 1, -1 do

@@ -145,6 +145,32 @@ local function settle(list, root)
   end
 end
 
+-- Links that lead to what is recovered, too, lead to that, before they come
+-- anywhere where somebody finds them: never to what runs.
+local function turn_links(list, stage, root)
+  if root == "" then return end
+  local own = {}
+  for _, c in ipairs(list) do
+    for _, path in ipairs(c.files) do own[path] = true end
+  end
+  for _, c in ipairs(list) do
+    for _, path in ipairs(files.outermost(c.files)) do
+      local here = stage .. path
+      local links = files.step("look", here) and files.run("find", here,
+        "-type", "l", "-lname", "/*", "-printf", "%p\\0%l\\0") or ""
+      for link, target in links:gmatch "([^\0]+)\0([^\0]+)\0" do
+        target = files.plain(target)
+        if files.is_path(target) and files.inside(target, own) then
+          local seen = files.step("look", link)
+          files.run("ln", "-sfn", "--", root .. target, link)
+          files.run("chown", "-h", ("%d:%d"):format(seen.uid, seen.gid), "--",
+            link)
+        end
+      end
+    end
+  end
+end
+
 -- Paths of a component, and what there was of them in the version.
 local function tops_of(c)
   local absent, list = {}, {}
@@ -197,8 +223,7 @@ local function add_entries(x, from, t)
   local old = false
   for _, name in ipairs(names) do old = old or not is_ours(name) end
   if old then
-    files.step("make", kept)
-    x.made[#x.made + 1] = kept
+    x:make(kept)
     t.told.kept = kept
   end
   for _, name in ipairs(from and files.step("names", from) or {}) do
@@ -260,16 +285,6 @@ local function places_of(chosen)
   return places
 end
 
--- Puts back what was there, and adds to the error when that cannot be.
-local function undone(x, err)
-  local back, where = x:undo()
-  if back then return err end
-  local text = type(err) == "table" and err.message or tostring(err)
-  local failure = core.failure("saros", 0x80004005, text .. "; " .. where)
-  failure.cause = type(err) == "table" and err or nil
-  return failure
-end
-
 local function replace(o, m, chosen, root, r)
   local list = {}
   for i, one in ipairs(chosen) do list[i] = one.c end
@@ -278,6 +293,7 @@ local function replace(o, m, chosen, root, r)
   r.found, x.more = x.found, r.laid
   core.report { phase = "restore", done = 10, total = 100 }
   for _, one in ipairs(chosen) do lay(o.repository, m, one.c, x.stage) end
+  turn_links(list, x.stage, root)
   for _, one in ipairs(chosen) do add(x, one) end
   x:dress(root)
   core.report { phase = "exchange", done = 90, total = 100 }
@@ -287,7 +303,7 @@ local function replace(o, m, chosen, root, r)
     for _, one in ipairs(chosen) do dress_mounted(x, one) end
     settle(list, root)
   end)
-  if not ok then error(undone(x, err), 0) end
+  if not ok then error(x:undone(err), 0) end
 end
 
 
@@ -295,10 +311,21 @@ end
 -- The hooks
 -- ------------------------------------------------------------------
 
+local function kept_of(r)
+  local where = {}
+  for _, one in ipairs(r.laid) do
+    if one.kept then
+      where[#where + 1] = ("what was at %s is kept: %s"):format(one.to,
+        one.kept)
+    end
+  end
+  return table.concat(where, "; ")
+end
+
 -- Whatever comes of `f`: who was told before is told after.
 local function between(list, o, r, f)
   local wsb = require "saros.wsb"
-  local told = {}
+  local told, late = {}, false
   local ok, err = pcall(function()
     for _, c in ipairs(list) do
       told[#told + 1] = c
@@ -311,24 +338,21 @@ local function between(list, o, r, f)
     local op = wsb.post_restore(c, o.no_roll_forward)
     local done, result, why = pcall(op.wait, op)
     if not done then -- cancelled meanwhile: it goes on all the same
-      if ok then ok, err = false, result end
+      late = true
       result, why = op:wait()
     end
     op:close()
     if result == nil then failures[#failures + 1] = why end
   end
-  if ok and #failures > 0 then
+  if ok and (late or #failures > 0) then
     -- It may run on what was laid: that stays.
-    local where = {}
-    for _, one in ipairs(r.laid) do
-      if one.kept then
-        where[#where + 1] = ("what was at %s is kept: %s"):format(one.to,
-          one.kept)
-      end
+    local text = ("the files were laid, but %s. %s"):format(failures[1]
+      and failures[1].message or "then it was cancelled", kept_of(r))
+    if late then -- nobody hears an error of what was cancelled
+      warn("saros: wsb.recover: " .. text)
+      return
     end
-    local failure = core.failure("wsb", failures[1].code,
-      ("the files were laid, but %s. %s"):format(failures[1].message,
-        table.concat(where, "; ")))
+    local failure = core.failure("wsb", failures[1].code, text)
     failure.cause, failure.recovered = failures[1], r
     error(failure, 0)
   end
@@ -440,6 +464,7 @@ local function start(options)
       error(("%s: option 'files'[%d]: an absolute path expected"):format(WHAT,
         i), 2)
     end
+    o.files[i] = files.plain(path)
   end
   o.overwrite = o.overwrite or "overwrite"
   return core.spawn_as(WHAT, o.name, recover, o)

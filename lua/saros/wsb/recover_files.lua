@@ -8,16 +8,16 @@ local manifest = require "saros.wsb.manifest"
 
 local fail, within = files.fail, files.within
 
-local function check_paths(o)
+local function check_paths(o, elsewhere)
   for _, path in ipairs(o.files) do
     for _, own in ipairs { manifest.DIRECTORY, manifest.LATE,
       manifest.LEARNED } do
-      if within(path, own) and not o.target then
+      if within(path, own) and not elsewhere then
         fail("SAROS_E_REFUSED", "%s is what saros wrote beside the files, and "
           .. "belongs to no place here; name a target", path)
       end
     end
-    if path == "/" and not o.target then
+    if path == "/" and not elsewhere then
       fail("SAROS_E_REFUSED", "all of a version is not laid over a system that "
         .. "runs; name a target")
     end
@@ -39,18 +39,64 @@ local function concerned(m, paths)
   return list
 end
 
+-- The files of an application are of one instant: all of them come, or none,
+-- and what the version does not have of them goes. `wholes[path]` is "lay" or
+-- "skip" for each.
+local function wholes_of(m, o, r, tops)
+  local wholes, asked = {}, {}
+  for _, top in ipairs(tops) do asked[top.path] = top end
+  local function place(path)
+    local at = path
+    while not asked[at] do at = files.parent(at) end
+    return asked[at], asked[at].to .. path:sub(#(at == "/" and "" or at) + 1)
+  end
+  for _, c in ipairs(concerned(m, o.files)) do
+    local all, there, gone = true, false, {}
+    for _, path in ipairs(c.files) do
+      all = all and files.inside(path, asked)
+    end
+    for _, path in ipairs(c.absent or {}) do gone[path] = true end
+    if all then
+      for _, path in ipairs(c.files) do
+        local _, to = place(path)
+        local seen = files.step("look", to)
+        there = there or seen and not gone[path]
+        all = all and not (seen and seen.mounted)
+      end
+    end
+    for _, path in ipairs(all and files.outermost(c.files) or {}) do
+      wholes[path] = there and o.overwrite == "skip" and "skip" or "lay"
+      if gone[path] and wholes[path] == "lay" then
+        local top, to = place(path)
+        wholes[#wholes + 1] = { top = top, path = path, to = to }
+      end
+    end
+    if not all then
+      r.warnings[#r.warnings + 1] = ("%s %s: only a part of its files is laid, "
+        .. "or they are laid among others; they are of different times then")
+        :format(c.writer.name, c.name)
+    end
+  end
+  return wholes
+end
+
 -- Directories that are there already stay, and what is in them is looked at.
-local function merge(x, o, r, from, to, top)
-  local seen = files.steps { { "look", from }, { "look", to } }
-  local new, old = seen[1], seen[2]
-  if old and new.type == "dir" and old.type == "dir" then
+-- Without `from` what is there only goes.
+local function merge(x, o, r, from, to, top, wholes)
+  local seen = files.steps { { "look", to }, from and { "look", from } }
+  local old, new = seen[1], seen[2]
+  local path = files.plain(top.path .. to:sub(#top.to + 1))
+  local whole = wholes[path]
+  if old and new and new.type == "dir" and old.type == "dir" and not whole then
     for _, name in ipairs(files.step("names", from)) do
-      merge(x, o, r, from .. "/" .. name, to .. "/" .. name, top)
+      merge(x, o, r, files.plain(from .. "/" .. name),
+        files.plain(to .. "/" .. name), top, wholes)
     end
     return
   end
-  local told = { path = top.path .. to:sub(#top.to + 1), to = to }
-  if old and o.overwrite == "skip" then
+  if not old and not new then return end
+  local told = { path = path, to = to, gone = not from or nil }
+  if whole == "skip" or old and not whole and o.overwrite == "skip" then
     told.skipped = true
   else
     if old then
@@ -63,8 +109,7 @@ local function merge(x, o, r, from, to, top)
           :gmatch "/([^/]*)" do
           if name ~= "" then at = at .. "/" .. name end
           if not files.step("look", at) then
-            files.step("make", at)
-            x.made[#x.made + 1] = at
+            x:make(at)
           end
         end
       end
@@ -76,9 +121,9 @@ end
 
 --- `check_busy(components, root)` raises when one of them runs.
 return function(o, m, r, check_busy)
-  check_paths(o)
   local root = o.target and files.plain(o.target) or ""
   if root == "/" then root = "" end
+  check_paths(o, root ~= "")
   local tops, places, include = {}, {}, {}
   for i, path in ipairs(files.outermost(o.files)) do
     path = files.plain(path)
@@ -110,19 +155,19 @@ return function(o, m, r, check_busy)
   for _, e in ipairs(back.errors) do
     r.warnings[#r.warnings + 1] = ("%s: %s"):format(e.path or "?", e.message)
   end
+  local wholes = wholes_of(m, o, r, tops)
   for _, top in ipairs(tops) do
     local from = files.plain(x.stage .. top.path)
     if not files.step("look", from) then
       fail("E_INVALIDARG", "%s is not in version %s", top.path, m.id:sub(1, 8))
     end
-    merge(x, o, r, from, top.to, top)
+    merge(x, o, r, from, top.to, top, wholes)
+  end
+  for _, one in ipairs(wholes) do
+    merge(x, o, r, nil, one.to, one.top, wholes)
   end
   x:dress(root)
   check_busy(own, root)
   local ok, err = pcall(x.swap, x)
-  if ok then return end
-  local undone, where = x:undo()
-  if undone then error(err, 0) end
-  fail("E_FAIL", "%s; %s", type(err) == "table" and err.message
-    or tostring(err), where)
+  if not ok then error(x:undone(err), 0) end
 end
