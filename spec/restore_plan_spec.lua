@@ -42,6 +42,44 @@ describe("the restore plan of SQLite", function()
     end)
   end)
 
+  it("keeps what was there when it is followed twice", function()
+    with(function(t)
+      local path = t.data .. "/app.db"
+      app.database(path, 10)
+      local w <close> = sqlite.writer { databases = { path } }
+      local v = t.backup()
+      app.execute(path, "DELETE FROM t WHERE n > 7")
+      follow(t, v)
+      follow(t, v)
+      local counts = {}
+      for name in (outside.run("ls", t.data)):gmatch "app.db%.before[^\n]*" do
+        counts[#counts + 1] = app.rows(t.data .. "/" .. name)
+      end
+      table.sort(counts)
+      assert.same({ 7, 10 }, counts)
+      w:close()
+    end)
+  end)
+
+  it("has no commands but those that are meant as such", function()
+    local plan = require "saros.wsb.plan"
+    local c = { n = 1, name = "x", writer = { name = "w\n    touch /pwned" },
+      files = { "/it's $(touch /pwned)" }, additions = {} }
+    local text = plan.text({ id = "1-2", type = "copy", consistency = "crash",
+      components = { c }, paths = { "/a\n    touch /pwned" } }, function()
+      return { plan = function(_, p)
+        return { "says\n    touch /pwned", "    echo " .. p:at(c.files[1]) }
+      end }
+    end, function() end)
+    outside.write("/tmp/saros-plan.sh", "touch() { echo PWNED; }\n"
+      .. commands(text):match "\n(BEFORE=.*)$"
+      :gsub("restic restore[^\n]*", ":"):gsub("mv ", ": "):gsub("mkdir ", ": "))
+    local said = outside.run("env", "STAGE=/nowhere", "ROOT=/nowhere", "sh",
+      "/tmp/saros-plan.sh")
+    os.remove "/tmp/saros-plan.sh"
+    assert.equal("/nowhere/it's $(touch /pwned)\n", said)
+  end)
+
   it("brings what was added late", function()
     with(function(t)
       local staged = t.root .. "/staged"

@@ -34,10 +34,13 @@ RESTIC_PASSWORD_FILE (or RESTIC_PASSWORD_COMMAND): set them. STAGE is an empty
 directory with room for all of it, on the file system on which it shall lie in
 the end, if that can be had. ROOT is where it shall lie: leave ROOT empty to
 bring everything to its original place, or name a directory to have it below
-that. What runs at the original place must be stopped before.
+that. What runs at the original place must be stopped before. What is there is
+kept: its name gets the end that is in BEFORE.
 
     : "${RESTIC_REPOSITORY:?the repository}" "${STAGE:?an empty directory}"
+    test -d "$STAGE" && test -z "$(ls -A "$STAGE")"
     ROOT=${ROOT-}
+    BEFORE=.before-$(date -u +%Y%m%dT%H%M%SZ)-$$
 
 2. The files
 ------------
@@ -74,8 +77,8 @@ local function additions_of(lines, m, c)
     n = n + 1
     local to = "\"$STAGE\"" .. quote(one.to)
     add(lines, "    mkdir -p %s", to)
-    add(lines, "    cp -a \"$STAGE\"%s/. %s/", quote("/.saros/" .. one.from),
-      to)
+    add(lines, "    cp -a --remove-destination \"$STAGE\"%s/. %s/",
+      quote("/.saros/" .. one.from), to)
   end
   if c.late and m.late then
     -- What will be in there is not known yet: the late part says where to.
@@ -92,11 +95,11 @@ local function place(lines, c)
   for _, path in ipairs(c.absent or {}) do absent[path] = true end
   for _, path in ipairs(files.outermost(c.files)) do
     local to = "\"$ROOT\"" .. quote(path)
-    add(lines, "    if [ -e %s ] || [ -L %s ]; then mv %s %s; fi", to, to, to,
-      "\"$ROOT\"" .. quote(path .. ".before-" .. os.date "!%Y%m%dT%H%M%SZ"))
+    add(lines, "    if [ -e %s ] || [ -L %s ]; then mv -T %s %s\"$BEFORE\"; fi",
+      to, to, to, to)
     if not absent[path] then
       add(lines, "    mkdir -p \"$ROOT\"%s", quote(files.parent(path)))
-      add(lines, "    mv \"$STAGE\"%s %s", quote(path), to)
+      add(lines, "    mv -T \"$STAGE\"%s %s", quote(path), to)
     end
   end
   add(lines, "")
@@ -112,7 +115,9 @@ local function steps_of(lines, c, k, owner)
       .. "its own",
     "words.",
   }) do
-    for one in (line .. "\n"):gmatch "([^\n]*)\n" do add(lines, one) end
+    -- What is no command never becomes one.
+    local command = line:find "^    " ~= nil
+    add(lines, command and line:gsub("\n", "\n    ") or safe(line))
   end
   add(lines, "")
 end
@@ -132,7 +137,7 @@ function plan.text(m, known, owner)
   add(lines, "It was made on %s at %s (%s, %s). Its id: %s", safe(m.host),
     safe(m.created), m.type, m.consistency, m.id)
   add(lines, "")
-  add(lines, HEAD:gsub("\n$", ""))
+  add(lines, (HEAD:gsub("\n$", "")))
   files_of(lines, m)
   local number = 2
   for _, c in ipairs(m.components) do
