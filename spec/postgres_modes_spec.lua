@@ -3,6 +3,7 @@
 -- that was acknowledged before the freeze.
 local volumes = require "spec.volumes" -- first: before there are threads
 local helper = require "spec.helper"
+local outside = require "spec.outside"
 local servers = require "spec.servers.postgres"
 local shared = require "spec.vss"
 
@@ -248,6 +249,43 @@ describe("a shadow of a busy cluster", function()
     c = component(all, writer)
     assert.equal("none", c.said.consistency)
     assert.match("a subvolume of its own, which the shadow of", c.said.why)
+  end)
+
+  it("and its check are for whoever owns the cluster, too", function()
+    local as = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
+    local function run(...)
+      return outside.run(table.unpack(table.move({ ... }, 1, select("#", ...),
+        #as + 1, { table.unpack(as) })))
+    end
+    local core = outside.module "saros.core"
+    if select(3, run("test", "-r", core)) ~= 0 then
+      pending(core .. " cannot be read by others")
+      return
+    end
+    local pg <close> = servers.start { checksums = true }
+    local d, _ <close> = servers.directory()
+    sh("mkdir -m 711 %s/scratch; mkdir -m 700 %s/state; chown 65534:65534 %s/*",
+      d, d, d)
+    outside.write(d .. "/script.lua", ([[
+      local data, d = %q, %q
+      local vss = require "saros.vss"
+      local postgres = require "saros.writers.postgres"
+      local w <close> = postgres.writer { conninfo = %q,
+        scratch = d .. "/scratch" }
+      local set <close> = assert(vss.shadow { paths = { data },
+        provider = "copy", state_dir = d .. "/state" }:wait())
+      local said = set:said(w.instance)
+      local name, own = next(said.components)
+      local found = assert(require "saros.wsb".check_consistency {
+        writer = w.id, instance = w.instance, component = name, said = said,
+        metadata = { components = { { name = name, files = own.files } } },
+        sources = { data }, snapshots = { set[data].path },
+        scratch = d .. "/scratch" }:wait())
+      print(own.mode, own.consistency, found.checksums)]]):format(pg.data, d,
+      pg.conninfo))
+    local said = run("env", "LUA_PATH=" .. outside.lua_path,
+      "LUA_CPATH=" .. outside.lua_cpath, outside.lua, d .. "/script.lua")
+    assert.equal("backup\tapplication\tpassed\n", said)
   end)
 
   it("is of several clusters at once", function()
