@@ -137,6 +137,7 @@ local function write(m, place)
   for _, c in ipairs(m.components) do
     owners[c] = c.owner
     c.owner = nil
+    c.said.additions = nil -- they are in the version, not where it says
   end
   files.write(place.root .. "/restore-plan.txt", plan.text(m, function(c)
     return (kind.of(c.writer.id))

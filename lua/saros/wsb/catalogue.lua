@@ -40,23 +40,28 @@ local function dumped(repo, id, path)
   return nil, err
 end
 
--- The same of several, { id, path } each: a list of { text } or { nil, err }.
--- Those that run at the same time share one lock, and wait for it once.
-local function dumped_all(repo, wanted)
-  local list <const> = {}
-  for first = 1, #wanted, 32 do
+-- f of each of a list, several at a time: then they share one lock, and wait for
+-- it once. A list of { result } or { nil, err }.
+local function each(list, f)
+  local results <const> = {}
+  for first = 1, #list, 32 do
     local ops <close> = setmetatable({}, { __close = function(ops)
       for _, op in ipairs(ops) do op:close() end
     end })
-    for i = first, math.min(first + 31, #wanted) do
-      ops[#ops + 1] = core.spawn(dumped, repo, wanted[i][1], wanted[i][2])
+    for i = first, math.min(first + 31, #list) do
+      ops[#ops + 1] = core.spawn(f, list[i], i)
     end
     for i, op in ipairs(ops) do
-      local text, err = op:wait()
-      list[first + i - 1] = { text, err }
+      local result, err = op:wait()
+      results[first + i - 1] = { result, err }
     end
   end
-  return list
+  return results
+end
+
+-- Files of versions, { id, path } each.
+local function dumped_all(repo, wanted)
+  return each(wanted, function(one) return dumped(repo, one[1], one[2]) end)
 end
 
 -- Whether one of a version's paths is this one, or in it.
@@ -247,10 +252,11 @@ local function join(lists)
   return list
 end
 
--- What each of the versions with learned facts has; and which those are.
+-- What each of the versions with learned facts has, the newest first; and which
+-- those are.
 local function learned(repo, all)
   local lists, ids, wanted = {}, {}, {}
-  for _, v in ipairs(all) do
+  for _, v in ipairs(newest_first(table.move(all, 1, #all, 1, {}))) do
     if not v.error and has_path(v, manifest.LEARNED) then
       wanted[#wanted + 1] = { v.id, FILE }
       ids[v.id] = true
@@ -291,6 +297,18 @@ local function store(repo, facts)
   return files.finish(repo:backup { host = "saros",
     sources = { { path = place.root, origin = { path = manifest.LEARNED } } },
     tags = { "saros-learned" }, force = true }).id
+end
+
+-- Whether facts that one has read are all that there are.
+local function has_all(facts, all)
+  local times = {}
+  for _, fact in ipairs(facts or {}) do
+    if is_fact(fact) then times[key_of(fact)] = fact.time end
+  end
+  for i = 1, math.min(#all, MOST_FACTS) do
+    if times[key_of(all[i])] ~= all[i].time then return false end
+  end
+  return true
 end
 
 -- What is learned now is newer than all that was known, also when the clock was
@@ -334,6 +352,7 @@ function catalogue.learn(repo, guid, fact)
     end
     if not others then return end
     lists, seen = learned(repo, all)
+    if has_all(lists[1], join(lists)) then return end
     lists[#lists + 1] = { mine }
   end
 end
@@ -378,11 +397,12 @@ function catalogue.versions(repo, filter)
   local facts, list, wanted = join((learned(repo, all))), {}, {}
   for i, v in ipairs(ours) do wanted[i] = { v.id, MANIFEST } end
   local texts = dumped_all(repo, wanted)
+  local made = each(ours, function(v, i)
+    return whole(repo, v, all, facts, texts[i])
+  end)
   for i = #ours, 1, -1 do
-    local ok, m = pcall(whole, repo, ours[i], all, facts, texts[i])
-    if not ok and type(m) == "table" and m.cancelled then error(m, 0) end
-    list[#list + 1] = ok and m or { id = ours[i].id, version = ours[i],
-      time = ours[i].time, components = {}, error = m }
+    list[#list + 1] = made[i][1] or { id = ours[i].id, version = ours[i],
+      time = ours[i].time, components = {}, error = made[i][2] }
   end
   return list
 end

@@ -167,6 +167,7 @@ function late.store(o, m, set, r)
       c.recoverable, c.why = false, "its files were read while they changed, "
         .. "and its writer says nothing that would mend that"
     end
+    c.said.additions = nil
     files.write(("%s/lay-%d.sh"):format(at, c.n), script(c, directory, adds))
     wanted = wanted or c.late or #adds > 0 or before ~= c.recoverable
     list[#list + 1] = { n = c.n, recoverable = c.recoverable, why = c.why,
