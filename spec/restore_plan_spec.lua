@@ -71,8 +71,10 @@ describe("the restore plan of SQLite", function()
         return { "says\n    touch /pwned", "    echo " .. p:at(c.files[1]) }
       end }
     end, function() end)
+    local lines = {}
+    for line in text:gmatch "\n    ([^\n]*)" do lines[#lines + 1] = line end
     outside.write("/tmp/saros-plan.sh", "touch() { echo PWNED; }\n"
-      .. commands(text):match "\n(BEFORE=.*)$"
+      .. table.concat(lines, "\n"):match "\n(BEFORE=.*)$"
       :gsub("restic restore[^\n]*", ":"):gsub("mv ", ": "):gsub("mkdir ", ": "))
     local said = outside.run("env", "STAGE=/nowhere", "ROOT=/nowhere", "sh",
       "/tmp/saros-plan.sh")
