@@ -106,28 +106,6 @@ local redis = {}
 ---@return saros.client.redis.connection
 function redis.open(options) end
 
---- MariaDB without blocking, over libmariadb: `require "saros.client.mariadb"`.
---- As of PostgreSQL; an error has the server's number in `errno`. A server gets
---- no file of ours and no password in clear, whatever it asks for.
----@class saros.client.mariadb
-local mariadb = {}
-
----@class saros.client.mariadb.options
----@field socket? string the path of the server's socket; or:
----@field host? string
----@field port? integer
----@field user? string
----@field password? saros.client.password
----@field database? string
----@field defaults_file? string an option file as MariaDB's own programs have it
----@field defaults_group? string what of it is read besides [client]
----@field connect_timeout? number seconds until the server must have let us in (10)
-
---- A connection, as `postgres.open` has it.
----@param options saros.client.mariadb.options
----@return saros.client.connection
-function mariadb.open(options) end
-
 --- A connection to a server. Without anybody who has it, it closes when all that
 --- was asked of it is done.
 ---@class saros.client.redis.connection
