@@ -39,6 +39,12 @@ local function sessions(m)
   return list
 end
 
+-- A server notices late that nobody waits for an answer.
+local function throw_out(m)
+  for _, id in ipairs(sessions(m)) do m:sql("KILL " .. id) end
+  outside.eventually("they are gone", function() return #sessions(m) == 0 end)
+end
+
 describe("a server that is held still", function()
   local m, why
 
@@ -77,9 +83,9 @@ describe("a server that is held still", function()
 
   it("and hangs: it writes again when it can", function()
     if not m then pending(why) return end
-    local _ <close> = case.writer(m, { freeze_timeout = 3 })
+    local _ <close> = case.writer(m, { freeze_timeout = 2 })
     local _ <close> = case.witness { freeze = function() m:freeze() end }
-    fails(m, { timeouts = { freeze = 3, post = 3 } })
+    fails(m, { timeouts = { freeze = 2, post = 2 } })
     m:go()
     assert.is_true(case.commits(m))
     outside.eventually("nobody holds it any more", function()
@@ -158,12 +164,8 @@ describe("who is in the way", function()
         local err = fails(m)
         assert.equal(code.SAROS_E_LOCKED, err.code)
         assert.match("SHOW PROCESSLIST names it", err.message)
-        -- A server notices late that nobody waits for an answer.
-        for _, id in ipairs(sessions(m)) do m:sql("KILL " .. id) end
+        throw_out(m)
         p:finish()
-        outside.eventually("it is gone", function()
-          return #sessions(m) == 0
-        end)
         assert.is_true(case.commits(m))
         assert(case.shadow(m):wait()):close()
       end)
@@ -277,7 +279,8 @@ describe("a copy that is torn", function()
         return sums() ~= before
       end)
       assert.is_false(case.commits(m, 1))
-      q:__close()
+      throw_out(m)
+      q:finish()
     end
   end)
 
