@@ -176,7 +176,9 @@ hba_file = '%s']]):format(pg.data, at(pg.data), at(c.said.hba_file)),
         c.said.data_directory = path
         refused("does not say where its data directory was", p, c)
       end
-      c.said.data_directory = "/nowhere"
+      c.said.data_directory = "/by/another/name"
+      assert(k.settle(c, p))
+      c.files = { "/nowhere" }
       refused("is not among the files", p, c)
     end)
   end)

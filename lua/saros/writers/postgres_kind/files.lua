@@ -136,6 +136,9 @@ function files.cluster(c, place)
   end
   original = files.clean(original)
   local data = place:at(original)
+  -- A version may have it by the name of a link that led there.
+  local other = first_path(c.files)
+  if not data and files.is_path(other) then data = place:at(other) end
   if not data then
     return nil, files.damaged(nil,
       "the data directory %s is not among the files", original)
