@@ -93,6 +93,12 @@ describe("a drill of PostgreSQL", function()
       pg:run()
       pg:must("DROP TABLE orders", "shop")
       assert(saros.drill { repository = p.repo, scratch = p.scratch,
+        verify = function(_, _, instance)
+          local shop <close> = instance.connect "shop"
+          local rows = assert(shop:query
+            "SELECT count(*) AS n FROM orders":wait())
+          return rows[1].n == "9"
+        end,
         extract = { { database = "shop", table = "orders",
           to = p.root .. "/orders.sql" } } }:wait())
       local said, _, status = outside.run(pg.bin .. "/psql", "-XAtq", "-v",

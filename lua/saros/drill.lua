@@ -205,7 +205,7 @@ local function try(s, k, c, p, options, manifest)
   if not instance then return end -- as of files that are no application's
   s.entry.started = true
   if options.verify then
-    s:take("verify", true, options.verify, instance.db, c)
+    s:take("verify", true, options.verify, instance.db, c, instance)
     s.entry.verify = { state = "passed" }
   end
   for _, wanted in ipairs(options.extract or {}) do
@@ -389,7 +389,7 @@ local kinds <const> = { repository = "table|userdata", version = "string",
 ---@field component? string this one alone
 ---@field application? string those of this kind, writer, or GUID
 ---@field scratch? string where it is restored to ($TMPDIR, or /var/tmp); the owner of the files must be able to come there
----@field verify? fun(db: any, c: table): ... false, or nil and a reason, or an error: the version has failed. `db` is a connection, or what the kind has
+---@field verify? fun(db: any, c: table, instance: table): ... false, or nil and a reason, or an error: the version has failed. `db` is a connection, or what the kind has; PostgreSQL's `instance.connect(database)` gives others
 ---@field extract? saros.drill.extract[] what is to be taken out of it: a database, a table
 ---@field keep? boolean leave the files, to look at; the report says where
 ---@field learn? boolean note in the repository how it went (true)
