@@ -26,7 +26,7 @@ case.writers = writers
 --- A file system that others than root come to: btrfs, or as volumes.make has
 --- them.
 function case.volume(type, megabytes, options)
-  local v, why = volumes.make(type or "btrfs", megabytes or 400, options)
+  local v, why = volumes.make(type or "btrfs", megabytes or 3000, options)
   if not v then return nil, why end
   local text, good = volumes.run("chmod 755 '%s' '%s'", v.path:match "^(.*)/",
     v.path)
