@@ -360,6 +360,18 @@ describe("a recovery", function()
     end)
   end)
 
+  it("of a component without files is refused", function()
+    with(function(t)
+      t.forge({ saros = 1, id = "5a705000-0000-4000-8000-000000000001",
+        paths = { t.data }, components = { { n = 1, name = "x", files = {},
+          recoverable = true, writer = { id = app.id(1), name = "w",
+            instance = app.id(1) } } } }, { t.data })
+      local _, err = wsb.recover { repository = t.repo, component = "x" }:wait()
+      assert.equal("SAROS_E_DAMAGED", err.name)
+      assert.matches("it has no files", err.message)
+    end)
+  end)
+
   it("of all files is not laid over this system, by whatever name", function()
     with(function(t)
       t.backup()

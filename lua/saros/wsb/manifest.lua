@@ -64,6 +64,7 @@ local function check_files(c, where, paths)
     expect(files.inside(path, paths) or c.recoverable == false,
       "%s: %s is outside of what was backed up", where, path)
   end
+  expect(#c.files > 0 or not c.recoverable, "%s: it has no files", where)
   list(c, "exclude", where, "string")
   local own = set_of(c.files)
   for _, path in ipairs(list(c, "absent", where, "string")) do
