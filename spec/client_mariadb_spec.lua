@@ -241,6 +241,23 @@ describe("saros.client.mariadb", function()
     assert.equal("2", one(c, "SELECT 2 AS r"))
   end)
 
+  it("leaves SIGPIPE to its host", function()
+    local text = outside.run("env", "--default-signal=PIPE", outside.lua, "-e",
+      ([[
+      local client = require "saros.client.mariadb"
+      local function ignored()
+        return io.open "/proc/self/status":read "a":match "SigIgn:%%s*(%%x+)"
+      end
+      local before = ignored()
+      local c <close> = client.open { socket = %q, user = "root" }
+      local id = c:query "SELECT CONNECTION_ID() AS r":wait()[1].r
+      local d <close> = client.open { socket = %q, user = "root" }
+      d:exec("KILL " .. id):wait()
+      print(c:query "SELECT 1":wait() == nil, before == ignored())]]):format(
+      m.socket, m.socket))
+    assert.equal("true\ttrue\n", text)
+  end)
+
   it("raises for options that make no sense", function()
     for _, bad in ipairs { {}, { socket = 1 }, { socket = "/x", host = "x" },
       { socket = "/x", other = 1 }, { socket = "/x", port = 0 },

@@ -46,15 +46,20 @@ local function round(m, count)
 end
 
 describe("a storm of transactions", function()
-  it("leaves every shadow whole", function()
-    local m <close>, why = case.start()
-    if not m then pending(why) return end
-    for first = 1, SHADOWS, ROUND do
-      round(m, math.min(ROUND, SHADOWS - first + 1))
+  local m, why
+
+  setup(function() m, why = case.start() end)
+  teardown(function() if m then getmetatable(m).__close() end end)
+
+  for first = 1, SHADOWS, ROUND do
+    local last = math.min(first + ROUND - 1, SHADOWS)
+    it(("leaves every shadow whole: %d to %d"):format(first, last), function()
+      if not m then pending(why) return end
+      round(m, last - first + 1)
       -- There is only so much room.
       m:sql [[DROP TABLE led; DROP TABLE acc; FLUSH BINARY LOGS;
         PURGE BINARY LOGS BEFORE NOW()]]
-    end
-    assert.equal("", m.d.left())
-  end)
+      assert.equal("", m.d.left())
+    end)
+  end
 end)

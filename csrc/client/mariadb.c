@@ -3,6 +3,8 @@
 */
 #include <errmsg.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,6 +288,15 @@ static void describe(const mariadb_options *o, char *to, size_t size) {
   }
 }
 
+/* Its own beginning knows no threads; and it may have SIGPIPE ignored, which is
+   the host's to say. */
+static void begin_library(void) {
+  struct sigaction before;
+  bool known = sigaction(SIGPIPE, NULL, &before) == 0;
+  mysql_server_init(0, NULL, NULL);
+  if (known) sigaction(SIGPIPE, &before, NULL);
+}
+
 static bool keep(char **to, const char *text) {
   *to = text != NULL ? strdup(text) : NULL;
   return text == NULL || *to != NULL;
@@ -294,6 +305,8 @@ static bool keep(char **to, const char *text) {
 talk *mariadb_open(const mariadb_options *o) {
   char label[700];
   static const password_source none;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, begin_library);
   describe(o, label, sizeof label);
   mariadb *m = calloc(1, sizeof *m);
   if (m == NULL) return NULL;
