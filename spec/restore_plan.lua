@@ -14,14 +14,21 @@ local function commands(text)
   return table.concat(lines, "\n") .. "\n"
 end
 
--- Every program there is, but for Lua.
-local function programs(root)
-  local bin = root .. "/bin"
-  assert(os.execute(("mkdir -p %s && cd %s && for d in /bin /usr/bin /usr/sbin; "
-    .. "do ln -sf $d/* . 2>/dev/null; done; rm -f lua* busted* saros*")
-    :format(bin, bin)))
-  return bin
+-- Every program there is, but for Lua: made once, and gone with this process.
+local function made()
+  local pipe <close> = assert(io.popen(
+    "mktemp -d /tmp/saros-${SAROS_SUITE:-spec}-XXXXXX"))
+  local bin = assert(pipe:read "l")
+  assert(bin:find "^/tmp/saros%-")
+  assert(os.execute(("cd %s && for d in /bin /usr/bin /usr/sbin; do "
+    .. "ln -sf $d/* . 2>/dev/null; done; rm -f lua* busted* saros*")
+    :format(bin)))
+  return setmetatable({ bin = bin }, { __gc = function()
+    os.execute("rm -rf " .. bin)
+  end })
 end
+
+local programs
 
 --- Follows the plan of a version, as restic gives it; returns what it said.
 local function follow(t, v, root)
@@ -31,8 +38,9 @@ local function follow(t, v, root)
   outside.write(t.root .. "/plan.sh", text)
   assert(os.execute(("rm -rf %s/stage && mkdir %s/stage && chmod 755 %s/stage")
     :format(t.root, t.root, t.root)))
+  programs = programs or made()
   local said, how, status = outside.run("env", "-i", "-C", "/",
-    "PATH=" .. programs(t.root), "HOME=/", "RESTIC_REPOSITORY=" .. t.location,
+    "PATH=" .. programs.bin, "HOME=/", "RESTIC_REPOSITORY=" .. t.location,
     "RESTIC_PASSWORD=" .. shared.PASSWORD, "STAGE=" .. t.root .. "/stage",
     "ROOT=" .. (root or ""), "RESTIC_CACHE_DIR=" .. t.root .. "/cache",
     "sh", t.root .. "/plan.sh")
