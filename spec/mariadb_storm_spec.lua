@@ -11,7 +11,7 @@ local SHADOWS <const> = os.getenv "SAROS_LONG" and 200
   or os.getenv "SAROS_QUICK" and 2 or 5
 local STREAMS <const> = 3
 -- With as many, the ledger begins anew.
-local ROUND <const> = 10
+local ROUND <const> = 5
 
 -- So many shadows, while it storms.
 local function round(m, count)
