@@ -260,4 +260,21 @@ describe("what leads out of the data directory", function()
       assert.match(what, err.message, 1, true)
     end
   end)
+
+  it("is refused also where one link goes through another", function()
+    local m <close> = mariadb.start()
+    m:kill()
+    local ok, err = checked(component(m, { files = { m.data } }), function(p)
+      local data = p.root .. m.data
+      local _, up = data:gsub("/", "")
+      local dots = ("../"):rep(up)
+      sh("mkdir -p '%s/%s'; ln -s '%s' '%s/%sb'", data, ("d/"):rep(up), m.data,
+        data, ("d/"):rep(up))
+      sh("ln -s '%sb/%setc' '%s/out'", ("d/"):rep(up), dots, data)
+      -- It comes to where it came from, by its names; and out, in truth.
+    end)
+    assert.is_nil(ok)
+    assert.equal(code.SAROS_E_REFUSED, err.code)
+    assert.match("is a link that ends at /etc", err.message)
+  end)
 end)

@@ -359,6 +359,34 @@ describe("the check of a Redis", function()
     assert.is_nil((helper.task(k.busy, c, production)))
   end)
 
+  it("writes through no link that came with the files", function()
+    local name, said = case.component(set, w)
+    local other = d.root .. "/production"
+    outside.write(other, "as it was")
+    local k = kind.of "redis"
+    helper.task(function()
+      local p <close> = require "saros.place".of_shadow { paths = { r.data },
+        at = function(path) return set[r.data].path .. path:sub(#r.data + 1) end }
+      for _, one in ipairs(said.additions or {}) do
+        assert(os.execute(("cp -a '%s/.' '%s'"):format(one.path, p:at(one.to))))
+      end
+      local c = { name = name, type = "database", files = { r.data },
+        said = said }
+      assert(os.execute(("mkdir '%s/run' && ln -s '%s' '%s/run/redis.conf'")
+        :format(p.root, other, p.root)))
+      do
+        local _ <close> = assert(k.start(c, p))
+        assert.equal("as it was", outside.content(other))
+      end
+      assert(os.execute(("rm -r '%s/run' && ln -s '%s' '%s/run'")
+        :format(p.root, d.root, p.root)))
+      local ok, err = pcall(k.start, c, p)
+      assert.is_false(ok)
+      assert.match("there is a symbolic link", err.message)
+      assert.is_nil(outside.content(d.root .. "/redis.conf"))
+    end)
+  end)
+
   it("takes nothing of production's configuration into a drill", function()
     r:cli("CONFIG", "SET", "notify-keyspace-events", "KEA")
     on_copy(set, w, r, function(db, running)

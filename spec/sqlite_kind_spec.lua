@@ -100,6 +100,31 @@ describe("copies of SQLite databases", function()
     end)
   end)
 
+  it("are not opened where a link leads to production", function()
+    with(function(t)
+      local path, other = t.data .. "/app.db", t.root .. "/production.db"
+      in_the_middle(t, other)
+      local journal = outside.content(other .. "-journal")
+      assert(os.execute(("ln -s '%s' '%s'"):format(other, path)))
+      local c = { name = "app.db", files = { path } }
+      local p = { root = "", at = function(_, one) return one end }
+      for _, step in ipairs { "settle", "check", "start" } do
+        local ok, err = kind.of(known.id)[step](c, p)
+        assert.is_nil(ok, step)
+        assert.is_true(err.untried)
+        assert.matches("app.db is a link to /", err.message)
+      end
+      os.remove(path)
+      app.database(path, 3)
+      assert(os.execute(("ln -s '%s-journal' '%s-journal'"):format(other,
+        path)))
+      local ok, err = kind.of(known.id).check(c, p)
+      assert.is_nil(ok)
+      assert.matches("app.db%-journal is a link to /", err.message)
+      assert.equal(journal, outside.content(other .. "-journal"))
+    end)
+  end)
+
   it("are damaged when they are, and untried when they cannot be read", function()
     with(function(t)
       local path = t.data .. "/app.db"

@@ -220,6 +220,28 @@ local function check_scratch(scratch)
   return real
 end
 
+--- The directory `root`/run for what a server makes: its socket, its log. What
+--- was restored may have one of that name, and links in it that lead to where
+--- we, who write there as root, must not: a directory it must be, and what it
+--- has by these names goes. Raises.
+---@param p saros.place
+---@param ... string names of files
+---@return string
+function place.room(p, ...)
+  local here = p.root .. "/run"
+  run("mkdir", "-p", "-m", "700", "--", here)
+  local kind = run("stat", "-c", "%F", "--", here):gsub("\n", "")
+  if kind ~= "directory" then
+    fail(E.SAROS_E_REFUSED, "%s: there is a %s, where a server's directory was "
+      .. "to be made", here, kind)
+  end
+  run("chown", ("%d:%d"):format(p.owner.uid, p.owner.gid), "--", here)
+  for _, name in ipairs { ... } do
+    run("rm", "-f", "--", here .. "/" .. name)
+  end
+  return here
+end
+
 -- Removes it when the block that makes it is left in a hurry.
 local function unless_done(self)
   return setmetatable({}, { __close = function(guard)

@@ -5,6 +5,7 @@
 local core = require "saros.core"
 local cell = require "saros.cell"
 local E = require "saros.code"
+local places = require "saros.place"
 
 local copy = {}
 
@@ -181,14 +182,6 @@ local function launch(c, place, argv, apart)
   return core.process(o)
 end
 
-local function make(place, run)
-  local op <close> = core.process { argv = { "install", "-d", "-m", "700",
-    "-o", tostring(place.owner.uid), "-g", tostring(place.owner.gid), "--",
-    run } }
-  local ok, err = op:wait()
-  if not ok then error(err, 0) end
-end
-
 ---@class saros.writers.mariadb.copy
 ---@field op saros.operation
 ---@field socket string
@@ -304,15 +297,13 @@ local function check_tool(c)
 end
 
 local function begin(c, place, apart, more)
-  local run = place.root .. "/run"
-  make(place, run)
+  local run = places.room(place, "my.log", "my.sock", "my.pid")
   local args, err = arguments(c, place, run)
   if not args then return nil, err end
   local argv = { copy.tool "mariadbd" }
   table.move(args, 1, #args, 2, argv)
   table.move(more, 1, #more, #argv + 1, argv)
   if place.owner.uid == 0 then argv[#argv + 1] = "--user=root" end
-  os.remove(run .. "/my.log")
   local self = setmetatable({ socket = run .. "/my.sock",
     log = run .. "/my.log", op = launch(c, place, argv, apart) },
     running)

@@ -88,6 +88,21 @@ local function readdress(c, place, path)
   assert(file:write(new))
 end
 
+-- What a relative link goes through may be a link, too: where all of them end
+-- is known when all lead into the place.
+local function check_ends(place, links)
+  if place.root == "" or #links == 0 then return end
+  local root = run("realpath", "-e", "--", place.root):gsub("\n$", "")
+  for i, to in ipairs(entries(run("realpath", "-m", "-z", "--",
+    table.unpack(links))))
+  do
+    if to:sub(1, #root + 1) ~= root .. "/" then
+      error(refused("%s is a link that ends at %s, which is no part of this "
+        .. "component", links[i]:sub(#place.root + 1), to), 0)
+    end
+  end
+end
+
 local function settle(c, place)
   if not is_data(c) then return true end
   local datadir, err = copy.datadir(c, place)
@@ -95,15 +110,20 @@ local function settle(c, place)
   -- What it wrote of its process, and sockets.
   run("find", datadir, "-maxdepth", "1", "(", "-name", "*.pid", "-o", "-type",
     "s", ")", "-delete")
+  local all = {}
   for _, file in ipairs(c.files) do
     local at = place:at(file)
     if at then
       local links = run("find", at, "-type", "l", "-print0")
-      for _, link in ipairs(entries(links)) do relink(c, place, link) end
+      for _, link in ipairs(entries(links)) do
+        relink(c, place, link)
+        all[#all + 1] = link
+      end
       links = run("find", at, "-type", "f", "-name", "*.isl", "-print0")
       for _, link in ipairs(entries(links)) do readdress(c, place, link) end
     end
   end
+  check_ends(place, all)
   return true
 end
 

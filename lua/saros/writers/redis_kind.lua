@@ -6,6 +6,7 @@
 local core = require "saros.core"
 local E = require "saros.code"
 local kind = require "saros.writers.kind"
+local places = require "saros.place"
 local server = require "saros.writers.redis_server"
 
 local ID <const> = "9e8b7a54-3c1d-4e2f-8a6b-1f0e2d3c4b03"
@@ -259,16 +260,15 @@ local function start(c, place, cell)
       .. "any data", l.dir, wanted(l))
   end
   local binary = program "redis-server"
-  local at = place.root .. "/run"
+  local at = places.room(place, "redis.conf", "redis.sock")
   local config = at .. "/redis.conf"
-  run("mkdir", "-p", "-m", "700", "--", at)
   do
     local file <close> = assert(io.open(config, "w"))
     assert(file:write(config_of(l, place, dir)))
   end
   if is_root() then
-    run("chown", "-R", ("%d:%d"):format(place.owner.uid, place.owner.gid), "--",
-      at)
+    run("chown", "-h", ("%d:%d"):format(place.owner.uid, place.owner.gid), "--",
+      config)
   end
   local self = setmetatable({ socket = at .. "/redis.sock" }, instance)
   local guard <close> = setmetatable({}, { __close = function(g)

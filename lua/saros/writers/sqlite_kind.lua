@@ -32,8 +32,32 @@ function sqlite.super_journal(journal)
   return content(journal, -16 - size, size)
 end
 
+-- SQLite goes where a link leads: of a copy that may be production.
+local function leads_away(path)
+  local steps = {}
+  for i, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
+    steps[i] = { "look", path .. suffix }
+  end
+  local op <close> = core.entries(steps)
+  local found, err = op:wait()
+  if not found then error(err, 0) end
+  for i, one in ipairs(found) do
+    if one and one.type == "symlink" then return steps[i][2], one.target end
+  end
+  return nil
+end
+
 --- nil, err when opening the database could touch other files than its own.
 function sqlite.guard(path, shown)
+  local link, target = leads_away(path)
+  if link then
+    local failure = core.failure("saros", E.SAROS_E_REFUSED,
+      ("%s%s is a link to %s: that is not opened, because it may be somebody "
+      .. "else's"):format(shown or path, link:sub(#path + 1),
+        (tostring(target):gsub("%c", "?"))))
+    failure.untried = true
+    return nil, failure
+  end
   local name = sqlite.super_journal(path .. "-journal")
   if not name then return true end
   local failure = core.failure("saros", E.SAROS_E_REFUSED,
@@ -161,6 +185,8 @@ local function start(c, place)
   for _, path in ipairs(databases(c)) do
     local here = place:at(path)
     if here then
+      local ok, err = sqlite.guard(here, path)
+      if not ok then return nil, err end
       local db = client.open { path = here }
       return setmetatable({ db = db, dump = function(what)
         return dumper(db, here, what)
