@@ -166,6 +166,7 @@ function case.load(m, count)
   local streams = {}
   for i = 1, count do
     local path = ("%s/ledger%d"):format(m.root, i)
+    outside.write(path, "") -- not that of another load
     streams[i] = { path = path, process = outside.start("sh", script, "0",
       tostring(i), m.socket, path) }
   end
