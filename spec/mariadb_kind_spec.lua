@@ -110,6 +110,15 @@ describe("the kind mariadb", function()
     end)
   end)
 
+  it("finds a log that begins with zeros, or with something else", function()
+    for _, from in ipairs { "/dev/zero", "/proc/self/exe" } do
+      found("log", function(p)
+        sh("dd if=%s of='%s/ib_logfile0' bs=4096 count=4 conv=notrunc "
+          .. "status=none", from, p.root .. m.data)
+      end)
+    end
+  end)
+
   local function not_tried(pattern, more, change)
     local ok, err = checked(component(m, more), change)
     assert.is_nil(ok)

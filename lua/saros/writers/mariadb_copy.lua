@@ -247,19 +247,28 @@ end
 local elsewhere <const> = { "No space left", "Cannot allocate", "Out of memory",
   "errno: 28", "errno: 12", "errno: 24", "Permission denied", "errno: 13",
   "unknown variable", "unknown option", "Can't start server", "ncrypt",
-  "socket file path is too long", "Too many open files", "libaio",
-  "Upgrade after a crash", "unsupported redo log format",
+  "socket file path is too long", "Too many open files", "libaio" }
+
+-- A log of another release; one of the same that looks like that is none.
+local another <const> = { "Upgrade after a crash", "nsupported redo log format",
   "created with a later" }
+
+local function speaks_of(text, patterns)
+  for _, pattern in ipairs(patterns) do
+    if text:find(pattern, 1, true) then return true end
+  end
+  return false
+end
 
 local function why_not(self)
   local problems = self:errors()
   local text = table.concat(problems, "; ")
   -- A page that is garbage may look as if it were encrypted.
   local damaged = text:find "[Cc]orrupt"
-  for _, pattern in ipairs(elsewhere) do
-    if not damaged and text:find(pattern, 1, true) then
-      return copy.untried("a server could not be started on the copy: %s", text)
-    end
+  if not damaged and (speaks_of(text, elsewhere)
+    or not self.same and speaks_of(text, another))
+  then
+    return copy.untried("a server could not be started on the copy: %s", text)
   end
   if content(self.log) == "" then
     local r, err = self.op:wait()
@@ -271,7 +280,7 @@ local function why_not(self)
     problems[1])
 end
 
--- Of a version that reads these files.
+-- Of a version that reads these files: nil, or why not; whether it is the same.
 local function check_tool(c)
   if not copy.tool "mariadbd" then
     return copy.untried("mariadbd is not installed here (Debian: %s)",
@@ -294,9 +303,10 @@ local function check_tool(c)
     return copy.untried("the files are of %s, and the server here is %s.%s: "
       .. "it may not read them", said, a, b)
   end
+  return nil, a == major and b == minor
 end
 
-local function begin(c, place, apart, more)
+local function begin(c, place, apart, more, same)
   local run = places.room(place, "my.log", "my.sock", "my.pid")
   local args, err = arguments(c, place, run)
   if not args then return nil, err end
@@ -305,7 +315,7 @@ local function begin(c, place, apart, more)
   table.move(more, 1, #more, #argv + 1, argv)
   if place.owner.uid == 0 then argv[#argv + 1] = "--user=root" end
   local self = setmetatable({ socket = run .. "/my.sock",
-    log = run .. "/my.log", op = launch(c, place, argv, apart) },
+    log = run .. "/my.log", same = same, op = launch(c, place, argv, apart) },
     running)
   local guard <close> = setmetatable({}, { __close = function(g)
     if not g.done then self:close() end
@@ -323,13 +333,13 @@ end
 
 -- Whoever crashed between the two halves of a commit asks its binary log: with
 -- none it does not start. (What was held still needs none.)
-local function with_its_log(c, place, apart)
+local function with_its_log(c, place, apart, same)
   local log = says(c).log_bin
   local directory = type(log) == "string" and log:match "^(/.*)/"
   local at = directory and place:at(directory)
   if at then
     return begin(c, place, apart, { "--server-id=1",
-      "--log-bin=" .. at .. "/" .. log:match "[^/]+$" })
+      "--log-bin=" .. at .. "/" .. log:match "[^/]+$" }, same)
   end
   return nil, copy.untried("it was not held still, and which of its last "
     .. "transactions count is written in its binary log, which is not in the "
@@ -341,13 +351,13 @@ end
 ---@return saros.writers.mariadb.copy?
 ---@return saros.error?
 function copy.start(c, place, apart)
-  local missing = check_tool(c)
+  local missing, same = check_tool(c)
   if missing then return nil, missing end
-  local self, err = begin(c, place, apart, {})
+  local self, err = begin(c, place, apart, {}, same)
   if not self and err.problems
     and table.concat(err.problems):find("prepared transactions", 1, true)
   then
-    return with_its_log(c, place, apart)
+    return with_its_log(c, place, apart, same)
   end
   return self, err
 end
