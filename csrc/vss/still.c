@@ -112,6 +112,14 @@ static error *not_still(const stopped *p) {
                    (long long)p->who.pid, p->name);
 }
 
+/* Whoever is killed writes nothing more; but it may have been continued. */
+static error *ended(const stopped *p) {
+  return vss_error(SAROS_E_CHANGED,
+                   "process %lld (%s) ended while it should stand still, and "
+                   "may have gone on before",
+                   (long long)p->who.pid, p->name);
+}
+
 static error *appeared(pid_t pid) {
   return vss_error(SAROS_E_CHANGED,
                    "process %ld was started while the others were stopped, "
@@ -125,8 +133,12 @@ static error *judge(still *s) {
   size_t count = 0;
   error *e = NULL;
   for (size_t i = 0; e == NULL && i < s->count; i++) {
-    char state = s->list[i].gone ? 0 : state_of(&s->list[i]);
-    if (state != 0 && state != 'T') e = not_still(&s->list[i]);
+    if (s->list[i].gone) continue; /* before all stood still */
+    char state = state_of(&s->list[i]);
+    if (state == 0)
+      e = ended(&s->list[i]);
+    else if (state != 'T')
+      e = not_still(&s->list[i]);
   }
   if (e == NULL) e = still_find(&s->choice, &list, &count);
   for (size_t i = 0; e == NULL && i < count; i++) {
