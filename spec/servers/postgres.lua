@@ -38,9 +38,11 @@ postgres.missing = not postgres.binaries[1]
 local root = os.execute "test $(id -u) = 0"
 local USER = 65534
 
---- What is put before a program so that it runs as the servers do.
-local as = root and ("setpriv --reuid=%d --regid=%d --clear-groups -- ")
-  :format(USER, USER) or ""
+--- What is put before a program so that it runs as the servers do; without the
+--- sanitizer that is preloaded for us, in which PostgreSQL hangs.
+local as = "env -u LD_PRELOAD " .. (root
+  and ("setpriv --reuid=%d --regid=%d --clear-groups -- "):format(USER, USER)
+  or "")
 
 -- Runs a shell command: its output, and whether it ended well.
 local function sh(command, ...)
@@ -192,7 +194,8 @@ end
 --- Runs SQL with psql, a session for it alone: what it printed, and whether it
 --- went well.
 function server:sql(text, database)
-  local p <close> = outside.start(self.bin .. "/psql", "-XAtq", "-v",
+  local p <close> = outside.start("env", "-u", "LD_PRELOAD",
+    self.bin .. "/psql", "-XAtq", "-v",
     "ON_ERROR_STOP=1", "-d", self.conninfo .. (database and " dbname="
     .. database or ""), "-c", text)
   local said, _, status = p:finish()
