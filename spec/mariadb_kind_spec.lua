@@ -139,6 +139,16 @@ describe("the kind mariadb", function()
       { said = { settings = { datadir = m.data } } })
   end)
 
+  it("starts nothing of a version outside of a cell", function()
+    local cell = require "saros.cell"
+    local why <const> = cell.why
+    local _ <close> = setmetatable({}, { __close = function()
+      cell.why = why
+    end })
+    cell.why = function() return { message = "there is none" } end
+    not_tried("outside of one", {}, function(p) p.drilled = true end)
+  end)
+
   it("believes no option that it does not know the form of", function()
     local r = assert(checked(component(m, { said = { server = "MariaDB",
       settings = { datadir = m.data, log_bin = m.data .. "/binlog",

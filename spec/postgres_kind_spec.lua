@@ -72,6 +72,23 @@ describe("the kind of PostgreSQL", function()
 teardown(unmake)
 
 describe("settle", function()
+  it("starts nothing of a version outside of a cell", function()
+    with(function(p, c)
+      local cell = require "saros.cell"
+      local why <const> = cell.why
+      local _ <close> = setmetatable({}, { __close = function()
+        cell.why = why
+      end })
+      cell.why = function() return { message = "there is none" } end
+      p.drilled = true
+      assert(k.settle(c, p))
+      local ok, err = k.check(c, p)
+      assert.is_nil(ok)
+      assert.is_true(err.untried)
+      assert.match("outside of one", err.message)
+    end)
+  end)
+
   it("leads links into the place, and takes away what was running", function()
     with(function(p, c, at, pg, d)
       local data = at(pg.data)

@@ -13,6 +13,8 @@ if server.missing or app.missing then
 end
 
 local saros, outside, wsb = app.saros, app.outside, app.wsb
+local cell = require "saros.cell"
+local helper = require "spec.helper"
 local redis = require "saros.writers.redis"
 
 describe("a backup of Redis", function()
@@ -45,6 +47,16 @@ describe("a backup of Redis", function()
         assert.is_true(report.ok, tostring(report))
         assert.equal("1", seen)
         assert.equal("REDIS", outside.content(t.root .. "/all.rdb"):sub(1, 5))
+
+        -- Where there is no cell nothing is started, for a check neither.
+        local why = cell.why
+        cell.why = function() return { message = "there is none" } end
+        local fine, failed = saros.drill { repository = t.repo,
+          component = "redis", scratch = t.scratch }:wait()
+        cell.why = why
+        assert.is_nil(fine)
+        helper.contains({ failed_at = "check", state = "untried" },
+          failed.report.components[1])
 
         -- Not while it runs.
         local function recover()

@@ -224,6 +224,7 @@ local function in_place(s, manifest, c, options)
   local k = known(c)
   s.entry.kind = k.name
   local p <close> = place.new { scratch = options.scratch }
+  p.drilled = true
   s:take("restore", false, restored, options.repository, manifest, c, p)
   s.entry.restored = true
   s:take("adopt", false, p.adopt, p, c.files)

@@ -17,6 +17,7 @@ local PREFIX <const> = "saros-p."
 ---@class saros.place
 ---@field root string where it lies: of a file of "/srv/app/db", root .. "/srv/app/db"
 ---@field owner { uid: integer, gid: integer } of whom its files are
+---@field drilled? boolean what is in there may be anybody's: no server is started on it but in a cell
 ---@field private base string
 local methods = {}
 methods.__index = methods
@@ -218,6 +219,18 @@ local function check_scratch(scratch)
     end
   end
   return real
+end
+
+--- Whoever would start a server beside us, because there can be no cell, asks:
+--- what is of a version, and not of this machine's shadow, may be anybody's.
+--- Raises.
+---@param p saros.place
+function place.may_go_without(p)
+  if not p.drilled then return end
+  local err = core.failure("saros", E.E_ACCESSDENIED, "there can be no cell "
+    .. "here, and nothing of a version is started outside of one")
+  err.untried = true
+  error(err, 0)
 end
 
 --- The directory `root`/run for what a server makes: its socket, its log. What

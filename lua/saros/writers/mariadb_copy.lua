@@ -175,6 +175,7 @@ local function launch(c, place, argv, apart)
     end
     return cell.run(o)
   end
+  places.may_go_without(place)
   if is_root() then
     o.argv = { "setpriv", "--reuid", tostring(place.owner.uid), "--regid",
       tostring(place.owner.gid), "--clear-groups", table.unpack(argv) }

@@ -146,6 +146,7 @@ local function begin(place, cell, options)
     options.place = place
     return apart.run(options)
   end
+  places.may_go_without(place)
   local argv = options.argv
   if is_root() then
     argv = { "setpriv", "--reuid", tostring(place.owner.uid), "--regid",

@@ -5,6 +5,7 @@
 -- replicates nothing, loads nothing, and listens on a socket in its place.
 
 local core = require "saros.core"
+local places = require "saros.place"
 local files = require "saros.writers.postgres_kind.files"
 
 local server = {}
@@ -119,6 +120,7 @@ function server.run(cluster, place, cell, options)
     o.place, o.stop, o.hide = place, "INT", production(cluster, place)
     return cell.run(o)
   end
+  if options.server then places.may_go_without(place) end
   o.clear_env, o.cwd = true, place.root
   if files.is_root() then
     o.argv = table.move(options.argv, 1, #options.argv, 6, { "setpriv",
