@@ -51,6 +51,20 @@ describe("a server that is held still", function()
   setup(function() m, why = start() end)
   teardown(function() if m then getmetatable(m).__close() end end)
 
+  it("is let go with its writer, also before that", function()
+    if not m then pending(why) return end
+    local w <close> = case.writer(m)
+    local before, left
+    local _ <close> = case.witness { level = "front_end", freeze = function()
+      before = #sessions(m)
+      w:close()
+      left = #sessions(m)
+      return nil, "it is only about what was before"
+    end }
+    fails(m)
+    assert.same({ 1, 0 }, { before, left })
+  end)
+
   it("and dies: there is no shadow", function()
     if not m then pending(why) return end
     local _ <close> = case.writer(m)

@@ -132,7 +132,9 @@ function postgres.start(options)
   local settings = { port = self.port, listen_addresses = "''", fsync = "off",
     unix_socket_directories = ("'%s'"):format(self.socket),
     shared_buffers = "8MB", max_wal_size = "8MB", min_wal_size = "2MB",
-    lc_messages = "'C'" }
+    lc_messages = "'C'",
+    -- What is in /dev/shm stays when one is killed.
+    dynamic_shared_memory_type = "mmap" }
   if o.archive then
     must("mkdir -p %s; chown %s %s", quoted(o.archive),
       root and USER or "$(id -u)", quoted(o.archive))

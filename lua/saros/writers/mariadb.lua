@@ -394,6 +394,9 @@ function mariadb.writer(options)
       self:let_go()
       return true
     end,
+    -- Before it is held there is a stage already, in which nobody changes a
+    -- table's definition.
+    closed = function() self:let_go() end,
   }
 end
 
