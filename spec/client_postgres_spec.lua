@@ -15,7 +15,7 @@ end
 
 local found, postgres = pcall(require, "saros.client.postgres")
 local why = not found and "saros.client.postgres was left out of this build"
-  or server.missing and "no PostgreSQL server (Debian: postgresql)"
+  or not server.binaries[1] and "no PostgreSQL server (Debian: postgresql)"
 
 if why then
   describe("saros.client.postgres", function() pending(why) end)

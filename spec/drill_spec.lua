@@ -259,7 +259,7 @@ describe("a version that fails", function()
       local id = shared.version(p, { ledger = "whole" })
       -- The largest of the packs holds it.
       os.execute(([[f=$(ls -S '%s'/r/data/*/* | head -1); chmod u+w "$f"
-        printf xxxxxxxx | dd of="$f" bs=1 seek=1000 conv=notrunc 2>/dev/null]])
+        printf xxxxxxxx | env -u LD_PRELOAD dd of="$f" bs=1 seek=1000 conv=notrunc 2>/dev/null]])
         :format(p.root))
       local err = failing(p)
       helper.contains({ state = "failed", failed_at = "restore",
@@ -388,7 +388,7 @@ describe("a drill of a backup", function()
     with_database(function(p, path, backup)
       -- Of the index, a page from another time.
       os.execute(([[n=$(($(stat -c %%s '%s') / 4096 - 1))
-        dd if=/dev/zero of='%s' bs=4096 seek=$n count=1 conv=notrunc \
+        env -u LD_PRELOAD dd if=/dev/zero of='%s' bs=4096 seek=$n count=1 conv=notrunc \
         2>/dev/null]]):format(path, path))
       backup()
       assert.is_true(items(p).recoverable)

@@ -329,7 +329,7 @@ describe("a copy that is torn", function()
     end)
     -- A table was copied while its pages were written.
     found(function(p)
-      sh("dd if='%s' of='%s/app/t.ibd' bs=16384 skip=4 seek=4 count=12 "
+      sh("env -u LD_PRELOAD dd if='%s' of='%s/app/t.ibd' bs=16384 skip=4 seek=4 count=12 "
         .. "conv=notrunc status=none", at(one, "app/t.ibd"), p.root .. m.data)
     end)
   end)

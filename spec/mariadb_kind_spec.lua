@@ -63,7 +63,7 @@ local function sh(text, ...)
 end
 
 local function garbage(path, offset)
-  sh("printf garbage | dd of='%s' bs=1 seek=%d conv=notrunc status=none", path,
+  sh("printf garbage | env -u LD_PRELOAD dd of='%s' bs=1 seek=%d conv=notrunc status=none", path,
     offset)
 end
 
@@ -113,7 +113,7 @@ describe("the kind mariadb", function()
   it("finds a log that begins with zeros, or with something else", function()
     for _, from in ipairs { "/dev/zero", "/proc/self/exe" } do
       found("log", function(p)
-        sh("dd if=%s of='%s/ib_logfile0' bs=4096 count=4 conv=notrunc "
+        sh("env -u LD_PRELOAD dd if=%s of='%s/ib_logfile0' bs=4096 count=4 conv=notrunc "
           .. "status=none", from, p.root .. m.data)
       end)
     end

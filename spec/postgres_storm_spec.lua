@@ -8,7 +8,7 @@ local servers = require "spec.servers.postgres"
 local shared = require "spec.vss"
 
 local there = pcall(require, "saros.client.postgres")
-local missing = servers.missing and "there is no PostgreSQL (Debian: postgresql)"
+local missing = servers.missing
   or not there and "saros.client.postgres was left out of this build"
   or volumes.missing
 if missing then

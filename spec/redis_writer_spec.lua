@@ -307,7 +307,7 @@ describe("the check of a Redis", function()
   end)
 
   it("finds bytes that are others", function()
-    local err = damaged("the check found", torn("printf 'XXXX' | dd of="
+    local err = damaged("the check found", torn("printf 'XXXX' | env -u LD_PRELOAD dd of="
       .. "appendonly.aof.dump.base.rdb bs=1 seek=150 conv=notrunc status=none"))
     assert.equal(code.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED, err.code)
     assert.is_true(#err.problems > 0)
