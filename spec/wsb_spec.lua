@@ -1,7 +1,6 @@
 -- Applications: their checks, the order of their components, what comes before
 -- and after a restore. (The driver that polls an object of a C host is proved in
 -- spec/c/test_wsb_check.c, too.)
--- also under valgrind
 local helper = require "spec.helper"
 local shared = require "spec.vss"
 
