@@ -156,6 +156,7 @@ describe("a second backup, of another shadow", function()
         local function backup(more)
           local set <close> = shadow(d, { data }, provider)
           assert.equal(provider, set[data].provider)
+          assert.equal(provider == "image", set.times.volumes[1].frozen)
           seen[#seen + 1] = set[data].path
           local o = { sources = { set } }
           for name, item in pairs(more or {}) do o[name] = item end

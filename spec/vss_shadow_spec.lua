@@ -61,6 +61,10 @@ describe("vss.shadow", function()
       helper.contains({ a = d.a, b = d.b }, set.skew[1])
       assert.is_number(set.skew[1].seconds)
       assert.same({}, set.writers)
+      assert.same({}, set.times.writers)
+      assert.equal(2, #set.times.volumes)
+      helper.contains({ path = d.a, frozen = false }, set.times.volumes[1])
+      assert.is_true(set.times.volumes[1].from <= set.times.volumes[1].to)
       local seen = {}
       for path, p in pairs(set) do
         seen[#seen + 1] = path
@@ -90,6 +94,13 @@ describe("vss.shadow", function()
     local set = assert(shadow(d, { type = "full" }):wait())
     assert.equal(BACKUP, joined(log))
     assert.equal("app1", set.writers[1].name)
+    local times = set.times.writers[1]
+    helper.contains({ name = "app1" }, times)
+    local _, now = helper.core.clocks()
+    assert.is_true(times.asked <= times.from and times.from < times.to
+      and times.to <= now)
+    local volume = set.times.volumes[1]
+    assert.is_true(times.from <= volume.from and volume.to <= times.to)
     assert(set:backup_complete():wait())
     assert.match('"succeeded":true', (set:save():gsub("%s", "")))
     assert.is_true(set:close())

@@ -1,10 +1,21 @@
 /*
-** What Lua has not got and every part of the workflow needs: JSON, exactly, and
-** identities that are nobody else's.
+** What Lua has not got and every part of the workflow needs: JSON, exactly,
+** identities that are nobody else's, clocks, and where things are kept.
 */
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "base/json.h"
+#include "base/path.h"
 #include "lua/handle.h"
+#include "op/engine.h"
 #include "vss/bytes.h"
+#include "vss/record.h"
 
 /* json_read(text) --> value, or nil and an error. A null is left out. */
 static int json_read_function(lua_State *L) {
@@ -66,9 +77,99 @@ static int is_failure_function(lua_State *L) {
   return 1;
 }
 
+static double seconds_of(clockid_t clock) {
+  struct timespec t = {0};
+  clock_gettime(clock, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* clocks() --> seconds since 1970, and on the clock that nobody sets (which is
+   the engine's, and that of a set's times) */
+static int clocks_function(lua_State *L) {
+  lua_pushnumber(L, seconds_of(CLOCK_REALTIME));
+  lua_pushnumber(L, (lua_Number)engine_clock() / 1e9);
+  return 2;
+}
+
+/* owner() --> a table that names this process, also after its end */
+static int owner_function(lua_State *L) {
+  value *map = value_map();
+  if (map != NULL && !owner_put(map)) {
+    value_free(map);
+    map = NULL;
+  }
+  convert_push_plain_and_free(L, map);
+  lua_getfield(L, -1, "owner");
+  return 1;
+}
+
+/* owner_lives(owner): also true when that cannot be told */
+static int owner_lives_function(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_createtable(L, 0, 1);
+  lua_insert(L, 1);
+  lua_setfield(L, 1, "owner");
+  value *map = convert_take(L, 1, "owner_lives");
+  bool lives = owner_is_alive(map);
+  value_free(map);
+  lua_pushboolean(L, lives);
+  return 1;
+}
+
+/* directory("state" or "run", base or nil) --> its path; made, and nobody
+   else's to write to; or raises why not */
+static int directory_function(lua_State *L) {
+  static const char *const kinds[] = {"state", "run", NULL};
+  int kind = luaL_checkoption(L, 1, NULL, kinds);
+  const char *base = luaL_optstring(L, 2, NULL);
+  error *e = NULL;
+  char *path = path_directory(kind == 0 ? PATH_STATE : PATH_RUNTIME, base, &e);
+  if (path == NULL) {
+    failure_push(L, e, 0);
+    return lua_error(L);
+  }
+  buffer text = BUFFER_EMPTY;
+  buffer_text(&text, path);
+  mem_free(path);
+  convert_push_and_free_buffer(L, &text);
+  return 1;
+}
+
+static int close_file(lua_State *L) {
+  luaL_Stream *file = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  return luaL_fileresult(L, fclose(file->f) == 0, NULL);
+}
+
+/* private_file(path) --> a file of Lua's that was not there, for its owner
+   alone: what is written goes to its end, and no child inherits it; or nil, a
+   text and errno, as io.open has them */
+static int private_file_function(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *file = lua_newuserdatauv(L, sizeof *file, 0);
+  file->closef = NULL; /* closed, until it is open */
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return luaL_fileresult(L, 0, path);
+  file->f = fdopen(fd, "a");
+  if (file->f == NULL) {
+    int number = errno;
+    close(fd);
+    errno = number;
+    return luaL_fileresult(L, 0, path);
+  }
+  file->closef = close_file;
+  return 1;
+}
+
 const luaL_Reg plain_functions[] = {{"json_read", json_read_function},
                                     {"json_write", json_write_function},
                                     {"guid", guid_function},
                                     {"is_operation", is_operation_function},
                                     {"is_failure", is_failure_function},
+                                    {"clocks", clocks_function},
+                                    {"owner", owner_function},
+                                    {"owner_lives", owner_lives_function},
+                                    {"directory", directory_function},
+                                    {"private_file", private_file_function},
                                     {NULL, NULL}};

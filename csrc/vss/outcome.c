@@ -77,6 +77,72 @@ static bool put_writers(value *v, const session *s) {
   return false;
 }
 
+/* What was held, or taken, from when to when on the engine's clock. Takes over
+   `one`, of which NULL is no memory. */
+static bool put_span(value *list, value *one, uint64_t from, uint64_t to) {
+  if (one != NULL && value_put(one, "from", value_real((double)from / 1e9)) &&
+      value_put(one, "to", value_real((double)to / 1e9)))
+    return value_add(list, one);
+  value_free(one);
+  return false;
+}
+
+static value *writer_span(const seat *t) {
+  value *one = value_map();
+  if (one != NULL && value_put(one, "name", value_text(seat_title(t))) &&
+      value_put(one, "instance", value_text(t->w->instance)) &&
+      value_put(one, "asked", value_real((double)t->asked_at / 1e9)))
+    return one;
+  value_free(one);
+  return NULL;
+}
+
+static value *volume_span(const shadow *m, bool frozen) {
+  value *one = value_map();
+  if (one != NULL && value_put(one, "path", value_text(m->given)) &&
+      value_put(one, "frozen", value_bool(frozen)))
+    return one;
+  value_free(one);
+  return NULL;
+}
+
+static bool put_writer_spans(value *times, const session *s) {
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->seat_count; i++) {
+    const seat *t = s->seats[i];
+    if (t->selected && t->still_at != 0 && t->went_at != 0)
+      good = put_span(list, writer_span(t), t->still_at, t->went_at);
+  }
+  if (good) return value_put(times, "writers", list);
+  value_free(list);
+  return false;
+}
+
+/* One that nobody froze is taken while its writers hold still. */
+static bool put_volume_spans(value *times, const session *s) {
+  value *list = value_list();
+  bool good = list != NULL;
+  for (size_t i = 0; good && i < s->member_count; i++) {
+    const shadow *m = s->members[i];
+    bool frozen = m->stalled_at != 0 && m->thawed_at > m->stalled_at;
+    good = put_span(list, volume_span(m, frozen),
+                    frozen ? m->stalled_at : m->commit_begin,
+                    frozen ? m->thawed_at : m->commit_end);
+  }
+  if (good) return value_put(times, "volumes", list);
+  value_free(list);
+  return false;
+}
+
+static bool put_times(value *v, const session *s) {
+  value *times = value_map();
+  if (times != NULL && put_writer_spans(times, s) && put_volume_spans(times, s))
+    return value_put(v, "times", times);
+  value_free(times);
+  return false;
+}
+
 value *shooting_outcome(const work *w) {
   const session *s = w->s;
   const shooting *g = w->more;
@@ -95,7 +161,8 @@ value *shooting_outcome(const work *w) {
   bool good = v != NULL && value_put(v, "set", value_text(s->set)) &&
               value_put(v, "held", value_real(held)) &&
               value_put(v, "rehearsed", value_real(rehearsed)) &&
-              put_skews(v, s) && put_members(v, s) && put_writers(v, s);
+              put_skews(v, s) && put_members(v, s) && put_writers(v, s) &&
+              put_times(v, s);
   if (good) return v;
   value_free(v);
   return NULL;

@@ -134,6 +134,8 @@ static void consented(telling *r, ask *a) {
     seat_fails(r, s, e->code, e);
   else if (s->failure == 0)
     s->state = state_after(r->event);
+  if (r->event == EVENT_FREEZE) s->still_at = engine_clock();
+  if (r->event == EVENT_THAW) s->went_at = engine_clock();
 }
 
 static void decide(telling *r, ask *a) {
@@ -209,7 +211,11 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
   uint64_t deadline = engine_clock() + (uint64_t)(seconds * 1e9);
   if (r->event == EVENT_PREPARE_BACKUP) s->told_prepare = true;
   if (r->event == EVENT_PREPARE_SNAPSHOT) s->told_snapshot = true;
-  if (r->event == EVENT_FREEZE) s->window_end = deadline;
+  if (r->event == EVENT_FREEZE) {
+    s->window_end = deadline;
+    s->asked_at = engine_clock();
+    s->still_at = s->went_at = 0;
+  }
   if (r->event == EVENT_ABORT) s->unheard = false;
   value *details = details_of(r, s, base, seconds);
   writer_call call = {.event = r->event,

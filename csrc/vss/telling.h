@@ -29,9 +29,11 @@ typedef struct seat {
   bool unheard;        /* of Abort, for want of memory */
   bool held;           /* it held still in this set, from freeze to thaw */
   uint64_t window_end; /* monotonic; 0: not frozen */
-  value *components;   /* names of the selected ones; NULL: all */
-  value *succeeded;    /* names of those that were backed up; NULL: none */
-  value *said;         /* what it said beyond yes; NULL: nothing */
+  /* When freeze was told, when it held still, when it went on; 0: never. */
+  uint64_t asked_at, still_at, went_at;
+  value *components; /* names of the selected ones; NULL: all */
+  value *succeeded;  /* names of those that were backed up; NULL: none */
+  value *said;       /* what it said beyond yes; NULL: nothing */
 } seat;
 
 /* said.c: what a writer says beyond yes, in what an event results in. NULL, or

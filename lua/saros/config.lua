@@ -10,9 +10,9 @@ local host = require "saros.host"
 local config = { budget = 256 }
 
 ---@alias saros.pause fun(milliseconds: integer)
----@alias saros.logger fun(record: saros.record)
+---@alias saros.logger fun(record: saros.log_record)
 
----@class saros.record
+---@class saros.log_record
 ---@field time number seconds since 1970
 ---@field level "error"|"warning"|"notice"|"debug"
 ---@field area string

@@ -6,11 +6,17 @@
 
 local core = require "saros.core"
 
+--- Seconds on a clock that nobody sets: one may be taken from another.
+---@class saros.vss.times
+---@field writers { name: string, instance: string, asked: number, from: number, to: number }[] asked to freeze; held still from, to
+---@field volumes { path: string, frozen: boolean, from: number, to: number }[] frozen from, to; or, when nobody froze it, its shadow was made from, to
+
 ---@class saros.vss.set: { [string]: saros.vss.snapshot }
 ---@field id string
 ---@field held number seconds that anybody had to hold still
 ---@field rehearsed number seconds that writes waited once before, while the freeze was tried out
 ---@field skew { a: string, b: string, seconds: number }[] of each pair: 0 when both are of one instant
+---@field times saros.vss.times who held still, from when to when
 ---@field writers { id: string, instance: string, name: string, state: integer, failure: integer, said: table? }[] those that took part, with what they said so far
 ---@field left_out saros.vss.left_out[] those that could not say who they are, and were not asked
 local set = {}
@@ -104,6 +110,7 @@ end
 function set._new(session, outcome, o)
   local made = { id = outcome.set, held = outcome.held,
     rehearsed = outcome.rehearsed, skew = outcome.skew,
+    times = outcome.times,
     writers = outcome.writers, left_out = o.left_out or {} }
   for i, path in ipairs(o.paths) do made[path] = outcome.snapshots[i] end
   hidden[made] = { session = session, paths = o.paths, tells = o.tells,
