@@ -19,6 +19,7 @@ BUILD = build
 PREFIX = /usr/local
 LUADIR = $(PREFIX)/share/lua/$(LUA_ABI)
 LIBDIR = $(PREFIX)/lib/lua/$(LUA_ABI)
+BINDIR = $(PREFIX)/bin
 INCDIR = $(PREFIX)/include
 ARCDIR = $(PREFIX)/lib
 INSTALL = install
@@ -168,6 +169,11 @@ BITS_LUA_SOURCES := $(sort $(wildcard csrc/lua/bits/*.c \
   csrc/lua/value/*.c))
 BITS_LUA := $(call object,$(BITS_LUA_SOURCES))
 
+# The terminal, of the command line alone: libc, and no engine.
+TERM_SOURCES := $(sort $(wildcard csrc/term/*.c))
+TERM_LUA_SOURCES := $(sort $(wildcard csrc/lua/term/*.c))
+TERM_OBJECTS := $(call object,$(TERM_SOURCES) $(TERM_LUA_SOURCES))
+
 # And disks.
 VDS_LIBS = -lfdisk -lblkid -lmount
 VDS := $(shell printf '\043include <libfdisk/libfdisk.h>\n\043include <blkid/blkid.h>\n\043include <libmount/libmount.h>\n' | \
@@ -188,6 +194,8 @@ CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD)) \
 CELL = $(BUILD)/saros/cell
 BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
+TERM_MODULE = $(BUILD)/saros/term.so
+PROGRAM = $(BUILD)/bin/saros
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -195,7 +203,8 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CELL) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE)
+module: $(MODULE) $(CELL) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE) \
+  $(TERM_MODULE) $(PROGRAM)
 	$(if $(VDS),,@echo "  LEFT OUT: saros.vds, there is no libfdisk, libblkid \
 	or libmount to build with here (Debian: libfdisk-dev, libblkid-dev, \
 	libmount-dev)")
@@ -236,7 +245,7 @@ $(BUILD)/flags: FORCE
 $(BUILD)/sources: FORCE
 	@$(call note,$(C_SOURCES) $(LUA_C_SOURCES) $(REPO_SOURCES) $(BITS_OWN_SOURCES) \
 	  $(BITS_LUA_SOURCES) $(VDS_SOURCES) $(VDS_LUA_SOURCES) $(CLIENT_SOURCES) \
-	  $(CLIENT_LUA_SOURCES),sources)
+	  $(CLIENT_LUA_SOURCES) $(TERM_SOURCES) $(TERM_LUA_SOURCES),sources)
 
 # -MMD -MP: the compiler writes down which headers an object depends on.
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
@@ -317,6 +326,27 @@ $(BUILD)/saros/repository/core.so: $(REPO_OBJECTS) $(REPO_LUA) $(BASE_OBJECTS) \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^) $(REPO_LIBS)
+
+$(TERM_OBJECTS): private STATIC =
+$(call object,$(TERM_LUA_SOURCES)): private ROOM = -isystem $(LUA_INCDIR)
+
+$(TERM_MODULE): $(TERM_OBJECTS) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(MODULE_LD) -o $@ $(filter %.o,$^)
+
+# program(modules in Lua, modules in C): the program, which looks there first.
+program = sed -e '1s|.*|\#!/usr/bin/env $(LUA)|' \
+  -e '2i local lua, c = "$(1)", "$(2)"' \
+  -e '2i package.path = lua .. "/?.lua;" .. lua .. "/?/init.lua;" .. package.path' \
+  -e '2i package.cpath = c .. "/?.so;" .. package.cpath' lua/bin/saros
+
+# From the checkout.
+$(PROGRAM): lua/bin/saros Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LUA,$@)
+	$(Q)$(call program,$(CURDIR)/lua,$(abspath $(BUILD))) >$@.new
+	$(Q)chmod 755 $@.new && mv $@.new $@
 
 $(BITS_OWN) $(BITS_LUA): private STATIC =
 $(BITS_LUA): private ROOM = -isystem $(LUA_INCDIR)
@@ -531,7 +561,7 @@ $(BUILD)/examples/%: examples/%.c csrc/saros.h $(ARCHIVE) Makefile $(BUILD)/flag
 check: check-symbols check-needed $(if $(SQLITE),check-sqlite) \
   $(TALKERS:%=check-%) \
   $(if $(REPO_MODULE),check-repository) $(if $(BITS_MODULE),check-bits) \
-  $(if $(VDS_MODULE),check-vds)  ## the exports and needs of what was built
+  $(if $(VDS_MODULE),check-vds) check-term  ## the exports and needs of what was built
 
 # The module exports its entry and nothing else, and asks of its host only Lua;
 # the archive defines saros_* and nothing else.
@@ -644,6 +674,20 @@ check-vds: $(VDS_MODULE)
 	  { echo "$(VDS_MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "saros.vds: only luaopen_…; libc, libfdisk, libblkid, libmount"
 
+# And of the terminal.
+check-term: $(TERM_MODULE)
+	@names=$$(nm -D --defined-only $(TERM_MODULE) | awk '{print $$3}'); \
+	test "$$names" = luaopen_saros_term || \
+	  { echo "$(TERM_MODULE) exports: $$names" >&2; exit 1; }
+	@others=$$(readelf -d $(TERM_MODULE) | \
+	  sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	  grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
+	test -z "$$others" || \
+	  { echo "$(TERM_MODULE) needs: $$others" >&2; exit 1; }; \
+	readelf -d $(TERM_MODULE) | grep -q NODELETE || \
+	  { echo "$(TERM_MODULE) is not linked with -z nodelete" >&2; exit 1; }
+	@echo "saros.term: only luaopen_…, libc alone"
+
 
 # ---------------------------------------------------------------------
 # Tests
@@ -749,6 +793,7 @@ analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
 	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)
 	@$(if $(CLIENT_SOURCES),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
+	@$(CPPCHECK) $(TERM_SOURCES) $(TERM_LUA_SOURCES)
 	@$(if $(REPO),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(REPO_SOURCES) $(REPO_LUA_SOURCES))
 	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)) \
@@ -761,6 +806,7 @@ analyse:  ## cppcheck and clang-tidy
 	  $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES) \
 	  $(if $(BITS),$(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES)) \
 	  $(if $(VDS),$(VDS_SOURCES) $(VDS_LUA_SOURCES)) \
+	  $(TERM_SOURCES) $(TERM_LUA_SOURCES) \
 	  $(if $(REPO),$(REPO_SOURCES) $(REPO_LUA_SOURCES))) -- \
 	  $(filter-out $(STATIC),$(ANALYSED)) $(TALKER_FLAGS))
 	@echo "analyse: $(if $(filter 1/1,$(PART)),clean,part $(PART) is clean)"
@@ -807,6 +853,9 @@ deps:  ## install whatever is missing for any target here
 
 install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 	@$(MAKE) $(ARCHIVE)
+	@mkdir -p $(DESTDIR)$(BINDIR)
+	$(call program,$(LUADIR),$(LIBDIR)) >$(DESTDIR)$(BINDIR)/saros
+	chmod 755 $(DESTDIR)$(BINDIR)/saros
 	$(INSTALL) -D -m 644 csrc/saros.h $(DESTDIR)$(INCDIR)/saros.h
 	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
 
@@ -814,6 +863,7 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
 	$(INSTALL) -D -m 755 $(CELL) $(DESTDIR)$(LIBDIR)/saros/cell
+	$(INSTALL) -D -m 755 $(TERM_MODULE) $(DESTDIR)$(LIBDIR)/saros/term.so
 	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(REPO_MODULE),$(INSTALL) -D -m 755 $(f) \
@@ -828,6 +878,7 @@ install-lua: module
 # Our own folders go when they are empty; what somebody else put there stays.
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
+	  $(DESTDIR)$(BINDIR)/saros $(DESTDIR)$(LIBDIR)/saros/term.so \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
 	  $(patsubst %,$(DESTDIR)$(LIBDIR)/saros/client/%,sqlite.so sqlite-hold \
 	    postgres.so mariadb.so redis.so) \
@@ -848,7 +899,7 @@ help:  ## this list
 	  { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite $(TALKERS:%=check-%) check-repository check-bits check-vds test test-long deps-vm \
+.PHONY: all module programs c-programs fuzz-programs extras check check-symbols check-needed check-sqlite $(TALKERS:%=check-%) check-repository check-bits check-vds check-term test test-long deps-vm \
   test-build try asan tsan valgrind fuzz fuzz-keep lint format analyse docs \
   bench demo deps install install-lua uninstall clean help FORCE
 # An object is kept although only a rule in between made it.

@@ -30,6 +30,7 @@ build = {
   type = "make",
   build_target = "module",
   install_target = "install-lua",
+  install = { bin = { "lua/bin/saros" } },
   variables = {
     BUILD = "build/rock",
     CFLAGS = "$(CFLAGS)",

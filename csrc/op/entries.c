@@ -139,6 +139,29 @@ static value *settle(const char *path, const char *other) {
   return done(r);
 }
 
+/* Writes all of it, and waits for the disk. */
+static bool fill(int fd, const char *text) {
+  for (size_t left = strlen(text); left > 0;) {
+    ssize_t n = write(fd, text, left);
+    if (n < 0) return false;
+    text += n;
+    left -= (size_t)n;
+  }
+  return fsync(fd) == 0;
+}
+
+static value *store(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return NULL;
+  bool good = fill(fd, text);
+  int number = errno;
+  good = close(fd) == 0 && good;
+  if (good) return value_bool(true);
+  unlink(path);
+  errno = number;
+  return NULL;
+}
+
 static const struct verb {
   const char *name;
   step_function *run;
@@ -153,6 +176,7 @@ static const struct verb {
     {"exchange", exchange, 2, "cannot exchange"},
     {"remove", take_away, 1, "cannot remove the directory"},
     {"sync", settle, 1, "cannot wait for the disk of"},
+    {"store", store, 2, "cannot write"},
 };
 
 static const struct verb *verb_of(const value *step) {
@@ -170,7 +194,7 @@ static error *failed(const struct verb *verb, const char *path,
   buffer b = BUFFER_EMPTY;
   buffer_format(&b, "%s ", verb->cannot);
   text_escape(&b, path, strlen(path));
-  if (other != NULL) {
+  if (other != NULL && verb->run != store) { /* may be a secret */
     buffer_text(&b, verb->run == move ? " to " : " with ");
     text_escape(&b, other, strlen(other));
   }

@@ -20,15 +20,28 @@ local function distance(a, b)
   return row[#b]
 end
 
--- What was probably meant, and all that there is.
-local function known_names(wrong, kinds)
-  local names, near, least = {}, nil, 3
-  for name in pairs(kinds) do names[#names + 1] = name end
-  table.sort(names)
+-- The one of a list that was probably meant.
+local function nearest(wrong, names)
+  local near, least = nil, 3
   for _, name in ipairs(names) do
     local d = distance(wrong, name)
     if d < least then near, least = name, d end
   end
+  return near
+end
+
+--- "; 'location' perhaps?", or nothing, when none of the names is near.
+function arguments.nearest(wrong, names)
+  local near = nearest(wrong, names)
+  return near and "; '" .. near .. "' perhaps?" or ""
+end
+
+-- What was probably meant, and all that there is.
+local function known_names(wrong, kinds)
+  local names = {}
+  for name in pairs(kinds) do names[#names + 1] = name end
+  table.sort(names)
+  local near = nearest(wrong, names)
   return (near and "; '" .. near .. "' perhaps?" or ".") .. " It takes "
     .. table.concat(names, ", ")
 end

@@ -5,14 +5,46 @@
 
 local text = {}
 
---- Control characters as they are written.
+local function escaped(bytes)
+  return (bytes:gsub(".", function(c) return ("\\x%02x"):format(c:byte()) end))
+end
+
+-- What changes the direction of a line, or ends it, without being seen:
+-- U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069.
+local function of_direction(lead, last)
+  local b = last:byte()
+  if lead == "\xE2\x80" and (b == 0x8E or b == 0x8F or b >= 0xA8 and b <= 0xAE)
+    or lead == "\xE2\x81" and b >= 0xA6 and b <= 0xA9
+  then
+    return escaped(lead .. last)
+  end
+end
+
+-- Bytes that are no UTF-8 as they are written.
+local function valid(given)
+  local parts, at = {}, 1
+  while true do
+    local _, bad = utf8.len(given, at)
+    if not bad then break end
+    parts[#parts + 1] = given:sub(at, bad - 1)
+    parts[#parts + 1] = escaped(given:sub(bad, bad))
+    at = bad + 1
+  end
+  parts[#parts + 1] = given:sub(at)
+  return table.concat(parts)
+end
+
+--- Control characters as they are written, and what is no UTF-8.
 function text.safe(given)
-  given = tostring(given):gsub("[%c]", function(c)
-    return ("\\x%02x"):format(c:byte())
-  end)
-  return (given:gsub("\xC2([\x80-\x9F])", function(c)
-    return ("\\x%02x"):format(c:byte())
-  end))
+  given = tostring(given):gsub("[%c]", escaped)
+  if not given:find "[\x80-\xFF]" then return given end
+  given = valid(given):gsub("\xC2[\x80-\x9F]", escaped)
+  return (given:gsub("(\xE2[\x80\x81])([\x80-\xBF])", of_direction))
+end
+
+--- The same of several lines, which stay so.
+function text.lines(given)
+  return (tostring(given):gsub("[^\n]+", text.safe))
 end
 
 --- "1.5 MiB"

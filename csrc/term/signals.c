@@ -1,0 +1,61 @@
+/*
+** Signals become bytes in a pipe, which is waited for beside the port: so that
+** they are looked at where Lua can do something about them.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "term/term.h"
+
+enum { PATIENCE = 2 /* how many may come that nobody asks for */ };
+
+static int ends[2] = {-1, -1};
+static atomic_int unread;
+
+static void on_signal(int number) {
+  int before = errno;
+  unsigned char byte = (unsigned char)number;
+  if (number != SIGWINCH && atomic_fetch_add(&unread, 1) >= PATIENCE) {
+    signal(number, SIG_DFL);
+    raise(number);
+  }
+  /* A pipe that is full has enough of them. */
+  if (write(ends[1], &byte, 1) < 0) errno = before;
+  errno = before;
+}
+
+int term_take_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+  if (ends[0] >= 0) return 0;
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction a = {.sa_handler = on_signal}, is;
+    sigemptyset(&a.sa_mask);
+    /* Who was started with nohup is not meant. */
+    if (sigaction(numbers[i], NULL, &is) == 0 && is.sa_handler == SIG_IGN)
+      continue;
+    if (sigaction(numbers[i], &a, NULL) != 0) return errno;
+  }
+  struct sigaction ignored = {.sa_handler = SIG_IGN};
+  return sigaction(SIGPIPE, &ignored, NULL) == 0 ? 0 : errno;
+}
+
+static bool take_one(int *number) {
+  unsigned char byte;
+  if (ends[0] < 0 || read(ends[0], &byte, 1) != 1) return false;
+  if (byte != SIGWINCH) atomic_fetch_sub(&unread, 1);
+  *number = byte;
+  return true;
+}
+
+term_event term_wait(int fd, int ms, int *number) {
+  struct pollfd ask[2] = {{.fd = ends[0], .events = POLLIN},
+                          {.fd = fd, .events = POLLIN}};
+  int r = poll(ask, 2, ms);
+  if (take_one(number)) return TERM_SIGNAL;
+  return r > 0 && ask[1].revents != 0 ? TERM_READY : TERM_TIME;
+}

@@ -1,0 +1,48 @@
+/*
+** term: the terminal of the command line. It belongs to a program of our own:
+** nothing else of the house may load it, because it takes the signals of the
+** process, and a guest in somebody else's process does not.
+*/
+#ifndef SAROS_TERM_TERM_H
+#define SAROS_TERM_TERM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a wait ended with. */
+typedef enum term_event {
+  TERM_TIME,   /* the time is over */
+  TERM_READY,  /* the descriptor can be read */
+  TERM_SIGNAL, /* a signal came */
+} term_event;
+
+/* From now on INT, TERM, HUP and WINCH are told by term_wait, and a write to a
+   closed pipe is an error. When three of the first came that nobody asked for
+   the program hangs: the last of them does what it does elsewhere. 0 or errno.
+ */
+int term_take_signals(void);
+
+/* Waits until `fd` (or -1) can be read, a signal came, or `ms` are over (-1:
+   never). `*number` is the signal's. */
+term_event term_wait(int fd, int ms, int *number);
+
+/* Columns and rows of a terminal. */
+bool term_size(int fd, int *columns, int *rows);
+
+/* How many columns a text takes on a terminal; what is no text takes one for
+   each byte. */
+size_t term_columns(const char *text, size_t size);
+
+/* How many bytes of it fit into so many columns. */
+size_t term_fit(const char *text, size_t size, size_t columns);
+
+/* Writes all of it. 0 or errno. */
+int term_write(int fd, const char *bytes, size_t size);
+
+/* Asks a question on the terminal of the process, whatever its outputs are, and
+   reads a line; a hidden one is not shown. 0 or errno: ENXIO when there is no
+   terminal, EINTR when a signal came (which term_wait tells), ENODATA at the
+   end of the input, EMSGSIZE when it does not fit. */
+int term_ask(const char *question, bool hidden, char *line, size_t size);
+
+#endif

@@ -1,0 +1,70 @@
+---@private
+-- The command line: finds the verb, reads its options, and runs it. Nothing is
+-- loaded that is not needed, so that it answers at once.
+
+local options = require "saros.cli.options"
+local verbs = require "saros.cli.verbs"
+
+local cli = {}
+
+local function complain(text)
+  io.stderr:write("saros: ", text, "\n")
+  return 2
+end
+
+-- Names come from whoever called: nothing of them moves a cursor.
+local function safe(text) return require "saros.text".safe(text) end
+
+local function unknown(name)
+  local near = require "saros.arguments".nearest(name, verbs.names)
+  return complain(("there is no verb '%s'%s\n'saros help' lists them"):format(
+    safe(name), near))
+end
+
+local function wrong(verb, why, given)
+  if given.json then
+    local record = { saros = 1, type = "error", exit_code = 2, message = why }
+    io.stdout:write(require "saros.core".json_write(record), "\n")
+    return 2
+  end
+  return complain(("%s: %s\n'saros %s --help' shows how it is used"):format(
+    verb.name, safe(why), verb.name))
+end
+
+local function show(text)
+  local ok = io.stdout:write(text) and io.stdout:flush()
+  return ok and 0 or 1
+end
+
+-- What stands before a verb: --help, --version.
+local function before(argument)
+  local help = require "saros.cli.help"
+  if argument == nil then
+    io.stderr:write(help.short())
+    return 2
+  end
+  if argument == "--help" or argument == "-h" then return show(help.all()) end
+  if argument == "--version" then
+    return show((require "saros")._VERSION .. "\n")
+  end
+  return complain(("there is no option %s before the verb\n"
+    .. "'saros help' shows how it is used"):format(safe(argument)))
+end
+
+--- Runs the program: its exit code, and whether Lua shall be closed.
+function cli.main(argv)
+  local name = argv[1]
+  if name == nil or name:sub(1, 1) == "-" then return before(name), false end
+  if not verbs.summary[name] then return unknown(name), false end
+  local verb = verbs.load(name)
+  local given, rest, more = options.parse(verb, table.move(argv, 2, #argv, 1,
+    {}))
+  if not given then return wrong(verb, rest, more), false end
+  if given.help then
+    return show(require "saros.cli.help".of(verb)), false
+  end
+  if verb.plain then return verb.plain(given, rest), false end
+  return require "saros.cli.run".verb(verb, given, rest, argv)
+end
+
+return cli

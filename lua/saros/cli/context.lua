@@ -1,0 +1,187 @@
+---@private
+-- What a verb is handed: its options, ways to speak, and what it works with.
+
+local core = require "saros.core"
+local errors = require "saros.cli.errors"
+local progress = require "saros.cli.progress"
+local screen = require "saros.cli.screen"
+local shown = require "saros.text"
+local term = require "saros.term"
+
+---@class saros.cli.context
+---@field options table by long name, with _ for -
+---@field arguments string[]
+---@field verb table
+---@field terminal boolean whether progress is drawn
+---@field color boolean
+---@field width integer columns
+local context = {}
+
+local class = { __index = function(self, name)
+  if name == "width" then return self.screen.width end
+  return context[name]
+end }
+
+function context.new(verb, options, arguments)
+  local c = setmetatable({ verb = verb, options = options,
+    arguments = arguments, closing = {} }, class)
+  c.screen = screen.new(options.quiet)
+  c.terminal = c.screen.terminal and not options.quiet and not options.json
+  c.color = c.screen.color
+  c.shows = progress.new(c)
+  return c
+end
+
+-- ------------------------------------------------------------------
+-- Speaking
+-- ------------------------------------------------------------------
+
+local function joined(...)
+  local parts = table.pack(...)
+  for i = 1, parts.n do parts[i] = tostring(parts[i]) end
+  return table.concat(parts)
+end
+
+--- A line of the result, for the output; nothing with --json. Who calls it
+--- escapes what is somebody else's (saros.text).
+function context:out(...)
+  if self.options.json then return end
+  self:write(joined(...) .. "\n")
+end
+
+--- Bytes of the result, as they are.
+function context:write(bytes)
+  if not self.screen:out(bytes) then self:unread() end
+end
+
+-- The output is gone: there is nothing to be done any more.
+function context:unread()
+  if self.screen.gone then error(errors.ending(141), 0) end
+  error(errors.ending(1, "the output cannot be written: "
+    .. self.screen.lost), 0)
+end
+
+--- A line for people, beside the result; nothing with --quiet.
+function context:say(...) self.screen:say(joined(...)) end
+
+--- A warning: a line that --quiet does not silence.
+function context:warn(...)
+  local text = joined(...)
+  self:emit("warning", { message = text })
+  if not self.options.json then
+    self.screen:tell(("saros: %s: %s"):format(self.verb.name, text))
+  end
+end
+
+--- The same, of what was not done: the exit code is 3 at the end.
+function context:partial(...)
+  self.is_partial = true
+  if select("#", ...) > 0 then self:warn(...) end
+end
+
+--- A line of --json.
+function context:emit(kind, record)
+  if not self.options.json then return end
+  local line = { saros = 1, type = kind }
+  for name, value in pairs(record) do line[name] = value end
+  self.screen:out(core.json_write(line) .. "\n")
+  if kind ~= "progress" then self.screen:flush() end
+end
+
+--- Rows in columns that fit the width: `columns` are { { "title", right = true,
+--- cut = "tail" }, … }; the last one is cut where it does not fit.
+function context:table(rows, columns)
+  if self.options.json then return end
+  require "saros.cli.table".write(self, rows, columns)
+end
+
+-- ------------------------------------------------------------------
+-- Ending
+-- ------------------------------------------------------------------
+
+--- Ends the verb with an exit code and a message.
+function context.fail(_, code, text, ...)
+  if select("#", ...) > 0 then text = text:format(...) end
+  error(errors.ending(code, text), 0)
+end
+
+--- Ends it because it was called wrongly.
+function context:usage(text, ...)
+  if select("#", ...) > 0 then text = text:format(...) end
+  error(errors.ending(2, ("%s\n'saros %s --help' shows how it is used")
+    :format(text, self.verb.name)), 0)
+end
+
+--- Calls f when the verb has ended, however it ended; the last one first.
+function context:defer(f) table.insert(self.closing, f) end
+
+-- ------------------------------------------------------------------
+-- Working
+-- ------------------------------------------------------------------
+
+--- Shows an operation until it has ended, and returns what its `wait` does.
+--- It is cancelled with the verb.
+function context:progress(op, label)
+  local item = self.shows:add(op, label)
+  local _ <close> = setmetatable({}, { __close = function()
+    self.shows:remove(item)
+  end })
+  local _ <close> = op -- first: until it has gone it is shown
+  return op:wait()
+end
+
+--- A module that may have been left out of this build.
+function context:need(module)
+  local there, found = pcall(require, module)
+  if there then return found end
+  self:fail(14, "%s is not there: %s", module,
+    shown.safe(tostring(found):match "^[^\n]*"))
+end
+
+--- A record of what this is (saros.record), which ends with the verb.
+function context:record(kind)
+  if not self.recorded then
+    self.recorded = require "saros.record".begin { kind = kind,
+      name = self.options.name, argv = self.argv,
+      state_dir = self.options.state_dir }
+  end
+  return self.recorded
+end
+
+--- The configuration: `repository`, `password`, `workflows`, …
+function context:config()
+  if not self.configuration then
+    self.configuration = require "saros.cli.config".load(self)
+  end
+  return self.configuration
+end
+
+--- A workflow of the configuration.
+function context:workflow(name)
+  return require "saros.cli.config".workflow(self, name)
+end
+
+--- The repository that was named, open; closed with the verb.
+---@param options? table more for `repository.open`
+function context:repository(options)
+  return require "saros.cli.repository".open(self, options)
+end
+
+--- Asks on the terminal: an answer, or nil when there is none to ask.
+---@param hidden? boolean a password
+function context:ask(question, hidden)
+  self.screen:flush()
+  self.screen:hide()
+  local answer, why, number = term.ask(shown.safe(question) .. " ", hidden)
+  if answer then return answer end
+  if number == term.EINTR then core.sleep(3600):wait() end -- it is cancelled
+  return nil, why
+end
+
+--- Whether that is wanted: false where nobody can be asked.
+function context:confirm(question)
+  local answer = self:ask(question .. " [y/N]")
+  return answer ~= nil and answer:lower():match "^%s*y" ~= nil
+end
+
+return context

@@ -1,0 +1,95 @@
+---@private
+-- What an error is to who called the program: a number, and some lines.
+
+local shown = require "saros.text"
+
+local errors = {}
+
+--- The exit codes, as `saros help exit-codes` tells them.
+errors.codes = {
+  { 0, "all of it was done" },
+  { 1, "it failed" },
+  { 2, "wrong usage, or a mistake in the configuration" },
+  { 3, "done in part: something could not be read or written, a check found "
+    .. "damage, one of several targets failed" },
+  { 4, "what was named is not there: no such version, file or workflow" },
+  { 10, "there is no repository" },
+  { 11, "the repository is locked by somebody else" },
+  { 12, "the password is wrong" },
+  { 13, "not permitted: another user, or root, may" },
+  { 14, "a program or library that is needed is not installed" },
+  { 130, "interrupted (Ctrl-C, SIGTERM), and undone" },
+  { 141, "nobody reads the output any more" },
+}
+
+local by_name <const> = {
+  SAROS_E_LOCKED = 11, SAROS_E_WRONG_PASSWORD = 12, E_ACCESSDENIED = 13,
+  ERROR_NOT_FOUND = 4, ERROR_FILE_NOT_FOUND = 4, ERROR_PATH_NOT_FOUND = 4,
+  SAROS_E_DAMAGED = 3, SAROS_E_CANCELLED = 130, ERROR_CANCELLED = 130,
+}
+
+--- An end of the program that a verb has chosen: its code, and what is said.
+---@class saros.cli.end
+local End = { __name = "saros.cli.end",
+  __tostring = function(self) return self.message or "" end }
+
+--- Makes one. `extra` is what --json tells beside it.
+function errors.ending(code, message, extra)
+  return setmetatable({ exit = code, message = message, extra = extra }, End)
+end
+
+-- What a task raised, when that was no error object.
+local function inner(err)
+  if type(err) == "table" and getmetatable(err) ~= End
+    and getmetatable(err.value) == End
+  then
+    return err.value
+  end
+  return err
+end
+
+--- The exit code of an error.
+function errors.exit_code(err)
+  err = inner(err)
+  if type(err) ~= "table" then return 1 end
+  if err.exit then return err.exit end
+  local e = err
+  while e do -- the first that says what kind it is
+    if by_name[e.name] then return by_name[e.name] end
+    e = type(e.cause) == "table" and e.cause or nil
+  end
+  return 1
+end
+
+--- The lines of an error: what happened, then why.
+function errors.lines(err)
+  err = inner(err)
+  if type(err) ~= "table" then return { shown.safe(err) } end
+  local lines, said = {}, {}
+  local e = err
+  while e and #lines < 8 do
+    local safe = getmetatable(e) == End and shown.lines or shown.safe
+    local text = safe(e.message or tostring(e))
+    if not said[text] then
+      lines[#lines + 1] = (#lines > 0 and "because: " or "") .. text
+      said[text] = true
+    end
+    e = type(e.cause) == "table" and e.cause or nil
+  end
+  return lines
+end
+
+--- The same for a program.
+function errors.record(err)
+  err = inner(err)
+  if type(err) ~= "table" then
+    return { exit_code = 1, message = tostring(err) }
+  end
+  local record = { exit_code = errors.exit_code(err), name = err.name,
+    code = err.code, message = err.message or tostring(err), path = err.path }
+  for name, value in pairs(err.extra or {}) do record[name] = value end
+  if type(err.cause) == "table" then record.cause = errors.record(err.cause) end
+  return record
+end
+
+return errors

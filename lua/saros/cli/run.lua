@@ -1,0 +1,130 @@
+---@private
+-- A verb as a task, the loop around it, and how it ends.
+
+local saros = require "saros"
+local context = require "saros.cli.context"
+local core = require "saros.core"
+local errors = require "saros.cli.errors"
+local shown = require "saros.text"
+local term = require "saros.term"
+
+local run = {}
+
+-- What is still to be done, in the words of the operations.
+local function left(c)
+  local list = {}
+  for _, item in ipairs(c.shows.list) do
+    local s = item.op:status()
+    list[#list + 1] = ("%s: %s"):format(item.label,
+      s.step or s.phase or s.state)
+  end
+  return list
+end
+
+-- Ctrl-C: once cancels, twice leaves.
+local function interrupt(c, task, signal)
+  if not c.interrupted then
+    c.interrupted = signal
+    task:cancel()
+    local list = left(c)
+    c.screen:tell(("%s: undoing what was begun%s"):format(
+      signal == "INT" and "interrupted" or "ended by SIG" .. signal,
+      #list > 0 and " (" .. shown.safe(table.concat(list, "; ")) .. ")" or ""))
+    return
+  end
+  local list = left(c)
+  c.screen:hide()
+  c.screen:tell "left in the middle of undoing:"
+  for _, line in ipairs(list) do c.screen:tell("  " .. shown.safe(line)) end
+  c.screen:tell "  what is frozen is let go by its guard; shadow copies and "
+  c.screen:tell "  locks that are left go with the next run"
+  c.screen:flush()
+  os.exit(130, false)
+end
+
+local function turn(c, task)
+  while true do
+    while saros.step(0) do end
+    if task:done() then return end
+    c.shows:show()
+    c.screen:flush()
+    local what = term.wait(saros.fd(), c.shows:due())
+    if what == "WINCH" then
+      c.screen:measure()
+    elseif what ~= "ready" and what ~= "time" then
+      interrupt(c, task, what)
+    end
+  end
+end
+
+-- What saros has to say beside errors.
+local function listen(c)
+  saros.config { log = function(r)
+    if r.level == "error" or r.level == "warning" then
+      c:warn(shown.safe(r.text))
+    end
+  end }
+end
+
+local function close(c)
+  for i = #c.closing, 1, -1 do
+    local ok, err = pcall(c.closing[i])
+    if not ok then c:warn(shown.safe(tostring(err))) end
+  end
+end
+
+-- A verb may return an exit code, or nil and an error.
+local function work(c)
+  local _ <close> = setmetatable({}, { __close = function() close(c) end })
+  local code, err = c.verb.run(c)
+  if code == nil and err ~= nil then error(err, 0) end
+  return math.type(code) == "integer" and code or 0
+end
+
+local function tell(c, err, code)
+  local record = errors.record(err)
+  record.exit_code = code
+  c:emit("error", record)
+  if c.options.json then return end
+  local lines = errors.lines(err)
+  if lines[1] == "" then return end
+  c.screen:tell(("saros: %s: %s"):format(c.verb.name, lines[1]))
+  for i = 2, #lines do c.screen:tell("  " .. lines[i]) end
+end
+
+local function ended(c, task)
+  local code, err = task:wait()
+  if code == nil and c.interrupted then
+    c.screen:tell(err.cancelled and "undone" or shown.safe(err.message))
+    code = 130
+  elseif code == nil then
+    code = errors.exit_code(err)
+    tell(c, err, code)
+  end
+  if code == true then code = 0 end
+  if code == 0 and c.is_partial then code = 3 end
+  if c.recorded then c.recorded:done(err) end
+  return code
+end
+
+--- Runs a verb; its exit code, and whether Lua shall be closed.
+function run.verb(verb, options, arguments, argv)
+  local c = context.new(verb, options, arguments)
+  c.argv = argv
+  assert(term.signals())
+  listen(c)
+  local task = saros.spawn(work, c)
+  turn(c, task)
+  c.screen:hide()
+  local code = ended(c, task)
+  c.screen:flush()
+  if c.screen.lost and code == 0 then
+    if c.screen.gone then return 141, true end
+    c.screen:tell("saros: the output cannot be written: " .. c.screen.lost)
+    return 1, true
+  end
+  core.set_log(nil)
+  return code, true
+end
+
+return run

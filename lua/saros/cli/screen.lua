@@ -1,0 +1,150 @@
+---@private
+-- What is written, and where: results to the output, everything else to the
+-- error output, progress below it. One write each time, so that nothing
+-- flickers, and what a pipe is is never drawn on.
+
+local shown = require "saros.text"
+local term = require "saros.term"
+
+local OUT <const>, ERR <const> = 1, 2
+local ENOUGH <const> = 32768
+
+---@class saros.cli.screen
+---@field terminal boolean the error output is a terminal that can be drawn on
+---@field width integer columns
+---@field color boolean
+local screen = {}
+screen.__index = screen
+
+function screen.new(quiet)
+  local self = setmetatable({ quiet = quiet, kept = {}, size = 0,
+    width = 80 }, screen)
+  local able = os.getenv "TERM" ~= "dumb" and os.getenv "TERM" ~= nil
+  self.terminal = able and term.isatty(ERR)
+  self.out_terminal = term.isatty(OUT)
+  local none = os.getenv "NO_COLOR"
+  self.color = self.terminal and (none == nil or none == "")
+  self:measure()
+  return self
+end
+
+--- How wide it is now.
+function screen:measure()
+  local columns = term.size(self.out_terminal and OUT or ERR)
+  columns = columns or math.tointeger(tonumber(os.getenv "COLUMNS"))
+  self.width = math.max(columns or 80, 10)
+end
+
+-- Who reads has gone, or the disk is full.
+local function check(self, ok, why, number)
+  if ok or self.lost then return end
+  self.lost = why
+  self.gone = number == term.EPIPE
+end
+
+--- Writes what was kept.
+function screen:flush()
+  if #self.kept == 0 then return end
+  local text = table.concat(self.kept)
+  self.kept, self.size = {}, 0
+  if self.lost then return end
+  if self.out_terminal then self:hide() end
+  check(self, term.write(OUT, text))
+end
+
+--- To the output. False: nobody reads it.
+function screen:out(text)
+  self.kept[#self.kept + 1] = text
+  self.size = self.size + #text
+  if self.size > ENOUGH then self:flush() end
+  return not self.lost
+end
+
+--- A line for people, above the progress.
+function screen:say(text)
+  if self.quiet then return end
+  self:tell(text)
+end
+
+--- The same, also with --quiet.
+function screen:tell(text)
+  self:flush()
+  local before = self:erasing()
+  self.drawn = nil
+  term.write(ERR, before .. text .. "\n")
+end
+
+-- ------------------------------------------------------------------
+-- What is drawn again and again
+-- ------------------------------------------------------------------
+
+-- How many rows lines take that were drawn when it was another width.
+local function rows_of(widths, width)
+  local rows = 0
+  for _, w in ipairs(widths) do
+    rows = rows + math.max(1, (w + width - 1) // width)
+  end
+  return rows
+end
+
+-- To the beginning of what was drawn, and what takes it away.
+function screen:erasing(keep)
+  if not self.drawn then return "" end
+  local up = rows_of(self.drawn, self.width) - 1
+  return "\r" .. (up > 0 and ("\27[%dA"):format(up) or "")
+    .. (keep and "" or "\27[J")
+end
+
+--- Shows these lines below everything else; they take the place of those that
+--- were shown before.
+function screen:draw(lines)
+  local key = table.concat(lines, "\n")
+  if self.drawn and key == self.key then return end
+  local back = self:erasing(true)
+  local widths, parts = {}, { back }
+  for i, line in ipairs(lines) do
+    local plain = line:gsub("\27%[[%d;]*m", "")
+    widths[i] = term.columns(plain)
+    parts[#parts + 1] = line .. "\27[K" .. (i < #lines and "\n" or "")
+  end
+  parts[#parts + 1] = "\27[J"
+  if self.out_terminal then self:flush() end
+  term.write(ERR, table.concat(parts))
+  self.drawn, self.key = #lines > 0 and widths or nil, key
+end
+
+--- Takes them away.
+function screen:hide()
+  if not self.drawn then return end
+  local text = self:erasing()
+  self.drawn = nil
+  term.write(ERR, text)
+end
+
+-- ------------------------------------------------------------------
+-- Texts that fit
+-- ------------------------------------------------------------------
+
+--- A text, cut to so many columns; its end is kept when `tail`.
+function screen.fit(text, columns, tail)
+  text = shown.safe(text)
+  if #text <= columns or term.columns(text) <= columns then return text end
+  if columns <= 1 then return ("…"):rep(math.max(columns, 0)) end
+  if not tail then return term.fit(text, columns - 1) .. "…" end
+  local at = #text
+  local best = at
+  while at > 1 do
+    at = utf8.offset(text, -1, at + 1) or at - 1
+    if term.columns(text:sub(at)) > columns - 1 then break end
+    best, at = at, at - 1
+  end
+  return "…" .. text:sub(best)
+end
+
+--- Filled up to so many columns.
+function screen.pad(text, columns, right)
+  local fill = (" "):rep(columns - term.columns(text))
+  return right and fill .. text or text .. fill
+end
+
+return screen
