@@ -143,6 +143,10 @@ CLIENT_LUA_SOURCES = $(if $(SQLITE),csrc/lua/client/sqlite.c) \
 CELL_SOURCES := $(sort $(wildcard csrc/cell/*.c))
 CELL_OBJECTS := $(call object,$(CELL_SOURCES))
 
+# What runs a program for which shadows lie over their originals: the same.
+OVER_SOURCES := csrc/over/over.c
+OVER_OBJECTS := $(call object,$(OVER_SOURCES))
+
 # The repository is one, too, with everything below it.
 REPO_LIBS = -lcrypto -lzstd -lcurl
 REPO := $(shell printf '\043include <openssl/evp.h>\n\043include <zstd.h>\n\043include <curl/curl.h>\n' | \
@@ -192,6 +196,7 @@ SQLITE_HOLD = $(BUILD)/saros/client/sqlite-hold
 CLIENTS = $(if $(SQLITE),$(SQLITE_MODULE) $(SQLITE_HOLD)) \
   $(TALKERS:%=$(BUILD)/saros/client/%.so)
 CELL = $(BUILD)/saros/cell
+OVER = $(BUILD)/saros/over
 BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so))
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
 TERM_MODULE = $(BUILD)/saros/term.so
@@ -203,8 +208,8 @@ CORPUS_PROGRAMS = $(FUZZERS:spec/fuzz/%.c=$(BUILD)/spec/%)
 EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
-module: $(MODULE) $(CELL) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) $(VDS_MODULE) \
-  $(TERM_MODULE) $(PROGRAM)
+module: $(MODULE) $(CELL) $(OVER) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) \
+  $(VDS_MODULE) $(TERM_MODULE) $(PROGRAM)
 	$(if $(VDS),,@echo "  LEFT OUT: saros.vds, there is no libfdisk, libblkid \
 	or libmount to build with here (Debian: libfdisk-dev, libblkid-dev, \
 	libmount-dev)")
@@ -313,6 +318,8 @@ $(SQLITE_HOLD): $(SQLITE_HOLD_OBJECT)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lsqlite3
 
 $(CELL): $(CELL_OBJECTS)
+$(OVER): $(OVER_OBJECTS)
+$(CELL) $(OVER):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
@@ -580,15 +587,16 @@ check-symbols: $(MODULE) $(ARCHIVE)
 	@echo "symbols: only luaopen_saros_core, only saros_*"
 
 # libc alone, so that it loads in a chroot and in any host.
-check-needed: $(MODULE) $(CELL)
+check-needed: $(MODULE) $(CELL) $(OVER)
 	@needed=$$(readelf -d $(MODULE) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); \
 	others=$$(echo "$$needed" | grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
 	test -z "$$others" || \
 	  { echo "$(MODULE) needs: $$others" >&2; exit 1; }; \
-	others=$$(readelf -d $(CELL) | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	for f in $(CELL) $(OVER); do \
+	others=$$(readelf -d $$f | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
 	  grep -vxE 'libc\.so\.6|ld-linux.*' || :); \
 	test -z "$$others" || \
-	  { echo "$(CELL) needs: $$others" >&2; exit 1; }; \
+	  { echo "$$f needs: $$others" >&2; exit 1; }; done; \
 	readelf -d $(MODULE) | grep -q NODELETE || \
 	  { echo "$(MODULE) is not linked with -z nodelete" >&2; exit 1; }
 	@echo "needed: libc alone"
@@ -791,12 +799,14 @@ part = $(shell printf '%s\n' $(1) | \
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
 analyse:  ## cppcheck and clang-tidy
 	@spec/deps lint analyse
-	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)
+	@$(CPPCHECK) -DSAROS_STATIC $(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES) \
+	  $(OVER_SOURCES)
 	@$(if $(CLIENT_SOURCES),$(CPPCHECK) $(CLIENT_SOURCES) $(CLIENT_LUA_SOURCES))
 	@$(CPPCHECK) $(TERM_SOURCES) $(TERM_LUA_SOURCES)
 	@$(if $(REPO),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(REPO_SOURCES) $(REPO_LUA_SOURCES))
-	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES)) \
+	@$(TIDY) $(call part,$(C_SOURCES) $(LUA_C_SOURCES) $(CELL_SOURCES) \
+	  $(OVER_SOURCES)) \
 	  -- $(ANALYSED)
 	@$(if $(BITS),$(CPPCHECK) --suppress=returnDanglingLifetime \
 	  $(BITS_OWN_SOURCES) $(BITS_LUA_SOURCES))
@@ -864,6 +874,7 @@ install-lua: module
 	$(INSTALL) -D -m 755 $(MODULE) $(DESTDIR)$(LIBDIR)/saros/core.so
 	$(INSTALL) -D -m 755 $(CELL) $(DESTDIR)$(LIBDIR)/saros/cell
 	$(INSTALL) -D -m 755 $(TERM_MODULE) $(DESTDIR)$(LIBDIR)/saros/term.so
+	$(INSTALL) -D -m 755 $(OVER) $(DESTDIR)$(LIBDIR)/saros/over
 	$(Q)$(foreach f,$(CLIENTS),$(INSTALL) -D -m 755 $(f) \
 	  $(DESTDIR)$(LIBDIR)/saros/client/$(notdir $(f)) &&) :
 	$(Q)$(foreach f,$(REPO_MODULE),$(INSTALL) -D -m 755 $(f) \
@@ -880,6 +891,7 @@ uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
 	  $(DESTDIR)$(BINDIR)/saros $(DESTDIR)$(LIBDIR)/saros/term.so \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
+	  $(DESTDIR)$(LIBDIR)/saros/over \
 	  $(patsubst %,$(DESTDIR)$(LIBDIR)/saros/client/%,sqlite.so sqlite-hold \
 	    postgres.so mariadb.so redis.so) \
 	  $(DESTDIR)$(LIBDIR)/saros/repository/core.so \

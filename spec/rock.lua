@@ -60,8 +60,10 @@ if tree then
   if not modules["saros/core.so"] then
     complain "does not install saros/core.so"
   end
-  if not below(tree .. "/lib/lua/5.4/saros", "cell")["cell"] then
-    complain "does not install saros/cell"
+  for _, name in ipairs { "cell", "over" } do
+    if not below(tree .. "/lib/lua/5.4/saros", name)[name] then
+      complain("does not install saros/" .. name)
+    end
   end
   -- What a client is made of is there as a whole, or was left out.
   if modules["saros/client/sqlite.so"]

@@ -188,7 +188,7 @@ static void input_option(lua_State *L, process_options *o) {
 static int process_function(lua_State *L) {
   static const char *const names[] = {
       "argv",    "stdin", "stdout", "stderr",     "env",  "clear_env", "cwd",
-      "timeout", "grace", "limit",  "any_status", "name", NULL};
+      "timeout", "grace", "limit",  "any_status", "name", "foreground", NULL};
   static const char *const ends[] = {"capture", "lines",  "stream", "null",
                                      "inherit", "stdout", NULL};
   state *s = state_here(L);
@@ -214,6 +214,7 @@ static int process_function(lua_State *L) {
   double limit = number_option(L, 1, "limit");
   o.limit = limit < 1e15 ? (size_t)limit : (size_t)1e15;
   o.any_status = flag_option(L, 1, "any_status");
+  o.foreground = flag_option(L, 1, "foreground");
   o.out = (process_end)choice_option(L, 1, "stdout", ends);
   o.err = (process_end)choice_option(L, 1, "stderr", ends);
   if (o.out == PROCESS_STDOUT || o.err == PROCESS_STREAM)

@@ -44,6 +44,8 @@ static const saros_kind kinds[] = {
     TASK_KIND("wsb.items", SAROS_FACADE_SAROS),
     TASK_KIND("wsb.recover", SAROS_FACADE_SAROS),
     TASK_KIND("saros.drill", SAROS_FACADE_SAROS),
+    TASK_KIND("saros.hold", SAROS_FACADE_SAROS),
+    TASK_KIND("saros.doctor", SAROS_FACADE_SAROS),
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 

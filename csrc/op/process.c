@@ -28,6 +28,7 @@ static void forget_descriptors(process *p) {
     p->child.theirs[i] = p->child.ours[i] = p->outs[i].fd = -1;
   p->child.pidfd = p->stream = -1;
   p->child.line = LIFELINE_NONE;
+  p->child.lent.fd = -1;
 }
 
 static void release(void *self) {
@@ -234,6 +235,7 @@ static error *set_up(process *p, const process_options *o) {
     return error_no_memory();
   p->any_status = o->any_status;
   p->child.outlives = o->outlives;
+  p->child.foreground = o->foreground;
   if (o->timeout > 0) {
     p->timeout_seconds = o->timeout;
     p->timeout = nanoseconds(o->timeout);

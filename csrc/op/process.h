@@ -34,6 +34,8 @@ typedef struct process_options {
   bool any_status; /* a status other than 0 is a success too */
   bool outlives;   /* it may end after us, by itself: it has something to undo
                       when its standard input ends */
+  bool foreground; /* it has the terminal while it runs, if we have it: reads
+                      from it, and is whom Ctrl-C is for */
   const char *name;
 } process_options;
 

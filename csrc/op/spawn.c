@@ -26,6 +26,7 @@ void spawn_init(spawn *s) {
   for (int i = 0; i < 3; i++) s->theirs[i] = s->ours[i] = -1;
   s->pidfd = -1;
   s->line = LIFELINE_NONE;
+  s->lent.fd = -1;
 }
 
 static void words_free(char **words) {
@@ -57,6 +58,7 @@ void spawn_free(spawn *s) {
     fd_close(&s->ours[i]);
   }
   fd_close(&s->pidfd);
+  fd_close(&s->lent.fd);
   lifeline_given(&s->line);
   lifeline_cut(&s->line);
   error_unref(s->why);
@@ -271,6 +273,7 @@ void spawn_run(spawn *s) {
   if (r != 0) {
     s->why = failure(s, r, what);
   } else {
+    if (s->foreground) terminal_find(&s->lent);
     r = start(s);
     if (r != 0) s->why = start_failure(s, r);
   }
@@ -285,6 +288,7 @@ void spawn_run(spawn *s) {
 }
 
 void spawn_over(spawn *s) {
+  terminal_take_back(&s->lent);
   if (s->maker != NULL) pool_go(s->maker);
   s->maker = NULL;
   lifeline_cut(&s->line);

@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "op/lifeline.h"
 #include "op/pool.h"
+#include "op/terminal.h"
 
 /* What a descriptor of the child is. */
 typedef enum spawn_end {
@@ -30,6 +31,8 @@ typedef struct spawn {
   char *path;    /* where programs are looked for */
   char *cwd;     /* or NULL */
   bool outlives; /* neither it nor its group dies with us */
+  bool foreground; /* it has the terminal, if we have: see terminal.h */
+  terminal lent;
   spawn_end ends[3];
   int theirs[3]; /* the child's ends, while it has not begun; ours to close */
   int ours[3];   /* our ends of pipes, non-blocking */

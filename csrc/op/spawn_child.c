@@ -28,6 +28,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -86,12 +87,26 @@ BARE static void unblock_signals(void) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_SIZE);
 }
 
+/* Its group is the one that reads from the terminal, and that a key
+   interrupts. One that is stopped by a key nobody would let go on: the shell
+   that does so sees us alone. */
+BARE static void have_terminal(int fd) {
+  const struct {
+    void (*handler)(int);
+    char zero[56];
+  } ignore = {SIG_IGN, {0}};
+  int group = (int)syscall(SYS_getpid);
+  syscall(SYS_ioctl, fd, TIOCSPGRP, &group);
+  syscall(SYS_rt_sigaction, SIGTSTP, &ignore, NULL, SIGSET_SIZE);
+}
+
 /* A group of its own, which dies with the host, and so does the child wherever
    it goes. False when the host was faster. */
 BARE static bool depend(const birth *b) {
   syscall(SYS_setpgid, 0, 0);
   if (b->s->line.theirs >= 0)
     syscall(SYS_fcntl, b->s->line.theirs, F_SETOWN, -syscall(SYS_getpid));
+  if (b->s->lent.fd >= 0) have_terminal(b->s->lent.fd);
   if (b->s->outlives) return true; /* it has something to undo */
   syscall(SYS_prctl, PR_SET_PDEATHSIG, (long)SIGKILL, 0L, 0L, 0L);
   return syscall(SYS_getppid) == b->host;

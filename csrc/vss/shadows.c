@@ -89,6 +89,7 @@ static const struct {
     {"rehearsed", NULL},
     {"skew", NULL},
     {"warnings", NULL},
+    {"owner", NULL},
 };
 
 

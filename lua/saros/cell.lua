@@ -12,26 +12,12 @@
 local core = require "saros.core"
 local E = require "saros.code"
 local arguments = require "saros.arguments"
+local beside = require "saros.beside"
 
 ---@class saros.cell
 local cell = {}
 
--- It lies beside the core.
-local function program()
-  local module = package.searchpath("saros.core", package.cpath)
-  local path = module and module:gsub("[^/]*$", "cell") or "saros-cell"
-  -- It is run from elsewhere.
-  if path:sub(1, 1) == "/" or not path:find "/" then return path end
-  local cwd <close> = io.popen "pwd"
-  return cwd:read "l" .. "/" .. path
-end
-
-local found
-
-local function where()
-  found = found or program()
-  return found
-end
+local function where() return beside "cell" end
 
 local kinds <const> = { place = "table|string", argv = "table", env = "table",
   hide = "list", cwd = "string", owner = "table", stop = { "TERM", "INT",

@@ -127,6 +127,7 @@ function saros.sleep(seconds, options) end
 ---@field grace? number seconds between TERM and KILL (5)
 ---@field limit? integer bytes kept of each output (1 MiB)
 ---@field any_status? boolean an exit status other than 0 is a success too
+---@field foreground? boolean it has the terminal while it runs, if we have it: reads from it, and is whom Ctrl-C is for
 ---@field name? string
 
 --- A child process in a group of its own. Cancel sends TERM to the whole

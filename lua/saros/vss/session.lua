@@ -222,6 +222,7 @@ end
 ---@field device? string
 ---@field exposed? string
 ---@field missing? string why it cannot be there any more
+---@field owner table who made it: a process, as `core.owner_lives` knows it
 
 --- Everything about one shadow. One that persists can be read again then, if
 --- it was unmounted.
