@@ -187,7 +187,7 @@ static void input_option(lua_State *L, process_options *o) {
 
 static int process_function(lua_State *L) {
   static const char *const names[] = {
-      "argv",    "stdin", "stdout", "stderr",     "env",  "clear_env", "cwd",
+      "argv",    "stdin", "stdout", "stderr",     "env",  "clear_env",  "cwd",
       "timeout", "grace", "limit",  "any_status", "name", "foreground", NULL};
   static const char *const ends[] = {"capture", "lines",  "stream", "null",
                                      "inherit", "stdout", NULL};

@@ -28,9 +28,9 @@ typedef enum spawn_end {
 
 typedef struct spawn {
   char **argv, **env;
-  char *path;    /* where programs are looked for */
-  char *cwd;     /* or NULL */
-  bool outlives; /* neither it nor its group dies with us */
+  char *path;      /* where programs are looked for */
+  char *cwd;       /* or NULL */
+  bool outlives;   /* neither it nor its group dies with us */
   bool foreground; /* it has the terminal, if we have: see terminal.h */
   terminal lent;
   spawn_end ends[3];

@@ -59,8 +59,7 @@ static void put(const lay *l) {
 }
 
 /* Returns the program's words. */
-static char **read_options(char **at, lay *lays, int *count,
-                           const char **cwd) {
+static char **read_options(char **at, lay *lays, int *count, const char **cwd) {
   for (; *at != NULL; at++) {
     if (strcmp(*at, "--") == 0) return at + 1;
     if (strncmp(*at, "--cwd=", 6) == 0) {

@@ -83,7 +83,8 @@ error *shadows_find(const places *p, const char *id, saros_op *op,
 /* Properties as a script sees them, of a record: { id, set, count, path,
    original, original_volume, device, provider, provider_id, attributes,
    persistent, created, created_100ns, machine, exposed, consistency, worth,
-   held, skew, warnings, owner, status } and what VSS_SNAPSHOT_PROP calls them. */
+   held, skew, warnings, owner, status } and what VSS_SNAPSHOT_PROP calls them.
+ */
 value *shadows_properties(const value *record);
 /* Deletes one after the other, stops at the first error: *deleted, and the id
    of the one that was not (or 36 zeros and dashes). Live owners' non-
