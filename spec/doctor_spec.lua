@@ -1,6 +1,5 @@
 -- saros.doctor: everything is tried, everything that does not work says what to
 -- do, and nothing of it stays.
-local helper = require "spec.helper"
 local outside = require "spec.outside"
 local volumes = require "spec.volumes"
 

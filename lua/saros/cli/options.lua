@@ -182,6 +182,7 @@ local function walk(verb, argv, given, rest)
   while i <= n do
     local argument = argv[i]
     if argument == "--" then
+      given["--"] = #rest -- so many stood before it
       table.move(argv, i + 1, n, #rest + 1, rest)
       return
     elseif argument:sub(1, 2) == "--" then
