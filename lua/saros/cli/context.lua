@@ -123,10 +123,11 @@ function context:defer(f) table.insert(self.closing, f) end
 --- It is cancelled with the verb.
 function context:progress(op, label)
   local item = self.shows:add(op, label)
+  -- It is shown until it is unwound. One that has ended still has its status.
   local _ <close> = setmetatable({}, { __close = function()
+    if not op:done() then op:close() end
     self.shows:remove(item)
   end })
-  local _ <close> = op -- first: until it has gone it is shown
   return op:wait()
 end
 

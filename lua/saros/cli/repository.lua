@@ -55,9 +55,10 @@ function repository.password(c)
   if there then return { file = file }, file end
 end
 
--- Who mistyped the place is not asked for a password.
+-- Who mistyped the place is not asked for a password. nil: nobody knows before
+-- it is opened.
 local function is_missing(location)
-  if not location or location:find "^%a%w+:" then return false end
+  if not location or location:find "^%a%w+:" then return nil end
   return not assert(core.entries { { "follow",
     location .. "/config" } }:wait())[1]
 end
@@ -78,13 +79,14 @@ local function asked(c, location)
     location_shown(location))
 end
 
+local function is_absent(err)
+  return core.is_failure(err) and err.name == "ERROR_FILE_NOT_FOUND"
+    and err.message:find("no repository", 1, true) ~= nil
+end
+
 local function explain(c, err, location, origin)
   local where = location and location_shown(location) or "there"
-  if err.name == "ERROR_FILE_NOT_FOUND" and err.message:find("no repository",
-    1, true)
-  then
-    return missing(c, location or "there")
-  end
+  if is_absent(err) then missing(c, location or "there") end
   if err.name == "SAROS_E_WRONG_PASSWORD" then
     return c:fail(12, "the password (of %s) is not that of %s",
       shown.safe(origin or "?"), where)
@@ -103,21 +105,121 @@ function repository.options(c, more)
   return options, origin, location
 end
 
---- Opens it; closed with the verb.
-function repository.open(c, more)
-  local options, origin, location = repository.options(c, more)
+-- Opens it; closed with the verb.
+local function opened(c, options, origin, location)
   local module = c:need "saros.repository"
-  if not origin then
-    if is_missing(location) then missing(c, location) end
-    options.password, origin = asked(c, location or "the repository")
-  end
   local ok, repo = pcall(module.open, options)
   if not ok then
-    if not core.is_failure(repo) then error(errors.ending(2, repo), 0) end
+    if not core.is_failure(repo) then
+      error(errors.ending(2, shown.lines(repo)), 0)
+    end
     explain(c, repo, location, origin)
   end
   c:defer(function() repo:close() end)
-  return repo, location
+  return repo, location, options.password
+end
+
+--- Opens it; closed with the verb. Also returns where it is, and the password
+--- as `repository.open` was told it.
+function repository.open(c, more)
+  local options, origin, location = repository.options(c, more)
+  if not origin then
+    if is_missing(location) then missing(c, location) end
+    options.password, origin = asked(c, location)
+  end
+  return opened(c, options, origin, location)
+end
+
+-- ------------------------------------------------------------------
+-- A new one
+-- ------------------------------------------------------------------
+
+-- A place that somebody may have mistyped is no place for a repository.
+local function check_place(c, location)
+  if location:find "^%a%w+:" then return end
+  local parent = location:gsub("/+$", ""):match "^(.*)/[^/]*$" or "."
+  if parent == "" then parent = "/" end
+  local is = assert(core.entries { { "follow", parent },
+    { "follow", location } }:wait())
+  if not is[1] or is[1].type ~= "dir" then
+    c:fail(10, "%s is no directory: a repository is made in one that is there",
+      shown.safe(parent))
+  end
+  if is[2] and is[2].type ~= "dir" then
+    c:fail(10, "%s is there, and no directory", shown.safe(location))
+  end
+  local names = is[2] and assert(core.entries { { "names", location } }:wait())
+  if names and #names[1] > 0
+    and not (#names[1] == 1 and names[1][1] == "lost+found")
+  then
+    c:fail(10, "%s has other files in it: name a directory that is empty, or "
+      .. "not there", shown.safe(location))
+  end
+end
+
+--- Makes one, with a password file of its own where nobody has said another,
+--- and opens it.
+function repository.make(c)
+  local options, origin, location = repository.options(c)
+  check_place(c, location)
+  local module = c:need "saros.repository"
+  local made
+  if not origin then
+    local password = require "saros.cli.password"
+    made = password.make(password.file())
+    options.password = { file = made }
+  end
+  options.retry_lock, options.no_lock = nil, nil
+  local ok, repo = pcall(module.init, options)
+  if not ok then
+    if not core.is_failure(repo) then
+      error(errors.ending(2, shown.lines(repo)), 0)
+    end
+    error(repo, 0)
+  end
+  c:defer(function() repo:close() end)
+  local file = made or options.password and options.password.file
+  c:emit("repository", { location = location_shown(location),
+    password_file = file })
+  c:say(("made a repository in %s"):format(location_shown(location)))
+  if file then
+    c:say(("its password is %s %s"):format(made and "new, in" or "that in",
+      shown.safe(file)))
+    c:say("keep a copy of that elsewhere: without it nobody can read the "
+      .. "backups")
+  end
+  return repo, location, options.password
+end
+
+-- Nobody knows before it is opened; and without a password only a new one
+-- could be.
+local function open_or_make_remote(c, options, origin, location)
+  if not origin then return repository.make(c) end
+  local ok, repo = pcall(c:need "saros.repository".open, options)
+  if ok then
+    c:defer(function() repo:close() end)
+    return repo, location, options.password
+  end
+  if is_absent(repo) then return repository.make(c) end
+  explain(c, repo, location, origin)
+end
+
+--- Opens it; makes it when there is none and that is wanted, or somebody says
+--- so.
+function repository.open_or_make(c, wanted)
+  local options, origin, location = repository.options(c)
+  local not_there = is_missing(location)
+  if not_there == nil and wanted then
+    return open_or_make_remote(c, options, origin, location)
+  end
+  if not not_there then return repository.open(c) end
+  if wanted or c:confirm(("There is no repository in %s. Make one there?")
+    :format(location_shown(location)))
+  then
+    return repository.make(c)
+  end
+  c:fail(10, "there is no repository in %s\n--init makes one",
+    location_shown(location))
 end
 
 return repository

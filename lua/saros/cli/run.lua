@@ -27,8 +27,9 @@ local function interrupt(c, task, signal)
     c.interrupted = signal
     task:cancel()
     local list = left(c)
-    c.screen:tell(("%s: undoing what was begun%s"):format(
+    c.screen:tell(("%s: %s%s"):format(
       signal == "INT" and "interrupted" or "ended by SIG" .. signal,
+      c.verb.until_interrupted or "undoing what was begun",
       #list > 0 and " (" .. shown.safe(table.concat(list, "; ")) .. ")" or ""))
     return
   end
@@ -95,8 +96,9 @@ end
 local function ended(c, task)
   local code, err = task:wait()
   if code == nil and c.interrupted then
-    c.screen:tell(err.cancelled and "undone" or shown.safe(err.message))
-    code = 130
+    local well = err.cancelled
+    c.screen:tell(well and "done" or shown.safe(err.message))
+    code = well and c.verb.until_interrupted and 0 or 130
   elseif code == nil then
     code = errors.exit_code(err)
     tell(c, err, code)

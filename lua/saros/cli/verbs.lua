@@ -4,9 +4,23 @@
 
 local groups = {
   { "Back up and restore", {
+    { "backup", "make a version of files, from a shadow copy where possible" },
+    { "restore", "bring a version, or some of it, back" },
     { "versions", "list what there is" },
+    { "ls", "list the files of a version" },
+    { "find", "find files in all versions" },
+    { "diff", "compare two versions" },
+    { "dump", "write a file of a version to the output" },
+    { "mount", "look at all versions as directories" },
+  } },
+  { "Keep a repository", {
+    { "forget", "remove versions that no rule keeps" },
+    { "prune", "remove what no version needs" },
+    { "check", "find out whether anything is damaged" },
   } },
   { "Set up", {
+    { "init", "write a configuration, and make a repository" },
+    { "run", "run a workflow of the configuration, or a file" },
     { "help", "explain a verb, or a topic" },
   } },
 }

@@ -1,0 +1,78 @@
+---@private
+local shown = require "saros.text"
+
+local function is_file(name)
+  return name:find("/", 1, true) or name:find "%.lua$"
+end
+
+-- All of Lua: it is a program. What it says has no place of its own here.
+local function loaded(c, path)
+  local chunk, why = loadfile(path)
+  if not chunk then
+    local code = why:find("No such file", 1, true) and 4 or 2
+    c:fail(code, "%s", shown.safe(why))
+  end
+  local names = { [0] = path, table.unpack(c.arguments, 2) }
+  _G.arg = names
+  local results = table.pack(pcall(chunk, table.unpack(names)))
+  if not results[1] then
+    local err = results[2]
+    if require "saros.core".is_failure(err) then return nil, err end
+    c:fail(1, "%s", shown.lines(err))
+  end
+  return results[2] == nil and true or results[2]
+end
+
+local function is_workflow(value)
+  local meta = getmetatable(value)
+  return type(value) == "table" and type(meta) == "table"
+    and meta.__name == "saros.workflow"
+end
+
+local function perform(c, workflow, name)
+  local o = c.options
+  if o.dry_run then
+    local plan, err = c:progress(workflow:plan(), name)
+    if not plan then return nil, err end
+    c:emit("summary", plan)
+    c:out(plan)
+    return
+  end
+  local r, err = c:progress(workflow:run { only = o.only,
+    resume = not o.anew }, name)
+  if not r then return nil, err end
+  c:emit("summary", r)
+  c:out(r)
+  if r.partial then c:partial() end
+end
+
+local function run(c)
+  local name = c.arguments[1]
+  if not is_file(name) then return perform(c, c:workflow(name), name) end
+  local made, err = loaded(c, name)
+  if not made then return nil, err end
+  if is_workflow(made) then return perform(c, made, name) end
+end
+
+return {
+  name = "run",
+  usage = "[options] NAME | FILE.lua [ARGUMENT…]",
+  help = [[
+NAME is a workflow of the configuration. A file is a program in Lua: when it
+returns a workflow, that is run; else it has done what it wanted.
+
+A run that was killed goes on when it is begun again: what is finished is not
+done twice.]],
+  examples = {
+    { "saros run nightly", "what the configuration calls so" },
+    { "saros run nightly --dry-run", "what it would do" },
+    { "saros run examples/backup.lua", "a program" },
+  },
+  options = {
+    { "only", value = "STEP", list = true, help = "only these steps" },
+    { "anew", help = "do not go on with a run that was killed" },
+    { "dry-run", "n", help = "only say what would be done" },
+  },
+  arguments = { min = 1, names = "NAME" },
+  run = run,
+}
