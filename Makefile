@@ -20,6 +20,8 @@ PREFIX = /usr/local
 LUADIR = $(PREFIX)/share/lua/$(LUA_ABI)
 LIBDIR = $(PREFIX)/lib/lua/$(LUA_ABI)
 BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man/man1
+BASHDIR = $(PREFIX)/share/bash-completion/completions
 INCDIR = $(PREFIX)/include
 ARCDIR = $(PREFIX)/lib
 INSTALL = install
@@ -201,6 +203,7 @@ BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so)
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
 TERM_MODULE = $(BUILD)/saros/term.so
 PROGRAM = $(BUILD)/bin/saros
+MANUAL = $(BUILD)/doc/saros.1 $(BUILD)/doc/saros.bash
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -209,7 +212,7 @@ EXAMPLE_PROGRAMS = $(C_EXAMPLES:%.c=$(BUILD)/%)
 
 all: module $(ARCHIVE)  ## build the module and the archive (the default)
 module: $(MODULE) $(CELL) $(OVER) $(CLIENTS) $(REPO_MODULE) $(BITS_MODULE) \
-  $(VDS_MODULE) $(TERM_MODULE) $(PROGRAM)
+  $(VDS_MODULE) $(TERM_MODULE) $(PROGRAM) $(MANUAL)
 	$(if $(VDS),,@echo "  LEFT OUT: saros.vds, there is no libfdisk, libblkid \
 	or libmount to build with here (Debian: libfdisk-dev, libblkid-dev, \
 	libmount-dev)")
@@ -354,6 +357,16 @@ $(PROGRAM): lua/bin/saros Makefile $(BUILD)/flags
 	$(call say,LUA,$@)
 	$(Q)$(call program,$(CURDIR)/lua,$(abspath $(BUILD))) >$@.new
 	$(Q)chmod 755 $@.new && mv $@.new $@
+
+# What it is, from the tables of its verbs.
+$(MANUAL): $(filter lua/saros/cli/%,$(LUA_FILES)) lua/saros/arguments.lua
+	@mkdir -p $(@D)
+	$(call say,LUA,$@)
+	$(Q)LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+	  $(LUA) lua/saros/cli/manual.lua $(if $(filter %.1,$@),man,bash) >$@.new
+	$(Q)mv $@.new $@
+# (The verbs ask for modules in C when they are read.)
+$(MANUAL): $(MODULE) $(TERM_MODULE)
 
 $(BITS_OWN) $(BITS_LUA): private STATIC =
 $(BITS_LUA): private ROOM = -isystem $(LUA_INCDIR)
@@ -866,6 +879,8 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 	@mkdir -p $(DESTDIR)$(BINDIR)
 	$(call program,$(LUADIR),$(LIBDIR)) >$(DESTDIR)$(BINDIR)/saros
 	chmod 755 $(DESTDIR)$(BINDIR)/saros
+	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.1 $(DESTDIR)$(MANDIR)/saros.1
+	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.bash $(DESTDIR)$(BASHDIR)/saros
 	$(INSTALL) -D -m 644 csrc/saros.h $(DESTDIR)$(INCDIR)/saros.h
 	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
 
@@ -889,7 +904,8 @@ install-lua: module
 # Our own folders go when they are empty; what somebody else put there stays.
 uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
-	  $(DESTDIR)$(BINDIR)/saros $(DESTDIR)$(LIBDIR)/saros/term.so \
+	  $(DESTDIR)$(BINDIR)/saros $(DESTDIR)$(MANDIR)/saros.1 \
+	  $(DESTDIR)$(BASHDIR)/saros $(DESTDIR)$(LIBDIR)/saros/term.so \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
 	  $(DESTDIR)$(LIBDIR)/saros/over \
 	  $(patsubst %,$(DESTDIR)$(LIBDIR)/saros/client/%,sqlite.so sqlite-hold \

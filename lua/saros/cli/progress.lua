@@ -5,6 +5,7 @@
 
 local screen = require "saros.cli.screen"
 local shown = require "saros.text"
+local term = require "saros.term"
 
 local EVERY <const> = 0.2   -- seconds between two frames
 local PLAIN <const> = 10    -- … between two lines that are not drawn
@@ -121,20 +122,21 @@ end
 local function line_of(c, item, s)
   local f = figures(item, s)
   local width = c.screen.width - 1
-  local percent = ("%3d%%"):format(s.percent)
-  local room = width - #percent - 1
+  local percent = s.total and s.total > 0 and ("%3d%%"):format(s.percent)
+    or "  …"
+  local room = width - utf8.len(percent) - 1
   local label = screen.fit(item.label, math.max(room // 3, math.min(room, 8)))
   local text = ""
   for _, part in ipairs(parts_of(item, s, f)) do
     part = shown.safe(part)
     local longer = text == "" and part or text .. ", " .. part
-    if #label + 2 + #longer > room then break end
+    if term.columns(label) + 2 + utf8.len(longer) > room then break end
     text = longer
   end
   local line = label
-  if text ~= "" then line = screen.pad(label, 0) .. "  " .. text end
+  if text ~= "" then line = label .. "  " .. text end
   -- What it is at takes what is left.
-  local left = room - utf8.len(line) - 2
+  local left = room - term.columns(line) - 2
   if s.path and left >= 12 then
     line = line .. "  " .. screen.fit(s.path, left, true)
   end
@@ -144,8 +146,13 @@ end
 
 local function plain(c, item, s)
   local f = figures(item, s)
-  c:say(("%s: %d%%, %s"):format(item.label, s.percent,
-    table.concat(parts_of(item, s, f), ", ")))
+  if s.total and s.total > 0 then
+    c:say(("%s: %d%%, %s"):format(item.label, s.percent,
+      table.concat(parts_of(item, s, f), ", ")))
+  else
+    c:say(("%s: %s"):format(item.label, table.concat(parts_of(item, s, f),
+      ", ")))
+  end
 end
 
 local function record(c, item, s)

@@ -116,8 +116,8 @@ is.]],
     { "saros init --repo /mnt/x",
       "a repository, its password, and a configuration that names both" },
     { "saros init", "only the configuration" },
-    { "saros init --repo s3:https://s3.example.org/bucket --no-config "
-      .. "--password-file ~/pw", "only the repository" },
+    { "saros init --repo s3:https://s3.example.org/b --no-config -p ~/pw",
+      "only the repository" },
   },
   options = {
     { "no-config", help = "write no configuration" },
