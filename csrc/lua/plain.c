@@ -1,6 +1,7 @@
 /*
 ** What Lua has not got and every part of the workflow needs: JSON, exactly,
-** identities that are nobody else's, clocks, and where things are kept.
+** identities that are nobody else's, clocks, where things are kept, messages to
+** sockets.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "lua/handle.h"
+#include "op/datagram.h"
 #include "op/engine.h"
 #include "vss/bytes.h"
 #include "vss/record.h"
@@ -62,6 +64,24 @@ static int guid_function(lua_State *L) {
   if (!guid_make(&g)) return luaL_error(L, "the kernel has no random bytes");
   guid_format(&g, text);
   lua_pushstring(L, text);
+  return 1;
+}
+
+/* datagram(path, text [, large]) --> true, or nil and an error. */
+static int datagram_function(lua_State *L) {
+  size_t size;
+  const char *path = luaL_checkstring(L, 1);
+  const char *text = luaL_checklstring(L, 2, &size);
+  int r = datagram_send(path, text, size, lua_toboolean(L, 3));
+  if (r != 0) {
+    luaL_pushfail(L);
+    failure_push(L,
+                 error_of_errno(SAROS_FACADE_SAROS, r,
+                                "nobody took a message to this socket", path),
+                 0);
+    return 2;
+  }
+  lua_pushboolean(L, true);
   return 1;
 }
 
@@ -165,6 +185,7 @@ static int private_file_function(lua_State *L) {
 const luaL_Reg plain_functions[] = {{"json_read", json_read_function},
                                     {"json_write", json_write_function},
                                     {"guid", guid_function},
+                                    {"datagram", datagram_function},
                                     {"is_operation", is_operation_function},
                                     {"is_failure", is_failure_function},
                                     {"clocks", clocks_function},
