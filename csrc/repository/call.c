@@ -222,6 +222,7 @@ saros_op *repo_call_begin_both(repo *r, repo *other, const repo_work *work,
 static void waits(void *context, const char *why) {
   repo_call *c = context;
   saros_op_phase(c->op, "waiting for a lock");
+  saros_op_detail(c->op, "waits_for", saros_value_bytes(why, strlen(why)));
   log_write(LOG_NOTICE, "repository", "%s waits: %s", c->work->kind.name, why);
 }
 
@@ -234,8 +235,11 @@ error *repo_call_hold(repo_call *c, repo_use use, repo_hold **h) {
 }
 
 error *repo_call_hold_of(repo_call *c, repo *r, repo_use use, repo_hold **h) {
+  uint64_t retry_ms = r->retry_ms;
+  error *e = repo_read_retry(c->options, &retry_ms);
+  if (e != NULL) return e;
   saros_op_phase(c->op, "locking");
-  error *e = repo_hold_take(r, use, &c->stop, waits, c, h);
+  e = repo_hold_take_within(r, use, retry_ms, &c->stop, waits, c, h);
   if (e == NULL) saros_op_phase(c->op, "working");
   return e;
 }

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "repository/prune_owner.h"
+
 typedef struct forgetting {
   repo_hold *h;
   const repo_forget_options *o;
@@ -66,6 +68,13 @@ static error *refuse(const repo_snapshot *s) {
                     text);
 }
 
+/* What saros has noted about all the others is as old as it may be. */
+static error *keep_note(bool *keep, value **reasons) {
+  *reasons = value_list();
+  *keep = value_add(*reasons, value_text("the newest note of its kind"));
+  return *keep ? NULL : error_no_memory();
+}
+
 static error *apply_to_group(forgetting *f, size_t group,
                              repo_snapshot **members, size_t *numbers,
                              bool *keep, value **reasons) {
@@ -80,9 +89,13 @@ static error *apply_to_group(forgetting *f, size_t group,
     }
   error *e =
       repo_policy_apply(&f->o->policy, members, count, now, keep, reasons);
+  bool decided = e == NULL;
+  for (size_t i = 0; e == NULL && i < count; i++)
+    if (!keep[i] && repo_is_note(f->all, f->count, numbers[i]))
+      e = keep_note(&keep[i], &reasons[i]);
   for (size_t i = 0; i < count; i++) {
     f->keep[numbers[i]] = keep[i];
-    f->reasons[numbers[i]] = e == NULL ? reasons[i] : NULL;
+    f->reasons[numbers[i]] = decided ? reasons[i] : NULL;
     kept += keep[i];
   }
   if (e == NULL && kept == 0 && !f->o->remove_all) e = refuse(members[0]);

@@ -49,7 +49,7 @@ static error *find_location(const value *options, char **location) {
   return *location != NULL ? NULL : error_no_memory();
 }
 
-static error *read_numbers(repo *r, const value *options) {
+error *repo_read_retry(const value *options, uint64_t *ms) {
   const value *retry = value_get(options, "retry_lock");
   double seconds = 0;
   if (retry != NULL && retry->type == VALUE_INT)
@@ -60,7 +60,13 @@ static error *read_numbers(repo *r, const value *options) {
     return misused("retry_lock: seconds expected");
   if (!(seconds >= 0 && seconds <= 1e9))
     return misused("retry_lock: seconds expected, not negative");
-  r->retry_ms = (uint64_t)(seconds * 1000);
+  if (retry != NULL) *ms = (uint64_t)(seconds * 1000);
+  return NULL;
+}
+
+static error *read_numbers(repo *r, const value *options) {
+  error *e = repo_read_retry(options, &r->retry_ms);
+  if (e != NULL) return e;
   int64_t version = value_integer(value_get(options, "version"), 2);
   if (version != 1 && version != 2)
     return misused("version: 1 or 2 expected, the versions of the format");

@@ -65,7 +65,8 @@ typedef struct repo_hold {
   repo *r;
   repo_use use;
   const repo_stop *outer;
-  repo_lock *lock; /* NULL: none */
+  uint64_t retry_ms; /* how long it waits for others */
+  repo_lock *lock;   /* NULL: none */
   bool has_index;
   bool inherits; /* one who added has died: its packs may be nameless */
   bool owes;     /* there was no room for its lock */
@@ -76,6 +77,13 @@ typedef struct repo_hold {
 error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
                       void (*waits)(void *context, const char *why),
                       void *context, repo_hold **h);
+/* The same with a patience of its own. */
+error *repo_hold_take_within(repo *r, repo_use use, uint64_t retry_ms,
+                             const repo_stop *stop,
+                             void (*waits)(void *context, const char *why),
+                             void *context, repo_hold **h);
+/* retry_lock (seconds) of these options, if they have it. */
+error *repo_read_retry(const value *options, uint64_t *ms);
 /* Of one that owes its lock, after something was removed: takes it. What owes
    one may remove what was decided on, and read: whoever comes would be just as
    unable to lock. An error that repo_is_full says yes to: still no room. */

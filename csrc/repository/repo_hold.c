@@ -32,10 +32,11 @@ static bool must_wait(const repo *r, bool exclusive) {
 }
 
 /* With the lock held: until it is ours to take, or to share. */
-static error *wait_here(repo *r, bool exclusive, const repo_stop *stop,
+static error *wait_here(repo *r, bool exclusive, uint64_t retry_ms,
+                        const repo_stop *stop,
                         void (*waits)(void *context, const char *why),
                         void *context) {
-  uint64_t until = repo_clock() + r->retry_ms;
+  uint64_t until = repo_clock() + retry_ms;
   bool told = false;
   while (must_wait(r, exclusive)) {
     /* Somebody takes one this moment: that has an end of its own. */
@@ -71,12 +72,13 @@ bool repo_is_full(const error *e) {
   return e != NULL && (e->number == ENOSPC || e->number == EDQUOT);
 }
 
-static error *take(repo *r, repo_use use, const repo_stop *stop,
+static error *take(repo *r, repo_use use, uint64_t retry_ms,
+                   const repo_stop *stop,
                    void (*waits)(void *context, const char *why), void *context,
                    repo_lock **lock) {
   bool exclusive = use >= REPO_REMOVES;
   pthread_mutex_lock(&r->lock);
-  error *e = wait_here(r, exclusive, stop, waits, context);
+  error *e = wait_here(r, exclusive, retry_ms, stop, waits, context);
   bool shares = e == NULL && !exclusive && r->shared != NULL &&
                 !repo_lock_is_lost(r->shared);
   bool takes = e == NULL && !shares;
@@ -94,7 +96,7 @@ static error *take(repo *r, repo_use use, const repo_stop *stop,
   if (!takes) return e;
   repo_locker k = {.store = r->store,
                    .tools = r->tools,
-                   .retry_ms = r->retry_ms,
+                   .retry_ms = retry_ms,
                    .cleans = use != REPO_READS,
                    .waits = waits,
                    .context = context};
@@ -173,7 +175,8 @@ static error *no_room(const repo *r, repo_use use, error *e) {
 
 error *repo_hold_catch_up(repo_hold *h) {
   if (!h->owes) return NULL;
-  error *e = take(h->r, REPO_REMOVES, h->outer, NULL, NULL, &h->lock);
+  error *e =
+      take(h->r, REPO_REMOVES, h->retry_ms, h->outer, NULL, NULL, &h->lock);
   if (e == NULL) e = guard(h);
   if (e == NULL) h->owes = false;
   return repo_is_full(e) ? no_room(h->r, REPO_REMOVES, e) : e;
@@ -182,6 +185,13 @@ error *repo_hold_catch_up(repo_hold *h) {
 error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
                       void (*waits)(void *context, const char *why),
                       void *context, repo_hold **hold) {
+  return repo_hold_take_within(r, use, r->retry_ms, stop, waits, context, hold);
+}
+
+error *repo_hold_take_within(repo *r, repo_use use, uint64_t retry_ms,
+                             const repo_stop *stop,
+                             void (*waits)(void *context, const char *why),
+                             void *context, repo_hold **hold) {
   *hold = NULL;
   error *e = repo_check_open(r);
   if (e != NULL) return e;
@@ -190,10 +200,11 @@ error *repo_hold_take(repo *r, repo_use use, const repo_stop *stop,
   h->stop.asked = hold_stopped;
   h->outer = stop;
   h->use = use;
+  h->retry_ms = retry_ms;
   h->r = repo_ref(r);
   h->store = r->store;
   if (use != REPO_READS || !r->no_lock)
-    e = take(r, use, stop, waits, context, &h->lock);
+    e = take(r, use, retry_ms, stop, waits, context, &h->lock);
   if (e != NULL && use == REPO_READS && is_read_only(e)) {
     log_write(LOG_NOTICE, "repository",
               "%s is read-only: it is read without a lock", r->store->location);

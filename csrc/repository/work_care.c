@@ -7,6 +7,7 @@
 #include "repository/check.h"
 #include "repository/forget.h"
 #include "repository/prune.h"
+#include "repository/prune_owner.h"
 
 static void phase(void *context, const char *name) {
   saros_op_phase(((repo_call *)context)->op, name);
@@ -72,14 +73,29 @@ error *repo_work_prune(repo_call *c) {
   error *e = read_prune(c, c->options, &o);
   if (e == NULL) e = repo_call_hold(c, REPO_REMOVES, &h);
   if (e != NULL) return e;
-  return repo_call_let_go(c, h, repo_prune(h, &o, &c->output));
+  value *other = NULL;
+  if (!o.dry_run) e = repo_prune_other(h, c->options, &other);
+  if (e == NULL && other != NULL) e = repo_prune_refused(other);
+  value_free(other);
+  if (e == NULL) e = repo_prune(h, &o, &c->output);
+  return repo_call_let_go(c, h, e);
+}
+
+/* Where another host prunes, it will. */
+static error *leave_it(repo_call *c, value *other) {
+  log_write(LOG_NOTICE, "repository", "nothing is pruned: another host does");
+  return value_put(c->output, "prune_left_to", other) ? NULL
+                                                      : error_no_memory();
 }
 
 /* What was forgotten stays so, also when the prune behind it fails. */
 static error *prune_too(repo_call *c, repo_hold *h,
                         const repo_prune_options *o) {
-  value *report = NULL;
+  value *report = NULL, *other = NULL;
   error *e = repo_hold_catch_up(h);
+  const value *prune = value_get(c->options, "prune");
+  if (e == NULL) e = repo_prune_other(h, prune, &other);
+  if (other != NULL) return leave_it(c, other);
   if (e == NULL) e = repo_prune(h, o, &report);
   if (e == NULL)
     return value_put(c->output, "prune", report) ? NULL : error_no_memory();

@@ -14,6 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/format.h"
+
 enum { VERSION = 1, RECORD_MOST = 4 << 20, RECORDS_MOST = 10000 };
 
 
@@ -48,8 +50,7 @@ value *vds_record_new(const char *kind) {
   value *map = guid_make(&g) ? value_map() : NULL;
   if (map == NULL) return NULL;
   guid_format(&g, id);
-  if (value_put(map, "version", value_int(VERSION)) &&
-      value_put(map, "id", value_text(id)) &&
+  if (format_stamp(map, VERSION) && value_put(map, "id", value_text(id)) &&
       value_put(map, "kind", value_text(kind)) && vds_owner_put(map))
     return map;
   value_free(map);
@@ -336,10 +337,9 @@ static value *read_record(const char *path, error **e) {
   if (v == NULL) return NULL;
   int64_t version =
       v->type == VALUE_MAP ? value_integer(value_get(v, "version"), 0) : 0;
-  if (version > VERSION)
-    *e = vds_error(VDS_E_NOT_SUPPORTED,
-                   "it was written by a newer version of saros");
-  else if (version != VERSION || !guid_parse(vds_record_text(v, "id"), &g))
+  *e = format_newer(SAROS_FACADE_VDS, VDS_E_NOT_SUPPORTED, v, VERSION, "it");
+  if (*e == NULL &&
+      (version != VERSION || !guid_parse(vds_record_text(v, "id"), &g)))
     *e = no_record();
   if (*e == NULL) return v;
   value_free(v);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "vss/document.h"
 #include "vss/session_parts.h"
 
@@ -80,8 +81,7 @@ static bool put_head(value *doc, const session *s) {
   gmtime_r(&t, &at);
   strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%S+00:00", &at);
   return value_put(doc, "format", value_text("saros.backup_components")) &&
-         value_put(doc, "version", value_int(1)) &&
-         value_put(doc, "mode", value_text("backup")) &&
+         format_stamp(doc, 1) && value_put(doc, "mode", value_text("backup")) &&
          value_put(doc, "context",
                    value_int((int64_t)(s->context == VSS_CTX_ALL
                                            ? s->context

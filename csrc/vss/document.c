@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "vss/bytes.h"
 #include "vss/record_parts.h"
 #include "vss/telling.h"
@@ -104,6 +105,7 @@ static const shape snapshots = {
 static const shape_field fields[] = {
     {"format", &format, false},
     {"version", &version, false},
+    {"program", &shape_text, true},
     {"mode", &mode, false},
     {"context", &shape_bits, false},
     {"attributes", &shape_bits, false},
@@ -210,14 +212,11 @@ static bool writers_fit(const value *doc, buffer *why) {
 static error *check(const value *doc) {
   buffer why = BUFFER_EMPTY;
   error *e = NULL;
-  int64_t said = value_integer(value_get(doc, "version"), 0);
-  if (strcmp(record_text(doc, "format"), FORMAT) == 0 && said > 1)
-    e = vss_error(VSS_E_INVALID_XML_DOCUMENT,
-                  "the backup document was written by a newer saros (version "
-                  "%lld); use that",
-                  (long long)said);
-  else if (!shape_fits(doc, &document, &why) || !snapshots_fit(doc, &why) ||
-           !writers_fit(doc, &why))
+  if (strcmp(record_text(doc, "format"), FORMAT) == 0)
+    e = format_newer(SAROS_FACADE_VSS, VSS_E_INVALID_XML_DOCUMENT, doc, 1,
+                     "the backup document");
+  if (e == NULL && (!shape_fits(doc, &document, &why) ||
+                    !snapshots_fit(doc, &why) || !writers_fit(doc, &why)))
     e = why.failed ? error_no_memory()
                    : vss_error(VSS_E_INVALID_XML_DOCUMENT,
                                "that is not a backup document: %s", why.data);

@@ -19,6 +19,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "op/fork.h"
 #include "vss/guard_parts.h"
 
@@ -218,7 +219,7 @@ static bool describe(buffer *b, pid_t pid, const guard_item *items,
   identity_boot(boot);
   identity_space(space);
   value *map = value_map();
-  bool good = map != NULL && value_put(map, "version", value_int(1)) &&
+  bool good = map != NULL && format_stamp(map, 1) &&
               value_put(map, "boot", value_text(boot)) &&
               value_put(map, "space", value_text(space)) &&
               value_put(map, "owner", identity_value(identity_of(getpid()))) &&

@@ -24,8 +24,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "op/engine.h"
-
 #include "op/fork.h"
 #include "vss/guard_parts.h"
 
@@ -53,6 +53,17 @@ static void say(recovery *r, log_level level, const char *path,
     log_write(level, "vss", "%s", b.data);
     if (r->report != NULL) value_add(r->report, value_text(b.data));
   }
+  buffer_free(&b);
+}
+
+/* Whatever it means: nothing is thawed by it, and nothing of it is lost. */
+static void say_newer(recovery *r, const char *name, const error *e) {
+  buffer b = BUFFER_EMPTY;
+  buffer_format(&b,
+                ": %s. What it froze stays frozen until then, or until "
+                "`fsfreeze --unfreeze`",
+                e->message);
+  if (!b.failed) say(r, LOG_WARNING, name, b.data);
   buffer_free(&b);
 }
 
@@ -301,12 +312,17 @@ static void look_at(recovery *r, const char *name) {
   if (fd >= 0 && read_record(fd, &b))
     record = json_read(b.data, b.size, &limits, &e);
   fd_close(&fd);
-  if (value_integer(value_get(record, "version"), 0) != 1)
+  error *newer = format_newer(SAROS_FACADE_VSS, VSS_E_NOT_SUPPORTED, record, 1,
+                              "the record of something frozen");
+  if (newer != NULL)
+    say_newer(r, name, newer);
+  else if (value_integer(value_get(record, "version"), 0) != 1)
     say(r, LOG_WARNING, name,
         " is no record of something frozen that could be believed; ignored");
   else if (settle(r, record, name))
     unlinkat(r->records, name, 0);
   value_free(record);
+  error_unref(newer);
   error_unref(e);
   buffer_free(&b);
 }

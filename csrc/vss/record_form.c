@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/format.h"
 #include "vss/bytes.h"
 #include "vss/record_parts.h"
 
@@ -22,6 +23,7 @@ static const shape ticks = {.type = SHAPE_INT, .high = INT64_MAX};
 
 static const shape_field fields[] = {
     {"version", &version, false},
+    {"program", &shape_text, true},
     {"id", &shape_guid, false},
     {"set", &shape_guid, false},
     {"count", &members, false},
@@ -102,12 +104,11 @@ static error *damaged(const char *id, const char *what) {
 
 /* Takes over `v`. */
 static value *believe(value *v, const char *id, error **e) {
-  int64_t said = value_integer(value_get(v, "version"), 0);
-  if (said > 1) {
-    *e = vss_error(VSS_E_NOT_SUPPORTED,
-                   "the record %s was written by a newer saros (version %lld); "
-                   "use that",
-                   id != NULL ? id : "of a shadow copy", (long long)said);
+  char what[64];
+  snprintf(what, sizeof what, "the record %s",
+           id != NULL ? id : "of a shadow copy");
+  *e = format_newer(SAROS_FACADE_VSS, VSS_E_NOT_SUPPORTED, v, 1, what);
+  if (*e != NULL) {
     value_free(v);
     return NULL;
   }

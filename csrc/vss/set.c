@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "base/guid.h"
 #include "base/log.h"
 #include "vss/session_parts.h"
@@ -222,7 +223,7 @@ value *member_record(const session *s, const shadow *m, const char *state) {
   value *v = value_map();
   gethostname(host, sizeof host - 1);
   bool persistent = (m->attributes & VSS_ATTR_PERSISTENT) != 0;
-  bool good = v != NULL && value_put(v, "version", value_int(1)) &&
+  bool good = v != NULL && format_stamp(v, 1) &&
               value_put(v, "id", value_text(m->id)) &&
               value_put(v, "set", value_text(m->set)) &&
               value_put(v, "count", value_int((int64_t)s->member_count)) &&

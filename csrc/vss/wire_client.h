@@ -39,6 +39,7 @@ struct writer_link {
   _Atomic bool hung_up;
   /* Of the engine thread: */
   stage stage;
+  int64_t theirs; /* the version that it said, once it has */
   wire_stream stream;
   machine_clock clock;
   call *calls;

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/format.h"
 #include "op/fork.h"
 #include "vss/wire_parts.h"
 
@@ -88,7 +89,7 @@ bool wire_format(buffer *line, const value *v) {
 value *wire_hello(const char *role) {
   value *v = value_map();
   bool good = value_put(v, "saros", value_text(role));
-  good = value_put(v, "version", value_int(WIRE_VERSION)) && good;
+  good = format_stamp(v, WIRE_VERSION) && good;
   if (good) return v;
   value_free(v);
   return NULL;

@@ -182,6 +182,7 @@ static error *greet(writer_link *l, const wire_message *m) {
   if (!is_guid(value_get(m->body, "id"), l->w->id))
     return lie("it says that it is another writer than its socket is called");
   l->stage = TALKING;
+  l->theirs = m->n;
   return NULL;
 }
 
@@ -263,6 +264,12 @@ static error *hear(writer_link *l, const char *line, size_t size) {
 }
 
 error *link_has_ended(const writer_link *l) {
+  if (l->theirs > WIRE_VERSION)
+    return vss_error(VSS_E_WRITER_NOT_RESPONDING,
+                     "it hung up, and seems not to speak version %d of the "
+                     "protocol any more: its own is %lld. Use a newer saros, "
+                     "or an older writer",
+                     WIRE_VERSION, (long long)l->theirs);
   return vss_error(VSS_E_WRITER_NOT_RESPONDING,
                    "it hung up%s: its process has ended, or closed the "
                    "connection",

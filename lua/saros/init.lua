@@ -60,7 +60,7 @@ end
 saros.code = require "saros.code"
 saros.config = require "saros.config"
 saros.vss = require "saros.vss"
-saros._VERSION = "saros scm"
+saros._VERSION = require "saros.format".program
 
 -- What most scripts never need is loaded when it is asked for.
 local lazy <const> = { wsb = "saros.wsb", drill = "saros.drill" }

@@ -258,5 +258,6 @@ end
 require "saros.repository.storing"
 require "saros.repository.reading"
 require "saros.repository.care"
+require "saros.repository.owner"
 
 return repository

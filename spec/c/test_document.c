@@ -131,7 +131,7 @@ static value *one_text(const char *one) {
 TEST(of_another_shape) {
   check_field("", "format", value_text("x"), "format is 'x'");
   check_field("", "format", value_int(1), "format is not a text");
-  check_field("", "version", value_int(2), "newer saros (version 2)");
+  check_field("", "version", value_int(2), "newer saros: its version is 2");
   check_field("", "version", value_int(0), "version is 0");
   check_field("", "version", value_text("1"), "version is not an integer");
   check_field("", "mode", value_text("restore"), "mode is 'restore'");

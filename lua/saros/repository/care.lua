@@ -12,6 +12,7 @@ local with, without_name = calls.with, calls.without_name
 local handle = core.methods
 
 ---@class saros.repository.check
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field read_data? boolean|string|integer also read what is in the packs: all (`true`), a share by chance (`"10%"`), as many bytes (`"5G"`), or the n-th of t parts (`"1/7"`: one a day, and all are read in a week)
 ---@field name? string of the operation
 
@@ -53,8 +54,9 @@ local handle = core.methods
 ---@return saros.operation op its result: `saros.repository.check_report`
 function handle:check(options)
   options = check("repo:check", options,
-    { read_data = "boolean|string|integer", name = "string" })
-  return self:_call("check", { read_data = options.read_data }, options.name)
+    { read_data = "boolean|string|integer", retry_lock = "number",
+      name = "string" })
+  return self:_call("check", without_name(options), options.name)
 end
 
 ---@class saros.repository.prune
@@ -65,6 +67,9 @@ end
 ---@field repack_uncompressed? boolean also compress what is not
 ---@field repack_trees_only? boolean only copy packs with directories
 ---@field dry_run? boolean only say what would be done
+---@field force? boolean also where another host prunes
+---@field host? string the name of this host (the machine's)
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field name? string of the operation
 
 ---@class saros.repository.prune_report
@@ -85,12 +90,14 @@ local prune_options = {
   max_unused = "integer|string", max_repack_size = "integer|string",
   pack_size = "integer|string", repack_small = "boolean",
   repack_uncompressed = "boolean", repack_trees_only = "boolean",
-  dry_run = "boolean", name = "string",
+  dry_run = "boolean", host = "string", force = "boolean",
+  retry_lock = "number", name = "string",
 }
 
 --- Removes what no version needs any more. Nobody else may use the repository
 --- meanwhile. It can be ended at any moment, and begun again: nothing that is
---- needed is ever gone.
+--- needed is ever gone. Where another host prunes (`repo:claim_prune`) it fails
+--- with SAROS_E_REFUSED, which names that.
 ---@param options? saros.repository.prune
 ---@return saros.operation op its result: `saros.repository.prune_report`
 function handle:prune(options)
@@ -119,6 +126,7 @@ end
 ---@field ids? string|string[] these, or the beginnings of their ids, and no rules
 ---@field dry_run? boolean only say what would be done
 ---@field prune? boolean|saros.repository.prune also remove what they alone needed
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field unsafe_allow_remove_all? boolean rules may keep nothing of a group; without rules all that the filter lets through goes
 ---@field name? string of the operation
 
@@ -135,6 +143,7 @@ end
 ---@field kept? integer how many
 ---@field dry_run boolean
 ---@field prune? saros.repository.prune_report
+---@field prune_left_to? saros.repository.version the note of the other host that prunes here: it has not been done
 
 local forget_options = {
   keep_last = "integer|string", keep_hourly = "integer|string",
@@ -146,6 +155,7 @@ local forget_options = {
   keep_tags = "table", group_by = "list", host = "string", tags = "list",
   paths = "list", ids = "list", dry_run = "boolean",
   prune = "boolean|table", unsafe_allow_remove_all = "boolean",
+  retry_lock = "number",
   name = "string",
 }
 
@@ -171,6 +181,7 @@ end
 ---@field paths? string|string[] of versions: only those of all of these paths
 ---@field forget? boolean of versions: the old ones go; else they stay, and the new ones have the tag "repaired"
 ---@field dry_run? boolean only say what would be done
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field name? string of the operation
 
 ---@class saros.repository.repaired
@@ -216,7 +227,8 @@ function handle:repair(options)
   options = check("repo:repair", options, with { packs = "list",
     what = { "index", "packs", "versions" }, versions = "list",
     read_all_packs = "boolean",
-    forget = "boolean", dry_run = "boolean", name = "string" })
+    forget = "boolean", dry_run = "boolean", retry_lock = "number",
+    name = "string" })
   need("repo:repair", options, "what", "\"index\", \"packs\" or \"versions\"")
   return self:_call("repair", without_name(options), options.name)
 end

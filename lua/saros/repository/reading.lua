@@ -46,7 +46,8 @@ local of_restore = with {
   target = "string", version = "string", include = "list", iinclude = "list",
   exclude = "list", iexclude = "list", delete = "boolean",
   overwrite = { "always", "if-changed", "if-newer", "never" },
-  dry_run = "boolean", sparse = "boolean", verify = "boolean", name = "string",
+  dry_run = "boolean", sparse = "boolean", verify = "boolean",
+  retry_lock = "number", name = "string",
 }
 
 --- Restores a version, or a part of it, to a directory. A file appears there

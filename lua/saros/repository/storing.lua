@@ -42,6 +42,7 @@ local handle = core.methods
 ---@field read_concurrency? integer how many files to read at once
 ---@field limit_upload? integer|string bytes a second of new data: 1000000, "1M"
 ---@field dry_run? boolean store nothing, only say what would be
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field name? string of the operation
 
 ---@class saros.repository.backed_up
@@ -76,7 +77,8 @@ local of_backup = {
   ignore_ctime = "boolean", ignore_inode = "boolean", with_atime = "boolean",
   compression = { "auto", "off", "fastest", "better", "max" },
   pack_size = "integer|string", read_concurrency = "integer",
-  limit_upload = "integer|string", dry_run = "boolean", name = "string",
+  limit_upload = "integer|string", dry_run = "boolean",
+  retry_lock = "number", name = "string",
 }
 
 --- Makes a version of what is in these paths. What could not be read is left
@@ -115,6 +117,7 @@ end
 ---@field pack_size? integer|string from 4M to 128M (16M)
 ---@field limit_upload? integer|string bytes a second
 ---@field dry_run? boolean store nothing, only say what would be
+---@field retry_lock? number seconds to wait while others have it locked (as it was opened)
 ---@field name? string of the operation
 
 ---@class saros.repository.copied
@@ -143,7 +146,7 @@ function handle:copy(options)
   options = check("repo:copy", options, with { to = "userdata",
     versions = "list", compression = { "auto", "off", "fastest", "better",
       "max" }, pack_size = "integer|string", limit_upload = "integer|string",
-    dry_run = "boolean", name = "string" })
+    dry_run = "boolean", retry_lock = "number", name = "string" })
   need("repo:copy", options, "to", "a repository expected, which is open")
   local given = without_name(options)
   given.to = nil

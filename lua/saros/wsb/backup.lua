@@ -12,6 +12,7 @@ local core = require "saros.core"
 local arguments = require "saros.arguments"
 local components = require "saros.wsb.components"
 local files = require "saros.wsb.files"
+local format = require "saros.format"
 local kind = require "saros.writers.kind"
 local late = require "saros.wsb.late"
 local manifest = require "saros.wsb.manifest"
@@ -118,11 +119,11 @@ local function job_of(o)
 end
 
 local function begin(o, set)
-  local m = { saros = 1, id = core.guid(), host = o.host,
+  local m = format.stamp({ id = core.guid(), host = o.host,
     created = os.date "!%Y-%m-%dT%H:%M:%SZ", type = o.type, paths = o.paths,
     set = { id = set.id, held = set.held, skew = set.skew },
     left_out = set.left_out,
-    components = components.of(set, o.paths) }
+    components = components.of(set, o.paths) }, format.manifest)
   m.late = job_of(o)
   -- What a pattern of others takes out of a component is seen afterwards.
   for _, c in ipairs(m.components) do

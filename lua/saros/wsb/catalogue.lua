@@ -10,6 +10,7 @@
 
 local core = require "saros.core"
 local files = require "saros.wsb.files"
+local format = require "saros.format"
 local manifest = require "saros.wsb.manifest"
 
 local catalogue = {}
@@ -38,6 +39,12 @@ local function dumped(repo, id, path)
   local ok, err = op:wait()
   if ok then return table.concat(pieces) end
   return nil, err
+end
+
+-- Raises when a newer program wrote it: what it says may be what bars a version.
+local function known(what, found, version)
+  local newer = format.newer(what, found, version)
+  if newer then error(newer, 0) end
 end
 
 -- f of each of a list, several at a time: then they share one lock, and wait for
@@ -171,6 +178,7 @@ local function late_of(repo, m, version, all)
     end
     for i, one in ipairs(dumped_all(repo, wanted)) do
       local found = one[1] and core.json_read(one[1])
+      known("what was stored late of this version", found, format.late)
       if type(found) == "table" and found.id == m.guid
         and type(found.components) == "table"
       then
@@ -226,7 +234,7 @@ end
 
 local function is_fact(fact)
   return type(fact) == "table" and type(fact.guid) == "string"
-    and math.type(fact.n) == "integer" and fact.what == "drill"
+    and math.type(fact.n) == "integer" and type(fact.what) == "string"
     and type(fact.time) == "string" and type(fact.is) == "table"
 end
 
@@ -264,6 +272,7 @@ local function learned(repo, all)
   end
   for _, one in ipairs(dumped_all(repo, wanted)) do
     local found = one[1] and core.json_read(one[1])
+    known("what was learned of the versions here", found, format.learned)
     if type(found) == "table" and type(found.facts) == "table" then
       lists[#lists + 1] = found.facts
     end
@@ -274,9 +283,10 @@ end
 local function join_learned(m, facts)
   for _, fact in ipairs(facts) do
     local c = fact.guid == m.guid and m.components[fact.n]
-    if c then
-      c[fact.what] = fact.is
-      if fact.what == "drill" and fact.is.ok == false then
+    -- Of what kinds there may be more some day, and they are carried on.
+    if c and fact.what == "drill" then
+      c.drill = fact.is
+      if fact.is.ok == false then
         c.recoverable = false
         c.why = ("a drill failed (%s): %s"):format(fact.time,
           tostring(fact.is.message or "it gave no reason"))
@@ -291,8 +301,9 @@ end
 
 local function store(repo, facts)
   local place <close> = scratch()
-  files.write(place.root .. "/learned.json", core.json_write({ saros = 1,
-    facts = table.move(facts, 1, math.min(#facts, MOST_FACTS), 1, {}) }, true))
+  files.write(place.root .. "/learned.json", core.json_write(
+    format.stamp({ facts = table.move(facts, 1, math.min(#facts, MOST_FACTS), 1,
+      {}) }, format.learned), true))
   -- Of no host: so they are a group of their own, of which the newest has all.
   return files.finish(repo:backup { host = "saros",
     sources = { { path = place.root, origin = { path = manifest.LEARNED } } },

@@ -8,6 +8,7 @@
 
 local core = require "saros.core"
 local files = require "saros.wsb.files"
+local format = require "saros.format"
 
 local exchange = {}
 
@@ -68,6 +69,9 @@ end
 -- What became of each thing that a dead one was about to lay.
 local function fates(left, claim)
   local journal = core.json_read(files.content(left .. "/journal.json") or "")
+  local newer = format.newer("the journal of this recovery", journal,
+    format.exchange)
+  if newer then return { newer.message } end
   local list = {}
   for _, item in ipairs(type(journal) == "table" and journal.items or {}) do
     local now = files.is_path(item.to) and files.step("look", item.to)
@@ -257,8 +261,8 @@ function methods:swap()
   local steps = { { "sync", self.stage } }
   for _, path in pairs(self.by) do steps[#steps + 1] = { "sync", path } end
   for _, path in pairs(self.by) do
-    files.write(path .. "/journal.json", core.json_write({ about = self.about,
-      items = self.items }, true))
+    files.write(path .. "/journal.json", core.json_write(format.stamp({
+      about = self.about, items = self.items }, format.exchange), true))
   end
   files.steps(steps)
   for _, item in ipairs(self.items) do

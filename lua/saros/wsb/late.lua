@@ -6,6 +6,7 @@
 local core = require "saros.core"
 local components = require "saros.wsb.components"
 local files = require "saros.wsb.files"
+local format = require "saros.format"
 local manifest = require "saros.wsb.manifest"
 
 local late = {}
@@ -179,8 +180,8 @@ function late.store(o, m, set, r)
   end
   m.consistency = manifest.reached(m)
   if not wanted then return nil end
-  files.write(at .. "/late.json", core.json_write({ saros = 1, id = m.id,
-    components = list }, true))
+  files.write(at .. "/late.json", core.json_write(format.stamp({ id = m.id,
+    components = list }, format.late), true))
   core.report { phase = "late", done = 95, total = 100 }
   local tags = { "saros-late:" .. m.id }
   local version

@@ -5,6 +5,7 @@
 
 local core = require "saros.core"
 local files = require "saros.wsb.files"
+local format = require "saros.format"
 
 local manifest = {
   --- Where it lies in a version, with what belongs to it.
@@ -124,8 +125,10 @@ function manifest.read(json, paths)
   expect(#json <= MOST, "it has %d bytes", #json)
   local m, err = core.json_read(json)
   expect(type(m) == "table", "%s", err and err.message or "it is no map")
-  expect(m.saros == 1, "it is in format %s, and this saros knows 1",
-    tostring(m.saros))
+  local newer = format.newer("the manifest of this version", m, format.manifest)
+  if newer then error(newer, 0) end
+  expect(m.saros == format.manifest, "it is in format %s, and this saros knows "
+    .. "%d", tostring(m.saros), format.manifest)
   expect(type(m.id) == "string" and m.id:find "^%x+%-%x+%-%x+%-%x+%-%x+$",
     "it has no id")
   for _, name in ipairs { "created", "host", "type", "consistency" } do
