@@ -231,10 +231,10 @@ function model.entry(record, now)
   local begun = words.instant(record.begun) or now
   local state = record.state
   if not number_of[state] then state = "interrupted" end
-  return { id = shown(record.id, "?"), name = shown(record.name, shown(record.kind, "run")),
-    kind = shown(record.kind, "run"), host = shown(record.host, "?"),
-    state = state, begun = begun, took = number(record.seconds) and record.seconds * 1000,
-    error = record.error, path = record.path,
+  local kind, took = shown(record.kind, "run"), number(record.seconds)
+  return { id = shown(record.id, "?"), name = shown(record.name, kind),
+    kind = kind, host = shown(record.host, "?"), state = state, begun = begun,
+    took = took and took * 1000, error = record.error, path = record.path,
     result = list(record.result) }
 end
 
@@ -271,8 +271,8 @@ function model.drills(entry)
       seconds = entry.took and entry.took / 1000,
       version = entry.result.version }) }
   end
-  local given, drills = entry.result.drill, {}
-  for _, one in ipairs(list(given).state and { given } or list(given)) do
+  local given, drills = list(entry.result.drill), {}
+  for _, one in ipairs(given.state and { given } or given) do
     if type(one) == "table" then drills[#drills + 1] = drill_of(entry, one) end
   end
   return drills

@@ -1,0 +1,204 @@
+---@private
+-- What is to be told of a name, and what was: kept in STATE/notify, a file for
+-- each name, which one process at a time reads and writes.
+
+local core = require "saros.core"
+local E = require "saros.code"
+local model = require "saros.timeline.model"
+local publish = require "saros.publish"
+local record = require "saros.record"
+
+local told = {}
+
+local VERSION <const> = 1
+local PATIENCE <const> = 200 -- seconds that another check may take
+
+local function finish(op)
+  local mine <close> = op
+  local result, err = mine:wait()
+  if result == nil then error(err, 0) end
+  return result
+end
+
+
+-- ------------------------------------------------------------------
+-- What is due
+-- ------------------------------------------------------------------
+
+-- The newest drill, and the newest that succeeded.
+local function drills_of(runs, now)
+  local last, good
+  for _, run in ipairs(runs) do
+    if run.state ~= "running" then
+      for _, d in ipairs(model.drills(model.entry(run, now))) do
+        last = last or { drill = d, run = run }
+        if d.state == "succeeded" then
+          good = good or { drill = d, run = run }
+        end
+      end
+    end
+  end
+  return last, good
+end
+
+local BAD <const> = { failed = "failed", interrupted = "failed",
+  partial = "partial" }
+
+--- What is to be told, whether or not it was: a list of { event, key, run, good }.
+--- `runs` are the records of a name, the newest first.
+---@param runs saros.record.summary[]
+---@param o table the options of notify.check
+---@param now number seconds since 1970
+function told.due(runs, o, now)
+  local list, newest, good = {}, nil, nil
+  for _, run in ipairs(runs) do
+    if run.state ~= "running" and run.state ~= "cancelled" then
+      newest = newest or run
+    end
+    if run.state == "succeeded" then good = good or run end
+  end
+  local oldest = runs[#runs]
+  local function add(event, key, run, more)
+    list[#list + 1] = { event = event, key = key, run = run, good = good,
+      drill_said = more }
+  end
+  if newest and BAD[newest.state] then
+    add(BAD[newest.state], newest.id, newest)
+  end
+  -- Who was told of a failure meanwhile knows that there is no success.
+  local heard = newest and BAD[newest.state] and o.max_age
+    and now - newest.time <= o.max_age
+  if o.max_age and oldest and not heard then
+    local since = good and good.time + (good.seconds or 0) or oldest.time
+    if now - since > o.max_age then
+      add("late", good and good.id or "never", runs[1])
+    end
+  end
+  local last, proved = drills_of(runs, now * 1000)
+  if last and last.drill.state ~= "succeeded" then
+    if not (newest and newest.id == last.run.id and BAD[newest.state]) then
+      add("drill", last.run.id, last.run)
+    end
+  elseif o.drill_age and oldest then
+    local since = proved and proved.drill.at / 1000 or oldest.time
+    if now - since > o.drill_age then
+      add("drill", proved and proved.run.id or "never", runs[1],
+        proved and "The last drill that succeeded is too long ago."
+        or "No drill has ever succeeded, as far as the records go.")
+    end
+  end
+  return list, newest
+end
+
+
+-- ------------------------------------------------------------------
+-- What was told
+-- ------------------------------------------------------------------
+
+local function directory(state_dir)
+  local path = core.directory("state", state_dir) .. "/notify"
+  if finish(core.entries { { "look", path } })[1] then return path end
+  local made <close> = core.entries { { "make", path } }
+  local ok, why = made:wait()
+  if not ok and why.errno ~= 17 then error(why, 0) end
+  return path
+end
+
+-- Whatever a workflow is called, it is a name in this directory.
+local function file_of(name)
+  return (name:gsub("[^%w_-]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end)):sub(1, 200)
+end
+
+-- The kernel lets go of it however this ends.
+local function locked(path)
+  local op = core.process { argv = { "flock", "-w", tostring(PATIENCE), path,
+    "sh", "-c", "echo ours; exec sleep 1000000" }, stdout = "lines" }
+  for line in op:lines() do
+    if line == "ours" then return op end
+  end
+  local _, err = op:wait()
+  op:close()
+  error(core.failure("saros", E.SAROS_E_TIMEOUT, "another process has been "
+    .. "telling somebody for too long: " .. tostring(err and err.message)), 0)
+end
+
+local function read(path)
+  local file <close> = io.open(path, "rb")
+  local known = file and core.json_read(file:read "a")
+  if type(known) == "table" and type(known.saros_notify) == "number"
+    and known.saros_notify > VERSION then
+    error(core.failure("saros", E.SAROS_E_REFUSED, path .. " is of a newer "
+      .. "saros; remove it, or tell by that one"), 0)
+  end
+  if type(known) ~= "table" or type(known.told) ~= "table" then
+    known = { told = {} }
+  end
+  known.saros_notify = VERSION
+  return known
+end
+
+-- How many destinations have it, and how many there are.
+local function complete(to, had)
+  for _, name in ipairs { "url", "command", "mail" } do
+    if to[name] and not had[name] then return false end
+  end
+  return true
+end
+
+-- Tells one thing to those who have not heard it. What was told is on the disk
+-- before anything else is.
+local function tell(event, known, path, o, to, send)
+  local entry = known.told[event.event]
+  if not entry or entry.key ~= event.key then
+    entry = { key = event.key, to = {} }
+  end
+  if type(entry.to) ~= "table" then entry.to = {} end
+  if complete(to, entry.to) then return nil end
+  local whole = event.run
+  local ok, run = pcall(record.read, event.run.path)
+  if ok then whole = run end
+  local result = finish(send { to = o.to, event = event.event, run = whole,
+    good = event.good, drill_said = event.drill_said, skip = entry.to,
+    state_dir = o.state_dir })
+  for name in pairs(result.told) do entry.to[name] = true end
+  if next(entry.to) then
+    known.told[event.event] = entry
+    if event.event ~= "recovered" then known.bad = true end
+    publish.text(path, core.json_write(known, true))
+  end
+  return { event = event.event, run = event.run.id, told = result.told,
+    failed = result.failed }
+end
+
+--- What notify.check does.
+function told.check(o, to, send)
+  local at = directory(o.state_dir) .. "/" .. file_of(o.name)
+  local lock <close> = locked(at .. ".lock")
+  assert(lock)
+  local path = at .. ".json"
+  local known = read(path)
+  local runs = record.list { name = o.name, state_dir = o.state_dir }
+  local due, newest = told.due(runs, o, o.now or os.time())
+  local on, list = {}, {}
+  for _, event in ipairs(o.on) do on[event] = true end
+  if #due == 0 and known.bad and newest and newest.state == "succeeded" then
+    due = { { event = "recovered", key = newest.id, run = newest,
+      good = newest } }
+  end
+  for _, event in ipairs(due) do
+    if on[event.event] then
+      list[#list + 1] = tell(event, known, path, o, to, send)
+    end
+    if event.event == "recovered" and (not on.recovered
+      or complete(to, (known.told.recovered or {}).to or {})) then
+      known.bad = nil
+      known.told = { recovered = known.told.recovered }
+      publish.text(path, core.json_write(known, true))
+    end
+  end
+  return list
+end
+
+return told
