@@ -210,24 +210,43 @@ local kinds <const> = { paths = "list", argv = "table", in_place = "boolean",
 ---@field on_command? fun(op: saros.operation) the program's operation
 ---@field name? string of the operation
 
+-- Raises in the line of who has called what calls this.
+local function checked(options, level)
+  local o = arguments.check(WHAT, options, kinds, level + 1)
+  arguments.need(WHAT, o, "paths", "of what there are to be shadows", level + 1)
+  arguments.need(WHAT, o, "argv", "a program and its arguments", level + 1)
+  for i, word in ipairs(o.argv) do
+    local why = type(word) ~= "string" and "a text expected"
+      or not o.in_place and wrong(word, o.paths)
+    if why then
+      error(("%s: option 'argv'[%d]: %s"):format(WHAT, i, why), level)
+    end
+  end
+  if #o.argv == 0 then error(WHAT .. ": option 'argv' is empty", level) end
+  if o.in_place then
+    arguments.need(WHAT, o, "cwd", "where it runs, an absolute path", level + 1)
+  end
+  return o
+end
+
 --- Takes shadows, runs a program, and lets the shadows go. Cancelled, it ends the
 --- program with its group, and the writers are told that nothing came of it.
 ---@param options saros.hold.options
 ---@return saros.operation op its result: `{ status, signal, succeeded, set, held, skew, left_out, untold }`; it fails when there were no shadows (`err.before`)
 function hold.start(options)
-  local o = arguments.check(WHAT, options, kinds)
-  arguments.need(WHAT, o, "paths", "of what there are to be shadows")
-  arguments.need(WHAT, o, "argv", "a program and its arguments")
-  for i, word in ipairs(o.argv) do
-    local why = type(word) ~= "string" and "a text expected"
-      or not o.in_place and wrong(word, o.paths)
-    if why then error(("%s: option 'argv'[%d]: %s"):format(WHAT, i, why), 2) end
-  end
-  if #o.argv == 0 then error(WHAT .. ": option 'argv' is empty", 2) end
-  if o.in_place then
-    arguments.need(WHAT, o, "cwd", "where it runs, an absolute path")
-  end
+  local o = checked(options, 3)
   return core.spawn_as("saros.hold", o.name, run, o)
+end
+
+--- Why a word of a command cannot be meant, where there are these paths; or nil.
+---@param command string[]
+---@param paths string[]
+---@return string?
+function hold.misfit(command, paths)
+  for _, word in ipairs(command) do
+    local why = wrong(word, paths)
+    if why then return why end
+  end
 end
 
 return hold

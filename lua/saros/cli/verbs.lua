@@ -18,6 +18,24 @@ local groups = {
     { "prune", "remove what no version needs" },
     { "check", "find out whether anything is damaged" },
   } },
+  { "Prove it", {
+    { "drill", "restore a version into a place apart, and start it" },
+    { "items", "list the applications in a version" },
+    { "recover", "bring an application back" },
+  } },
+  { "Know", {
+    { "status", "how the last runs went, for people and monitoring" },
+    { "report", "make a page of what happened" },
+    { "doctor", "what works here, what is missing, how to get it" },
+    { "writers", "list who would hold still" },
+    { "volumes", "list volumes, and who can take their shadows" },
+  } },
+  { "Shadows and transfers", {
+    { "hold", "run another backup program over shadow copies" },
+    { "shadows", "list, take, expose and prune shadow copies" },
+    { "transfer", "move files in the background, over HTTP" },
+    { "purge", "list, or remove, what an uninstall would leave" },
+  } },
   { "Set up", {
     { "init", "write a configuration, and make a repository" },
     { "run", "run a workflow of the configuration, or a file" },
