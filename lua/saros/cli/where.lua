@@ -1,35 +1,24 @@
 ---@private
 -- Paths as somebody types them, and where the machine's own things are.
 
-local core = require "saros.core"
+local place = require "saros.cli.place"
 
 local where = {}
 
-local function here()
-  local op <close> = core.process { argv = { "readlink", "/proc/self/cwd" } }
-  local result, err = op:wait()
-  if not result then error(err, 0) end
-  return (result.stdout:gsub("\n$", ""))
-end
-
---- As they are seen from the root.
+--- As they are seen from the root, without what says nothing.
 ---@param list string[]
 ---@return string[]
 function where.absolute(list)
-  local made, cwd = {}, nil
+  local made = {}
   for i, path in ipairs(list) do
-    if path:sub(1, 1) ~= "/" then
-      cwd = cwd or here()
-      path = (cwd == "/" and "" or cwd) .. "/" .. path
-    end
-    path = path:gsub("/%.%f[/\0]", ""):gsub("/+", "/")
-    made[i] = path ~= "/" and path:gsub("/$", "") or path
-    if made[i] == "" then made[i] = "/" end
+    path = place.absolute(path) .. "/"
+    path = path:gsub("/+", "/"):gsub("/%./", "/"):gsub("/%./", "/")
+    made[i] = path ~= "/" and path:sub(1, -2) or path
   end
   return made
 end
 
-where.here = here
+where.here = place.here
 
 --- The option of verbs that use state.
 where.state_dir = { "state-dir", value = "DIR", complete = "directory",

@@ -53,7 +53,7 @@ end
 
 return {
   name = "recover",
-  usage = "[VERSION] --application NAME | --component NAME | --file PATH",
+  usage = "[VERSION] (--application | --component | --file) NAME",
   help = [[
 Brings applications, a component, or files of a version (the latest, when none
 is named) back, in the order that the applications want, between what they do

@@ -253,9 +253,16 @@ end
 
 return {
   name = "shadows",
-  usage = "[list | take PATH… | prune | delete ID… | reap | expose ID DIR | "
-    .. "unexpose ID]",
+  usage = "[list | take | prune | delete | reap | expose | unexpose] …",
   help = [[
+  list                  all that there are
+  take PATH…            make some that stay
+  prune                 delete those that no rule keeps
+  delete SET…           delete these
+  expose SHADOW DIR     make one appear at a directory, read-only
+  unexpose SHADOW       take that away
+  reap                  take away what dead processes left
+
 Shadows that stay are a way back that costs nothing, as long as the disk lives:
 'take' makes them, all of one instant, with the applications holding still;
 'prune' deletes those that no rule keeps, sets of the same paths by themselves,

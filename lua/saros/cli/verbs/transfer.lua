@@ -220,9 +220,15 @@ end
 
 return {
   name = "transfer",
-  usage = "[list | get URL [FILE] | put FILE URL | resume [JOB…] | "
-    .. "suspend JOB… | cancel JOB…]",
+  usage = "[list | get | put | resume | suspend | cancel] …",
   help = [[
+  list                  the jobs that are not done
+  get URL [FILE]        fetch a file
+  put FILE URL          send one
+  resume [JOB…]         go on with these, or with all
+  suspend JOB…          stop these, to be resumed
+  cancel JOB…           give these up
+
 A queue of downloads and uploads that lies on the disk: interrupted, killed or
 restarted, 'resume' goes on where it was, if what is there has provably not
 changed. A file has its name when all of it is there and right. A job is named
