@@ -56,7 +56,8 @@ end
 
 local function figure(value)
   local whole = math.tointeger(value)
-  return whole and ("%d"):format(whole) or ("%.3f"):format(value)
+  return whole and ("%d"):format(whole)
+    or (("%.6f"):format(value):gsub("0+$", "0"))
 end
 
 
@@ -100,8 +101,8 @@ local function count(family, list, old)
       held = held or type(e.result.held) == "number" and e.result.held or nil
       local made = model.versions(e)
       versions = versions or made[1] and made
-      -- What is written has three digits.
-      if ended_at(e) > until_then + 0.0005 then
+      -- What is written has six digits.
+      if ended_at(e) > until_then + 0.00001 then
         runs = runs + 1
         failures = failures + (BAD[e.state] and 1 or 0)
       end

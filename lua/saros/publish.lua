@@ -18,9 +18,13 @@ local function finish(op)
   return result
 end
 
-local function fail(path, why, number)
-  error(core.failure("saros", E.E_FAIL, ("%s cannot be written, and is as it "
-    .. "was: %s"):format(path, (tostring(why):gsub("^.*: ", ""))), number), 0)
+-- As it was cancelled, or why nothing was written.
+local function fail(path, err)
+  if err.cancelled then error(err, 0) end
+  local failure = core.failure("saros", err.code, ("%s cannot be written, and "
+    .. "is as it was: %s"):format(path, err.message))
+  failure.cause = err
+  error(failure, 0)
 end
 
 -- Names of whoever is dead: ".saros.prom.1f3a-77b2.saros-new"
@@ -48,24 +52,17 @@ function publish.text(path, text, mode)
   sweep(folder, base)
   local part = ("%s/.%s.%d-%s.saros-new"):format(folder, base,
     core.owner().pid, core.guid():sub(1, 8))
-  local file, why = core.private_file(part)
-  if not file then fail(path, why) end
   local guard <close> = setmetatable({}, { __close = function(self)
     if not self.done then os.remove(part) end
   end })
-  local good, wrong = file:write(text)
-  local closed, late = file:close()
-  if not good or not closed then fail(path, wrong or late) end
+  local stored <close> = core.entries { { "store", part, text } }
+  local ok, err = stored:wait()
+  if not ok then fail(path, err) end
   if mode then
     finish(core.process { argv = { "chmod", mode, "--", part } })
   end
-  local synced <close> = core.process { argv = { "sync", "--", part } }
-  local ok, err = synced:wait()
-  if not ok then
-    fail(path, type(err) == "table" and err.message or err)
-  end
-  local renamed, reason = os.rename(part, path)
-  if not renamed then fail(path, reason) end
+  local renamed, why = os.rename(part, path)
+  if not renamed then fail(path, core.failure("saros", E.E_FAIL, why)) end
   guard.done = true
 end
 

@@ -203,18 +203,23 @@ function operation:done(err, detail)
     detail = good and more or more and { text = text } or nil })
 end
 
+-- What is held is held for milliseconds: tenths of them can be told apart.
+local function finely(self, at)
+  return math.floor((at - self.steady) * 10000) / 10
+end
+
 --- Who had to hold still for a set, and from when to when.
 ---@param set saros.vss.set
 function writer:held(set)
   local from, to, writers, volumes = nil, nil, {}, {}
   local function span(list, one, more)
-    more.from, more.to = ms(self, one.from), ms(self, one.to)
+    more.from, more.to = finely(self, one.from), finely(self, one.to)
     list[#list + 1] = more
     from = math.min(from or more.from, more.from)
     to = math.max(to or more.to, more.to)
   end
   for _, w in ipairs(set.times.writers) do
-    span(writers, w, { name = w.name, asked = ms(self, w.asked) })
+    span(writers, w, { name = w.name, asked = finely(self, w.asked) })
   end
   for _, v in ipairs(set.times.volumes) do
     span(volumes, v, { path = v.path, frozen = v.frozen })
@@ -224,7 +229,7 @@ function writer:held(set)
     skew = math.max(skew, pair.seconds)
   end
   put(self, { held = { from = from, to = to, writers = writers,
-    volumes = volumes, skew = math.floor(skew * 1000 + 0.5),
+    volumes = volumes, skew = math.floor(skew * 10000 + 0.5) / 10,
     held = set.held * 1000 } })
 end
 

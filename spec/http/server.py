@@ -148,6 +148,11 @@ class Faults:
         self.state.note(r.path[1] if len(r.path) > 1 else "", lines)
         c.answer(200, f"{r.method} {r.target}\n{lines}".encode("latin-1"))
 
+    def inbox(self, c, r):
+        """/inbox/TOKEN: /seen/TOKEN has what was sent, a line for each."""
+        self.state.note(r.path[1], r.body.decode("latin-1"))
+        c.answer(200)
+
     def echo(self, c, r):
         c.answer(200, f"{r.method} {len(r.body)} "
                  f"{hashlib.md5(r.body).hexdigest()}".encode())

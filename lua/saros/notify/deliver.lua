@@ -161,7 +161,7 @@ local function encoded(text)
   local parts, piece = {}, ""
   for _, code in utf8.codes(text) do
     local c = utf8.char(code)
-    if #piece + #c > 42 then
+    if #piece + #c > 39 then
       parts[#parts + 1] = piece
       piece = ""
     end

@@ -12,47 +12,11 @@ local words = {}
 -- Texts
 -- ------------------------------------------------------------------
 
-local function written(c) return ("\\x%02x"):format(c:byte()) end
-
--- The bytes that belong to no character, as they are written.
-local function readable(given)
-  if utf8.len(given) then return given end
-  local parts, at = {}, 1
-  while at <= #given do
-    local good, bad = utf8.len(given, at)
-    if good then
-      parts[#parts + 1] = given:sub(at)
-      break
-    end
-    parts[#parts + 1] = given:sub(at, bad - 1)
-    parts[#parts + 1] = written(given:sub(bad, bad))
-    at = bad + 1
-  end
-  return table.concat(parts)
-end
-
--- What turns the direction of what follows, is not seen, or ends a line for
--- those who read no bytes: U+061C, U+200B to U+200F, U+2028 to U+202E, U+2060
--- to U+206F, U+FEFF.
-local function plainly(c)
-  local point = utf8.codepoint(c)
-  if point == 0x61C or point >= 0x200B and point <= 0x200F
-    or point >= 0x2028 and point <= 0x202E
-    or point >= 0x2060 and point <= 0x206F or point == 0xFEFF then
-    return ("\\u{%04X}"):format(point)
-  end
-  return nil
-end
-
 --- A text of somebody else's, as it may be shown: UTF-8, and no character that
 --- does anything.
 ---@param given any
 ---@return string
-function words.plain(given)
-  given = text.safe(readable(tostring(given)))
-  if not given:find "[\xD8\xE2\xEF]" then return given end
-  return (given:gsub("[\xD8\xE2\xEF][\x80-\xBF]+", plainly))
-end
+words.plain = text.safe
 
 local entities <const> = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
   ['"'] = "&quot;", ["'"] = "&#39;" }
