@@ -46,4 +46,14 @@ function cli.ends(code, argv, more)
   return r
 end
 
+--- A directory of a spec's own, which goes when the block is left.
+function cli.scratch()
+  local volumes = require "spec.volumes"
+  local path = volumes.scratch()
+  return setmetatable({ path = path }, { __close = function()
+    volumes.unmount(path)
+    os.execute(("rm -rf '%s'"):format(path))
+  end })
+end
+
 return cli

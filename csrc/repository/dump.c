@@ -220,7 +220,7 @@ static error *dump_version(dump *d, repo_version *v) {
     e = repo_tree_look_up(d->l.blobs, &v->tree, path, dump_node, &g, &is_there,
                           &d->l.h->stop);
   if (e == NULL && !is_there)
-    e = repo_error(SAROS_E_INVALIDARG, "there is no %.1000s in this version",
+    e = repo_error(code_of_errno(ESRCH), "there is no %.1000s in this version",
                    path);
   return e == NULL && g.is_tree ? repo_dump_tar(d, &g.tree) : e;
 }

@@ -2,6 +2,7 @@
 ** list: the calls ls and find: what is in a version, and in which versions
 ** something is.
 */
+#include <errno.h>
 #include <string.h>
 
 #include "repository/exclude.h"
@@ -77,7 +78,7 @@ static error *list_version(ls *g, repo_version *v) {
   if (e == NULL) e = repo_version_enter(v, g->l.blobs, &g->l.h->stop);
   if (e == NULL) e = repo_walk_tree(g->l.blobs, &v->tree, 0, &w, &g->l.h->stop);
   if (e == NULL && g->size > 0 && g->items->count == 0 && !g->l.c->partial)
-    e = repo_error(SAROS_E_INVALIDARG, "there is no /%.1000s in this version",
+    e = repo_error(code_of_errno(ESRCH), "there is no /%.1000s in this version",
                    g->path);
   return e != NULL ? e : tell_items(&g->l, v, &g->items);
 }

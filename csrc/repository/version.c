@@ -3,6 +3,7 @@
 */
 #include "repository/version.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------
@@ -53,7 +54,7 @@ static error *find_latest(repo *r, const value *filter, repo_snapshot **found,
   }
   repo_versions_free(all);
   if (*found != NULL) return NULL;
-  return repo_error(SAROS_E_INVALIDARG,
+  return repo_error(code_of_errno(ESRCH),
                     count == 0
                         ? "there is no version in the repository yet"
                         : "there is no version of this host, these tags and "
@@ -103,7 +104,7 @@ static error *find_prefix(repo *r, const char *text, size_t size,
   error *e = s->way->list(s, REPO_SNAPSHOTS, match, &m, stop);
   if (e != NULL) return e;
   if (m.count == 1) return load_one(r, &m.id, found, stop);
-  return repo_error(SAROS_E_INVALIDARG,
+  return repo_error(m.count == 0 ? code_of_errno(ESRCH) : SAROS_E_INVALIDARG,
                     m.count == 0 ? "there is no version %.*s in the repository"
                                  : "there are several versions whose ids begin "
                                    "with %.*s; write more of it",

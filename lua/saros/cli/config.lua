@@ -64,6 +64,7 @@ local function distrust(path, is, what)
 end
 
 local function content_of(path)
+  if path == "/dev/null" then return "" end -- none
   local folder = path:match "^(.*)/[^/]*$" or "."
   if folder == "" then folder = "/" end
   local is = assert(core.entries { { "follow", path },

@@ -17,8 +17,7 @@ function place.here()
       return here
     end
   end
-  local found = assert(core.real_paths { "." }:wait())
-  here = found[1]
+  here = assert(core.entries { { "look", "/proc/self/cwd" } }:wait())[1].target
   return here
 end
 

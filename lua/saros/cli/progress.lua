@@ -70,7 +70,17 @@ local function rate_of(item, s)
   return ((s.done or 0) - first[2]) / (now - first[1])
 end
 
+-- When somebody holds still.
+local holding <const> = { hold = true, commit = true, release = true }
+
+local function hold(item, s)
+  if not holding[s.phase] then return end
+  item.held_from = item.held_from or s.elapsed
+  item.held = s.elapsed - item.held_from
+end
+
 local function figures(item, s)
+  hold(item, s)
   local rate = rate_of(item, s)
   local f = { percent = s.percent, elapsed = s.elapsed }
   if s.state == "cancelled" or s.phase == "unwinding" then

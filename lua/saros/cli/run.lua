@@ -97,7 +97,9 @@ local function ended(c, task)
   local code, err = task:wait()
   if code == nil and c.interrupted then
     local well = err.cancelled
-    c.screen:tell(well and "done" or shown.safe(err.message))
+    if not c.verb.until_interrupted or not well then
+      c.screen:tell(well and "undone" or shown.safe(err.message))
+    end
     code = well and c.verb.until_interrupted and 0 or 130
   elseif code == nil then
     code = errors.exit_code(err)

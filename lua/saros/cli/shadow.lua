@@ -11,9 +11,9 @@ local shadow = {}
 local cheap <const> = { "btrfs", "image", "lvm" }
 
 -- Who can take one of each path, and those of which nobody can.
-local function choose(paths)
+local function choose(c, paths)
   local vss = require "saros.vss"
-  local session <close> = vss.components()
+  local session <close> = vss.components { state_dir = c:config().state_dir }
   session:initialize_for_backup()
   local providers, shadowed, live = {}, {}, {}
   for _, path in ipairs(paths) do
@@ -49,7 +49,8 @@ end
 
 local function take(c, paths, provider)
   local set, err = c:progress(require "saros.vss".shadow { paths = paths,
-    provider = provider, type = c.options.type }, "shadow copy")
+    provider = provider, type = c.options.type,
+    state_dir = c:config().state_dir }, "shadow copy")
   if not set then error(err, 0) end
   c:defer(function() set:close() end)
   told(c, set, paths)
@@ -89,7 +90,7 @@ function shadow.sources(c, paths)
     local set = take(c, there, wanted)
     return { set, table.unpack(others) }, set
   end
-  local providers, shadowed, live = choose(there)
+  local providers, shadowed, live = choose(c, there)
   if #live > 0 and wanted == "require" then
     c:fail(1, "there can be no shadow copy of %s: it is neither on btrfs nor "
       .. "on LVM nor on an image ('saros doctor' says what is possible)",

@@ -1,0 +1,360 @@
+-- Backups by the command line: all the way there and back, and what it says
+-- and returns when something is in the way.
+local cli = require "spec.cli"
+local outside = require "spec.outside"
+local shared = require "spec.repository"
+local volumes = require "spec.volumes"
+local helper = require "spec.helper"
+
+local saros = helper.saros
+
+if shared.missing then
+  describe("a backup by the command line", function() pending(shared.missing) end)
+  return
+end
+
+-- A place with src in it, a cheap repository, its password, and ways to call
+-- the program: p.saros(code, …), p.with(code, …) with the repository named.
+local function with(f)
+  local root <close> = cli.scratch()
+  local p = { root = root.path, src = root.path .. "/src" }
+  assert(os.execute(("cd '%s' && mkdir src home && printf x >password")
+    :format(p.root)))
+  shared.cheap_at(p.root .. "/r", "x")
+  function p.put(name, text) outside.write(p.src .. "/" .. name, text) end
+  function p.options(env)
+    local all = { HOME = p.root .. "/home", XDG_CONFIG_HOME = p.root .. "/home" }
+    for name, value in pairs(env or {}) do all[name] = value end
+    return { cwd = p.root, env = all }
+  end
+  function p.saros(code, ...) return cli.ends(code, { ... }, p.options()) end
+  function p.with(code, verb, ...)
+    return cli.ends(code, { verb, "--repo", p.root .. "/r", "--password-file",
+      p.root .. "/password", ... }, p.options())
+  end
+  p.put("a", "one")
+  assert(os.execute(("mkdir '%s/d'"):format(p.src)))
+  p.put("d/b", ("two "):rep(1000))
+  return f(p)
+end
+
+local function same(one, two)
+  local text = volumes.run("diff -r '%s' '%s'", one, two)
+  assert.equal("", text)
+end
+
+local function records(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    list[#list + 1] = assert(helper.core.json_read(line))
+    assert.equal(1, list[#list].saros)
+    assert.is_string(list[#list].type)
+  end
+  return list
+end
+
+local function of(list, kind)
+  local some = {}
+  for _, r in ipairs(list) do if r.type == kind then some[#some + 1] = r end end
+  return some
+end
+
+describe("a backup", function()
+  it("goes there, and comes back", function()
+    with(function(p)
+      local r = p.with(0, "backup", "src", "--tag", "x")
+      local id = r.out:match "^version (%x+): 2 files"
+      assert.is_string(id, r.out)
+      assert.is_truthy(p.with(0, "versions").out:find(id, 1, true))
+      local listed = of(records(p.with(0, "versions", "--json").out), "version")
+      assert.equal(1, #listed)
+      assert.same({ "x" }, listed[1].tags)
+      assert.same({ p.src }, listed[1].paths)
+      p.with(0, "restore", id, "--target", "out")
+      same(p.src, p.root .. "/out" .. p.src)
+      p.with(0, "restore", "latest:" .. p.src, "--target", "again")
+      same(p.src, p.root .. "/again")
+      assert.equal("one", p.with(0, "dump", p.src .. "/a").out)
+      assert.is_truthy(p.with(0, "ls").out:find("\n" .. p.src .. "/d/b\n", 1, true))
+      p.put("a", "three")
+      p.with(0, "backup", "src", "--quiet")
+      assert.equal("M  " .. p.src .. "/a\n", p.with(0, "diff", id).out)
+      assert.matches("/src/a\n", p.with(0, "find", "a").out)
+      p.with(4, "find", "nowhere")
+      p.with(4, "restore", "00000000", "--target", "none")
+      assert.matches("1 version removed",
+        p.with(0, "forget", "--keep-last", "1", "--prune").out)
+      assert.matches("nothing is damaged", p.with(0, "check", "--read-data").out)
+    end)
+  end)
+
+  it("says how it is restored, and both ways work", function()
+    with(function(p)
+      local said = p.with(0, "backup", p.src).err
+      local ways = {}
+      for line in said:gmatch "\n  ([^\n]+)" do ways[#ways + 1] = line end
+      assert.equal(2, #ways)
+      for i, line in ipairs(ways) do
+        local name = line:match "^%S+"
+        if name == "saros" or outside.installed(name) then
+          local text, good = volumes.run("cd '%s' && PATH='%s':$PATH && HOME='%s' "
+            .. "&& export HOME && %s", p.root, cli.program:match "^(.*)/",
+            p.root .. "/home", (line:gsub("/scratch", p.root .. "/way" .. i)))
+          assert.is_true(good, text)
+          same(p.src, p.root .. "/way" .. i .. p.src)
+        end
+      end
+      assert.equal("", p.with(0, "backup", p.src, "--quiet").err)
+    end)
+  end)
+
+  it("is of names that are not text, and shows nothing of them", function()
+    with(function(p)
+      local name = "bad\xff\27[2Jname\n\u{202E}x"
+      p.put(name, "hostile")
+      p.with(0, "backup", p.src)
+      for _, verb in ipairs { "ls", "find" } do
+        local r = p.with(0, verb, table.unpack(verb == "find" and { "*bad*" } or {}))
+        assert.is_truthy(r.out:find("bad\\xff\\x1b[2Jname", 1, true), r.out)
+        assert.is_nil(r.out:find "[\27\xff]")
+        assert.is_nil(r.out:find("\u{202E}", 1, true))
+      end
+      local all = of(records(p.with(0, "ls", "--json").out), "file")
+      local found
+      for _, item in ipairs(all) do
+        if item.path_b64 or item.path:find "bad" then found = item end
+      end
+      assert.equal(p.src .. "/" .. name, found.path)
+      p.with(0, "restore", "latest:" .. p.src, "--target", "out")
+      same(p.src, p.root .. "/out")
+      assert.equal("hostile", p.with(0, "dump", p.src .. "/" .. name).out)
+    end)
+  end)
+
+  it("of a pipe is whole or not at all", function()
+    with(function(p)
+      local o = p.options()
+      o.stdin = "through a pipe"
+      cli.ends(0, { "backup", "--stdin", "s.txt", "--repo", "r", "-p", "password" }, o)
+      assert.equal("through a pipe", p.with(0, "dump", "/s.txt").out)
+    end)
+  end)
+
+  it("takes no shadow where none is wanted, and fails where one must be",
+    function()
+      with(function(p)
+        local r = p.with(0, "backup", p.src, "--shadow", "never")
+        assert.is_nil(r.err:find("shadow", 1, true))
+        r = p.with(0, "backup", p.src)
+        if r.err:find("so there is no shadow", 1, true) then
+          assert.matches("can be no shadow copy",
+            p.with(1, "backup", p.src, "--shadow", "require").err)
+        end
+      end)
+    end)
+
+  it("reads the shadow where there can be one", function()
+    if volumes.missing then return pending(volumes.missing) end
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then return pending(why) end
+    with(function(p)
+      assert(os.execute(("cp -R '%s' '%s/src'"):format(p.src, v.path)))
+      outside.write(p.root .. "/conf.lua", ("state_dir = %q"):format(p.root .. "/state"))
+      local r = p.with(0, "backup", v.path .. "/src", "--config", "conf.lua",
+        "--shadow", "require")
+      assert.matches("shadow copy of .* %(btrfs", r.err)
+      p.with(0, "restore", "latest:" .. v.path .. "/src", "--target", "out")
+      same(p.src, p.root .. "/out")
+      r = p.with(0, "backup", v.path .. "/src", "--config", "conf.lua")
+      assert.matches("0 new, 0 changed, 2 as before", r.out)
+    end)
+  end)
+end)
+
+describe("a new repository", function()
+  it("is made by init, with a password and a configuration", function()
+    with(function(p)
+      local conf = p.root .. "/conf.lua"
+      local r = p.saros(0, "init", "--repo", "new", "--config", conf,
+        "--password-file", "password")
+      assert.matches("made a repository in " .. p.root:gsub("%p", "%%%0") .. "/new",
+        r.err)
+      assert.equal("600", (volumes.run("stat -c %%a '%s'", conf):gsub("\n", "")))
+      p.saros(0, "backup", "src", "--config", conf)
+      assert.matches("src", p.saros(0, "versions", "--config", conf).out)
+      -- Once more changes nothing.
+      local before = outside.content(conf)
+      p.saros(10, "init", "--repo", "new", "--config", conf)
+      assert.matches("stays as it is", p.saros(0, "init", "--config", conf).err)
+      assert.equal(before, outside.content(conf))
+    end)
+  end)
+
+  it("is never made at a mistyped place", function()
+    with(function(p)
+      local function none(name, ...)
+        local r = p.saros(10, "backup", "src", "--password-file", "password",
+          "--repo", name, ...)
+        assert.equal("", r.out)
+      end
+      none "typo"
+      none("nowhere/typo", "--init")
+      none("src", "--init")
+      none("password", "--init")
+      assert.equal("d\n", volumes.run("ls '%s' | grep -x d", p.src))
+      assert.equal("home\npassword\nr\nsrc\n", volumes.run("ls '%s'", p.root))
+      p.saros(0, "backup", "src", "-p", "password", "--repo", "new", "--init")
+      p.saros(0, "backup", "src", "-p", "password", "--repo", "new", "--init")
+    end)
+  end)
+
+  it("of two that are made at once is one", function()
+    with(function(p)
+      local ops = {}
+      for i = 1, 2 do
+        local o = p.options()
+        ops[i] = saros.process { argv = { cli.program, "init", "--repo", "new",
+          "--no-config", "-p", "password" }, cwd = o.cwd, env = o.env,
+          any_status = true }
+      end
+      local codes = {}
+      for i, op in ipairs(ops) do codes[i] = assert(op:wait(60)).status end
+      assert.is_true(codes[1] == 0 or codes[2] == 0)
+      p.saros(0, "versions", "--repo", "new", "-p", "password")
+    end)
+  end)
+end)
+
+describe("what is in the way", function()
+  it("has an exit code of its own", function()
+    with(function(p)
+      p.saros(10, "versions", "--repo", "nowhere", "-p", "password")
+      p.saros(10, "versions", "--repo", "nowhere")
+      outside.write(p.root .. "/other", "y")
+      local r = p.saros(12, "versions", "--repo", "r", "-p", "other")
+      assert.matches("password", r.err)
+      assert.is_nil(r.err:find("\ny", 1, true))
+      p.saros(12, "versions", "--repo", "r")
+      assert.matches("which repository", p.saros(2, "versions").err)
+      p.saros(4, "dump", "--repo", "r", "-p", "password", "/none")
+      p.with(0, "backup", "src")
+      p.with(4, "dump", "/none")
+      p.with(4, "ls", "latest", "/none")
+      p.with(4, "ls", "0123")
+      r = p.saros(12, "versions", "--repo", "r", "-p", "other", "--json")
+      local last = records(r.out)
+      assert.equal("error", last[#last].type)
+      assert.equal(12, last[#last].exit_code)
+    end)
+  end)
+
+  it("makes the exit code 3 when it is only some", function()
+    with(function(p)
+      local r = p.with(3, "backup", p.src, p.root .. "/none")
+      assert.matches("none", r.out)
+      assert.matches("2 files", r.out)
+      r = p.with(3, "backup", p.src, p.root .. "/none", "--json")
+      local list = records(r.out)
+      assert.equal(p.root .. "/none", of(list, "failure")[1].path)
+      assert.is_true(of(list, "summary")[1].partial)
+      p.with(1, "backup", p.root .. "/none")
+    end)
+  end)
+
+  it("is a lock of somebody else", function()
+    with(function(p)
+      local repo <close> = shared.repository.open { location = p.root .. "/r",
+        password = "x" }
+      local reader, writer = outside.system.pipe()
+      local op <close> = repo:backup { sources = { { name = "gate",
+        stream = reader } } }
+      outside.system.close(reader)
+      outside.eventually("it has the lock", function() return #repo:locks() > 0 end)
+      local r = p.with(11, "prune")
+      assert.matches("lock", r.err)
+      outside.system.close(writer)
+      op:wait()
+    end)
+  end)
+
+  it("is a disk that is full", function()
+    if volumes.missing then return pending(volumes.missing) end
+    local v <close>, why = volumes.make("ext4", 16)
+    if not v then return pending(why) end
+    with(function(p)
+      assert(os.execute(("head -c 40000000 /dev/urandom >'%s/large'"):format(p.src)))
+      local where = v.path .. "/r"
+      p.saros(0, "init", "--repo", where, "-p", "password", "--no-config")
+      local r = p.saros(1, "backup", p.src, "--repo", where, "-p", "password")
+      assert.matches("[Ss]pace", r.err)
+      os.remove(p.src .. "/large")
+      assert.equal("", p.saros(0, "versions", "--repo", where, "-p", "password").out)
+      r = cli.run({ "versions", "--help" }, { stdout = "null" })
+      assert.equal(0, r.code)
+    end)
+  end)
+
+  it("is an output that nobody reads", function()
+    with(function(p)
+      for i = 1, 3000 do p.put(("file-with-a-long-name-%05d"):format(i), "") end
+      p.with(0, "backup", p.src, "-q")
+      local text = volumes.run("cd '%s' && { '%s' ls -r r -p password; echo $? >&2; } "
+        .. "2>&1 >/dev/full", p.root, cli.program)
+      assert.matches("cannot be written: No space left on device\n1\n$", text)
+      text = volumes.run("cd '%s' && { '%s' ls -r r -p password; echo $? >&2; } "
+        .. "| head -1 >/dev/null", p.root, cli.program)
+      assert.equal("141\n", text)
+      -- A backup is more than what it says of itself.
+      text = volumes.run("cd '%s' && { '%s' backup src -r r -p password 2>&1; "
+        .. "echo $? >&2; } | true", p.root, cli.program)
+      assert.matches("141\n$", text)
+      assert.equal(2, #of(records(p.with(0, "versions", "--json").out), "version"))
+    end)
+  end)
+
+  it("is who may not read it", function()
+    if not outside.installed "setpriv" or volumes.run "id -u" ~= "0\n" then
+      return pending "only root can be somebody else"
+    end
+    with(function(p)
+      local there = volumes.run("setpriv --reuid 65534 --regid 65534 "
+        .. "--clear-groups '%s' --version", cli.program)
+      if not there:find "^saros" then return pending "nobody may not run it here" end
+      local function as_nobody(...)
+        local o = p.options()
+        local op = saros.process { argv = { "setpriv", "--reuid", "65534",
+          "--regid", "65534", "--clear-groups", cli.program, ... },
+          env = o.env, cwd = "/", any_status = true }
+        return assert(op:wait(60))
+      end
+      outside.write(p.root .. "/open", "x")
+      assert(os.execute(("chmod 755 '%s' && chmod 644 '%s/open'"):format(p.root, p.root)))
+      local r = as_nobody("versions", "--repo", p.root .. "/r", "-p", p.root .. "/open")
+      assert.equal(13, r.status, r.stderr)
+      shared.cheap_at(p.root .. "/theirs", "x")
+      assert(os.execute(("chown -R 65534 '%s/theirs'; chmod 600 '%s/d/b'")
+        :format(p.root, p.src)))
+      r = as_nobody("backup", p.src, "--repo", p.root .. "/theirs", "-p",
+        p.root .. "/open")
+      assert.equal(3, r.status, r.stderr)
+      assert.matches("d/b: ", r.stdout)
+    end)
+  end)
+
+  it("is nobody else at the same time", function()
+    with(function(p)
+      local ops = {}
+      for i = 1, 2 do
+        ops[i] = saros.process { argv = { cli.program, "backup", p.src, "--repo",
+          p.root .. "/r", "-p", p.root .. "/password", "--tag", "t" .. i },
+          env = p.options().env, any_status = true }
+      end
+      for _, op in ipairs(ops) do
+        local r = assert(op:wait(60))
+        assert.equal(0, r.status, r.stderr)
+      end
+      assert.equal(2, #of(records(p.with(0, "versions", "--json").out), "version"))
+      p.with(0, "check", "--read-data")
+    end)
+  end)
+end)
