@@ -6,7 +6,6 @@
 
 #include <lauxlib.h>
 #include <lua.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { STEPS = 1000 /* between two looks */ };
@@ -17,8 +16,8 @@ static struct {
   void *context;
   size_t used, most;
   lua_Integer steps;
+  const char *source; /* of the function: lines of others say nothing */
   int line;
-  bool slow;
 } limit;
 
 static void *alloc(void *context, void *block, size_t before, size_t after) {
@@ -35,12 +34,12 @@ static void *alloc(void *context, void *block, size_t before, size_t after) {
 
 static void watch(lua_State *L, lua_Debug *d) {
   if (d->event == LUA_HOOKLINE) {
-    limit.line = d->currentline;
+    if (lua_getinfo(L, "S", d) && d->source == limit.source)
+      limit.line = d->currentline;
     return;
   }
   limit.steps -= STEPS;
   if (limit.steps > 0) return;
-  limit.slow = true;
   lua_sethook(L, watch, LUA_MASKCOUNT, 1); /* whoever catches it */
   luaL_error(L, "it takes too long: is there a loop that does not end?");
 }
@@ -54,8 +53,11 @@ int limited_function(lua_State *L) {
   lua_remove(L, 3);
   lua_remove(L, 2);
   lua_checkstack(L, LUA_MINSTACK);
+  lua_Debug d;
+  lua_pushvalue(L, 1);
+  lua_getinfo(L, ">S", &d);
+  limit.source = d.source;
   limit.line = 0;
-  limit.slow = false;
   limit.used = 0;
   limit.most = (size_t)bytes;
   limit.real = lua_getallocf(L, &limit.context);

@@ -176,6 +176,12 @@ local function long(given, by, names, argument, following)
   return used
 end
 
+-- Whether what follows belongs to somebody else.
+local function stops(verb, argument)
+  if type(verb.stop) == "function" then return verb.stop(argument) end
+  return verb.stop
+end
+
 local function walk(verb, argv, given, rest)
   local by, names = index(verb)
   local i, n = 1, #argv
@@ -189,7 +195,7 @@ local function walk(verb, argv, given, rest)
       i = i + 1 + long(given, by, names, argument, argv[i + 1])
     elseif argument:sub(1, 1) == "-" and #argument > 1 then
       i = i + 1 + short(given, by, names, argument, argv[i + 1])
-    elseif verb.stop then -- what follows belongs to somebody else
+    elseif stops(verb, argument) then
       table.move(argv, i, n, #rest + 1, rest)
       return
     else

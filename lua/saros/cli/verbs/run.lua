@@ -2,7 +2,7 @@
 local shown = require "saros.text"
 
 local function is_file(name)
-  return name:find("/", 1, true) or name:find "%.lua$"
+  return name:find("/", 1, true) ~= nil or name:find "%.lua$" ~= nil
 end
 
 -- All of Lua: it is a program. What it says has no place of its own here.
@@ -73,6 +73,7 @@ done twice.]],
     { "anew", help = "do not go on with a run that was killed" },
     { "dry-run", "n", help = "only say what would be done" },
   },
-  arguments = { min = 1, names = "NAME" },
+  arguments = { min = 1, names = "NAME", complete = "file" },
+  stop = is_file,
   run = run,
 }

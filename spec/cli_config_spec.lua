@@ -1,0 +1,181 @@
+-- The configuration of the command line: what it may say, and that nothing in
+-- it can do anything else, or hang, or hide where it is wrong.
+local cli = require "spec.cli"
+local outside = require "spec.outside"
+local volumes = require "spec.volumes"
+require "spec.helper"
+
+local CONFIG <const> = "conf.lua"
+
+-- What `saros versions` says with such a configuration.
+local function told(text, code, env)
+  local root <close> = cli.scratch()
+  outside.write(root.path .. "/" .. CONFIG, text)
+  local more = { cwd = root.path, env = { HOME = root.path } }
+  for name, value in pairs(env or {}) do more.env[name] = value end
+  return cli.ends(code, { "versions", "--config", CONFIG }, more).err
+end
+
+local function wrong(text, line, what)
+  local said = told(text, 2)
+  assert.is_truthy(said:find(("saros: versions: %s:%d: "):format(CONFIG, line), 1,
+    true), said)
+  assert.is_truthy(said:find(what, 1, true), said)
+  assert.is_nil(said:find("traceback", 1, true), said)
+end
+
+describe("a configuration", function()
+  it("says where the repository is, and who knows the password", function()
+    local said = told('repository = "/nowhere/at/all"\n'
+      .. 'password = { file = "/nowhere" }\nlocal x = ("a"):rep(3)\n'
+      .. 'metrics = "/tmp/" .. x\nmax_age = "26h"\n', 10)
+    assert.matches("no repository in /nowhere/at/all", said)
+    assert.matches("no repository in /of/env",
+      told('repository = env "WHERE"', 10, { WHERE = "/of/env" }))
+    assert.matches("no repository in /otherwise",
+      told('repository = env("NOT_SET_AT_ALL", "/otherwise")', 10))
+    assert.matches("which repository", told("", 2))
+  end)
+
+  it("names the line of a mistake", function()
+    wrong('\n\nrepository = (', 3, "unexpected symbol")
+    wrong('\nrepostory = "/x"', 2, "nothing called 'repostory'; 'repository' perhaps?")
+    wrong('repository = 5', 1, 'a location, such as "/mnt/x" expected, got number')
+    wrong('\npassword = 5', 2, 'password: where it is')
+    wrong('\nprint "x"', 2, "there is no 'print' here")
+    wrong('workflw "x" {}', 1, "'workflow' perhaps?")
+    wrong('workflow "x" (5)', 1, "a table expected")
+    wrong('workflow "x" {}\nworkflow "x" {}', 2, "there is a workflow \"x\" already, in line 1")
+    wrong('\nerror "on purpose"', 2, "on purpose")
+    wrong('repository = env "NOT_SET_AT_ALL"', 1, "the environment has no NOT_SET_AT_ALL")
+    wrong('local t = nil\nt.x = 1', 2, "attempt to index")
+  end)
+
+  it("can do nothing else", function()
+    for _, name in ipairs { "io", "os", "require", "load", "loadstring", "dofile",
+      "loadfile", "debug", "package", "setmetatable", "getmetatable", "rawset",
+      "rawget", "coroutine", "collectgarbage", "print", "_G", "pcall", "xpcall",
+      "warn", "arg" }
+    do
+      wrong("\nlocal x = " .. name, 2, ("there is no '%s' here"):format(name))
+    end
+    wrong('local x = ("x"):gsub("x", "y")', 1, "'gsub'")
+    wrong('local x = ("x"):dump()', 1, "'dump'")
+    wrong('_ENV.io = 1', 1, "nothing called 'io'")
+    -- Not even to what others see: the methods of all texts are as before.
+    local said = told('string.format = nil string.rep = nil table.concat = nil\n'
+      .. 'math.max = nil\nrepository = "/nowhere"', 10)
+    assert.matches("no repository in /nowhere", said)
+    wrong("\27Lua", 1, "") -- no bytecode
+  end)
+
+  it("cannot hang, nor eat the memory", function()
+    wrong("\n\nwhile true do end", 3, "takes too long")
+    wrong("local i = 0\nrepeat i = i + 1 until false", 2, "takes too long")
+    wrong("local s = 'x'\nwhile true do s = s .. s end", 2, "too much memory")
+    wrong("\nlocal x = ('x'):rep(1 << 40)", 2, "too")
+    wrong("\nlocal x = ('x'):rep(1 << 30)", 2, "too much memory")
+    wrong("local t = {}\nfor i = 1, 1e12 do\n  t[i] = {}\nend", 3, "too much memory")
+    wrong("local function f()\n  return 1 + f()\nend\nf()", 2, "too much memory")
+    wrong("local t = {}\nfor i = 1, 1e7 do t[i % 100 + 1] = ('x'):rep(1000) end", 2,
+      "takes too long")
+    wrong("local x = table.concat({ ('x'):rep(5000000) }, '')\n"
+      .. "local y = x .. x .. x", 2, "too much memory")
+    wrong("local x = ('%99999d'):format(1)", 1, "invalid")
+    wrong("table.sort({ 3, 2, 1, 5, 4 }, function(a, b) while true do end end)", 1,
+      "takes too long")
+    wrong(("("):rep(100000), 1, "")
+  end)
+
+  it("is no file of others", function()
+    if volumes.run "id -u" ~= "0\n" then return pending "only root has others" end
+    local root <close> = cli.scratch()
+    local path = root.path .. "/" .. CONFIG
+    outside.write(path, 'repository = "/nowhere"')
+    local function says(what)
+      assert.is_truthy(cli.ends(2, { "versions", "--config", path }).err:find(what,
+        1, true))
+    end
+    cli.ends(10, { "versions", "--config", path })
+    volumes.run("chmod 666 '%s'", path)
+    says "others may write"
+    volumes.run("chmod 644 '%s'; chown 65534 '%s'", path, path)
+    says "belongs to user 65534"
+    volumes.run("chown 0 '%s'; chmod 777 '%s'", path, root.path)
+    says "(its directory)"
+    volumes.run("chmod 1777 '%s'", root.path)
+    cli.ends(10, { "versions", "--config", path })
+  end)
+
+  it("may be called anything, and not be there", function()
+    assert.matches("there is no /no\\x1bwhere", cli.ends(2, { "versions",
+      "--config", "/no\27where" }).err)
+    assert.matches("is no file", cli.ends(2, { "versions", "--config", "/tmp" }).err)
+    local root <close> = cli.scratch()
+    outside.write(root.path .. "/bad\27[2J.lua", "\nx = 1")
+    local r = cli.ends(2, { "versions", "--config", root.path .. "/bad\27[2J.lua" })
+    assert.is_nil(r.err:find "\27")
+    assert.matches("bad\\x1b%[2J%.lua:2: ", r.err)
+  end)
+
+  it("is found where it is looked for", function()
+    if volumes.run "id -u" ~= "0\n" or not outside.installed "setpriv" then
+      return pending "only root can be somebody else"
+    end
+    local root <close> = cli.scratch()
+    volumes.run("chmod 755 '%s' && mkdir -p '%s/c/saros' && chown -R 65534 '%s/c'",
+      root.path, root.path, root.path)
+    outside.write(root.path .. "/c/saros/config.lua", 'repository = "/of/user"')
+    volumes.run("chown 65534 '%s/c/saros/config.lua'", root.path)
+    local text = volumes.run("cd / && env -u SAROS_CONFIG -u RESTIC_REPOSITORY "
+      .. "XDG_CONFIG_HOME='%s/c' setpriv --reuid 65534 --regid 65534 "
+      .. "--clear-groups '%s' versions", root.path, cli.program)
+    if text:find("Permission denied", 1, true) then
+      return pending "nobody may not run it here"
+    end
+    assert.matches("no repository in /of/user", text)
+  end)
+end)
+
+describe("a workflow of it", function()
+  local function ran(text, code, ...)
+    local root <close> = cli.scratch()
+    outside.write(root.path .. "/" .. CONFIG, text)
+    return cli.ends(code, { "run", "--config", root.path .. "/" .. CONFIG, ... },
+      { cwd = root.path, env = { HOME = root.path } }).err
+  end
+
+  it("is named, or the one that was meant", function()
+    assert.matches("no workflow 'nightli'; 'nightly' perhaps",
+      ran('workflow "nightly" {}', 4, "nightli"))
+    assert.matches("the configuration has none", ran("", 4, "nightly"))
+  end)
+
+  it("is wrong in the line of its option", function()
+    if not pcall(require, "saros.workflow") then return pending "there is none" end
+    local said = ran('\nworkflow "nightly" {\n  sources = { "/etc" },\n'
+      .. '  to = { "/nowhere" },\n  keeep = { daily = 7 },\n}', 2, "nightly")
+    assert.matches("conf.lua:5: workflow \"nightly\": .*'keeep'", said)
+    assert.matches("'keep' perhaps", said)
+  end)
+end)
+
+describe("a file that is run", function()
+  it("is a program", function()
+    local root <close> = cli.scratch()
+    local function file(text)
+      outside.write(root.path .. "/f.lua", text)
+      return root.path .. "/f.lua"
+    end
+    local r = cli.ends(0, { "run", file("print(arg[1], ...) require 'saros'"
+      .. ".sleep(0.01):wait()"), "-x", "y" })
+    assert.equal("-x\t-x\ty\n", r.out)
+    assert.matches("f.lua:2: on purpose", cli.ends(1, { "run",
+      file "\nerror 'on purpose'" }).err)
+    assert.matches("f.lua:1: ", cli.ends(2, { "run", file "x x" }).err)
+    cli.ends(4, { "run", root.path .. "/none.lua" })
+    assert.matches("no shadow here", cli.ends(1, { "run", file
+      "error(require 'saros.core'.failure('saros', 0x80004005, 'no shadow here'), 0)"
+      }).err)
+  end)
+end)
