@@ -47,6 +47,7 @@ static const saros_kind kinds[] = {
     TASK_KIND("saros.hold", SAROS_FACADE_SAROS),
     TASK_KIND("saros.doctor", SAROS_FACADE_SAROS),
     TASK_KIND("repository.claim_prune", SAROS_FACADE_SAROS),
+    TASK_KIND("saros.workflow", SAROS_FACADE_SAROS),
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 

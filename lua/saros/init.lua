@@ -63,7 +63,8 @@ saros.vss = require "saros.vss"
 saros._VERSION = require "saros.format".program
 
 -- What most scripts never need is loaded when it is asked for.
-local lazy <const> = { wsb = "saros.wsb", drill = "saros.drill" }
+local lazy <const> = { wsb = "saros.wsb", drill = "saros.drill",
+  workflow = "saros.workflow" }
 
 return setmetatable(saros, {
   __index = function(_, name)

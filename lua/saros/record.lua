@@ -15,6 +15,7 @@
 local core = require "saros.core"
 local arguments = require "saros.arguments"
 local E = require "saros.code"
+local format = require "saros.format"
 
 ---@class saros.record
 local record = {}
@@ -259,12 +260,6 @@ function writer:done(err, result)
   self.file = nil
 end
 
---- Lets go without an end: as if this process were killed here.
-function writer:abandon()
-  if self.file then self.file:close() end
-  self.file = nil
-end
-
 function writer:__close(err)
   self:done(err == nil and "it was left without an end" or err)
 end
@@ -304,7 +299,7 @@ function record.begin(options)
   put(self, { saros_record = VERSION, id = self.id, name = o.name,
     kind = o.kind, host = o.host or hostname(),
     pid = owner.pid, owner = owner, begun = rfc3339(wall),
-    version = require "saros"._VERSION, argv = o.argv, resumes = o.resumes })
+    version = format.program, argv = o.argv, resumes = o.resumes })
   return self
 end
 
@@ -470,11 +465,9 @@ function record.read(path)
   if not header then
     fail("SAROS_E_DAMAGED", "%s is no record of a run", path)
   end
-  if header.saros_record > VERSION then
-    fail("SAROS_E_REFUSED", "%s was written by a newer saros (%s), which "
-      .. "can read it: this one knows records of version %d", path,
-      tostring(header.version), VERSION)
-  end
+  local newer = format.newer("the record " .. path, {
+    saros = header.saros_record, program = header.version }, VERSION)
+  if newer then error(newer, 0) end
   local ending = ending_of(file)
   local run = summary(path, header, ending)
   run.ops, run.held, run.log, run.notes, run.torn = {}, {}, {}, {}, 0

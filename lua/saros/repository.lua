@@ -78,6 +78,9 @@ local known = {
   rest_password = "string", name = "string",
 }
 
+--- What opening or making one takes, and what that is.
+repository.options = known
+
 local function begin(work, what, options)
   options = check(what, options, known)
   local repo, code, message = core.new(without_name(options))

@@ -38,6 +38,12 @@ local of_writer <const> = { command = "table", map = "table",
   guard = "string", restore_method = "string", instance = "string",
   metadata = "table", listen = "boolean", state_dir = "string" }
 
+--- What a writer takes, and what that is.
+command.options = {}
+for _, list in ipairs { known, of_writer } do
+  for name, item in pairs(list) do command.options[name] = item end
+end
+
 local function words(what, name, argv)
   if argv == nil then return end
   for i, word in ipairs(argv) do

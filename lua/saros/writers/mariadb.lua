@@ -215,6 +215,9 @@ local known = { socket = "string", host = "string", port = "integer",
   id = "string", instance = "string", name = "string", listen = "boolean",
   state_dir = "string" }
 
+--- What a writer takes, and what that is.
+mariadb.options = known
+
 local of_connection = { "socket", "host", "port", "user", "defaults_file",
   "defaults_group", "password" }
 

@@ -52,6 +52,9 @@ local known <const> = { id = "string", instance = "string", name = "string",
   configuration = "boolean", standby = "boolean", scratch = "string",
   listen = "boolean", state_dir = "string" }
 
+--- What a writer takes, and what that is.
+postgres.options = known
+
 local function check_options(options)
   if type(options) ~= "table" then
     error(("postgres.writer: table expected, got %s"):format(type(options)), 3)

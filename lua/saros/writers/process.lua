@@ -40,6 +40,9 @@ local known = { pids = "table", cgroup = "string", pidfile = "string",
   freeze_timeout = "number", stop_timeout = "number", allow_none = "boolean",
   listen = "boolean", state_dir = "string" }
 
+--- What a writer takes, and what that is.
+process.options = known
+
 local function misuse(text, ...)
   error("process.writer" .. text:format(...), 4)
 end

@@ -315,6 +315,9 @@ local known <const> = { id = "string", instance = "string", name = "string",
 local kinds = {}
 for name, item in pairs(known) do kinds[name] = item end
 for name, item in pairs(own) do kinds[name] = item end
+
+--- What a writer takes, and what that is.
+redis.options = kinds
 local instance_kinds = { name = "string" }
 for name, item in pairs(own) do instance_kinds[name] = item end
 

@@ -146,6 +146,9 @@ local known = { id = "string", instance = "string", name = "string",
   level = "string", freeze_timeout = "number", lock_timeout = "number",
   databases = "table", listen = "boolean", state_dir = "string" }
 
+--- What a writer takes, and what that is.
+sqlite.options = known
+
 local function check_options(options)
   if type(options) ~= "table" then
     error(("sqlite.writer: table expected, got %s"):format(type(options)), 3)

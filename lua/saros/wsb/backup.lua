@@ -10,17 +10,8 @@
 
 local core = require "saros.core"
 local arguments = require "saros.arguments"
-local components = require "saros.wsb.components"
 local files = require "saros.wsb.files"
-local format = require "saros.format"
-local kind = require "saros.writers.kind"
-local late = require "saros.wsb.late"
-local manifest = require "saros.wsb.manifest"
-local plan = require "saros.wsb.plan"
-local print_out = require "saros.wsb.print"
-local vss = require "saros.vss"
-
-local finish = files.finish
+local steps = require "saros.wsb.steps"
 
 local WHAT <const> = "wsb.backup"
 
@@ -30,193 +21,13 @@ local kinds <const> = { repository = "userdata", paths = "list",
   timeouts = "table", state_dir = "string", scratch = "string",
   on_component = "function", name = "string" }
 
-
--- ------------------------------------------------------------------
--- The checks
--- ------------------------------------------------------------------
-
-local function started(c, o, set, info)
-  local snapshots = {}
-  for i, path in ipairs(o.paths) do snapshots[i] = set[path].path end
-  return require "saros.wsb".check_consistency { writer = c.writer.id,
-    instance = c.writer.instance, component = c.name,
-    logical_path = c.logical_path, metadata = info, sources = o.paths,
-    snapshots = snapshots, said = set:said(c.writer.instance),
-    scratch = o.scratch }
-end
-
--- What is in a manifest is plain, and short.
-local function problems_of(err)
-  local list = {}
-  for i, problem in ipairs(type(err.problems) == "table" and err.problems
-    or {}) do
-    if i > 50 then break end
-    list[i] = tostring(problem):sub(1, 1000)
-  end
-  return #list > 0 and list or nil
-end
-
--- A check that failed bars the component; one that could not be made does not.
-local function check(c, o, set, info)
-  if o.check == false then return { state = "none" } end
-  if c.live then
-    return { state = "untried", message = "there is no shadow of it that "
-      .. "could be checked" }
-  end
-  if c.recoverable == false then
-    return { state = "untried", message = "it cannot be recovered as it is" }
-  end
-  local op <close> = started(c, o, set, info)
-  if not op then return { state = "none" } end
-  local result, err = op:wait()
-  if result ~= nil then
-    -- What it found out is a table, when it is one that can be kept.
-    return { state = "passed" }
-  end
-  if err.untried or err.cancelled or err.timeout then
-    return { state = "untried", message = err.message }
-  end
-  c.recoverable, c.why = false, "its check failed: " .. err.message
-  return { state = "failed", message = err.message,
-    problems = problems_of(err) }
-end
-
-local function check_all(m, o, set)
-  local chosen = set:components()
-  for i, c in ipairs(m.components) do
-    core.report { phase = "check", done = 30 + 10 * i // #m.components,
-      total = 100 }
-    c.check = check(c, o, set, chosen[i].writer)
-    if o.on_component then o.on_component(c) end
-  end
-end
-
-
--- ------------------------------------------------------------------
--- What is known
--- ------------------------------------------------------------------
-
--- What holds of all of it: files of no application are as after a crash, if
--- they are of one instant.
-local function consistency_of(m, set)
-  local one = true
-  for _, snapshot in pairs(set) do
-    one = one and (snapshot.consistency == "atomic"
-      or snapshot.consistency == "held")
-  end
-  for _, pair in ipairs(set.skew or {}) do one = one and pair.seconds == 0 end
-  m.consistency = one and "crash" or "none"
-  return manifest.reached(m)
-end
-
-local function job_of(o)
-  -- Which job's it is: versions of one are kept and forgotten together.
-  local hash = 0xcbf29ce484222325
-  for byte in (o.host .. "\0" .. table.concat(o.paths, "\0")):gmatch "." do
-    hash = (hash ~ byte:byte()) * 0x100000001b3
-  end
-  return ("%s/%016x"):format(manifest.LATE, hash)
-end
-
-local function begin(o, set)
-  local m = format.stamp({ id = core.guid(), host = o.host,
-    created = os.date "!%Y-%m-%dT%H:%M:%SZ", type = o.type, paths = o.paths,
-    set = { id = set.id, held = set.held, skew = set.skew },
-    left_out = set.left_out,
-    components = components.of(set, o.paths) }, format.manifest)
-  m.late = job_of(o)
-  -- What a pattern of others takes out of a component is seen afterwards.
-  for _, c in ipairs(m.components) do
-    if #o.exclude > 0 then c.late = true end
-  end
-  return m
-end
-
--- Everything that lies in `/.saros`, put together.
-local function write(m, place)
-  local owners = {}
-  for _, c in ipairs(m.components) do
-    owners[c] = c.owner
-    c.owner = nil
-    c.said.additions = nil -- they are in the version, not where it says
-  end
-  files.write(place.root .. "/restore-plan.txt", plan.text(m, function(c)
-    return (kind.of(c.writer.id))
-  end, function(c) return owners[c] end))
-  files.write(place.root .. "/manifest.json", core.json_write(m, true))
-end
-
-
--- ------------------------------------------------------------------
--- The task
--- ------------------------------------------------------------------
-
--- Waits for a step, whose progress is a part of ours.
-local function step(op, from, to, phase)
-  local _ <close> = op
-  core.report { done = from, total = 100, phase = phase }
-  for s in op:progress() do
-    core.report { done = from + (to - from) * s.percent // 100, total = 100,
-      phase = phase }
-  end
-  return finish(op)
-end
-
-local function shadow(o)
-  return step(vss.shadow { paths = o.paths, provider = o.provider,
-    writers = o.writers, type = o.type, timeouts = o.timeouts,
-    state_dir = o.state_dir }, 0, 30, "shadow")
-end
-
-local function store(o, m, set, place)
-  local tags = { "saros", "saros-id:" .. m.id }
-  if m.type == "copy" then tags[#tags + 1] = "saros-type:copy" end
-  local exclude = components.excludes(m.components)
-  table.move(o.exclude, 1, #o.exclude, #exclude + 1, exclude)
-  if #exclude > 0 then
-    exclude[#exclude + 1] = "!" .. manifest.DIRECTORY
-    exclude[#exclude + 1] = "!" .. manifest.DIRECTORY .. "/**"
-  end
-  return step(o.repository:backup {
-    sources = { set, { path = place.root,
-      origin = { path = manifest.DIRECTORY } } },
-    tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags), host = o.host,
-    exclude = #exclude > 0 and exclude or nil }, 40, 90, "store")
-end
-
--- Who is told that it went well may let go of his history: nothing that is
--- barred is a reason for that.
-local function succeeded(m, r)
-  local barred = {}
-  for _, c in ipairs(m.components) do
-    local key = c.writer.instance .. "/" .. c.name
-    barred[key] = barred[key] or not c.recoverable
-  end
-  return function(instance, component)
-    return r.failed == 0 and barred[instance .. "/" .. component] == false
-  end
-end
-
 local function backup(o)
-  local set <close> = shadow(o)
-  local m = begin(o, set)
-  check_all(m, o, set)
-  m.consistency = consistency_of(m, set)
-  local place <close> = require "saros.place".new { scratch = o.scratch }
-  for _, c in ipairs(m.components) do
-    late.add(c, c.said, place.root, c.additions)
-  end
-  write(m, place)
-  local r = store(o, m, set, place)
-  -- Whoever waits for the end of it is told now; what he adds comes after.
-  late.see(o, m, set, r)
-  step(set:backup_complete(succeeded(m, r)), 90, 94, "complete")
-  local more = late.store(o, m, set, r)
-  return print_out.version { id = r.id, guid = m.id, time = m.created,
-    components = m.components, consistency = m.consistency, host = m.host,
-    type = m.type, paths = m.paths, set = m.set, left_out = m.left_out,
-    late = more, partial = r.failed > 0, failed = r.failed, errors = r.errors,
-    bytes_added = r.bytes_added, files = r.files }
+  local job <close> = steps.shadow(o)
+  steps.check(job)
+  steps.write(job)
+  local copy = steps.store(job, o.repository)
+  steps.complete(job, { copy }, true)
+  return steps.late(job, copy)
 end
 
 ---@class saros.wsb.backup.options

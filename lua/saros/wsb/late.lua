@@ -16,6 +16,12 @@ local finish = files.finish
 -- What was copied already, by component.
 local added = setmetatable({}, { __mode = "k" })
 
+--- Another one of the same component, for another repository: what was copied
+--- for the one is there for the other.
+function late.twin(c, other)
+  if added[c] then added[other] = { table.unpack(added[c]) } end
+end
+
 local function contains(additions, one)
   for _, other in ipairs(additions) do
     if other.path == one.path and other.to == one.to then return true end

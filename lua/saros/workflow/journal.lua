@@ -1,0 +1,141 @@
+---@private
+-- What earlier runs did, of their records: what an interrupted one has finished,
+-- what is due again, and how it stands.
+
+local record = require "saros.record"
+local options = require "saros.workflow.options"
+
+local journal = {}
+
+-- A run that was interrupted longer ago than that is not gone on with: what its
+-- finished targets have is old, and the next one has to be made anyway.
+local WITHIN <const> = 12 * 3600
+
+-- Enough to find what is done monthly.
+local MOST <const> = 400
+
+--- The records of a workflow, the newest first.
+function journal.runs(o, limit)
+  return record.list { state_dir = o.state_dir, name = o.name,
+    kind = "workflow", limit = limit }
+end
+
+local function add(into, run)
+  for _, one in ipairs(run.notes.stored or {}) do
+    into[one.location] = { stored = one, done = {} }
+  end
+  for _, op in ipairs(run.ops) do
+    local location = op.lane:match "^target:(.*)$"
+    local target = location and into[location]
+    if target and op.state == "succeeded" then target.done[op.name] = true end
+  end
+end
+
+--- The run that was interrupted and is to be gone on with: its first id, and
+--- what it has finished, by location. nil: there is none.
+function journal.interrupted(o, within)
+  if within == true or within == nil then within = WITHIN end
+  if within == false then return nil end
+  local chain, root = {}, nil
+  local now = os.time()
+  for _, run in ipairs(journal.runs(o, 100)) do
+    if root and run.id ~= root and run.resumes ~= root then break end
+    if not root and (run.state ~= "interrupted" or run.newer
+      or now - run.time > within)
+    then
+      return nil
+    end
+    root = root or run.resumes or run.id
+    table.insert(chain, 1, run)
+    if run.id == root then break end
+  end
+  if not root then return nil end
+  local finished = {}
+  for _, run in ipairs(chain) do
+    local good, all = pcall(record.read, run.path)
+    if good then add(finished, all) end
+  end
+  return root, finished
+end
+
+--- Somebody else who is running it, and began before.
+function journal.rival(o, of)
+  for _, run in ipairs(journal.runs(o, 20)) do
+    if run.state == "running" and run.path < of.path then return run end
+  end
+  return nil
+end
+
+local function has(run, what, location)
+  local result = type(run.result) == "table" and run.result or {}
+  if what == "drill" then
+    return type(result.drill) == "table" and result.drill.state == "passed"
+  end
+  for _, t in ipairs(type(result.targets) == "table" and result.targets
+    or {}) do
+    if t.location == location and t[what .. "d"] then return true end
+  end
+  return false
+end
+
+--- Whether something is to be done now that is done every so often: `what` is
+--- "drill", or "prune" of a location. A little early is on time: a timer is never
+--- exact.
+function journal.due(o, every, what, location)
+  if every == nil or every == false then return false end
+  if every == true then return true end
+  local seconds = options.periods[every] or every
+  local now = os.time()
+  for _, run in ipairs(journal.runs(o, MOST)) do
+    local age = now - run.time
+    if age > seconds * 0.95 then return true end
+    if age >= 0 and has(run, what, location) then return false end
+  end
+  return true
+end
+
+---@class saros.workflow.status
+---@field name string
+---@field last? saros.record.summary the newest run
+---@field age? number seconds since that began
+---@field last_success? saros.record.summary the newest that succeeded whole
+---@field success_age? number seconds since that began
+---@field last_drill? saros.record.summary the newest with a drill that passed
+---@field failures integer how many in a row did not succeed, up to now
+---@field running? saros.record.summary
+
+local status_type = { __name = "saros.workflow.status" }
+
+function status_type.__tostring(s)
+  local text = require "saros.text"
+  if not s.last then return text.safe(s.name) .. ": it was never run" end
+  local line = ("%s: %s, %s"):format(text.safe(s.name), s.last.state,
+    text.clock(s.last.begun))
+  if s.last_success and s.last_success.id ~= s.last.id then
+    line = line .. "; it last succeeded " .. text.clock(s.last_success.begun)
+  elseif not s.last_success then
+    line = line .. "; it has never succeeded"
+  end
+  return line
+end
+
+--- How it stands.
+---@return saros.workflow.status
+function journal.status(o)
+  local s = { name = o.name, failures = 0 }
+  local now = os.time()
+  for _, run in ipairs(journal.runs(o, MOST)) do
+    if run.state == "running" and not s.running then s.running = run end
+    if not s.last then s.last, s.age = run, now - run.time end
+    if run.state == "succeeded" and not s.last_success then
+      s.last_success, s.success_age = run, now - run.time
+    end
+    if not s.last_success and run.state ~= "running" then
+      s.failures = s.failures + 1
+    end
+    if has(run, "drill") and not s.last_drill then s.last_drill = run end
+  end
+  return setmetatable(s, status_type)
+end
+
+return journal

@@ -1,0 +1,158 @@
+---@private
+-- A dry run: what a workflow would do now, without doing any of it. It opens the
+-- writers, asks them what they have, and looks into the repositories.
+
+local files = require "saros.wsb.files"
+local journal = require "saros.workflow.journal"
+local print_out = require "saros.workflow.print"
+local run = require "saros.workflow.run"
+local target = require "saros.workflow.target"
+local vss = require "saros.vss"
+
+---@class saros.workflow.plan
+---@field name string
+---@field steps string[]
+---@field paths string[]
+---@field components table[] { writer, name, files }
+---@field targets table[] { location, versions, forgets, new }
+---@field warnings string[]
+
+local function doubt(plan, ...)
+  plan.warnings[#plan.warnings + 1] = string.format(...)
+end
+
+local function step(plan, ...)
+  plan.steps[#plan.steps + 1] = string.format(...)
+end
+
+local function message_of(err)
+  return tostring(type(err) == "table" and err.message or err)
+end
+
+-- What fails is said, and the rest is looked at. A cancel is none of that.
+local function try(plan, what, f)
+  local good, why = pcall(f)
+  if good then return end
+  if type(why) == "table" and why.cancelled then error(why, 0) end
+  doubt(plan, "%s: %s", what, message_of(why))
+end
+
+local function hook_of(plan, of, owner)
+  for _, name in ipairs { "before", "after", "failed", "finally" } do
+    local f = owner[name]
+    if f then
+      step(plan, "call %s, %s %s", type(f) == "table" and f[1]
+        or "a function", name, of)
+    end
+  end
+end
+
+local function close(session)
+  if not pcall(session.close, session) then pcall(session.close, session) end
+end
+
+-- Who there is, by asking who he is: nobody prepares for anything.
+local function ask_writers(plan, o)
+  local writers <close> = run.open_writers(o)
+  local _ = writers
+  local session = vss.components { state_dir = o.state_dir }
+  local guard <close> = setmetatable({}, { __close = function()
+    close(session)
+  end })
+  local _ = guard
+  session:initialize_for_backup()
+  session:set_backup_state { type = o.type, select_components = true }
+  local asked = files.finish(session:gather_writer_metadata {
+    require = o.require or {}, exclude = {} })
+  for _, one in ipairs(asked.left_out or {}) do
+    doubt(plan, "the writer %s cannot say who it is: %s", one.name,
+      one.message)
+  end
+  for _, writer in ipairs(session:writers()) do
+    for _, c in ipairs(writer.components) do
+      local concerns = #c.files == 0
+      for _, file in ipairs(c.files) do
+        for _, path in ipairs(plan.paths) do
+          concerns = concerns or files.within(file, path)
+            or files.within(path, file)
+        end
+        if #plan.paths > 0 and not files.inside(file, setmetatable({}, {
+          __index = function(_, at)
+            for _, path in ipairs(plan.paths) do
+              if path == at then return true end
+            end
+          end }))
+        then
+          doubt(plan, "%s of %s is in none of the sources", file, c.name)
+        end
+      end
+      if concerns then
+        plan.components[#plan.components + 1] = { writer = writer.name,
+          name = c.name, files = c.files }
+        step(plan, "hold %s %s still", writer.name, c.name)
+      end
+    end
+  end
+end
+
+local function look_into(plan, o, t)
+  local entry = { location = t.location }
+  plan.targets[#plan.targets + 1] = entry
+  hook_of(plan, t.location, t)
+  local given = {}
+  for name, item in pairs(t.open) do given[name] = item end
+  given.no_lock = true
+  local good, repo = pcall(require "saros.repository".open, given)
+  if not good then
+    if type(repo) == "table" and repo.cancelled then error(repo, 0) end
+    if t.init and target.is_missing(repo) then
+      entry.new = true
+      step(plan, "make a repository in %s, and store a version", t.location)
+      return
+    end
+    doubt(plan, "%s: %s", t.location, message_of(repo))
+    return
+  end
+  local _ <close> = repo
+  entry.versions = #repo:versions()
+  step(plan, "store a version in %s, which has %d", t.location,
+    entry.versions)
+  if t.verify then
+    step(plan, "verify %s%s", t.location, t.verify ~= true
+      and ", and read " .. tostring(t.verify) or "")
+  end
+  if t.keep then
+    local rules = { dry_run = true, host = o.host,
+      tags = { "saros-workflow:" .. o.name } }
+    for name, item in pairs(t.keep) do rules[name] = item end
+    local op <close> = repo:forget(rules)
+    entry.forgets = #files.finish(op).removed
+    step(plan, "forget %d of the versions in %s", entry.forgets, t.location)
+  end
+  if journal.due(o, t.prune, "prune", t.location) then
+    step(plan, "prune %s", t.location)
+  end
+end
+
+local function make(o)
+  local plan = setmetatable({ name = o.name, steps = {}, paths = {},
+    components = {}, targets = {}, warnings = {} }, print_out.plan)
+  hook_of(plan, "the run", o)
+  for _, source in ipairs(o.sources) do
+    hook_of(plan, tostring(source.path or "a source"), source)
+  end
+  try(plan, "sources", function() plan.paths = run.resolve(o) end)
+  try(plan, "writers", function() ask_writers(plan, o) end)
+  if #plan.paths > 0 then
+    step(plan, "take a shadow of %s", table.concat(plan.paths, ", "))
+  end
+  for _, t in ipairs(o.targets) do
+    try(plan, t.location, function() look_into(plan, o, t) end)
+  end
+  if o.drill and journal.due(o, o.drill.every, "drill") then
+    step(plan, "restore and start the version, as a drill")
+  end
+  return plan
+end
+
+return make
