@@ -15,7 +15,7 @@ cli.program = build .. "/bin/saros"
 local env = { RESTIC_REPOSITORY = false, RESTIC_REPOSITORY_FILE = false,
   RESTIC_PASSWORD = false, RESTIC_PASSWORD_FILE = false, COLUMNS = false,
   RESTIC_PASSWORD_COMMAND = false, SAROS_CONFIG = "/dev/null", NO_COLOR = false,
-  XDG_CONFIG_HOME = false, JOURNAL_STREAM = false, TERM = "xterm",
+  XDG_CONFIG_HOME = "/dev/null", JOURNAL_STREAM = false, TERM = "xterm",
   RESTIC_HOST = false }
 
 --- Runs it: { code, out, err }. `more` is for saros.process.

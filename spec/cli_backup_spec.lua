@@ -190,21 +190,45 @@ describe("a new repository", function()
     end)
   end)
 
-  it("is never made at a mistyped place", function()
+  it("is made where --repo says, and never at a mistyped place", function()
     with(function(p)
       local function none(name, ...)
-        local r = p.saros(10, "backup", "src", "--password-file", "password",
-          "--repo", name, ...)
+        local r = p.saros(10, "backup", "src", "--repo", name, ...)
         assert.equal("", r.out)
       end
-      none "typo"
-      none("nowhere/typo", "--init")
-      none("src", "--init")
-      none("password", "--init")
-      assert.equal("d\n", volumes.run("ls '%s' | grep -x d", p.src))
-      assert.equal("home\npassword\nr\nsrc\n", volumes.run("ls '%s'", p.root))
-      p.saros(0, "backup", "src", "-p", "password", "--repo", "new", "--init")
-      p.saros(0, "backup", "src", "-p", "password", "--repo", "new", "--init")
+      none "nowhere/typo"
+      none "src"
+      none "password"
+      none("typo", "--no-init")
+      p.saros(2, "backup", "src", "--init", "--no-init", "--repo", "typo")
+      outside.write(p.root .. "/conf.lua", 'repository = "typo"')
+      none("typo", "--no-init", "--config", "conf.lua")
+      p.saros(10, "backup", "src", "--config", "conf.lua")
+      assert.equal("conf.lua\nhome\npassword\nr\nsrc\n",
+        volumes.run("ls '%s'", p.root))
+      -- Nothing else is needed.
+      local r = p.saros(0, "backup", "src", "--repo", "new")
+      assert.matches("NEW repository", r.err)
+      local file = r.err:match "password is new, in (%S+)"
+      assert.equal("600", (volumes.run("stat -c %%a '%s'", file):gsub("\n", "")))
+      assert.matches("password%-file " .. file:gsub("%p", "%%%0"), r.err)
+      assert.is_nil(r.err:find(outside.content(file):sub(1, -2), 1, true))
+      p.saros(0, "backup", "src", "--repo", p.root .. "/new/")
+      assert.equal(2, #of(records(p.saros(0, "versions", "--repo", "./new",
+        "--json").out), "version"))
+      -- Its disk is not mounted.
+      assert(os.rename(p.root .. "/new", p.root .. "/unmounted"))
+      for _, how in ipairs { "-q", "--init" } do
+        assert.matches("is its disk mounted", p.saros(10, "backup", "src",
+          "--repo", "new", how).err)
+      end
+      p.saros(10, "init", "--repo", "new")
+      assert(os.rename(p.root .. "/unmounted", p.root .. "/new"))
+      p.saros(0, "backup", "src", "--repo", "new")
+      -- The same of one with somebody's own password.
+      p.with(0, "backup", "src")
+      assert(os.rename(p.root .. "/r", p.root .. "/unmounted"))
+      assert.matches("is its disk mounted", p.with(10, "backup", "src").err)
     end)
   end)
 

@@ -99,7 +99,7 @@ function help.all()
   local lines = { "Usage: saros VERB …", "",
     "Shadow copies, backups of applications, and versions in repositories that "
       .. "restic", "reads, too.", "", "Begin with:",
-    "  saros backup /etc --repo /mnt/x --init",
+    "  saros backup /etc --repo /mnt/x",
     "  saros versions --repo /mnt/x", "  saros VERB --help" }
   for _, group in ipairs(verbs.groups) do
     add(lines, { "", group[1] .. ":" })

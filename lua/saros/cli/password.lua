@@ -1,7 +1,10 @@
 ---@private
--- The password file that saros makes itself when nobody has one.
+-- The password files that saros makes itself when nobody has one, and its notes
+-- of where repositories were made: who finds nothing at such a place has a disk
+-- that is not mounted, and wants no new one.
 
 local core = require "saros.core"
+local place = require "saros.cli.place"
 
 local password = {}
 
@@ -9,12 +12,43 @@ local password = {}
 function password.directory()
   local given = os.getenv "XDG_CONFIG_HOME"
   local home = os.getenv "HOME"
-  if require "saros.cli.user".is_root() then return "/etc/saros" end
   if given and given:sub(1, 1) == "/" then return given .. "/saros" end
+  if require "saros.cli.user".is_root() then return "/etc/saros" end
   return (home or "") .. "/.config/saros"
 end
 
-function password.file() return password.directory() .. "/password" end
+-- A name that says where it is, and is of no other place.
+local function slug(location)
+  if not location:find "^%a%w+:" then
+    location = place.absolute(location)
+    location = (location .. "/"):gsub("/%./", "/"):gsub("//+", "/")
+      :gsub("(.)/$", "%1")
+  end
+  local hash = 0xcbf29ce484222325
+  for byte in location:gmatch "." do
+    hash = (hash ~ byte:byte()) * 0x100000001b3
+  end
+  local text = location:gsub("//[^/@]*@", "//"):gsub("[^%w]+", "-")
+    :gsub("^%-", ""):sub(-40)
+  return ("%s-%08x"):format(text, hash & 0xFFFFFFFF)
+end
+
+local function path_of(location, ending)
+  return ("%s/repositories/%s.%s"):format(password.directory(),
+    slug(location), ending)
+end
+
+--- Where that of a repository is, if saros has made it.
+function password.file(location) return path_of(location, "password") end
+
+--- What tells that there was a repository; nil: nothing does.
+function password.note(location)
+  for _, ending in ipairs { "password", "known" } do
+    local path = path_of(location, ending)
+    local is = core.entries { { "look", path } }:wait()
+    if is and is[1] then return path end
+  end
+end
 
 -- 32 letters of 32: 160 bits.
 local function random()
@@ -44,10 +78,24 @@ end
 password.make_directories = make_directories
 
 --- Makes one, where there must be none: its path.
-function password.make(path)
+function password.make(location)
+  local path = password.file(location)
   make_directories(path)
   assert(core.entries { { "store", path, random() .. "\n" } }:wait())
   return path
+end
+
+--- Notes that there is a repository with somebody's own password. It does not
+--- matter when that cannot be written.
+function password.know(location)
+  if location:find "^%a%w+:" or password.note(location) then return end
+  local path = path_of(location, "known")
+  pcall(function()
+    make_directories(path)
+    assert(core.entries { { "store", path, "a repository that saros has "
+      .. "written to; without this file it takes the place for a new one\n" }
+      }:wait())
+  end)
 end
 
 return password

@@ -38,7 +38,7 @@ end
 
 --- The password as `repository.open` takes it, and where it is from; nothing
 --- when nobody has said.
-function repository.password(c)
+function repository.password(c, location)
   local o = c.options
   if o.password_file then
     return { file = o.password_file }, "--password-file"
@@ -50,7 +50,8 @@ function repository.password(c)
   if env then return nil, env end -- repository.open takes it itself
   local config = c:config()
   if config.password then return config.password, config.file end
-  local file = require "saros.cli.password".file()
+  if not location then return nil end
+  local file = require "saros.cli.password".file(location)
   local there <close> = io.open(file)
   if there then return { file = file }, file end
 end
@@ -98,7 +99,7 @@ end
 function repository.options(c, more)
   local o = c.options
   local location = repository.location(c)
-  local password, origin = repository.password(c)
+  local password, origin = repository.password(c, location)
   local options = { location = location, password = password,
     retry_lock = o.retry_lock, no_lock = o.no_lock, cacert = o.cacert }
   for name, value in pairs(more or {}) do options[name] = value end
@@ -157,16 +158,27 @@ local function check_place(c, location)
   end
 end
 
+-- Where there was one, nobody wants another.
+local function check_new(c, location)
+  local note = require "saros.cli.password".note(location)
+  if note then
+    c:fail(10, "there was a repository in %s: is its disk mounted?\n"
+      .. "If it is gone for good, move %s away", location_shown(location),
+      shown.safe(note))
+  end
+end
+
 --- Makes one, with a password file of its own where nobody has said another,
 --- and opens it.
 function repository.make(c)
   local options, origin, location = repository.options(c)
   check_place(c, location)
+  check_new(c, location)
   local module = c:need "saros.repository"
   local made
   if not origin then
     local password = require "saros.cli.password"
-    made = password.make(password.file())
+    made = password.make(location)
     options.password = { file = made }
   end
   options.retry_lock, options.no_lock = nil, nil
@@ -178,10 +190,11 @@ function repository.make(c)
     error(repo, 0)
   end
   c:defer(function() repo:close() end)
+  require "saros.cli.password".know(location)
   local file = made or options.password and options.password.file
   c:emit("repository", { location = location_shown(location),
     password_file = file })
-  c:say(("made a repository in %s"):format(location_shown(location)))
+  c:say(("made a NEW repository in %s"):format(location_shown(location)))
   if file then
     c:say(("its password is %s %s"):format(made and "new, in" or "that in",
       shown.safe(file)))
@@ -204,22 +217,25 @@ local function open_or_make_remote(c, options, origin, location)
   explain(c, repo, location, origin)
 end
 
---- Opens it; makes it when there is none and that is wanted, or somebody says
---- so.
+--- Opens it. Where a directory that was named on the command line is not there
+--- yet, or is empty, it is made; elsewhere only when that is `wanted`, or
+--- somebody says so; never where there was one.
+---@param wanted? boolean false: never
 function repository.open_or_make(c, wanted)
   local options, origin, location = repository.options(c)
   local not_there = is_missing(location)
   if not_there == nil and wanted then
     return open_or_make_remote(c, options, origin, location)
   end
-  if not not_there then return repository.open(c) end
-  if wanted or c:confirm(("There is no repository in %s. Make one there?")
-    :format(location_shown(location)))
+  if not not_there or wanted == false then return repository.open(c) end
+  check_new(c, location)
+  local where = location_shown(location)
+  if wanted or c.options.repo
+    or c:confirm(("There is no repository in %s. Make one there?"):format(where))
   then
     return repository.make(c)
   end
-  c:fail(10, "there is no repository in %s\n--init makes one",
-    location_shown(location))
+  c:fail(10, "there is no repository in %s\n--init makes one", where)
 end
 
 return repository

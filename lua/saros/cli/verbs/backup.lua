@@ -55,8 +55,11 @@ end
 
 local function run(c)
   local o = c.options
+  if o.init and o.no_init then c:usage "--init, or --no-init: not both" end
+  local wanted = o.init
+  if o.no_init then wanted = false end
   local repo, location, password =
-    require "saros.cli.repository".open_or_make(c, o.init)
+    require "saros.cli.repository".open_or_make(c, wanted)
   local sources, set = sources_of(c)
   local given = { sources = sources, tags = o.tag }
   for _, name in ipairs(passed) do given[name] = o[name] end
@@ -76,6 +79,7 @@ local function run(c)
   end
   summary(c, r)
   if r.id and not o.dry_run then
+    require "saros.cli.password".know(location)
     how_to_restore(c, r.id, location, password)
   end
 end
@@ -92,10 +96,11 @@ are read as they are, and a line says so.
 What could not be read is left out, named, and makes the exit code 3. A backup
 that is interrupted leaves no version; the next one finds what was stored.
 
-Nothing is ever made at a mistyped place: a repository has to be there, unless
---init asks for a new one.]],
+A repository that --repo names and that is not there yet is made, with a password
+file that is named. So is nothing where there was one before (its disk is not
+mounted), in a directory with other files, or below one that is not there.]],
   examples = {
-    { "saros backup /etc --repo /mnt/x --init",
+    { "saros backup /etc --repo /mnt/x",
       "makes the repository if there is none, with a password file that it "
         .. "names, and backs up /etc" },
     { "saros backup /srv /home --exclude '*.tmp' --tag weekly",
@@ -106,7 +111,9 @@ Nothing is ever made at a mistyped place: a repository has to be there, unless
       "fails where the files would be read as they are" },
   },
   options = {
-    { "init", help = "make the repository if there is none" },
+    { "init", help = "make the repository if there is none, also one of the "
+      .. "configuration, or on a server" },
+    { "no-init", help = "never make a repository" },
     { "tag", value = "TEXT", list = true, help = "a mark of this version" },
     { "host", "H", value = "NAME", env = "RESTIC_HOST",
       help = "the name of this machine in the version" },

@@ -39,11 +39,11 @@ local function perform(c, workflow, name)
     return
   end
   local r, err = c:progress(workflow:run { only = o.only,
-    resume = not o.anew }, name)
+    resume = not o.anew, argv = c.argv }, name)
   if not r then return nil, err end
   c:emit("summary", r)
   c:out(r)
-  if r.partial then c:partial() end
+  if r.state == "partial" then c:partial() end
 end
 
 local function run(c)
@@ -69,7 +69,8 @@ done twice.]],
     { "saros run examples/backup.lua", "a program" },
   },
   options = {
-    { "only", value = "STEP", list = true, help = "only these steps" },
+    { "only", value = "LOCATION", list = true,
+      help = "only to these repositories" },
     { "anew", help = "do not go on with a run that was killed" },
     { "dry-run", "n", help = "only say what would be done" },
   },
