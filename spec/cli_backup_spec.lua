@@ -38,6 +38,10 @@ local function with(f)
   return f(p)
 end
 
+-- For a shell: nothing of who runs the specs.
+local IN <const> = "cd '%s' && XDG_CONFIG_HOME=/dev/null && "
+  .. "export XDG_CONFIG_HOME && "
+
 local function same(one, two)
   local text = volumes.run("diff -r '%s' '%s'", one, two)
   assert.equal("", text)
@@ -97,8 +101,8 @@ describe("a backup", function()
       for i, line in ipairs(ways) do
         local name = line:match "^%S+"
         if name == "saros" or outside.installed(name) then
-          local text, good = volumes.run("cd '%s' && PATH='%s':$PATH && HOME='%s' "
-            .. "&& export HOME && %s", p.root, cli.program:match "^(.*)/",
+          local text, good = volumes.run("cd '%s' && PATH='%s':$PATH && "
+            .. "XDG_CONFIG_HOME='%s' && export XDG_CONFIG_HOME && %s", p.root, cli.program:match "^(.*)/",
             p.root .. "/home", (line:gsub("/scratch", p.root .. "/way" .. i)))
           assert.is_true(good, text)
           same(p.src, p.root .. "/way" .. i .. p.src)
@@ -177,7 +181,7 @@ describe("a new repository", function()
       local conf = p.root .. "/conf.lua"
       local r = p.saros(0, "init", "--repo", "new", "--config", conf,
         "--password-file", "password")
-      assert.matches("made a repository in " .. p.root:gsub("%p", "%%%0") .. "/new",
+      assert.matches("made a NEW repository in " .. p.root:gsub("%p", "%%%0") .. "/new",
         r.err)
       assert.equal("600", (volumes.run("stat -c %%a '%s'", conf):gsub("\n", "")))
       p.saros(0, "backup", "src", "--config", conf)
@@ -322,14 +326,14 @@ describe("what is in the way", function()
     with(function(p)
       for i = 1, 3000 do p.put(("file-with-a-long-name-%05d"):format(i), "") end
       p.with(0, "backup", p.src, "-q")
-      local text = volumes.run("cd '%s' && { '%s' ls -r r -p password; echo $? >&2; } "
+      local text = volumes.run(IN .. "{ '%s' ls -r r -p password; echo $? >&2; } "
         .. "2>&1 >/dev/full", p.root, cli.program)
       assert.matches("cannot be written: No space left on device\n1\n$", text)
-      text = volumes.run("cd '%s' && { '%s' ls -r r -p password; echo $? >&2; } "
+      text = volumes.run(IN .. "{ '%s' ls -r r -p password; echo $? >&2; } "
         .. "| head -1 >/dev/null", p.root, cli.program)
       assert.equal("141\n", text)
       -- A backup is more than what it says of itself.
-      text = volumes.run("cd '%s' && { '%s' backup src -r r -p password 2>&1; "
+      text = volumes.run(IN .. "{ '%s' backup src -r r -p password 2>&1; "
         .. "echo $? >&2; } | true", p.root, cli.program)
       assert.matches("141\n$", text)
       assert.equal(2, #of(records(p.with(0, "versions", "--json").out), "version"))

@@ -67,8 +67,9 @@ local function content_of(path)
   if path == "/dev/null" then return "" end -- none
   local folder = path:match "^(.*)/[^/]*$" or "."
   if folder == "" then folder = "/" end
-  local is = assert(core.entries { { "follow", path },
-    { "follow", folder } }:wait())
+  local is, err = core.entries { { "follow", path },
+    { "follow", folder } }:wait()
+  if not is then return nil, shown.safe(err.message) end
   if not is[1] then return nil, "there is no " .. shown.safe(path) end
   if is[1].type ~= "file" then return nil, shown.safe(path) .. " is no file" end
   local wrong = distrust(path, is[1], "")

@@ -231,7 +231,7 @@ function repository.open_or_make(c, wanted)
   check_new(c, location)
   local where = location_shown(location)
   if wanted or c.options.repo
-    or c:confirm(("There is no repository in %s. Make one there?"):format(where))
+    or c:confirm("There is no repository in " .. where .. ". Make one there?")
   then
     return repository.make(c)
   end
