@@ -171,11 +171,13 @@ local function room_of(p)
   return 100 * tonumber(free) / tonumber(blocks)
 end
 
--- What was deleted of btrfs is free a moment later.
+-- What was deleted of btrfs is free a moment later: when its cleaner has come
+-- by, which a commit wakes.
 local function settle(set)
   for _, p in ipairs(set.snapshots) do
     if p.provider == "btrfs" then
-      run("btrfs", "subvolume", "sync", "--", p.original)
+      run("btrfs", "filesystem", "sync", p.original)
+      run("btrfs", "subvolume", "sync", "-s", "1", p.original)
     end
   end
 end

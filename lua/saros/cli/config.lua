@@ -71,6 +71,7 @@ local function content_of(path)
     { "follow", folder } }:wait()
   if not is then return nil, shown.safe(err.message) end
   if not is[1] then return nil, "there is no " .. shown.safe(path) end
+  if path == "/dev/null" then return "" end
   if is[1].type ~= "file" then return nil, shown.safe(path) .. " is no file" end
   local wrong = distrust(path, is[1], "")
     or distrust(folder, is[2], " (its directory)")
