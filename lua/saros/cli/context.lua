@@ -139,12 +139,21 @@ function context:need(module)
     shown.safe(tostring(found):match "^[^\n]*"))
 end
 
+-- The words that it was called with, without a password in an address.
+local function without_secrets(argv)
+  local words = {}
+  for i = 1, #argv do
+    words[i] = argv[i]:gsub("(//[^/@:]*):[^/@]*@", "%1:…@")
+  end
+  return words
+end
+
 --- A record of what this is (saros.record), which ends with the verb.
 function context:record(kind)
   if not self.recorded then
     self.recorded = require "saros.record".begin { kind = kind,
-      name = self.options.name, argv = self.argv,
-      state_dir = self.options.state_dir }
+      name = self.options.name, argv = without_secrets(self.argv),
+      state_dir = require "saros.cli.where".state(self) }
   end
   return self.recorded
 end

@@ -25,7 +25,8 @@ errors.codes = {
 local by_name <const> = {
   SAROS_E_LOCKED = 11, SAROS_E_WRONG_PASSWORD = 12, E_ACCESSDENIED = 13,
   ERROR_NOT_FOUND = 4, ERROR_FILE_NOT_FOUND = 4, ERROR_PATH_NOT_FOUND = 4,
-  SAROS_E_DAMAGED = 3, SAROS_E_CANCELLED = 130, ERROR_CANCELLED = 130,
+  VSS_E_OBJECT_NOT_FOUND = 4, SAROS_E_DAMAGED = 3,
+  SAROS_E_CANCELLED = 130, ERROR_CANCELLED = 130,
 }
 
 --- An end of the program that a verb has chosen: its code, and what is said.

@@ -124,7 +124,8 @@ local function find(repo, which, filter)
   local ours, all = listed(repo, filter)
   if which == "latest" then
     if ours[1] then return ours[1], all end
-    fail("E_FAIL", "there is no version in the repository that wsb.backup made")
+    fail("ERROR_NOT_FOUND",
+      "there is no version in the repository that wsb.backup made")
   end
   local found
   for _, v in ipairs(ours) do
@@ -143,7 +144,7 @@ local function find(repo, which, filter)
     end
   end
   if found then return found, all end
-  fail("E_FAIL", "there is no version %s that wsb.backup made", which)
+  fail("ERROR_NOT_FOUND", "there is no version %s that wsb.backup made", which)
 end
 
 

@@ -69,6 +69,9 @@ local function command_of(c, user, paths)
   if c.options.scratch then
     argv[#argv + 1] = "--scratch=" .. c.options.scratch
   end
+  if c.options.state_dir then
+    argv[#argv + 1] = "--state-dir=" .. c.options.state_dir
+  end
   argv[#argv + 1] = "--"
   return table.move(paths, 1, #paths, #argv + 1, argv)
 end
