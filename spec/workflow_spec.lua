@@ -81,6 +81,8 @@ describe("saros.workflow's options", function()
     raises("timeout has no option 'shadows'; 'shadow' perhaps?",
       with { timeout = { shadows = 1 } })
     raises("before: a program expected", with { before = {} })
+    raises("notify: option 'on': there is no 'fail'",
+      with { notify = { mail = "root", on = "fail" } })
     raises("sources[1].failed[2]: string expected",
       with { sources = { { path = "/", failed = { "a", 1 } } } })
     raises("name: a short name", with { name = "a/b" })
@@ -267,6 +269,64 @@ describe("a workflow", function()
       assert.equal(1, #t.versions(t.b))
       local _, err = t.run({}, { only = "/c" })
       assert.match("no such target", err.message)
+    end)
+  end)
+
+  it("stores what lies in another source once", function()
+    case.with(function(t)
+      os.execute(("mkdir %s/d; echo 3 >%s/d/three"):format(t.data, t.data))
+      local run = assert(t.run { to = { t.a }, sources = { t.data,
+        { path = t.data .. "/d", exclude = "*.o" }, t.data .. "/" } })
+      assert.equal("succeeded", run.state)
+      local repo <close> = case.shared.repository.open { location = t.a,
+        password = case.shared.PASSWORD }
+      local seen = 0
+      for _, item in ipairs(assert(repo:ls { path = t.data }:wait()).items) do
+        seen = seen + (item.path == t.data .. "/d/three" and 1 or 0)
+      end
+      assert.equal(1, seen)
+    end)
+  end)
+
+  it("does not pass over a file system in another source", function()
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then return pending(tostring(why)) end
+    volumes.run("btrfs subvolume create '%s/data'; btrfs subvolume create "
+      .. "'%s/data/inner'", v.path, v.path)
+    case.with(function(t)
+      local run, err = t.run { provider = false, to = { t.a },
+        sources = { t.data, t.data .. "/inner" } }
+      assert.is_nil(run)
+      assert.match("inner lies in .* and is a file system of its own",
+        err.message)
+    end, { data = v.path .. "/data" })
+  end)
+
+  it("leaves a prune to the host that does it", function()
+    case.with(function(t)
+      assert(t.run { to = { t.a }, prune = true, host = "first" })
+      local run = assert(t.run { to = { t.a }, prune = true, host = "second" })
+      helper.contains({ state = "succeeded" }, run)
+      assert.is_false(run.targets[1].pruned)
+      helper.contains({ state = "skipped" }, op_of(last(t), "prune"))
+      run = assert(t.run { to = { t.a }, prune = true, host = "first" })
+      assert.is_true(run.targets[1].pruned)
+    end)
+  end)
+
+  it("tells who is to be told, after its end", function()
+    case.with(function(t)
+      local o = { to = { t.root .. "/nowhere" }, notify = { command = { "sh",
+        "-c", "echo $SAROS_EVENT $SAROS_NAME $SAROS_STATE >>" .. t.root
+          .. "/told" } } }
+      assert.is_nil((t.run(o)))
+      assert.equal("failed nightly failed\n",
+        outside.content(t.root .. "/told"))
+      o.notify = { command = { "/nowhere/at/all" } }
+      o.to = { t.a }
+      local run = assert(t.run(o))
+      assert.equal("succeeded", run.state)
+      assert.match("nobody could be told", run.warnings[1])
     end)
   end)
 

@@ -277,6 +277,15 @@ local function drill_of(given)
   return o
 end
 
+local function check_notify(given)
+  if not given then return end
+  local good, why = pcall(require "saros.notify".options, given)
+  if not good then
+    wrong("notify", "%s", tostring(why):gsub("^[^\n]-:%d+: ", "")
+      :gsub("^notify:? ?", ""))
+  end
+end
+
 --- All options of a workflow, as the run takes them. Raises.
 function options.check(given)
   local o = checked("", given, kinds)
@@ -290,6 +299,7 @@ function options.check(given)
   check_verify("verify", o.verify)
   o.keep = keep_of("keep", o.keep)
   o.drill = drill_of(o.drill)
+  check_notify(o.notify)
   if o.retry then
     o.retry = checked("retry", o.retry, of_retry)
     if (o.retry.tries or 5) < 1 then wrong("retry.tries", "1 or more") end

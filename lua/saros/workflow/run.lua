@@ -192,6 +192,30 @@ local function add_source(list, source, where)
   end
 end
 
+-- Each once, and without those that lie in others: with these they come, unless
+-- they are a file system of their own, whose shadow is another one.
+local function outermost(paths)
+  local kept, device, looks = files.outermost(paths), {}, {}
+  for i, path in ipairs(paths) do looks[i] = { "look", path } end
+  for i, found in ipairs(files.steps(looks)) do
+    if not found then
+      files.fail("E_FAIL", "%s is not there: nothing of it can be backed up",
+        paths[i])
+    end
+    device[paths[i]] = found.id:match "^%d+:%d+"
+  end
+  for _, path in ipairs(paths) do
+    for _, top in ipairs(kept) do
+      if files.within(path, top) and device[path] ~= device[top] then
+        files.fail("E_INVALIDARG", "%s lies in %s and is a file system of its "
+          .. "own: one version cannot have both; name what else is wanted of "
+          .. "%s, or make it a workflow of its own", path, top, top)
+      end
+    end
+  end
+  return kept
+end
+
 --- The paths and the patterns, as they are now. Raises.
 local function resolve(o)
   local list, paths, exclude = {}, {}, table.move(o.exclude, 1, #o.exclude, 1,
@@ -207,24 +231,12 @@ local function resolve(o)
         or files.escape(path == "/" and "" or path) .. "/**/" .. pattern
     end
   end
-  paths = files.outermost(paths)
   if #paths == 0 then
     files.fail("E_INVALIDARG", "there is nothing to back up: the sources "
       .. "named no path")
   end
-  for i, found in ipairs(files.steps((function()
-    local looks = {}
-    for n, path in ipairs(paths) do looks[n] = { "look", path } end
-    return looks
-  end)())) do
-    if not found then
-      files.fail("E_FAIL", "%s is not there: nothing of it can be backed up",
-        paths[i])
-    end
-  end
-  return paths, exclude
+  return outermost(paths), exclude
 end
-run.resolve = resolve
 
 --- Opens all writers; closing what is returned closes them. Raises.
 local function open_writers(o)
@@ -245,7 +257,6 @@ local function open_writers(o)
   getmetatable(open).__close(open)
   error(why, 0)
 end
-run.open_writers = open_writers
 
 
 -- ------------------------------------------------------------------
@@ -443,17 +454,25 @@ local function judge(self, err)
   end
 end
 
-local function tell(self, err)
+-- Nobody waits for long to be told, and that he could not be is no failure. His
+-- record is what is told of: it has ended.
+local function tell(self)
   local o = of(self).o
   if not o.notify then return end
-  local there, notify = pcall(require, "saros.notify")
-  if not there then return self:trouble(notify) end
   local good, why = pcall(function()
-    local op <close> = notify.send { to = o.notify, run = self,
-      log = self.warnings, error = err }
-    op:wait()
+    local op <close> = require "saros.notify".check { name = o.name,
+      to = o.notify, state_dir = o.state_dir }
+    for _, event in ipairs(files.finish(op)) do
+      for _, failed in ipairs(event.failed or {}) do
+        self.warnings[#self.warnings + 1] = ("nobody could be told by %s: %s")
+          :format(failed.to, failed.message)
+      end
+    end
   end)
-  if not good and not hooks.is_cancel(why) then self:trouble(why) end
+  if not good then
+    self.warnings[#self.warnings + 1] = "nobody could be told: "
+      .. message_of(why)
+  end
 end
 
 local function is_wanted(only, t)
@@ -510,8 +529,8 @@ local function start(o, how)
   judge(self, err)
   self.seconds = seconds() - began
   local result = result_of(self)
-  tell(self, err)
   r:done(err, result)
+  tell(self)
   pcall(record.prune, { state_dir = o.state_dir })
   if err == nil then return self end
   if type(err) ~= "table" then

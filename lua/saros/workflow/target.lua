@@ -6,6 +6,7 @@ local hooks = require "saros.workflow.hooks"
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
 local steps = require "saros.wsb.steps"
+local E = require "saros.code"
 
 ---@class saros.workflow.target
 ---@field location string as it may be shown
@@ -209,17 +210,28 @@ local function forget(self)
   end, function(removed) return { removed = removed } end)
 end
 
+-- Where another host does that, it is left to him.
 local function prune(self)
   if self.recoverable == false
     or not journal.due(self.h.o, self.t.prune, "prune", self.location)
   then
     return
   end
-  self:step("prune", function()
-    local op <close> = self.repository:prune()
+  local r = self:step("prune", function()
+    local host = self.h.o.host
+    local claim <close> = self.repository:claim_prune { host = host }
+    local ours, err = claim:wait()
+    if not ours then
+      if err.code ~= E.SAROS_E_REFUSED then error(err, 0) end
+      return { left = err.message }
+    end
+    local op <close> = self.repository:prune { host = host }
     return files.finish(op)
-  end, function(r) return { bytes_freed = r.bytes_freed } end)
-  self.pruned = true
+  end, function(r)
+    if r.left then return { state = "skipped", text = r.left } end
+    return { bytes_freed = r.bytes_freed }
+  end)
+  self.pruned = not r.left
 end
 
 --- After all have stored.
