@@ -88,6 +88,18 @@ local function plain_error(err, depth)
       and plain_error(err.cause, depth + 1) or nil }
 end
 
+local error_type = { __name = "saros.record.error",
+  __tostring = function(err) return err.message end }
+
+--- An error as a record has it: its name, code, message and cause, and nothing
+--- that is an object.
+---@param err any
+---@return table?
+function record.error(err)
+  local plain = plain_error(err)
+  return plain and setmetatable(plain, error_type)
+end
+
 local function state_of(err, partial)
   if type(err) == "table" and err.cancelled then return "cancelled" end
   if err ~= nil then return "failed" end

@@ -63,6 +63,12 @@ function run:trouble(err)
   of(self).record:log("warning", text)
 end
 
+--- Something that a person should know, and that is no failure.
+function run:remark(text)
+  self.warnings[#self.warnings + 1] = text
+  of(self).record:log("notice", text)
+end
+
 -- Whether it is tried again; that is written down.
 local function again(self, o, entry)
   return function(err)
@@ -305,6 +311,11 @@ local function store(self, wanted)
   local _ = writers
   h.record:held(job.set)
   self.held, self.skew = job.set.held, job.set.skew
+  for path, p in pairs(job.set) do
+    for _, text in ipairs(p.warnings or {}) do
+      self:remark(("%s: %s"):format(path, text))
+    end
+  end
   for _, w in ipairs(job.set.left_out) do
     self:trouble(("the writer %s was left out: %s"):format(w.name, w.message))
   end

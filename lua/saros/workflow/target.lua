@@ -5,6 +5,7 @@
 local hooks = require "saros.workflow.hooks"
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
+local record = require "saros.record"
 local steps = require "saros.wsb.steps"
 local E = require "saros.code"
 
@@ -258,7 +259,8 @@ function target:result()
       or (self.error or (self.failed or 0) > 0) and "partial" or "succeeded",
     bytes_added = self.bytes_added, bytes_stored = self.bytes_stored,
     files = self.files, failed = self.failed, errors = self.errors,
-    components = self.components, error = self.error, verified = self.verified,
+    components = self.components, error = record.error(self.error),
+    verified = self.verified,
     removed = self.removed, pruned = self.pruned, resumed = self.resumed }
 end
 
