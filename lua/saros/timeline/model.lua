@@ -197,11 +197,17 @@ end
 -- The held window
 -- ------------------------------------------------------------------
 
+-- Of several the longest, which somebody will ask about.
 local function held_of(record)
-  local held = list(record.held)[1]
-  if type(held) ~= "table" then return nil end
-  local from, to = number(held.from), number(held.to)
-  if not from or not to or to < from then return nil end
+  local held, from, to
+  for _, one in ipairs(list(record.held)) do
+    local first, last = number(list(one).from), number(list(one).to)
+    if first and last and first <= last
+      and not (held and last - first <= to - from) then
+      held, from, to = one, first, last
+    end
+  end
+  if not held then return nil end
   local rows = {}
   local function add(kind, given)
     for _, one in ipairs(list(given)) do
