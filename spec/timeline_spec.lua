@@ -114,6 +114,32 @@ describe("a page", function()
     end)
   end)
 
+  it("keeps what failed in sight, among however many", function()
+    local nights = { records.full(NOW) }
+    for i = 1, 12 do
+      nights[#nights + 1] = records.good(NOW - 1000 * i, { night = { name = "n" .. i } })
+    end
+    nights[5].result.partial = true
+    with(nights, function(root)
+      local page = page_of(root)
+      html.check(page)
+      local before = page:match "<main.-<h1>"
+      local _, rows = before:gsub("<li>", "")
+      assert.equal(13, rows)
+      local _, open_rows = before:match "^(.-)<details":gsub("<li>", "")
+      assert.equal(4, open_rows)
+      assert.truthy(before:find "nightly.*failed.*n4.*partial.*<details.-9 more<")
+    end)
+  end)
+
+  it("says of a part what was stored all the same", function()
+    local night = records.good(NOW)
+    night.result.partial = true
+    with({ night }, function(root)
+      assert.truthy(visible(page_of(root)):find "did only part.*left out.*Was stored all the same: 46006b7f in /mnt/a")
+    end)
+  end)
+
   it("says of a retried operation that it failed, without alarm", function()
     local night = records.good(NOW)
     night.ops[26] = { "target:/mnt/a", "backup", 31100, 40000, parent = 13,

@@ -16,6 +16,7 @@ local html, span = words.html, words.span
 local name, clock, age = tables.name, tables.clock, tables.age
 
 local FIRST <const> = 3 -- failures that are told at length
+local ABOVE <const> = 4 -- names above the first run
 local LAST_WORDS <const> = 10 -- lines of the log below them
 
 local became <const> = { succeeded = "succeeded", failed = "failed",
@@ -93,21 +94,30 @@ local function put_failure(out, failure, last_good, class)
   out "</section>\n"
 end
 
--- What somebody who has lost everything tonight can still have.
-local function last_good_of(run, site)
-  local good = site.last_success[run.name]
-  if not good then
-    return "<b>There is nothing to go back to:</b> no run of this name has "
-      .. "succeeded, as far as the records go."
-  end
+local function versions_of(entry)
   local ids = {}
-  for _, v in ipairs(model.versions(good)) do
-    ids[#ids + 1] = ("<code>%s</code> in %s"):format(html(v.id:sub(1, 8)),
+  for i, v in ipairs(model.versions(entry)) do
+    ids[i] = ("<code>%s</code> in %s"):format(html(v.id:sub(1, 8)),
       name(v.location))
   end
-  return ("<b>Can be restored:</b> what the run of %s (%s) kept%s."):format(
-    clock(good.begun, true), age(good.begun, site.now),
-    #ids > 0 and ": " .. table.concat(ids, ", ") or "")
+  return #ids > 0 and table.concat(ids, ", ") or nil
+end
+
+-- What somebody who has lost everything tonight can still have.
+local function last_good_of(run, site)
+  local own = versions_of(run)
+  local text = own and ("<b>Was stored all the same:</b> %s. "):format(own)
+    or ""
+  local good = site.last_success[run.name]
+  if good then
+    local ids = versions_of(good)
+    return text .. ("<b>Can be restored:</b> what the run of %s (%s) kept%s.")
+      :format(clock(good.begun, true), age(good.begun, site.now),
+        ids and ": " .. ids or "")
+  end
+  if own then return text end
+  return "<b>There is nothing to go back to:</b> no run of this name has "
+    .. "succeeded, as far as the records go."
 end
 
 local function put_failures(out, run, site)
@@ -231,10 +241,11 @@ end
 -- The whole
 -- ------------------------------------------------------------------
 
-local function put_board(out, site)
-  if #site.board < 2 then return end
+-- The newest of each name. Few stand above what failed, however many there are.
+local function put_rows(out, site, first, last)
   out '<ul class="board" aria-label="Newest run of each">\n'
-  for _, e in ipairs(site.board) do
+  for i = first, last do
+    local e = site.board[i]
     local slug = site.slugs[e]
     local good = site.last_success[e.name]
     out("<li>", slug and ('<a href="#run-%s">'):format(slug) or "<a>",
@@ -247,6 +258,23 @@ local function put_board(out, site)
     out "</span></a></li>\n"
   end
   out "</ul>\n"
+end
+
+local function put_board(out, site)
+  local count = #site.board
+  if count < 2 then return end
+  local few = count <= ABOVE + 1 and count or ABOVE
+  put_rows(out, site, 1, few)
+  if few == count then return end
+  local bad = 0
+  for i = few + 1, count do
+    if urgency[site.board[i].state] <= 3 then bad = bad + 1 end
+  end
+  out('<details class="others"><summary>', ("%d more"):format(count - few),
+    bad > 0 and (", %d of them need somebody"):format(bad) or "",
+    "</summary>")
+  put_rows(out, site, few + 1, count)
+  out "</details>\n"
 end
 
 local function put_over_time(out, site)

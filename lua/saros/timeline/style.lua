@@ -67,6 +67,7 @@ button:hover{color:var(--ink);border-color:var(--soft)}
 .board a:hover .who{text-decoration:underline}
 .board .who{font-weight:600;min-width:9rem}
 .board .rest{color:var(--soft)}
+.others{margin:-.8rem 0 1.4rem}
 .state{white-space:nowrap}
 .state::before{content:"";display:inline-block;width:.62em;height:.62em;
   margin-right:.5em;border-radius:50%;background:var(--good)}
@@ -196,6 +197,7 @@ footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--line);
   color:var(--soft);font-size:.86rem}
 @media(max-width:40rem){
   .top .host{display:none}
+  .top .made{white-space:nowrap;font-size:.82rem}
   .facts{grid-template-columns:1fr 1fr}
   .wrong{padding:.8rem .9rem}
   .board .who{min-width:0}

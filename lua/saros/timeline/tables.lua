@@ -98,8 +98,8 @@ function tables.operations(out, run)
       tables.state(op.state), span(op.at), span(op.ended - op.at), carried,
       said(op) }
   end
-  out('<details class="operations"><summary>All ',
-    words.some(#rows, "operation"),
+  out('<details class="operations"><summary>',
+    #rows > 1 and "All " or "The ", words.some(#rows, "operation"),
     ' as a table</summary><div class="many">')
   put(out, "Operations of " .. tables.name(run.name)
     .. "; times count from its beginning", operation_columns, rows)
