@@ -136,7 +136,8 @@ describe("a page", function()
     local night = records.good(NOW)
     night.result.partial = true
     with({ night }, function(root)
-      assert.truthy(visible(page_of(root)):find "did only part.*left out.*Was stored all the same: 46006b7f in /mnt/a")
+      assert.truthy(visible(page_of(root)):find
+        "did only part.*left out.*Was stored all the same: 46006b7f in /mnt/a")
     end)
   end)
 

@@ -24,8 +24,19 @@ local EVENTS <const> = { "failed", "partial", "late", "drill", "recovered" }
 -- By what they are, as arguments.check takes them.
 local PLACES <const> = { url = "string|table", command = "list",
   mail = "list", headers = "table", sendmail = "string", from = "string",
-  cacert = "string", timeout = "number", on = "list", max_age = "number",
-  drill_age = "number" }
+  cacert = "string", timeout = "number", on = "list",
+  max_age = "number|string", drill_age = "number|string" }
+
+local units <const> = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
+
+-- 93600, or "26h"
+local function seconds_of(what, option, given, level)
+  if type(given) ~= "string" then return given end
+  local n, unit = given:match "^(%d+%.?%d*)%s*([smhdw])$"
+  if n then return tonumber(n) * units[unit] end
+  return error(("%s: option '%s': a time such as \"26h\" or \"7d\" expected, "
+    .. "got %q"):format(what, option, given), level + 1)
+end
 
 ---@class saros.notify.to
 ---@field url? string|{ env: string }|{ file: string } a POST of JSON: event, name, host, state, subject, text, causes, log
@@ -36,6 +47,9 @@ local PLACES <const> = { url = "string|table", command = "list",
 ---@field from? string the sender's address
 ---@field sendmail? string the program ("/usr/sbin/sendmail")
 ---@field timeout? number seconds for each of these, all tries together (60)
+---@field on? string[] as notify.check has it, when that is not told
+---@field max_age? number|string
+---@field drill_age? number|string
 
 -- What is wrong with an address: a line that goes on would be a header of its
 -- own, an option is no address.
@@ -57,6 +71,8 @@ local function check_places(what, to, level)
   if o.command and not o.command[1] then
     error(what .. ": option 'command': a program expected", level)
   end
+  o.max_age = seconds_of(what, "max_age", o.max_age, level)
+  o.drill_age = seconds_of(what, "drill_age", o.drill_age, level)
   local known = {}
   for _, event in ipairs(EVENTS) do known[event] = true end
   for _, event in ipairs(o.on or {}) do
@@ -69,8 +85,8 @@ local function check_places(what, to, level)
 end
 
 --- Checks what a configuration says of it, at once. Raises.
----@param to table as `notify.check` has it in `to`, and also `on`, `max_age`, `drill_age`
----@return table
+---@param to saros.notify.to
+---@return saros.notify.to
 function notify.options(to) return check_places("notify", to, 3) end
 
 
@@ -121,8 +137,8 @@ end
 ---@field name string of the workflow
 ---@field to saros.notify.to
 ---@field on? string[] of "failed" (and interrupted), "partial", "late", "drill", "recovered" (all)
----@field max_age? number seconds without a success after which it is late
----@field drill_age? number seconds without a drill that succeeded
+---@field max_age? number|string without a success after which it is late: seconds, or "26h"
+---@field drill_age? number|string without a drill that succeeded
 ---@field now? number seconds since 1970
 ---@field state_dir? string
 
@@ -132,14 +148,15 @@ end
 ---@return saros.operation op result: a list of `{ event, run, told, failed }`, empty when there was nothing to tell
 function notify.check(options)
   local o = arguments.check("notify.check", options, { name = "string",
-    to = "table", on = "list", max_age = "number", drill_age = "number",
-    now = "number", state_dir = "string" })
+    to = "table", on = "list", max_age = "number|string",
+    drill_age = "number|string", now = "number", state_dir = "string" })
   arguments.need("notify.check", o, "name", "of a workflow")
   arguments.need("notify.check", o, "to", '{ mail = "root" }')
   local to = check_places("notify.check", o.to, 3)
-  o.on = o.on or to.on or EVENTS
-  check_places("notify.check", { on = o.on }, 3)
-  o.max_age, o.drill_age = o.max_age or to.max_age, o.drill_age or to.drill_age
+  local more = check_places("notify.check", { on = o.on or to.on or EVENTS,
+    max_age = o.max_age or to.max_age,
+    drill_age = o.drill_age or to.drill_age }, 3)
+  o.on, o.max_age, o.drill_age = more.on, more.max_age, more.drill_age
   return core.spawn(function()
     return require "saros.notify.told".check(o, to, notify.send)
   end)

@@ -93,6 +93,19 @@ local function tell(c, err, code)
   for i = 2, #lines do c.screen:tell("  " .. lines[i]) end
 end
 
+-- What Prometheus reads, after each run. That it cannot be written fails none.
+local function put_metrics(c)
+  if not c.recorded and c.verb.name ~= "run" then return end
+  local good, found = pcall(c.config, c)
+  if not good or not found.metrics then return end
+  local op <close> = require "saros.metrics".write(found.metrics, {
+    state_dir = require "saros.cli.where".state(c) })
+  local ok, err = op:wait()
+  if not ok then
+    c.screen:tell("saros: metrics: " .. shown.safe(err.message))
+  end
+end
+
 local function ended(c, task)
   local code, err = task:wait()
   if code == nil and c.interrupted then
@@ -108,6 +121,7 @@ local function ended(c, task)
   if code == true then code = 0 end
   if code == 0 and c.is_partial then code = 3 end
   if c.recorded then c.recorded:done(err) end
+  put_metrics(c)
   return code
 end
 

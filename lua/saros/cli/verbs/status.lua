@@ -74,6 +74,38 @@ local function show(c, list, worst, o)
     line = monitor.line(list, worst, o) })
 end
 
+-- Who is named in the configuration hears what he has not heard yet: a run that
+-- never came says nothing itself.
+local function tell(c, rules)
+  local found = c:config()
+  local names = {}
+  for name in pairs(found.workflows or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local said = found.workflows[name].options
+    local to = said.notify or found.notify
+    if to then
+      local op <close> = require "saros.notify".check { to = to,
+        name = said.name or name, state_dir = said.state_dir or where.state(c),
+        max_age = to.max_age or rules.max_age,
+        drill_age = to.drill_age or rules.max_drill }
+      local list, err = op:wait()
+      if not list then
+        c:warn("nobody could be told of ", shown.safe(name), ": ", err.message)
+      end
+      for _, told in ipairs(list or {}) do
+        for _, bad in ipairs(told.failed) do
+          c:warn(shown.safe(name), ": ", bad.to, ": ", shown.safe(bad.message))
+        end
+        local ways = {}
+        for way in pairs(told.told) do ways[#ways + 1] = way end
+        table.sort(ways)
+        c:emit("told", { name = name, event = told.event, to = ways })
+      end
+    end
+  end
+end
+
 local function look(c)
   local o = c.options
   local rules = { max_age = o.max_age, max_drill = o.max_drill,
@@ -85,6 +117,7 @@ local function look(c)
   local now = core.clocks()
   local list, worst = (o.all_hosts and hosts or of_records)(c, rules, now)
   show(c, list, worst, rules)
+  if o.tell then tell(c, rules) end
   return worst
 end
 
@@ -125,6 +158,8 @@ interrupted, which is a failure.]],
       "one line, for Nagios, Icinga or Zabbix" },
     { "saros status --all-hosts --repo /mnt/x --max-age 2d",
       "every machine that backs up to a repository" },
+    { "saros status --tell --quiet --max-age 26h",
+      "for a timer: tells whom the configuration's notify names, once" },
     { "saros status --json | jq 'select(.type == \"workflow\")'",
       "for a program" },
   },
@@ -136,6 +171,8 @@ interrupted, which is a failure.]],
       help = "a drill must have passed since then" },
     { "max-run", value = "TIME", type = "duration",
       help = "no run must take longer" },
+    { "tell", help = "tell whom notify names what he has not been told: of "
+      .. "runs that are late, too" },
     { "strict", help = "a last run that failed is critical" },
     { "all-hosts", "a", help = "by the versions of all machines in the "
       .. "repository" },
