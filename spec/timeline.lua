@@ -60,8 +60,6 @@ function shared.write(state_dir, night)
     if night.ended then
       at.ms = night.ended
       r:done(night.err, night.result)
-    else
-      r:abandon()
     end
     return r.path
   end)
