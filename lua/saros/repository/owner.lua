@@ -45,7 +45,8 @@ end
 ---@return saros.repository.prune_owner?
 function handle:prune_owner()
   local note = notes(self)[1]
-  return note and { host = note.hostname or "?", time = note.time, id = note.id }
+  return note and { host = note.hostname or "?", time = note.time,
+    id = note.id }
 end
 
 local function store(repo, host, newest)
