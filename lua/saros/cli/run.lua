@@ -27,6 +27,9 @@ local function interrupt(c, task, signal)
     c.interrupted = signal
     task:cancel()
     local list = left(c)
+    if c.service then
+      c.service:stopping(c.verb.until_interrupted or "undoing what was begun")
+    end
     c.screen:tell(("%s: %s%s"):format(
       signal == "INT" and "interrupted" or "ended by SIG" .. signal,
       c.verb.until_interrupted or "undoing what was begun",
@@ -49,7 +52,13 @@ local function turn(c, task)
     if task:done() then return end
     c.shows:show()
     c.screen:flush()
-    local what = term.wait(saros.fd(), c.shows:due())
+    local due = c.shows:due()
+    if c.service then
+      c.service:turn(left(c))
+      local other = math.max(c.service:due(), 0)
+      due = due and math.min(due, other) or other
+    end
+    local what = term.wait(saros.fd(), due)
     if what == "WINCH" then
       c.screen:measure()
     elseif what ~= "ready" and what ~= "time" then
@@ -60,11 +69,16 @@ end
 
 -- What saros has to say beside errors.
 local function listen(c)
-  saros.config { log = function(r)
+  local function tell_record(r)
     if r.level == "error" or r.level == "warning" then
       c:warn(shown.safe(r.text))
     end
-  end }
+  end
+  saros.config { log = tell_record }
+  -- Only what systemd starts has one of these.
+  if os.getenv "JOURNAL_STREAM" or os.getenv "NOTIFY_SOCKET" then
+    c.service = require "saros.cli.service".new(c, tell_record)
+  end
 end
 
 local function close(c)

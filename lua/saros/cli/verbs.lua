@@ -39,6 +39,7 @@ local groups = {
   { "Set up", {
     { "init", "write a configuration, and make a repository" },
     { "run", "run a workflow of the configuration, or a file" },
+    { "systemd", "have systemd run a workflow, each night or when you like" },
     { "help", "explain a verb, or a topic" },
   } },
 }
