@@ -18,7 +18,7 @@ systemd.capabilities = {
   { "CAP_SETUID", "a database that is tried runs as its owner" },
   { "CAP_SETGID", "likewise" },
   { "CAP_SETPCAP", "and gives up every right" },
-  { "CAP_SYS_CHROOT", "?" },
+  { "CAP_SYS_CHROOT", "a cell has a root of its own" },
   { "CAP_NET_ADMIN", "the loopback of a cell" },
   { "CAP_KILL", "programs of others that are to hold still" },
   { "CAP_SYS_PTRACE", "whose files they have open" },
