@@ -7,9 +7,8 @@ local systemd = {}
 -- Each right, and what asks for it. What is not here is nobody's: no module is
 -- loaded, no clock set, no port below 1024 listened on, nothing traced.
 systemd.capabilities = {
-  { "CAP_SYS_ADMIN", "freezing, snapshots of btrfs, loop devices, mounts, cells" },
-  { "CAP_DAC_READ_SEARCH", "reading everything" },
-  { "CAP_DAC_OVERRIDE", "the sockets of databases, places in others' folders" },
+  { "CAP_SYS_ADMIN", "freezing, snapshots, loop devices, mounts, cells" },
+  { "CAP_DAC_OVERRIDE", "reading everything, and the sockets of databases" },
   { "CAP_CHOWN", "copies belong to whom the originals do" },
   { "CAP_FOWNER", "and have their modes and times" },
   { "CAP_FSETID", "set-group-ID too" },

@@ -31,14 +31,14 @@ saros.run(function()
   end)
   step("process", function()
     local process = require "saros.writers.process"
-    local w <close> = process.writer { name = "p", command = "sleeper 100000",
+    local _ <close> = process.writer { name = "p", command = "sleeper 100000",
       files = { "/mnt/x/data" } }
     local set <close> = assert(vss.shadow { paths = { "/mnt/x/data" } }:wait())
     assert(#(set.left_out or {}) == 0, set.left_out and set.left_out[1] and tostring(set.left_out[1].reason))
   end)
   step("redis", function()
     local redis = require "saros.writers.redis"
-    local w <close> = redis.writer { socket = "/run/redis-t/s" }
+    local _ <close> = redis.writer { socket = "/run/redis-t/s" }
     local v = assert(saros.wsb.backup { repository = repo,
       paths = { "/mnt/x/redis" } }:wait())
     assert(#v.components == 1 and v.components[1].recoverable ~= false,
