@@ -1,0 +1,288 @@
+-- The command line on a terminal: what is drawn, how wide, and what Ctrl-C does
+-- at any moment.
+local cli = require "spec.cli"
+local outside = require "spec.outside"
+local shared = require "spec.repository"
+local term = require "saros.term"
+require "spec.helper"
+
+local system = outside.system
+local CTRL_C <const> = "\3"
+
+if shared.missing then
+  describe("a terminal", function() pending(shared.missing) end)
+  return
+end
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+-- The program on a terminal of so many columns; `input` is a path.
+local function on_terminal(p, argv, o)
+  o = o or {}
+  local words = {}
+  for i, word in ipairs(argv) do words[i] = quoted(word) end
+  return outside.terminal("sh", "-c", ("stty cols %d; cd %s; exec env -u "
+    .. "RESTIC_REPOSITORY -u RESTIC_PASSWORD -u RESTIC_PASSWORD_FILE -u NO_COLOR "
+    .. "-u COLUMNS HOME=%s XDG_CONFIG_HOME=/dev/null SAROS_CONFIG=/dev/null "
+    .. "TERM=xterm %s %s %s %s"):format(o.columns or 80, quoted(p.root),
+    quoted(p.root), o.env or "", quoted(cli.program), table.concat(words, " "),
+    o.input and "<" .. quoted(o.input) or ""))
+end
+
+local function with(f)
+  local root <close> = cli.scratch()
+  local p = { root = root.path, fifo = root.path .. "/fifo" }
+  assert(os.execute(("cd '%s' && mkdir src && mkfifo fifo && printf x >password")
+    :format(p.root)))
+  shared.cheap_at(p.root .. "/r", "x")
+  return f(p)
+end
+
+-- A backup that goes on until the pipe is closed: the process, and the pipe.
+local function held(p, name, o)
+  o = o or {}
+  o.input = p.fifo
+  local process = on_terminal(p, { "backup", "-r", "r", "-p", "password",
+    "--stdin", name or "stream" }, o)
+  local pipe = assert(io.open(p.fifo, "w")) -- when it has been opened there
+  return process, pipe
+end
+
+-- The lines that were drawn, as a terminal would show them.
+local function drawn(text)
+  local lines = {}
+  for line in text:gmatch "([^\r\n]*)\27%[K" do
+    lines[#lines + 1] = (line:gsub("\27%[[%d;]*[A-Za-z]", ""))
+  end
+  return lines
+end
+
+-- Waits until a line is drawn that has this (plain) text.
+local function until_drawn(process, text)
+  while true do
+    for _, line in ipairs(drawn(process.output)) do
+      if line:find(text, 1, true) then return end
+    end
+    assert(process:read(outside.patience), "it ended:\n" .. process.output)
+  end
+end
+
+local function check(p)
+  cli.ends(0, { "check", "-r", p.root .. "/r", "-p", p.root .. "/password",
+    "--read-data" })
+  local repo <close> = shared.repository.open { location = p.root .. "/r",
+    password = "x" }
+  assert.equal(0, #repo:locks())
+  return #repo:versions()
+end
+
+describe("progress", function()
+  it("is a line in its place, which goes", function()
+    with(function(p)
+      local process <close>, pipe = held(p)
+      pipe:write(("x"):rep(3000000))
+      pipe:flush()
+      until_drawn(process, "backing up")
+      assert.is_truthy(process.output:find("\27[1m", 1, true)) -- colour
+      pipe:close()
+      local text, how, code = process:finish()
+      assert.equal("exit", how)
+      assert.equal(0, code, text)
+      assert.is_truthy(text:find("\r\27[J", 1, true) or text:find("A\27[J", 1, true))
+      assert.matches("\nversion %x+", (text:gsub("\27%[[%d;]*[A-Za-z]", "\n")))
+      assert.equal(1, check(p))
+    end)
+  end)
+
+  it("fits 20 columns, whatever the names are", function()
+    with(function(p)
+      local name = "漢字漢字\27[2J漢字\xff漢字漢字漢字漢字漢字漢字漢字"
+      assert(os.execute(("head -c 20000000 /dev/urandom >%s"):format(
+        quoted(p.root .. "/src/" .. name))))
+      for _, columns in ipairs { 20, 33, 79 } do
+        local process <close> = on_terminal(p, { "backup", "src", "-r", "r", "-p",
+          "password", "--limit-upload", "50K", "--force" }, { columns = columns })
+        until_drawn(process, columns == 79 and "字漢字漢字" or "backup")
+        process:write(CTRL_C)
+        local text, _, code = process:finish()
+        assert.equal(130, code, text)
+        for _, line in ipairs(drawn(text)) do
+          assert.is_true(term.columns(line) < columns, line)
+          assert.is_truthy(utf8.len(line), line)
+        end
+        assert.is_nil(text:find("\27[2J", 1, true))
+      end
+    end)
+  end)
+
+  it("has no colours where none are wanted", function()
+    with(function(p)
+      local process <close>, pipe = held(p, nil, { env = "NO_COLOR=1" })
+      pipe:write(("x"):rep(3000000))
+      pipe:flush()
+      until_drawn(process, "backup")
+      pipe:close()
+      assert.is_nil(process:finish():find("\27%[%d*m"))
+    end)
+  end)
+
+  it("is not drawn where it cannot be", function()
+    with(function(p)
+      local process <close>, pipe = held(p, nil, { env = "TERM=dumb" })
+      pipe:close()
+      local text, _, code = process:finish()
+      assert.equal(0, code)
+      assert.is_nil(text:find "\27")
+      local r = cli.ends(0, { "backup", p.root .. "/src", "-r", p.root .. "/r",
+        "-p", p.root .. "/password" })
+      assert.is_nil((r.out .. r.err):find "[\27\r]")
+    end)
+  end)
+
+  it("follows the width of the terminal", function()
+    with(function(p)
+      local process <close>, pipe = held(p)
+      until_drawn(process, "backing up")
+      -- Whoever is on that terminal makes it narrow.
+      assert(os.execute(("stty cols 20 </proc/%d/fd/2"):format(process.pid)))
+      local before = #process.output
+      outside.eventually("it is drawn anew", function()
+        process:read(outside.patience)
+        local last = drawn(process.output:sub(before + 1))
+        return #last > 1 and term.columns(last[#last]) < 20
+      end)
+      pipe:close()
+      assert.equal(0, (select(3, process:finish())))
+    end)
+  end)
+end)
+
+describe("a password", function()
+  it("is asked for, and not shown", function()
+    with(function(p)
+      local process <close> = on_terminal(p, { "versions", "-r", "r" })
+      process:expect "password of r: "
+      process:write "x\n"
+      local text, _, code = process:finish()
+      assert.equal(0, code, text)
+      assert.is_nil(text:find("x", 1, true))
+    end)
+  end)
+
+  it("need not be given", function()
+    with(function(p)
+      local process <close> = on_terminal(p, { "versions", "-r", "r" })
+      process:expect "password of r: "
+      process:write(CTRL_C)
+      local text, how, code = process:finish()
+      assert.equal("exit", how)
+      assert.equal(130, code, text)
+    end)
+  end)
+end)
+
+describe("Ctrl-C", function()
+  it("cancels, and says so", function()
+    with(function(p)
+      local process <close>, pipe = held(p)
+      pipe:write(("x"):rep(3000000))
+      pipe:flush()
+      until_drawn(process, "backing up")
+      process:write(CTRL_C)
+      process:expect "interrupted: undoing what was begun (backup"
+      local text, how, code = process:finish()
+      pipe:close()
+      assert.equal("exit", how)
+      assert.equal(130, code, text)
+      assert.matches("undone", text)
+      assert.equal(0, check(p))
+    end)
+  end)
+
+  it("twice says what is left, and leaves", function()
+    with(function(p)
+      outside.write(p.root .. "/f.lua", [[
+        local saros = require "saros"
+        print "begun"
+        pcall(function() saros.sleep(1000):wait() end)
+        print "unwinding"
+        saros.sleep(1000):wait()]])
+      local process <close> = on_terminal(p, { "run", p.root .. "/f.lua" })
+      process:expect "begun"
+      process:write(CTRL_C)
+      process:expect "interrupted"
+      process:expect "unwinding"
+      process:write(CTRL_C)
+      process:expect "left in the middle of undoing"
+      local _, how, code = process:finish()
+      assert.equal("exit", how)
+      assert.equal(130, code)
+    end)
+  end)
+
+  it("three times ends what does not listen", function()
+    with(function(p)
+      outside.write(p.root .. "/f.lua", "io.write 'begun' io.flush() while true do end")
+      local process <close> = on_terminal(p, { "run", p.root .. "/f.lua" })
+      process:expect "begun"
+      local over
+      for _ = 1, 100 do -- two at once are one
+        pcall(process.write, process, CTRL_C)
+        local ok, more = pcall(process.read, process, 0.1)
+        over = ok and not more
+        if over then break end
+      end
+      assert.is_true(over)
+      local _, how, number = process:finish()
+      assert.equal("signal", how)
+      assert.equal(2, number)
+    end)
+  end)
+
+  it("is right at any moment", function()
+    with(function(p)
+      assert(os.execute(("head -c 20000000 /dev/urandom >'%s/src/large'")
+        :format(p.root)))
+      math.randomseed(20261123)
+      local rounds = os.getenv "SAROS_LONG" and 100
+        or os.getenv "SAROS_QUICK" and 3 or 8
+      local versions = 0
+      for _ = 1, rounds do
+        local process <close> = on_terminal(p, { "backup", "src", "--force", "-r",
+          "r", "-p", "password" })
+        local after = math.random(0, 400)
+        system.read(-1, after) -- sleeps; there is no such descriptor
+        process:write(CTRL_C)
+        local text, how, code = process:finish()
+        if how == "exit" and code == 0 then versions = versions + 1 end
+        -- Before it could listen, a terminal ends it as any other program.
+        assert.is_true(how == "signal" and code == 2
+          or code == 0 or code == 130, ("%s %s after %d ms:\n%s"):format(how,
+          tostring(code), after, text))
+      end
+      assert.equal(versions, check(p))
+    end)
+  end)
+end)
+
+describe("a mount", function()
+  it("is there until it is interrupted, which is no failure", function()
+    if io.popen("id -u"):read "l" ~= "0" then return pending "only root mounts" end
+    if not io.open "/dev/fuse" then return pending "there is no /dev/fuse" end
+    with(function(p)
+      cli.ends(0, { "backup", p.root .. "/src", "-r", p.root .. "/r", "-p",
+        p.root .. "/password" })
+      assert(os.execute(("mkdir '%s/m'"):format(p.root)))
+      local process <close> = on_terminal(p, { "mount", "m", "-r", "r", "-p",
+        "password" })
+      process:expect "mounted at m"
+      assert(os.execute(("test -d '%s/m/snapshots/latest'"):format(p.root)))
+      process:write(CTRL_C)
+      local text, how, code = process:finish()
+      assert.equal("exit", how, text)
+      assert.equal(0, code, text)
+      assert.is_nil(outside.content "/proc/self/mountinfo":find(p.root .. "/m", 1, true))
+    end)
+  end)
+end)
+
