@@ -283,6 +283,37 @@ describe("saros hold", function()
     end)
   end)
 
+  it("opens the writers of a workflow, and takes its paths", function()
+    if not pcall(require, "saros.client.sqlite") then
+      return pending "saros.client.sqlite is not in this build"
+    end
+    local d <close> = scene()
+    local db <close> = require "saros.client.sqlite".open {
+      path = d.a .. "/app.db", create = true }
+    assert(db:exec "CREATE TABLE t (n)":wait())
+    db:close()
+    local config = d.root .. "/config.lua"
+    outside.write(config, ([[workflow "nightly" { sources = { %q },
+      to = %q, password = { file = "/dev/null" },
+      writers = { sqlite = { databases = { %q } } } }]]):format(d.a,
+      d.root .. "/repo", d.a .. "/app.db"))
+    os.execute(("chmod 600 '%s'; chmod 755 '%s'"):format(config, d.root))
+    local env = { SAROS_CONFIG = config, SAROS_STATE_DIR = d.state }
+    d.hold(0, { "--workflow", "nightly", "--require", "sqlite", "--", "test",
+      "-f", "{}/app.db" }, { env = env })
+    local run = require "saros.record".read(d.records()[1].path)
+    assert.equal("sqlite", run.held[1].writers[1].name)
+    local r = cli.ends(0, { "writers", "-w", "nightly", "--test" },
+      { env = env })
+    assert.match("sqlite +ok", r.out)
+    r = cli.ends(0, { "shadows", "take", "-w", "nightly" }, { env = env })
+    assert.match(d.a:gsub("%p", "%%%0"), r.out)
+    cli.ends(0, { "shadows", "prune", "--keep-last", "0" }, { env = env })
+    assert.match("perhaps", d.hold(4, { "-w", "nightlY", "--", "true" },
+      { env = env }).err)
+    assert.equal("", d.left())
+  end)
+
   it("in place needs root, and says so", function()
     if not ROOT or not outside.installed "setpriv" then
       return pending "needs root and setpriv"

@@ -320,8 +320,11 @@ describe("applications in versions", function()
       local run = require "saros.record".list { state_dir = t.state }[1]
       assert.same({ "failed", "failed" }, { run.state,
         run.result.drill.state })
-      assert.match("barred", t.cli(1, { "recover", "--component", "app.db",
-        "--target", t.root .. "/x" }).err .. " barred")
+      local wanted = { "recover", "--component", "app.db", "--target",
+        t.root .. "/x" }
+      assert.match("a drill failed", t.cli(1, wanted).err)
+      wanted[#wanted + 1] = "--force"
+      t.cli(0, wanted)
     end)
   end)
 
@@ -377,9 +380,8 @@ describe("saros purge", function()
     assert.is_table(kinds.shadow)
     assert.is_table(kinds.kept)
     assert.is_table(kinds.state)
-    assert.is_truthy(d.read(d.state .. "/state/shadows") or true)
     assert.match("say %-%-yes", d.run(1, { "purge", "--really" }).err)
-    assert.equal(3, #lines_of(d.run(0, { "shadows", "--json" })) + 1)
+    assert.equal(1, lines_of(d.run(0, { "shadows", "--json" }))[2].sets)
     assert.match("does nothing", d.run(2, { "purge", "--yes" }).err)
     d.run(0, { "purge", "--really", "--yes" })
     assert.equal("", (volumes.run("ls -A '%s'; ls -d '%s'/saros-kept*",

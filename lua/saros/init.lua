@@ -64,7 +64,8 @@ saros._VERSION = require "saros.format".program
 
 -- What most scripts never need is loaded when it is asked for.
 local lazy <const> = { wsb = "saros.wsb", drill = "saros.drill",
-  workflow = "saros.workflow" }
+  workflow = "saros.workflow", hold = "saros.hold",
+  shadows = "saros.shadows", doctor = "saros.doctor" }
 
 return setmetatable(saros, {
   __index = function(_, name)

@@ -107,6 +107,19 @@ function workflow:status()
   return require "saros.workflow.journal".status(of[self])
 end
 
+--- Opens its writers, for something that is no run of it: they are there for
+--- every session of this process. Closing what is returned closes them. Raises.
+---@return table open to be closed
+function workflow:open_writers()
+  return require "saros.workflow.run".open_writers(of[self])
+end
+
+--- The paths of its sources, as they are now. Raises.
+---@return string[]
+function workflow:paths()
+  return (require "saros.workflow.run".resolve(of[self]))
+end
+
 --- A workflow. Its options are checked now, and what is wrong is raised; nothing
 --- is done before it is run.
 ---@param given saros.workflow.options

@@ -32,4 +32,18 @@ function where.state(c)
   return given and where.absolute { given }[1]
 end
 
+--- The option of verbs for which applications hold still.
+where.workflow = { "workflow", "w", value = "NAME", complete = "workflow",
+  help = "with the writers of this workflow of the configuration, which opens "
+    .. "them here" }
+
+--- That workflow, with its writers open until the verb ends; nil: none.
+function where.open_workflow(c)
+  if not c.options.workflow then return nil end
+  local workflow = c:workflow(c.options.workflow)
+  local open = workflow:open_writers()
+  c:defer(function() getmetatable(open).__close(open) end)
+  return workflow
+end
+
 return where

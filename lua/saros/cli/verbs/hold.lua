@@ -12,7 +12,9 @@ local function split(c)
   end
   local paths = where.absolute(table.move(c.arguments, 1, at, 1, {}))
   local command = table.move(c.arguments, at + 1, #c.arguments, 1, {})
-  if #paths == 0 then c:usage "of what? A path is missing before --" end
+  if #paths == 0 and not c.options.workflow then
+    c:usage "of what? A path is missing before -- (or --workflow NAME)"
+  end
   if #command == 0 then c:usage "a command is missing behind --" end
   local seen = {}
   for _, path in ipairs(paths) do
@@ -115,6 +117,8 @@ local function run(c)
   local o = c.options
   local paths, command = split(c)
   local state_dir = where.state(c)
+  local workflow = where.open_workflow(c)
+  if #paths == 0 then paths = workflow:paths() end
   if not o.quiet then warn_of_mounts(c, paths) end
   local given = options_of(c, paths, command, state_dir)
   local misfit = not o.in_place
@@ -174,6 +178,8 @@ While it runs it has the terminal, and Ctrl-C is for it.]],
       "by the environment" },
     { "saros hold /etc /srv --in-place -- borgmatic create",
       "a tool with a configuration of its own" },
+    { "saros hold --workflow nightly -i -- restic backup /srv",
+      "of the paths of a workflow, with the databases that it names" },
     { "saros hold /srv -- bash", "look around in it" },
   },
   options = {
@@ -189,6 +195,7 @@ While it runs it has the terminal, and Ctrl-C is for it.]],
     { "ignore-veto", help = "go on when a writer says no" },
     { "type", value = "TYPE", choices = { "copy", "full" },
       help = "full: the writers may cut their logs (copy)" },
+    where.workflow,
     { "name", value = "TEXT", help = "what 'saros status' calls it" },
     where.state_dir,
   },

@@ -82,6 +82,8 @@ local words = { list = list }
 function words.take(c, state_dir, ...)
   local o = c.options
   local paths = where.absolute { ... }
+  local workflow = where.open_workflow(c)
+  if #paths == 0 and workflow then paths = workflow:paths() end
   if #paths == 0 then c:usage "of what? saros shadows take PATH…" end
   local set, err = c:progress(require "saros.vss".shadow { paths = paths,
     provider = o.provider, context = o.no_writers and "nas_rollback"
@@ -299,6 +301,7 @@ set is named by its id or the beginning of that.]],
       help = "take: fail without this writer" },
     { "without", value = "WRITER", list = true,
       help = "take: leave this writer out" },
+    where.workflow,
     { "force", "f", help = "delete: also what is exposed or in use" },
     where.state_dir,
   },

@@ -149,6 +149,7 @@ end
 local function run(c)
   vss = require "saros.vss"
   local state_dir, paths = where.state(c), where.absolute(c.arguments)
+  where.open_workflow(c)
   local list, left_out = found(c, state_dir, paths)
   if c.options.writer and not c.options.test then
     c:usage "--writer goes with --test"
@@ -163,8 +164,8 @@ return {
   usage = "[PATH…] [options]",
   help = [[
 Who would hold still for a shadow of these paths (of any, when none is named):
-programs that listen on a socket. Those that a workflow opens itself are there
-while it runs.
+programs that listen on a socket, and with --workflow those that this workflow
+opens itself while it runs.
 
 With --test they do hold still, for real and for a moment, without a shadow:
 how long each took to, and how long it was held. Then they are told that nothing
@@ -172,11 +173,13 @@ came of it.]],
   examples = {
     { "saros writers", "all of them" },
     { "saros writers /var/lib/postgresql", "those that have files there" },
-    { "saros writers --test", "freeze them once, and thaw them" },
+    { "saros writers --workflow nightly --test",
+      "freeze its databases once, and thaw them" },
   },
   options = {
     { "test", "t", help = "freeze and thaw them, without a shadow" },
     { "writer", value = "NAME", list = true, help = "test only this one" },
+    where.workflow,
     where.state_dir,
   },
   arguments = { names = "PATH", complete = "file" },
