@@ -175,10 +175,22 @@ function operation:sample(bytes, total)
   put(self.of, { op = self.n, at = at, bytes = bytes, total = total })
 end
 
+-- How far it came in the end, if its handle is still open.
+local function put_last(self)
+  local op = self.watched
+  if not op then return end
+  local good, s = pcall(op.status, op)
+  if good and s.done and s.done ~= self.bytes then
+    put(self.of, { op = self.n, at = now_ms(self.of), bytes = s.done,
+      total = s.total })
+  end
+end
+
 --- Notes how far an operation is, until that has ended, or this is done.
 ---@param op saros.operation
 ---@param finish? boolean it is done when the operation is (true)
 function operation:watch(op, finish)
+  self.watched = op
   core.spawn(function()
     local over = core.gather({ op }, "all")
     while not self.over do
@@ -201,6 +213,7 @@ end
 ---@param detail? table what there is to know of it; `state` overrides what follows from the error: "skipped", "partial"
 function operation:done(err, detail)
   if self.over then return end
+  put_last(self)
   self.over = true
   local state = detail and detail.state or state_of(err)
   local more

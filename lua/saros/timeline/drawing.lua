@@ -279,11 +279,11 @@ class Timeline {
     let grid = "";
     for (let t = 0; t <= to - h.from; t += step) {
       const tx = Math.round(x(h.from + t));
-      if (tx > this.right - 26 && t > 0) break;
+      const says = step < 1 ? t.toFixed(2) + " ms" : t < 1000 || step % 1000
+        ? Math.round(t * 10) / 10 + " ms" : t / 1000 + " s";
       grid += "M" + tx + " " + (top + 20) + "V" + (top + height);
-      svg(this.svg, "text", { x: tx + 4, y: top + 15, class: "tick" },
-        step < 1 ? t.toFixed(2) + " ms" : t < 1000 || step % 1000
-          ? Math.round(t * 10) / 10 + " ms" : t / 1000 + " s");
+      if (tx + 6 + textWidth(says) < this.right)
+        svg(this.svg, "text", { x: tx + 4, y: top + 15, class: "tick" }, says);
     }
     svg(this.svg, "path", { class: "grid", d: grid });
     rows.forEach((r, i) => {

@@ -106,7 +106,11 @@ local function operations(record, last, run_state)
       if op.number ~= nil then by_number[op.number] = op end
     end
   end
-  table.sort(ops, function(a, b) return a.at < b.at end)
+  for i, op in ipairs(ops) do op.place = i end
+  table.sort(ops, function(a, b)
+    if a.at ~= b.at then return a.at < b.at end
+    return a.place < b.place
+  end)
   return ops, by_number
 end
 
@@ -170,16 +174,29 @@ end
 -- What the operations of a lane had carried, all together, over time.
 local function line_of(lane)
   local samples = {}
+  local function add(i, at, bytes)
+    samples[#samples + 1] = { at = at, bytes = bytes, op = i,
+      place = #samples }
+  end
   for i, op in ipairs(lane.ops) do
+    local last
     for _, s in ipairs(op.samples) do
-      local at, bytes = number(s.at), number(s.bytes)
+      local at, bytes = number(list(s).at), number(list(s).bytes)
       if at and bytes then
-        samples[#samples + 1] = { at = at, bytes = bytes, op = i }
+        if not last then add(i, op.at, 0) end
+        last = bytes
+        add(i, at, bytes)
       end
+    end
+    if last then
+      add(i, op.ended, number(list(op.detail).bytes) or last)
     end
   end
   if #samples == 0 then return nil end
-  table.sort(samples, function(a, b) return a.at < b.at end)
+  table.sort(samples, function(a, b)
+    if a.at ~= b.at then return a.at < b.at end
+    return a.place < b.place
+  end)
   local points, have, sum = {}, {}, 0
   local every = math.max(1, #samples // POINTS)
   for i, s in ipairs(samples) do

@@ -35,7 +35,7 @@ function size(bytes) {
 
 function age(ms) {
   const s = Math.floor(ms / 1000);
-  if (s < 60) return "less than a minute";
+  if (s < 60) return "a moment";
   if (s < 7200) return Math.floor(s / 60) + " min";
   if (s < 172800) return Math.floor(s / 3600) + " h";
   return Math.floor(s / 86400) + " d";
@@ -109,24 +109,27 @@ function drawVersions(host, place) {
   const width = Math.max(host.clientWidth, 260), tall = 58;
   const list = place.versions, gap = list.length > 60 ? 1 : 3;
   const each = Math.min((width - 78) / list.length, 46);
+  const kinds = [["total", "whole"], ["added", "added"]].filter(
+    ([key]) => list.some((v) => v[key] !== undefined));
+  const height = kinds.length * (tall + 17);
   const s = svg(host, "svg", { role: "img", "aria-label":
     "Sizes of " + list.length + " versions; the same is in the table below",
-    viewBox: "0 0 " + width + " " + (2 * tall + 34), height: 2 * tall + 34 });
-  [["total", "whole", 0], ["added", "added", tall + 22]].forEach(
-    ([key, cls, top]) => {
-      const most = Math.max(1, ...list.map((v) => v[key] || 0));
-      svg(s, "path", { class: "grid", d: "M0 " + (top + tall + 8) + "H" +
-        (width - 70) });
-      svg(s, "text", { x: width - 64, y: top + 18, class: "dim" }, size(most));
-      list.forEach((v, i) => {
-        if (v[key] === undefined) return;
-        const h = Math.max(v[key] / most * tall, v[key] > 0 ? 1 : 0);
-        const bar = svg(s, "rect", { x: (i * each).toFixed(1), class: cls,
-          y: (top + tall + 8 - h).toFixed(1), height: h.toFixed(1),
-          width: Math.max(each - gap, 1).toFixed(1) });
-        svg(bar, "title", {}, v.id + ": " + size(v[key]));
-      });
+    viewBox: "0 0 " + width + " " + height, height });
+  kinds.forEach(([key, cls], n) => {
+    const top = n * (tall + 22);
+    const most = Math.max(1, ...list.map((v) => v[key] || 0));
+    svg(s, "path", { class: "grid", d: "M0 " + (top + tall + 8) + "H" +
+      (width - 70) });
+    svg(s, "text", { x: width - 64, y: top + 18, class: "dim" }, size(most));
+    list.forEach((v, i) => {
+      if (v[key] === undefined) return;
+      const h = Math.max(v[key] / most * tall, v[key] > 0 ? 1 : 0);
+      const bar = svg(s, "rect", { x: (i * each).toFixed(1), class: cls,
+        y: (top + tall + 8 - h).toFixed(1), height: h.toFixed(1),
+        width: Math.max(each - gap, 1).toFixed(1) });
+      svg(bar, "title", {}, v.id + ": " + size(v[key]));
     });
+  });
 }
 
 function drawPast(host, runs) {

@@ -99,7 +99,7 @@ end
 ---@return string
 function words.age(ms)
   local s = ms // 1000
-  if s < 60 then return "less than a minute" end
+  if s < 60 then return "a moment" end
   if s < 7200 then return ("%d min"):format(s // 60) end
   if s < 2 * 86400 then return ("%d h"):format(s // 3600) end
   return ("%d d"):format(s // 86400)

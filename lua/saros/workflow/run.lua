@@ -21,7 +21,7 @@ local files = require "saros.wsb.files"
 ---@field name string
 ---@field state "succeeded"|"partial"|"failed"|"cancelled"|"running"
 ---@field partial boolean not all of it: a target failed, a file was not read, a check or a drill found something
----@field targets table[] { location, state, version, guid, bytes_added, bytes_stored, files, failed, errors, components, error, verified, removed, pruned, resumed }
+---@field targets table[] { location, state, version, guid, bytes_added, bytes_stored, bytes, files, failed, errors, components, error, verified, removed, pruned, resumed }
 ---@field consistency? "application"|"crash"|"none"
 ---@field components? table[] what is known of each application
 ---@field held? number seconds
@@ -437,7 +437,7 @@ local function result_of(self)
     if t.version then
       versions[#versions + 1] = { location = t.location, id = t.version,
         guid = t.guid, bytes_added = t.bytes_added,
-        bytes_stored = t.bytes_stored, files = t.files }
+        bytes_stored = t.bytes_stored, bytes = t.bytes, files = t.files }
     end
   end
   self.targets = targets

@@ -93,6 +93,7 @@ end
 local function take(self, one)
   self.version, self.guid, self.resumed = one.version, one.guid, true
   self.bytes_added, self.bytes_stored = one.bytes_added, one.bytes_stored
+  self.bytes = one.bytes
   self.files, self.failed = one.files, one.failed
   self.recoverable = one.recoverable
   self.run.consistency = self.run.consistency or one.consistency
@@ -141,7 +142,7 @@ function target:store(job)
     end)
   end, function(copy)
     return { version = copy.r.id, bytes_added = copy.r.bytes_added,
-      files = copy.r.files, failed = copy.r.failed }
+      bytes = copy.r.bytes, files = copy.r.files, failed = copy.r.failed }
   end)
 end
 
@@ -158,6 +159,7 @@ function target:late(job)
   local v = self:step("late", function() return steps.late(job, self.copy) end)
   self.version, self.guid, self.components = v.id, v.guid, v.components
   self.bytes_added, self.bytes_stored = v.bytes_added, v.bytes_stored
+  self.bytes = v.bytes
   self.files, self.failed, self.errors = v.files, v.failed, v.errors
   self.run.consistency = v.consistency
   self.recoverable = true
@@ -170,7 +172,8 @@ function target:late(job)
   end
   self.h.record:note("stored", { location = self.location, version = v.id,
     guid = v.guid, bytes_added = v.bytes_added, bytes_stored = v.bytes_stored,
-    files = v.files, failed = v.failed, consistency = v.consistency,
+    bytes = v.bytes, files = v.files, failed = v.failed,
+    consistency = v.consistency,
     recoverable = self.recoverable })
 end
 
@@ -258,7 +261,8 @@ function target:result()
     state = not self.version and "failed"
       or (self.error or (self.failed or 0) > 0) and "partial" or "succeeded",
     bytes_added = self.bytes_added, bytes_stored = self.bytes_stored,
-    files = self.files, failed = self.failed, errors = self.errors,
+    bytes = self.bytes, files = self.files, failed = self.failed,
+    errors = self.errors,
     components = self.components, error = record.error(self.error),
     verified = self.verified,
     removed = self.removed, pruned = self.pruned, resumed = self.resumed }

@@ -258,6 +258,7 @@ function steps.late(job, copy)
     type = m.type, paths = m.paths, set = m.set, left_out = m.left_out,
     late = more, partial = r.failed > 0, failed = r.failed, errors = r.errors,
     bytes_added = r.bytes_added, bytes_stored = r.bytes_packed,
+    bytes = r.bytes,
     files = r.files }
 end
 
