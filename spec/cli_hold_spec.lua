@@ -60,6 +60,23 @@ describe("saros hold", function()
     assert.match("nobody", r.err)
   end)
 
+  it("has 125 where no record can be written, or on a full disk", function()
+    local d <close> = scene()
+    os.execute(("mkdir -m 777 '%s/bad'; chmod 777 '%s/bad'"):format(d.root,
+      d.root))
+    local r = d.hold(125, { "--state-dir", d.root .. "/bad/x", d.a, "--",
+      "touch", d.root .. "/ran" })
+    assert.match("can write to", r.err)
+    local v <close>, why = volumes.make("ext4", 8)
+    if not v then return pending(why) end
+    volumes.run("chmod 700 '%s'; head -c 20M /dev/zero >'%s/full'", v.path,
+      v.path)
+    r = d.hold(125, { "--state-dir", v.path, d.a, "--", "touch",
+      d.root .. "/ran" })
+    assert.is_true(#r.err > 0)
+    assert.is_nil(d.read(d.root .. "/ran"))
+  end)
+
   it("says what is missing in a call", function()
     local d <close> = scene()
     for _, wrong in ipairs {

@@ -113,6 +113,16 @@ local function hold_all(c, o, record)
   return r, err, steps.command
 end
 
+-- The command has not run.
+local function refused(c, err)
+  local errors = require "saros.cli.errors"
+  c:emit("error", errors.record(err))
+  for _, line in ipairs(c.options.json and {} or errors.lines(err)) do
+    c.screen:tell("saros: hold: " .. line)
+  end
+  return NO_SHADOW
+end
+
 local function run(c)
   local o = c.options
   local paths, command = split(c)
@@ -124,17 +134,13 @@ local function run(c)
   local misfit = not o.in_place
     and require "saros.hold".misfit(command, paths)
   if misfit then c:usage("%s", shown.safe(misfit)) end
-  local record = record_of(c, paths, command, state_dir)
+  local begun, record = pcall(record_of, c, paths, command, state_dir)
+  if not begun then return refused(c, record) end
   local r, err, step = hold_all(c, given, record)
   if not r then
     if not err.before or err.cancelled then return nil, err end
-    local code = require "saros.cli.errors"
     record:done(err)
-    c:emit("error", code.record(err))
-    for _, line in ipairs(o.json and {} or code.lines(err)) do
-      c.screen:tell("saros: hold: " .. line)
-    end
-    return NO_SHADOW
+    return refused(c, err)
   end
   local failed = not r.succeeded and { message = ("%s ended with status %d")
     :format(shown.safe(command[1]), r.status) } or nil
