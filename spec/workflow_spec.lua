@@ -466,6 +466,57 @@ describe("a workflow's steps", function()
     end)
   end)
 
+  -- Noise for a repository that takes its time for it: some seconds.
+  local function slow(t)
+    local random <close> = assert(io.open "/dev/urandom")
+    outside.write(t.data .. "/noise", random:read(300 << 10))
+    return { location = t.b, limit_upload = "60K" }
+  end
+
+  it("of one target fail alone, and no log is cut then", function()
+    case.with(function(t)
+      local succeeded
+      local _ <close> = writer(t, { backup_complete = function(e)
+        succeeded = e.succeeded and #e.succeeded or 0
+      end })
+      assert(os.execute(("rm -r %s/data && echo >%s/data"):format(t.b, t.b)))
+      local run = assert(t.run { to = { t.a, t.b }, type = "full" })
+      helper.contains({ state = "partial" }, run)
+      helper.contains({ state = "succeeded" }, run.targets[1])
+      helper.contains({ state = "failed" }, run.targets[2])
+      assert.is_string(run.targets[2].error.message)
+      assert.equal(1, #t.versions(t.a))
+      assert.equal(0, #t.versions(t.b))
+      -- Nobody cuts his log while a repository has no version.
+      assert.equal(0, succeeded)
+      assert.equal("", t.left())
+      assert(t.run { to = { t.a }, type = "full" })
+      assert.equal(1, succeeded)
+    end)
+  end)
+
+  it("store nothing when it is cancelled meanwhile", function()
+    case.with(function(t)
+      saros.run(function()
+        local op = t.workflow { to = { slow(t) } }:run()
+        repeat
+          saros.sleep(0.01):wait()
+        until op:status().phase == "backup"
+        op:cancel()
+        local run, err = op:wait()
+        assert.is_nil(run)
+        assert.is_true(err.cancelled)
+      end)
+      assert.equal(0, #t.versions(t.b))
+      assert.equal("", t.left())
+      local repo <close> = case.shared.repository.open { location = t.b,
+        password = case.shared.PASSWORD }
+      assert.equal(0, #repo:locks())
+      helper.contains({ state = "cancelled" }, last(t))
+      helper.contains({ state = "cancelled" }, op_of(last(t), "backup"))
+    end)
+  end)
+
   it("are unwound in order when it is cancelled", function()
     case.with(function(t)
       local log = {}
