@@ -40,7 +40,7 @@ describe("record.begin", function()
   it("writes a line for each thing as it happens", function()
     local state, _ <close> = directory()
     local r <close> = record.begin { kind = "workflow", name = "nightly",
-      state_dir = state, argv = { "saros", "run", "nightly" } }
+      state_dir = state, argv = { [-1] = "lua", "saros", "run", "nightly" } }
     assert.match("^" .. state:gsub("%-", "%%-") .. "/state/runs/%d+T%d+Z%-%x%x%x%x%x%x%x%x%.jsonl$",
       r.path)
     assert.equal("600", sh("stat -c %%a %s", r.path))

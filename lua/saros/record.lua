@@ -58,6 +58,14 @@ local function hostname()
   return file and file:read "l" or "localhost"
 end
 
+-- Of Lua's `arg`, too, which has more than words.
+local function words_of(argv)
+  if not argv then return nil end
+  local words = {}
+  for i, word in ipairs(argv) do words[i] = tostring(word) end
+  return words
+end
+
 -- Names in their order are the order in which they were begun.
 local function new_name(now)
   local us = math.floor(now * 1000000)
@@ -303,7 +311,7 @@ end
 ---@return saros.record.writer
 function record.begin(options)
   local o = arguments.check("record.begin", options, { kind = "string",
-    name = "string", argv = "list", host = "string", state_dir = "string",
+    name = "string", argv = "table", host = "string", state_dir = "string",
     resumes = "string" })
   arguments.need("record.begin", o, "kind", "\"backup\"")
   local at = directory(o.state_dir)
@@ -324,7 +332,7 @@ function record.begin(options)
   put(self, { saros_record = VERSION, id = self.id, name = o.name,
     kind = o.kind, host = o.host or hostname(),
     pid = owner.pid, owner = owner, begun = rfc3339(wall),
-    version = format.program, argv = o.argv, resumes = o.resumes })
+    version = format.program, argv = words_of(o.argv), resumes = o.resumes })
   return self
 end
 

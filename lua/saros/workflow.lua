@@ -90,7 +90,7 @@ local workflow_type = { __name = WHAT, __index = workflow,
 ---@return saros.operation op its result: a `saros.workflow.run`, which may be `partial`. It fails when no repository has a version; then `err.run` says the rest
 function workflow:run(how)
   how = arguments.check("workflow:run", how, { only = "list",
-    resume = "boolean|number", argv = "list", name = "string" })
+    resume = "boolean|number", argv = "table", name = "string" })
   return core.spawn_as(WHAT, how.name, require "saros.workflow.run".start,
     of[self], how)
 end
