@@ -22,7 +22,7 @@ local function target_line(t)
   end
   if t.resumed then line = line .. ", of the run that was interrupted" end
   if t.verified then line = line .. ", verified" end
-  if t.removed then
+  if (t.removed or 0) > 0 then
     line = ("%s, %s forgotten"):format(line, some(t.removed, "version"))
   end
   if t.pruned then line = line .. ", pruned" end
