@@ -1,6 +1,7 @@
 --- A machine of its own, for what is told to a reader word by word: the root of
 --- this one with an upper layer that goes, saros installed in it, a name, a btrfs
---- at /srv, an empty /backup. What is done there is seen nowhere else.
+--- at /srv, an empty /backup; its working directory is this checkout. What is
+--- done there is seen nowhere else.
 ---
 --- ```lua
 --- local w <close> = world.start()
@@ -21,17 +22,20 @@ mkdir "$at/up" "$at/work" "$at/root"
 mount -t overlay -o "lowerdir=/,upperdir=$at/up,workdir=$at/work" world \
   "$at/root"
 make -s install DESTDIR="$at/root" PREFIX=/usr BUILD="$2" >&2
+here=$PWD
 cd "$at/root"
 for d in dev sys; do mount --rbind /$d $d; done
 mount -t proc proc proc
-for d in run tmp; do mount -t tmpfs -o mode=1777 world $d; done
+mount -t tmpfs -o mode=755 world run
+mount -t tmpfs -o mode=1777 world tmp
+mkdir -p ".$here"
+mount --bind "$here" ".$here"
+mount -o remount,bind,ro ".$here"
 mkdir -p mnt/old
 pivot_root . mnt/old
 umount -l /mnt/old
 rmdir /mnt/old
-cd /
 hostname web1
-chmod 755 /run
 mkdir -p /backup /srv
 rm -rf /srv/* /mnt/* /etc/saros /var/lib/saros
 truncate -s 3G /srv.img
@@ -64,10 +68,11 @@ function world.start()
   local at = outside.run("mktemp", "-d",
     ("/tmp/saros-%s-XXXXXX"):format(os.getenv "SAROS_SUITE" or "spec"))
   at = at:gsub("\n", "")
+  local here = outside.run("pwd", "-P"):gsub("\n", "")
   local p = outside.start("unshare", "-m", "-p", "-u", "-f", "--kill-child",
     "--propagation", "private", "sh", "-c", "PATH=$PATH:/usr/sbin:/sbin\n"
       .. SETUP, "sh", at, os.getenv "SAROS_BUILD" or "build")
-  local self = setmetatable({ at = at, holder = p }, world)
+  local self = setmetatable({ at = at, holder = p, here = here }, world)
   local good, why = pcall(p.expect, p, "ready\n")
   if not good then
     self:__close()
@@ -86,7 +91,9 @@ end
 function world:run(...)
   local said, how, status = outside.run("nsenter", "-t", tostring(self.pid),
     "-m", "-p", "-u", "env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8",
-    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=dumb", ...)
+    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=dumb",
+    "timeout", "-k", "5", "240", "sh", "-c", 'cd "$0" && exec "$@"', self.here,
+    ...)
   return said, how == "exit" and status or 128 + status
 end
 
