@@ -58,6 +58,22 @@ describe("a repository that restic has filled", function()
     end)
   end
 
+  test("is asked for the newest, or for one before it", function()
+    local function id(version, more)
+      local o = { version = version, path = "/s/d" }
+      for name, item in pairs(more or {}) do o[name] = item end
+      return assert(repo:ls(o):wait()).version
+    end
+    assert.same({ new, new, old }, { id "latest", id "latest~0", id "latest~1" })
+    assert.equal(old, id("latest", { host = "a" }))
+    for _, wrong in ipairs { "latest~2", "latest~", "latest~x", "latest~-1",
+      "latest~99999999999", "latestx" }
+    do
+      assert.is_nil((repo:ls { version = wrong }:wait()), wrong)
+    end
+    assert.is_nil((repo:ls { version = "latest~1", host = "a" }:wait()))
+  end)
+
   test("is restored", function()
     local out = base .. "/out"
     local op = repo:restore { target = out, name = "restoring" }

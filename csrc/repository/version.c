@@ -41,14 +41,15 @@ bool repo_version_is_wanted(const repo_snapshot *s, const value *filter) {
 ** By what was written
 ** ---------------------------------------------------------------- */
 
-static error *find_latest(repo *r, const value *filter, repo_snapshot **found,
-                          const repo_stop *stop) {
+/* The newest, or the one so many before it. */
+static error *find_latest(repo *r, unsigned before, const value *filter,
+                          repo_snapshot **found, const repo_stop *stop) {
   repo_snapshot **all;
   size_t count;
   error *e = repo_versions(r, &all, &count, stop);
   if (e != NULL) return e;
   for (size_t i = count; i-- > 0 && *found == NULL;) {
-    if (!repo_version_is_wanted(all[i], filter)) continue;
+    if (!repo_version_is_wanted(all[i], filter) || before-- > 0) continue;
     *found = all[i];
     memmove(&all[i], &all[i + 1], (count - i) * sizeof all[0]);
   }
@@ -58,7 +59,21 @@ static error *find_latest(repo *r, const value *filter, repo_snapshot **found,
                     count == 0
                         ? "there is no version in the repository yet"
                         : "there is no version of this host, these tags and "
-                          "paths; repo:versions lists those that are there");
+                          "paths, or none so old; repo:versions lists those "
+                          "that are there");
+}
+
+/* "latest", or "latest~2": the one before the one before it. */
+static bool is_latest(const char *text, size_t size, unsigned *before) {
+  *before = 0;
+  if (size < 6 || strncmp(text, "latest", 6) != 0) return false;
+  if (size == 6) return true;
+  if (text[6] != '~' || size == 7 || size > 13) return false;
+  for (size_t i = 7; i < size; i++) {
+    if (text[i] < '0' || text[i] > '9') return false;
+    *before = *before * 10 + (unsigned)(text[i] - '0');
+  }
+  return true;
 }
 
 typedef struct matching {
@@ -97,10 +112,11 @@ static error *find_prefix(repo *r, const char *text, size_t size,
   matching m = {text, size, 0, {{0}}};
   if (size == 0 || size >= REPO_ID_TEXT ||
       strspn(text, "0123456789abcdef") < size)
-    return repo_error(SAROS_E_INVALIDARG,
-                      "\"%.*s\" is no version: \"latest\" or the beginning of "
-                      "an id expected, as repo:versions has them",
-                      (int)(size < 100 ? size : 100), text);
+    return repo_error(
+        SAROS_E_INVALIDARG,
+        "\"%.*s\" is no version: \"latest\", \"latest~1\" or "
+        "the beginning of an id expected, as repo:versions has them",
+        (int)(size < 100 ? size : 100), text);
   error *e = s->way->list(s, REPO_SNAPSHOTS, match, &m, stop);
   if (e != NULL) return e;
   if (m.count == 1) return load_one(r, &m.id, found, stop);
@@ -120,8 +136,9 @@ error *repo_version_find(repo *r, const char *text, const value *filter,
   size_t size = strcspn(text, ":");
   v->folder = mem_text(text[size] == ':' ? text + size + 1 : "");
   if (v->folder == NULL) return error_no_memory();
-  if (size == 6 && strncmp(text, "latest", 6) == 0)
-    e = find_latest(r, filter, &v->snapshot, stop);
+  unsigned before;
+  if (is_latest(text, size, &before))
+    e = find_latest(r, before, filter, &v->snapshot, stop);
   else
     e = find_prefix(r, text, size, &v->snapshot, stop);
   if (e == NULL)
