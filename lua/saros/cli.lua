@@ -64,7 +64,8 @@ function cli.main(argv)
     return show(require "saros.cli.help".of(verb)), false
   end
   if verb.plain then return verb.plain(given, rest), false end
-  return require "saros.cli.run".verb(verb, given, rest, argv)
+  return require "saros.cli.run".verb(verb, given, rest,
+    table.move(argv, 1, #argv, 1, {}))
 end
 
 return cli
