@@ -86,6 +86,24 @@ describe("a failure", function()
     end)
   end)
 
+  it("is not told by who does not know what was told", function()
+    with({ records.full(NOW - 100) }, function(root)
+      check(root)
+      local path = outside.run("find", root, "-name", "nightly.json"):match "[^\n]+"
+      local text = outside.content(path)
+      outside.write(path, (text:gsub('"saros": 1', '"saros": 99')))
+      local ok, err = notify.check { name = "nightly", state_dir = root, now = NOW,
+        to = to_file(root) }:wait()
+      assert.is_nil(ok)
+      assert.truthy(err.message:find "newer saros")
+      -- What is damaged is no reason to be silent.
+      for _, bad in ipairs { "", "{", "[]", '{"told":7}', '{"told":{"failed":7}}' } do
+        outside.write(path, bad)
+        assert.equal(1, #check(root), bad)
+      end
+    end)
+  end)
+
   it("is told of a run that was killed, and of none that was stopped", function()
     local night = records.good(NOW - 100)
     night.ended = nil

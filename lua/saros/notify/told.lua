@@ -4,13 +4,13 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
+local format = require "saros.format"
 local model = require "saros.timeline.model"
 local publish = require "saros.publish"
 local record = require "saros.record"
 
 local told = {}
 
-local VERSION <const> = 1
 local PATIENCE <const> = 200 -- seconds that another check may take
 
 local function finish(op)
@@ -127,16 +127,17 @@ end
 local function read(path)
   local file <close> = io.open(path, "rb")
   local known = file and core.json_read(file:read "a")
-  if type(known) == "table" and type(known.saros_notify) == "number"
-    and known.saros_notify > VERSION then
-    error(core.failure("saros", E.SAROS_E_REFUSED, path .. " is of a newer "
-      .. "saros; remove it, or tell by that one"), 0)
-  end
+  local newer = format.newer(path, known, format.told)
+  if newer then error(newer, 0) end
   if type(known) ~= "table" or type(known.told) ~= "table" then
     known = { told = {} }
   end
-  known.saros_notify = VERSION
-  return known
+  for event, entry in pairs(known.told) do
+    if type(entry) ~= "table" or type(entry.to) ~= "table" then
+      known.told[event] = nil
+    end
+  end
+  return format.stamp(known, format.told)
 end
 
 -- How many destinations have it, and how many there are.
@@ -154,7 +155,6 @@ local function tell(event, known, path, o, to, send)
   if not entry or entry.key ~= event.key then
     entry = { key = event.key, to = {} }
   end
-  if type(entry.to) ~= "table" then entry.to = {} end
   if complete(to, entry.to) then return nil end
   local whole = event.run
   local ok, run = pcall(record.read, event.run.path)
