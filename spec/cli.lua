@@ -20,6 +20,16 @@ local env = { RESTIC_REPOSITORY = false, RESTIC_REPOSITORY_FILE = false,
 
 --- Runs it: { code, out, err }. `more` is for saros.process.
 function cli.run(argv, more)
+  -- Records of runs are not the machine's.
+  if not (more and more.env and more.env.SAROS_STATE_DIR ~= nil) then
+    local root <close> = cli.scratch()
+    local o = { env = { SAROS_STATE_DIR = root.path } }
+    for name, value in pairs(more or {}) do
+      if name ~= "env" then o[name] = value end
+    end
+    for name, value in pairs(more and more.env or {}) do o.env[name] = value end
+    return cli.run(argv, o)
+  end
   local o = { argv = { cli.program, table.unpack(argv) }, env = {},
     any_status = true, limit = 16 << 20 }
   for name, value in pairs(env) do o.env[name] = value end

@@ -23,7 +23,8 @@ local function with(f)
   shared.cheap_at(p.root .. "/r", "x")
   function p.put(name, text) outside.write(p.src .. "/" .. name, text) end
   function p.options(env)
-    local all = { HOME = p.root .. "/home", XDG_CONFIG_HOME = p.root .. "/home" }
+    local all = { HOME = p.root .. "/home", XDG_CONFIG_HOME = p.root .. "/home",
+      SAROS_STATE_DIR = p.root .. "/home/state" }
     for name, value in pairs(env or {}) do all[name] = value end
     return { cwd = p.root, env = all }
   end
@@ -39,8 +40,8 @@ local function with(f)
 end
 
 -- For a shell: nothing of who runs the specs.
-local IN <const> = "cd '%s' && XDG_CONFIG_HOME=/dev/null && "
-  .. "export XDG_CONFIG_HOME && "
+local IN <const> = "cd '%s' && XDG_CONFIG_HOME=/dev/null SAROS_STATE_DIR=$PWD "
+  .. "&& export XDG_CONFIG_HOME SAROS_STATE_DIR && "
 
 local function same(one, two)
   local text = volumes.run("diff -r '%s' '%s'", one, two)
@@ -102,7 +103,8 @@ describe("a backup", function()
         local name = line:match "^%S+"
         if name == "saros" or outside.installed(name) then
           local text, good = volumes.run("cd '%s' && PATH='%s':$PATH && "
-            .. "XDG_CONFIG_HOME='%s' && export XDG_CONFIG_HOME && %s", p.root, cli.program:match "^(.*)/",
+            .. "XDG_CONFIG_HOME='%s' SAROS_STATE_DIR=$PWD "
+            .. "&& export XDG_CONFIG_HOME SAROS_STATE_DIR && %s", p.root, cli.program:match "^(.*)/",
             p.root .. "/home", (line:gsub("/scratch", p.root .. "/way" .. i)))
           assert.is_true(good, text)
           same(p.src, p.root .. "/way" .. i .. p.src)

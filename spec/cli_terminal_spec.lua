@@ -23,7 +23,7 @@ local function on_terminal(p, argv, o)
   for i, word in ipairs(argv) do words[i] = quoted(word) end
   return outside.terminal("sh", "-c", ("stty cols %d; cd %s; exec env -u "
     .. "RESTIC_REPOSITORY -u RESTIC_PASSWORD -u RESTIC_PASSWORD_FILE -u NO_COLOR "
-    .. "-u COLUMNS HOME=%s XDG_CONFIG_HOME=/dev/null SAROS_CONFIG=/dev/null "
+    .. "-u COLUMNS HOME=%s SAROS_STATE_DIR=$PWD XDG_CONFIG_HOME=/dev/null SAROS_CONFIG=/dev/null "
     .. "TERM=xterm %s %s %s %s"):format(o.columns or 80, quoted(p.root),
     quoted(p.root), o.env or "", quoted(cli.program), table.concat(words, " "),
     o.input and "<" .. quoted(o.input) or ""))
@@ -228,6 +228,7 @@ describe("Ctrl-C", function()
       local over
       for _ = 1, 100 do -- two at once are one
         pcall(process.write, process, CTRL_C)
+        system.read(-1, 20)
         local ok, more = pcall(process.read, process, 0.1)
         over = ok and not more
         if over then break end

@@ -15,10 +15,14 @@
 static int read_line(int fd, char *line, size_t size) {
   size_t n = 0;
   for (;;) {
-    struct pollfd ask = {.fd = fd, .events = POLLIN};
+    struct pollfd ask[2] = {{.fd = fd, .events = POLLIN},
+                            {.fd = term_signal_fd(), .events = POLLIN}};
     char c;
-    if (poll(&ask, 1, -1) < 0) return errno;
+    if (poll(ask, 2, -1) < 0 && errno != EINTR) return errno;
+    if (term_is_interrupted()) return EINTR;
+    if (ask[0].revents == 0) continue;
     ssize_t r = read(fd, &c, 1);
+    if (r < 0 && errno == EINTR) continue;
     if (r < 0) return errno;
     if (r == 0) return ENODATA;
     if (c == '\n') break;

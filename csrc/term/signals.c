@@ -52,6 +52,21 @@ static bool take_one(int *number) {
   return true;
 }
 
+int term_signal_fd(void) {
+  return ends[0];
+}
+
+bool term_is_interrupted(void) {
+  unsigned char byte;
+  if (atomic_load(&unread) > 0) return true;
+  while (ends[0] >= 0 && read(ends[0], &byte, 1) == 1)
+    if (byte != SIGWINCH) { /* it came just now: back to the others */
+      if (write(ends[1], &byte, 1) == 1) return true;
+      break;
+    }
+  return false;
+}
+
 term_event term_wait(int fd, int ms, int *number) {
   struct pollfd ask[2] = {{.fd = ends[0], .events = POLLIN},
                           {.fd = fd, .events = POLLIN}};

@@ -26,6 +26,11 @@ int term_take_signals(void);
    never). `*number` is the signal's. */
 term_event term_wait(int fd, int ms, int *number);
 
+/* What can be read when a signal has come, or -1. */
+int term_signal_fd(void);
+/* Whether one has come that term_wait will tell. WINCH is forgotten. */
+bool term_is_interrupted(void);
+
 /* Columns and rows of a terminal. */
 bool term_size(int fd, int *columns, int *rows);
 

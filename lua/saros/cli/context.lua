@@ -121,7 +121,16 @@ function context:defer(f) table.insert(self.closing, f) end
 
 --- Shows an operation until it has ended, and returns what its `wait` does.
 --- It is cancelled with the verb.
-function context:progress(op, label)
+---@param lane? string where it stands in the record of the verb, if it has one
+function context:progress(op, label, lane)
+  local note = lane and self.recorded
+    and self.recorded:op { lane = lane, name = label }
+  if note then
+    note:watch(op, false)
+    local result, err = self:progress(op, label)
+    note:done(result == nil and err or nil)
+    return result, err
+  end
   local item = self.shows:add(op, label)
   -- It is shown until it is unwound. One that has ended still has its status.
   local _ <close> = setmetatable({}, { __close = function()
@@ -144,6 +153,8 @@ local function without_secrets(argv)
   local words = {}
   for i = 1, #argv do
     words[i] = argv[i]:gsub("(//[^/@:]*):[^/@]*@", "%1:…@")
+    if argv[i - 1] == "--password-command" then words[i] = "…" end
+    words[i] = words[i]:gsub("^(%-%-password%-command=).*", "%1…")
   end
   return words
 end
@@ -156,6 +167,16 @@ function context:record(kind)
       state_dir = require "saros.cli.where".state(self) }
   end
   return self.recorded
+end
+
+--- The same of work that matters more than its record: without one it is done
+--- all the same.
+function context:noted(kind)
+  local good, err = pcall(self.record, self, kind)
+  if not good then
+    self:warn("there is no record of this: ", shown.safe(type(err) == "table"
+      and err.message or err))
+  end
 end
 
 --- The configuration: `repository`, `password`, `workflows`, …
@@ -183,6 +204,7 @@ function context:ask(question, hidden)
   self.screen:flush()
   self.screen:hide()
   local answer, why, number = term.ask(shown.safe(question) .. " ", hidden)
+  self.screen:measure()
   if answer then return answer end
   if number == term.EINTR then core.sleep(3600):wait() end -- it is cancelled
   return nil, why

@@ -13,6 +13,8 @@ local function location_shown(location)
   return (shown.safe(location):gsub("(//[^/@:]*):[^/@]*@", "%1:…@"))
 end
 
+repository.shown = location_shown
+
 --- Where it is, by the option, the environment, or the configuration.
 function repository.location(c)
   local given = c.options.repo

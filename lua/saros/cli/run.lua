@@ -134,7 +134,7 @@ local function ended(c, task)
   end
   if code == true then code = 0 end
   if code == 0 and c.is_partial then code = 3 end
-  if c.recorded then c.recorded:done(err) end
+  if c.recorded then c.recorded:done(err, c.result) end
   put_metrics(c)
   return code
 end

@@ -4,6 +4,7 @@
 
 local core = require "saros.core"
 local shown = require "saros.text"
+local where = require "saros.cli.where"
 
 local shadow = {}
 
@@ -13,7 +14,7 @@ local cheap <const> = { "btrfs", "image", "lvm" }
 -- Who can take one of each path, and those of which nobody can.
 local function choose(c, paths)
   local vss = require "saros.vss"
-  local session <close> = vss.components { state_dir = c:config().state_dir }
+  local session <close> = vss.components { state_dir = where.state(c) }
   session:initialize_for_backup()
   local providers, shadowed, live = {}, {}, {}
   for _, path in ipairs(paths) do
@@ -50,8 +51,9 @@ end
 local function take(c, paths, provider)
   local set, err = c:progress(require "saros.vss".shadow { paths = paths,
     provider = provider, type = c.options.type,
-    state_dir = c:config().state_dir }, "shadow copy")
+    state_dir = where.state(c) }, "shadow copy", "step")
   if not set then error(err, 0) end
+  if c.recorded then c.recorded:held(set) end
   c:defer(function() set:close() end)
   told(c, set, paths)
   return set

@@ -1,5 +1,6 @@
 ---@private
 local quote = require "saros.cli.quote"
+local repositories = require "saros.cli.repository"
 local shown = require "saros.text"
 
 -- What `repo:backup` calls the same.
@@ -59,11 +60,13 @@ local function run(c)
   local wanted = o.init
   if o.no_init then wanted = false end
   local repo, location, password =
-    require "saros.cli.repository".open_or_make(c, wanted)
+    repositories.open_or_make(c, wanted)
+  if not o.dry_run then c:noted "backup" end
+  local at = "target:" .. repositories.shown(location)
   local sources, set = sources_of(c)
   local given = { sources = sources, tags = o.tag }
   for _, name in ipairs(passed) do given[name] = o[name] end
-  local r, err = c:progress(repo:backup(given), "backup")
+  local r, err = c:progress(repo:backup(given), "backup", at)
   if not r then return nil, err end
   for _, e in ipairs(r.errors or {}) do
     c:emit("failure", { path = e.path, message = e.message })
@@ -78,6 +81,10 @@ local function run(c)
     if told == nil then c:partial(shown.safe(why.message)) end
   end
   summary(c, r)
+  c.result = { partial = r.failed > 0, versions = { r.id and {
+    location = repositories.shown(location), id = r.id, files = r.files,
+    bytes_added = r.bytes_added, bytes_stored = r.bytes_packed } },
+    held = set and set.held }
   if r.id and not o.dry_run then
     require "saros.cli.password".know(location)
     how_to_restore(c, r.id, location, password)

@@ -22,8 +22,9 @@ end
 local function run(c)
   local o = c.options
   local repo = c:repository()
+  c:noted "check"
   local op = repo:check { read_data = o.read_data_subset or o.read_data }
-  local r, err = c:progress(op, "check")
+  local r, err = c:progress(op, "check", "step")
   if r then
     for _, hint in ipairs(r.hints or {}) do c:say(shown.safe(hint.message)) end
     summary(c, r)

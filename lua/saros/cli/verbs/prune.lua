@@ -4,9 +4,10 @@ local passed <const> = { "max_unused", "max_repack_size", "repack_small",
 
 local function run(c)
   local repo = c:repository()
+  if not c.options.dry_run then c:noted "prune" end
   local given = {}
   for _, name in ipairs(passed) do given[name] = c.options[name] end
-  local r, err = c:progress(repo:prune(given), "prune")
+  local r, err = c:progress(repo:prune(given), "prune", "step")
   if not r then return nil, err end
   c:emit("summary", r)
   c:out(r)

@@ -4,11 +4,13 @@ local shown = require "saros.text"
 local function run(c)
   local o = c.options
   local repo = c:repository()
+  if not o.dry_run then c:noted "restore" end
   local r, err = c:progress(repo:restore { version = c.arguments[1] or "latest",
     target = o.target, host = o.host, tags = o.tag, paths = o.path,
     include = o.include, iinclude = o.iinclude, exclude = o.exclude,
     iexclude = o.iexclude, overwrite = o.overwrite, delete = o.delete,
-    dry_run = o.dry_run, sparse = o.sparse, verify = o.verify }, "restore")
+    dry_run = o.dry_run, sparse = o.sparse, verify = o.verify }, "restore",
+    "step")
   if not r then return nil, err end
   for _, e in ipairs(r.errors) do
     c:emit("failure", { path = e.path, message = e.message })
