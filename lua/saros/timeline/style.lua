@@ -135,7 +135,7 @@ th{font-weight:500;color:var(--soft);white-space:nowrap}
 tbody th{color:inherit}
 td.n,th.n{text-align:right;white-space:nowrap}
 td.t,th.t{white-space:nowrap}
-td bdi{display:inline-block;max-width:34rem}
+td bdi,th bdi{display:inline-block;max-width:34rem;overflow-wrap:break-word}
 tr:target td,tr:target th{background:var(--faint)}
 details{margin:.9rem 0}
 summary{cursor:pointer;color:var(--soft);font-size:.93rem;width:fit-content}
