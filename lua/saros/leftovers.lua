@@ -159,6 +159,11 @@ local function places_of(list, o)
         what = "what a drill restored, kept to be looked at",
         remove = function() remove(path) end }
     end
+    for _, path in ipairs(own(directory, "saros-doctor-??????")) do
+      list[#list + 1] = { kind = "trial", name = path, bytes = bytes_of(path),
+        what = "what a doctor that was killed has tried",
+        remove = function() remove(path) end }
+    end
     for _, path in ipairs(own(directory, "saros-p.*")) do
       list[#list + 1] = { kind = "place", name = path, bytes = bytes_of(path),
         what = "what a drill or a check worked in",

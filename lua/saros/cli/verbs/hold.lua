@@ -38,7 +38,8 @@ local function warn_of_mounts(c, paths)
       local below = path == "/" and "/" or path .. "/"
       if at and at ~= path and at:sub(1, #below) == below and not named[at]
         and not (kind == "tmpfs" or kind == "proc" or kind == "sysfs"
-          or kind:find "^cgroup" or kind:find "^dev" or at:find "/%.saros")
+          or kind:find "^cgroup" or kind:find "^dev" or at:find "^/run/"
+          or at:find "/%.saros")
       then
         c:warn(shown.safe(at), " is another file system (", shown.safe(kind),
           "), and not in the shadow of ", shown.safe(path), ": name it, too")
