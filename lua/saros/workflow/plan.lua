@@ -5,7 +5,7 @@
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
 local print_out = require "saros.workflow.print"
-local run = require "saros.workflow.run"
+local sources = require "saros.workflow.sources"
 local target = require "saros.workflow.target"
 local vss = require "saros.vss"
 
@@ -53,7 +53,7 @@ end
 
 -- Who there is, by asking who he is: nobody prepares for anything.
 local function ask_writers(plan, o)
-  local writers <close> = run.open_writers(o)
+  local writers <close> = sources.open_writers(o)
   local _ = writers
   local session = vss.components { state_dir = o.state_dir }
   local guard <close> = setmetatable({}, { __close = function()
@@ -141,7 +141,7 @@ local function make(o)
   for _, source in ipairs(o.sources) do
     hook_of(plan, tostring(source.path or "a source"), source)
   end
-  try(plan, "sources", function() plan.paths = run.resolve(o) end)
+  try(plan, "sources", function() plan.paths = sources.resolve(o) end)
   try(plan, "writers", function() ask_writers(plan, o) end)
   if #plan.paths > 0 then
     step(plan, "take a shadow of %s", table.concat(plan.paths, ", "))

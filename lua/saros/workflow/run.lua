@@ -8,8 +8,8 @@ local combine = require "saros.combine"
 local record = require "saros.record"
 local hooks = require "saros.workflow.hooks"
 local journal = require "saros.workflow.journal"
-local options = require "saros.workflow.options"
 local print_out = require "saros.workflow.print"
+local sources = require "saros.workflow.sources"
 local steps = require "saros.wsb.steps"
 local target = require "saros.workflow.target"
 local E = require "saros.code"
@@ -173,99 +173,6 @@ end
 
 
 -- ------------------------------------------------------------------
--- What is backed up
--- ------------------------------------------------------------------
-
-local function add_source(list, source, where)
-  if not source.resolve then
-    list[#list + 1] = source
-    return
-  end
-  local found = source.resolve()
-  if type(found) ~= "table" or found.path ~= nil then found = { found } end
-  for _, one in ipairs(found) do
-    local good, made = pcall(options.source, where, one)
-    if not good then error(made, 0) end
-    if made.resolve then
-      files.fail("E_INVALIDARG", "saros.workflow: %s: a function returned a "
-        .. "function", where)
-    end
-    for _, pattern in ipairs(source.exclude or {}) do
-      made.exclude = made.exclude or {}
-      table.insert(made.exclude, pattern)
-    end
-    list[#list + 1] = made
-  end
-end
-
--- Each once, and without those that lie in others: with these they come, unless
--- they are a file system of their own, whose shadow is another one.
-local function outermost(paths)
-  local kept, device, looks = files.outermost(paths), {}, {}
-  for i, path in ipairs(paths) do looks[i] = { "look", path } end
-  for i, found in ipairs(files.steps(looks)) do
-    if not found then
-      files.fail("E_FAIL", "%s is not there: nothing of it can be backed up",
-        paths[i])
-    end
-    device[paths[i]] = found.id:match "^%d+:%d+"
-  end
-  for _, path in ipairs(paths) do
-    for _, top in ipairs(kept) do
-      if files.within(path, top) and device[path] ~= device[top] then
-        files.fail("E_INVALIDARG", "%s lies in %s and is a file system of its "
-          .. "own: one version cannot have both; name what else is wanted of "
-          .. "%s, or make it a workflow of its own", path, top, top)
-      end
-    end
-  end
-  return kept
-end
-
---- The paths and the patterns, as they are now. Raises.
-local function resolve(o)
-  local list, paths, exclude = {}, {}, table.move(o.exclude, 1, #o.exclude, 1,
-    {})
-  for i, source in ipairs(o.sources) do
-    add_source(list, source, ("sources[%d]"):format(i))
-  end
-  for _, source in ipairs(list) do
-    local path = files.plain(source.path)
-    paths[#paths + 1] = path
-    for _, pattern in ipairs(source.exclude or {}) do
-      exclude[#exclude + 1] = pattern:sub(1, 1) == "/" and pattern
-        or files.escape(path == "/" and "" or path) .. "/**/" .. pattern
-    end
-  end
-  if #paths == 0 then
-    files.fail("E_INVALIDARG", "there is nothing to back up: the sources "
-      .. "named no path")
-  end
-  return outermost(paths), exclude
-end
-
---- Opens all writers; closing what is returned closes them. Raises.
-local function open_writers(o)
-  local open = setmetatable({}, { __close = function(list)
-    for i = #list, 1, -1 do pcall(list[i].close, list[i]) end
-  end })
-  local good, why = pcall(function()
-    for _, one in ipairs(o.writers) do
-      local w = one.open(o.state_dir)
-      if type(w) ~= "table" and type(w) ~= "userdata" then
-        files.fail("E_INVALIDARG", "saros.workflow: %s returned no writer",
-          one.where)
-      end
-      open[#open + 1] = w
-    end
-  end)
-  if good then return open end
-  getmetatable(open).__close(open)
-  error(why, 0)
-end
-
-
--- ------------------------------------------------------------------
 -- Storing
 -- ------------------------------------------------------------------
 
@@ -288,10 +195,10 @@ local function store(self, wanted)
   local h = of(self)
   local o = h.o
   local paths, exclude = self:step({ lane = "step", name = "sources" },
-    function() return resolve(o) end)
+    function() return sources.resolve(o) end)
   say(self, "writers", 2)
   local writers <close> = self:step({ lane = "step", name = "writers" },
-    function() return open_writers(o) end)
+    function() return sources.open_writers(o) end)
   local tags = { "saros-workflow:" .. o.name, "saros-run:" .. h.root }
   say(self, "shadow", 5)
   local job <close> = self:step({ lane = "step", name = "shadow",
@@ -551,4 +458,4 @@ local function start(o, how)
   error(err, 0)
 end
 
-return { start = start, resolve = resolve, open_writers = open_writers }
+return { start = start }
