@@ -356,7 +356,8 @@ static int start(talk *t) {
   r = pthread_create(&thread, &attributes, serve, ref(t));
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (r != 0) talk_unref(t); /* whoever asks has another one */
+  if (r != 0)
+    atomic_fetch_sub(&t->refs, 1); /* never the last: who asks has it */
   return r;
 }
 
