@@ -30,7 +30,7 @@ typedef struct seat {
   bool held;           /* it held still in this set, from freeze to thaw */
   uint64_t window_end; /* monotonic; 0: not frozen */
   value *components;   /* names of the selected ones; NULL: all */
-  value *succeeded;    /* names of those that were backed up; NULL: none */
+  value *succeeded;    /* names of those that went well; NULL: none */
   value *said;         /* what it said beyond yes; NULL: nothing */
 } seat;
 

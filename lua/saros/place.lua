@@ -180,6 +180,21 @@ local function above(self, path)
   return list
 end
 
+-- What a server writes to by a link could be anybody's: the file itself, or the
+-- directory, must be in here. What lies in that is the business of its kind.
+local function check_no_link(self, path)
+  local here = self.root .. path:gsub("/+$", "")
+  local op <close> = core.process { any_status = true,
+    argv = { "readlink", "--", here } }
+  local found, err = op:wait()
+  if not found then error(err, 0) end
+  if found.status == 0 then
+    fail(E.SAROS_E_REFUSED, "%s is a symbolic link, to %s: what an application "
+      .. "would do to it, it would do there", here,
+      (found.stdout:gsub("\n$", "")))
+  end
+end
+
 -- The directories on the way belong to the owner; none is a link, which could
 -- lead anywhere.
 local function open_way(self, path, make)
@@ -297,6 +312,7 @@ function methods:adopt(paths)
       fail(E.SAROS_E_REFUSED, "%q is no path that can be in a place",
         tostring(path))
     end
+    check_no_link(self, path)
     local here = self:at(path)
     if here and not found then
       found = true
@@ -373,6 +389,7 @@ function place.of_shadow(options)
     if exists(self.root .. path) then run("rmdir", "--", self.root .. path) end
     copy(at(path), self.root .. path)
   end
+  for _, path in ipairs(there) do check_no_link(self, path) end
   guard.done = true
   return self
 end

@@ -130,7 +130,7 @@ end
 ---@field deadline? number seconds from now; then the handler is cancelled
 ---@field backup_type? string
 ---@field components? string[] those that were selected
----@field succeeded? string[] of backup_complete: those that were backed up
+---@field succeeded? string[] of backup_complete: those that were backed up; of post_restore: those whose files were laid
 ---@field volumes? { path: string, provider: string, atomic: boolean, shadow: string?, writable: boolean }[]
 
 ---@class saros.vss.veto
@@ -163,8 +163,8 @@ end
 ---@field abort? saros.vss.handler go on: nothing came of it (none: `thaw` is called)
 ---@field backup_complete? saros.vss.handler
 ---@field backup_shutdown? saros.vss.handler
----@field pre_restore? saros.vss.handler
----@field post_restore? saros.vss.handler
+---@field pre_restore? saros.vss.handler let go of the files: they are about to be replaced
+---@field post_restore? saros.vss.handler that is over, whatever came of it
 ---@field closed? fun() the writer is closed, and does not hold still: what it has begun it lets go
 
 --- Subscribes a writer: functions that are called when a shadow is made. Each

@@ -51,7 +51,8 @@ wsb.MAX_COMPONENTS = restore.MAX_COMPONENTS
 
 --- Registers what is known of a writer's components: until it is closed, or the
 --- state is. Of two with one name, or for one writer, the second is ignored: its
---- handle says so.
+--- handle says so. One for an instance stands for it alone: the one for its class
+--- is not asked then, also for what this one has not.
 ---@param options saros.wsb.application.options
 ---@return saros.wsb.application
 function wsb.application(options) return application._register(options) end

@@ -18,7 +18,9 @@ local files = require "saros.wsb.files"
 local kind = require "saros.writers.kind"
 local lay = require "saros.wsb.lay"
 local print_out = require "saros.wsb.print"
+local registry = require "saros.wsb.registry"
 local some_files = require "saros.wsb.recover_files"
+local telling = require "saros.wsb.telling"
 
 local fail, finish = files.fail, files.finish
 
@@ -322,18 +324,30 @@ local function kept_of(r)
   return table.concat(where, "; ")
 end
 
--- Whatever comes of `f`: who was told before is told after.
-local function between(list, o, r, f)
+-- Whose application has a hook of its own for that.
+local function heard_of(list)
+  local heard = {}
+  for _, c in ipairs(list) do
+    heard[c] = registry.get(c.writer.id, c.writer.instance, "pre_restore")
+  end
+  return heard
+end
+
+-- Whatever comes of `f`: who was told before is told after. The applications
+-- first, then the writers that run all at once; and back.
+local function between(m, list, o, r, f)
   local wsb = require "saros.wsb"
-  local told, late = {}, false
+  local told = {}
+  local live = telling.new(m, list, o, r, heard_of(list))
   local ok, err = pcall(function()
     for _, c in ipairs(list) do
       told[#told + 1] = c
       finish(wsb.pre_restore(c, o.no_roll_forward))
     end
+    live:before()
     f()
   end)
-  local failures = {}
+  local failures, late = {}, live:after(ok)
   for _, c in ipairs(told) do
     local op = wsb.post_restore(c, o.no_roll_forward)
     local done, result, why = pcall(op.wait, op)
@@ -405,7 +419,7 @@ local function recover_components(o, m, r)
   end
   -- Somewhere else, nobody has to stop.
   if root ~= "" then return work() end
-  between(list, o, r, work)
+  between(m, list, o, r, work)
 end
 
 local function recover(o)
@@ -423,7 +437,8 @@ end
 
 local kinds <const> = { repository = "userdata", version = "string",
   host = "string", application = "string", component = "string",
-  files = "list", target = "string",
+  files = "list", target = "string", writers = "table",
+  timeouts = "table", state_dir = "string",
   overwrite = { "overwrite", "copy", "skip" }, no_roll_forward = "boolean",
   dry_run = "boolean", force = "boolean", name = "string" }
 
@@ -437,16 +452,22 @@ local kinds <const> = { repository = "userdata", version = "string",
 ---@field target? string a directory to have it below, instead of where it was
 ---@field overwrite? "overwrite"|"copy"|"skip" what is there is kept aside (the default); or stays, and the copy lies beside it; or stays, and nothing is laid there
 ---@field no_roll_forward? boolean to this point in time: what the hooks are told
+---@field writers? saros.vss.choice those without which it fails, and those that are not told
+---@field timeouts? table of the session of vss
+---@field state_dir? string of the session of vss
 ---@field dry_run? boolean only say what would be done
 ---@field force? boolean also a component that is barred
 ---@field name? string of the operation
 
 --- Recovers an application, a component, or files. Components come back in the
 --- order that their applications want, between `pre_restore` and `post_restore`
---- of these; whatever happens, who was told the first is told the second. What
---- runs there refuses it.
+--- of these, and of the writers that run; whatever happens, who was told the
+--- first is told the second. One that says no before ends it, and nothing is laid;
+--- an application that fails afterwards fails it, what a writer does is told in
+--- the result. Of what is laid elsewhere, and of files, nobody is told: nobody has
+--- to let go of anything. What runs there refuses it.
 ---@param options saros.wsb.recover.options
----@return saros.operation op its result: `{ version, laid = { { path, to, kept } }, found, warnings }`
+---@return saros.operation op its result: `{ version, laid = { { path, to, kept } }, writers, found, warnings }`
 local function start(options)
   local o = arguments.check(WHAT, options, kinds)
   arguments.need(WHAT, o, "repository", "an open one", 3)
