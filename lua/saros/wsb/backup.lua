@@ -132,11 +132,9 @@ local function begin(o, set)
 end
 
 -- Everything that lies in `/.saros`, put together.
-local function write(m, place)
-  local owners = {}
+local function write(m, place, owners)
   for _, c in ipairs(m.components) do
-    owners[c] = c.owner
-    c.owner = nil
+    owners[c], c.owner = c.owner or owners[c], nil
     c.said.additions = nil -- they are in the version, not where it says
   end
   files.write(place.root .. "/restore-plan.txt", plan.text(m, function(c)
@@ -167,6 +165,17 @@ local function shadow(o)
     state_dir = o.state_dir }, 0, 30, "shadow")
 end
 
+-- What must be in the version, whole: the files of what can be recovered.
+local function needed(m)
+  local list = {}
+  for _, c in ipairs(m.components) do
+    if c.recoverable then
+      table.move(c.files, 1, #c.files, #list + 1, list)
+    end
+  end
+  return #list > 0 and list or nil
+end
+
 local function store(o, m, set, place)
   local tags = { "saros", "saros-id:" .. m.id }
   if m.type == "copy" then tags[#tags + 1] = "saros-type:copy" end
@@ -180,7 +189,21 @@ local function store(o, m, set, place)
     sources = { set, { path = place.root,
       origin = { path = manifest.DIRECTORY } } },
     tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags), host = o.host,
-    exclude = #exclude > 0 and exclude or nil }, 40, 90, "store")
+    whole = needed(m), exclude = #exclude > 0 and exclude or nil }, 40, 90,
+    "store")
+end
+
+-- A manifest that is in a repository never says of a component that it can be
+-- recovered when it cannot, whoever dies when: one of which something cannot be
+-- read makes no version, until the manifest says so.
+local function store_whole(o, m, set, place)
+  local owners = {}
+  while true do
+    write(m, place, owners)
+    local r = store(o, m, set, place)
+    if not r.torn then return r end
+    late.torn(m, r)
+  end
 end
 
 -- Who is told that it went well may let go of his history: nothing that is
@@ -205,8 +228,7 @@ local function backup(o)
   for _, c in ipairs(m.components) do
     late.add(c, c.said, place.root, c.additions)
   end
-  write(m, place)
-  local r = store(o, m, set, place)
+  local r = store_whole(o, m, set, place)
   -- Whoever waits for the end of it is told now; what he adds comes after.
   late.see(o, m, set, r)
   step(set:backup_complete(succeeded(m, r)), 90, 94, "complete")

@@ -174,6 +174,7 @@ function components.hear(c, said)
   for _, name in ipairs { "position", "server", "note" } do
     if type(own[name]) == "string" then c[name] = own[name] end
   end
+  if own.pending == true then c.late = true end
   if own.consistency == "none" then
     bar(c, "%s", type(own.why) == "string" and own.why
       or "its writer says that it is of no one instant")
