@@ -95,6 +95,43 @@ describe("a server that is held still", function()
     assert.is_true(case.commits(m))
   end)
 
+  it("and is started anew before: there is no shadow", function()
+    if not m then pending(why) return end
+    local _ <close> = case.writer(m)
+    local _ <close> = case.witness { level = "front_end", freeze = function()
+      m:kill()
+      m:go_on()
+    end }
+    assert.match("cannot be held still", fails(m).message)
+    assert.is_true(case.commits(m))
+  end)
+
+  it("and has thrown us out before: there is no shadow", function()
+    if not m then pending(why) return end
+    local _ <close> = case.writer(m)
+    local killed
+    local _ <close> = case.witness { level = "front_end", freeze = function()
+      killed = sessions(m)
+      for _, id in ipairs(killed) do m:sql("KILL " .. id) end
+    end }
+    assert.match("cannot be held still", fails(m).message)
+    assert.equal(1, #killed)
+    assert.is_true(case.commits(m))
+  end)
+
+  it("and hangs before: it writes again when it can", function()
+    if not m then pending(why) return end
+    local _ <close> = case.writer(m, { freeze_timeout = 1 })
+    local _ <close> = case.witness { level = "front_end",
+      freeze = function() m:freeze() end }
+    fails(m, { timeouts = { freeze = 1, post = 1 } })
+    m:go()
+    assert.is_true(case.commits(m))
+    outside.eventually("nobody holds it any more", function()
+      return #sessions(m) == 0
+    end)
+  end)
+
   it("and hangs: it writes again when it can", function()
     if not m then pending(why) return end
     local _ <close> = case.writer(m, { freeze_timeout = 2 })
@@ -118,6 +155,34 @@ describe("a server that is held still", function()
     end }
     assert.match("may have been commits meanwhile", fails(m).message)
     assert.equal(1, #killed)
+  end)
+
+  it("refuses the login since it was asked: there is no shadow", function()
+    if not m then pending(why) return end
+    m:sql "CREATE USER old@localhost; GRANT RELOAD ON *.* TO old@localhost"
+    local _ <close> = case.writer(m, { user = "old" })
+    local _ <close> = case.witness { prepare_backup = function()
+      m:sql "ALTER USER old@localhost ACCOUNT LOCK"
+    end }
+    assert.match("account is locked", fails(m).message)
+    assert.is_true(case.commits(m))
+  end)
+
+  -- It takes no connections yet: what it was in the middle of is undone first.
+  it("is in recovery: it is left out, and fails what requires it", function()
+    if not m then pending(why) return end
+    local _ <close> = case.writer(m, { connect_timeout = 1 })
+    m:kill()
+    m:go_on(false)
+    m:freeze()
+    local none, err = case.shadow(m, { writers = {
+      require = { "mariadb" } } }):wait()
+    assert.is_nil(none)
+    assert.match("mariadb", err.message)
+    m:go()
+    m:ready()
+    assert.is_true(case.commits(m))
+    assert(case.shadow(m):wait()):close()
   end)
 
   it("has no connection left: there is no shadow", function()

@@ -151,17 +151,29 @@ describe("a cluster that", function()
     goes_on(pg)
   end)
 
-  it("dies after the shadow, in backup mode, has no backup", function()
-    local d <close> = directory()
-    local pg = common()
-    local writer <close> = writer_of(d, pg)
-    local _ <close> = meanwhile("thaw", function() pg:kill() end)
-    local set <close> = assert(shadow(d, pg))
-    local found = failure_of(set, writer)
-    assert.equal("failed_at_post_snapshot", vss.state[found.state])
-    pg:run()
-    goes_on(pg)
-  end)
+  for what, does in pairs {
+    ["dies"] = function(pg) pg:kill() end,
+    ["is restarted"] = function(pg) pg:restart() end,
+    ["ends our session"] = function(pg)
+      pg:must [[SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()]]
+    end,
+  } do
+    it(what .. " after the shadow, in backup mode, has no backup", function()
+      local d <close> = directory()
+      local pg = common()
+      local writer <close> = writer_of(d, pg)
+      local _ <close> = meanwhile("thaw", function() does(pg) end)
+      local set <close> = assert(shadow(d, pg))
+      local found = failure_of(set, writer)
+      assert.equal("failed_at_post_snapshot", vss.state[found.state])
+      local _, said = next(set:said(writer.instance).components)
+      assert.is_true(said.pending)
+      assert.is_nil(said.additions)
+      if what == "dies" then pg:run() end
+      goes_on(pg)
+    end)
+  end
 
   it("refuses the login is left out, or fails it when required", function()
     local d <close> = directory()

@@ -11,6 +11,10 @@
 **
 **     failed <code of SQLite> <errno> <number of the database> <message>
 **
+** Told to end it says "let go", so that it is known to have held until then; or
+** "moved <number>" of a database whose file is not under its name any more:
+** whoever came to that name was held by nobody.
+**
 ** However it ends, the kernel lets go of the locks. The order of the databases
 ** is the caller's: always the same, or two would wait for each other.
 */
@@ -69,6 +73,27 @@ static int hold(const char *path, sqlite3 **db) {
   return sqlite3_db_readonly(*db, "main") ? SQLITE_READONLY : SQLITE_OK;
 }
 
+/* The number of the first that is not there any more; 0: all are. */
+static int moved(sqlite3 **list, int count) {
+  for (int i = 0; i < count; i++) {
+    int away = 0;
+    int r =
+        sqlite3_file_control(list[i], "main", SQLITE_FCNTL_HAS_MOVED, &away);
+    if (r == SQLITE_OK && away != 0) return i + 1;
+  }
+  return 0;
+}
+
+/* While it holds. */
+static void say_so(sqlite3 **list, int count) {
+  int away = moved(list, count);
+  if (away != 0)
+    printf("moved %d\n", away);
+  else
+    printf("let go\n");
+  fflush(stdout);
+}
+
 static int run(char **paths, int count, int64_t hold_ms, sqlite3 **list) {
   for (int i = 0; i < count; i++) {
     int r = hold(paths[i], &list[i]);
@@ -83,6 +108,7 @@ static int run(char **paths, int count, int64_t hold_ms, sqlite3 **list) {
   printf("held\n");
   fflush(stdout);
   int told = told_to_end(hold_ms);
+  if (told) say_so(list, count);
   let_go(list, count);
   return told ? 0 : 2;
 }

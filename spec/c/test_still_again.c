@@ -161,9 +161,22 @@ TEST(one_takes_too_long_beside_another) {
   end_apps();
 }
 
+/* The owner stands still itself: its guard does not. */
+TEST(the_owner_is_stopped) {
+  pid_t app = start_app(app_waits), owner = start_owner(app, 0.2);
+  kill(owner, SIGSTOP);
+  GATE_UNTIL(runs(app));
+  CHECK(is_stopped(owner));
+  kill(owner, SIGKILL);
+  waitpid(owner, NULL, 0);
+  GATE_UNTIL(records(NULL, 0) == 0);
+  CHECK(runs(app));
+  end_apps();
+}
+
 /* Another program's owner dies, and its guard acts: ours has noticed. */
 TEST(another_program_holds_it_too) {
-  pid_t app = start_app(app_waits), owner = start_owner(app);
+  pid_t app = start_app(app_waits), owner = start_owner(app, 30);
   saros_op *op = BEGIN("{\"pids\": [%d]", app);
   CHECK_INT(end_of(op), SAROS_S_OK);
   CHECK_INT(listed(op, "before"), 1);
@@ -269,6 +282,7 @@ int main(int argc, char **argv) {
   GATE_RUN(two_stop_one_at_the_same_time);
   GATE_RUN(one_that_fails_lets_go_what_is_its_own);
   GATE_RUN(one_takes_too_long_beside_another);
+  GATE_RUN(the_owner_is_stopped);
   GATE_RUN(another_program_holds_it_too);
   GATE_RUN(a_forked_child_shares_nothing);
   GATE_RUN(an_orphan_is_known_by_its_session);

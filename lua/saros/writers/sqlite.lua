@@ -29,6 +29,8 @@ sqlite.id = known_of.id
 
 local FREEZE_TIMEOUT = 60
 local LOCK_TIMEOUT = 10
+-- It only has to say a word: then it is ended otherwise.
+local ANSWER_SECONDS = 2
 -- A checkpoint that waits for readers keeps writers waiting: not for long.
 local CHECKPOINT_SECONDS = 0.2
 
@@ -90,20 +92,15 @@ end
 -- Holding still
 -- ------------------------------------------------------------------
 
--- The holder's first line; nil when it ended without one.
-local function answer(holder)
-  local next_line = holder:lines()
-  return next_line()
-end
-
 local function hold(holder, databases, seconds)
-  local line = answer(holder)
-  if line == "held" then return true end
+  local line = holder.next_line() -- nil when it ended without one
+  holder.held = line == "held"
+  if holder.held then return true end
   local code, number, at, message
   if line then
     code, number, at, message = line:match "^failed (%d+) (%d+) (%d+) (.*)"
   end
-  local _, err = holder:wait()
+  local _, err = holder.op:wait()
   if not code then
     return nil, err or "what holds the databases ended, and said no reason"
   end
@@ -120,21 +117,34 @@ end
 -- The databases, held still until `release`: the process that does it.
 local function start(databases, lock, window)
   local argv = { client._holder, milliseconds(lock), milliseconds(window) }
-  return saros.process {
+  local op <const> = saros.process {
     argv = table.move(databases, 1, #databases, 4, argv), stdout = "lines",
+    grace = ANSWER_SECONDS,
   }
+  return { op = op, next_line = op:lines(), databases = databases }
 end
 
--- Lets go. nil, err: it had ended before, so nobody held still any more.
+-- Lets go. nil, err: they were not held until now.
 local function release(holder)
-  if not holder:done() then
-    holder:close()
-    return true
+  local op <close> = holder.op
+  if not holder.held then return true end
+  op:cancel() -- it is asked to end, and then made to
+  local line, said = holder.next_line(), nil
+  while line do
+    line, said = holder.next_line(), line
   end
-  local _, err = holder:wait()
+  if said == "let go" then return true end
+  local away = holder.databases[tonumber((said or ""):match "^moved (%d+)$")]
+  if away then
+    return nil, core.failure("saros", E.SAROS_E_CHANGED, (away
+      .. " was replaced by another file while it was held still: nobody held "
+      .. "that one"))
+  end
+  local _, err = op:wait()
   return nil, ("what held the databases still ended before the shadow was "
     .. "complete, so there may have been writes meanwhile: %s")
-    :format(err and err.message or "nobody asked it to")
+    :format(not err and "nobody asked it to" or err.cancelled
+      and "it does not answer" or err.message)
 end
 
 
