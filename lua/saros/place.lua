@@ -17,9 +17,10 @@ local PREFIX <const> = "saros-p."
 ---@class saros.place
 ---@field root string where it lies: of a file of "/srv/app/db", root .. "/srv/app/db"
 ---@field owner { uid: integer, gid: integer } of whom its files are
+---@field patience number seconds that a server there has to come to its end before it is killed (60)
 ---@field drilled? boolean what is in there may be anybody's: no server is started on it but in a cell
 ---@field private base string
-local methods = {}
+local methods = { patience = 60 }
 methods.__index = methods
 
 
@@ -237,15 +238,35 @@ local function check_scratch(scratch)
 end
 
 --- Whoever would start a server beside us, because there can be no cell, asks:
---- what is of a version, and not of this machine's shadow, may be anybody's.
---- Raises.
+--- what is of a version, and not of this machine's shadow, may be anybody's, and
+--- none is started as root. Raises.
 ---@param p saros.place
 function place.may_go_without(p)
-  if not p.drilled then return end
-  local err = core.failure("saros", E.E_ACCESSDENIED, "there can be no cell "
-    .. "here, and nothing of a version is started outside of one")
+  local why = p.drilled and "nothing of a version is started outside of one"
+    or p.owner.uid == 0 and run("id", "-u"):match "%d+" == "0"
+    and "its files are root's: no server is started as root outside of one"
+  if not why then return end
+  local err = core.failure("saros", E.E_ACCESSDENIED,
+    "there can be no cell here, and " .. why)
   err.untried = true
   error(err, 0)
+end
+
+--- Those of these paths, where production has its files, that are there and lie
+--- outside of the place: what nobody in a cell is to see.
+---@param p saros.place
+---@param paths string[]
+---@return string[]
+function place.outside(p, paths)
+  local list = {}
+  for _, path in ipairs(type(paths) == "table" and paths or {}) do
+    local inside = is_path(path)
+      and (p.root .. "/"):sub(1, #path + 1) == path .. "/"
+    if is_path(path) and not inside and exists(path) then
+      list[#list + 1] = path
+    end
+  end
+  return list
 end
 
 --- The directory `root`/run for what a server makes: its socket, its log. What

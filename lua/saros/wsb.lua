@@ -67,6 +67,7 @@ function wsb.application(options) return application._register(options) end
 ---@field snapshots? string[] the shadow of each: the check reads these
 ---@field said? table what the writer said in this session
 ---@field scratch? string a directory for what is written
+---@field timeout? number seconds; then it is ended, and untried (as long as it takes)
 ---@field name? string of the operation
 
 --- Checks a component on its shadows. It answers 0x407A0004 while it runs, then

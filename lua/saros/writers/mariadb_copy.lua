@@ -11,7 +11,6 @@ local copy = {}
 
 -- It recovers before it takes connections, however long that takes.
 local LOOK_AGAIN <const> = 0.02
-local GRACE <const> = 60
 
 --- It could not be looked at: which says nothing about it.
 function copy.untried(...)
@@ -164,15 +163,10 @@ end
 -- there can be one.
 local function launch(c, place, argv, apart)
   local o = { argv = argv, stdout = "null", stderr = "capture",
-    any_status = true, grace = GRACE }
+    any_status = true, grace = place.patience }
   if apart then return apart.run(o) end
   if not cell.why() then
-    o.place, o.hide = place, {}
-    for _, file in ipairs(c.files or {}) do
-      local inside = (place.root .. "/"):sub(1, #file + 1) == file .. "/"
-      local there <close> = io.open(file)
-      if there and not inside then o.hide[#o.hide + 1] = file end
-    end
+    o.place, o.hide = place, places.outside(place, c.files)
     return cell.run(o)
   end
   places.may_go_without(place)

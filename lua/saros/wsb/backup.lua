@@ -23,6 +23,9 @@ local finish = files.finish
 
 local WHAT <const> = "wsb.backup"
 
+-- Long for a check that reads everything, short for a server that hangs.
+local CHECK_TIMEOUT <const> = 21600
+
 local kinds <const> = { repository = "userdata", paths = "list",
   type = { "copy", "full" }, provider = "string|table", writers = "table",
   tags = "list", host = "string", exclude = "list", check = "boolean|table",
@@ -41,7 +44,7 @@ local function started(c, o, set, info)
     instance = c.writer.instance, component = c.name,
     logical_path = c.logical_path, metadata = info, sources = o.paths,
     snapshots = snapshots, said = set:said(c.writer.instance),
-    scratch = o.scratch }
+    scratch = o.scratch, timeout = o.check_timeout }
 end
 
 -- What is in a manifest is plain, and short.
@@ -249,7 +252,7 @@ end
 ---@field tags? string|string[] of the version
 ---@field host? string instead of this machine's name
 ---@field exclude? string|string[] patterns, as restic has them. A component that loses files by one is stored, and cannot be recovered
----@field check? boolean|{ scratch: string? } false: do not check the components. scratch: where copies for the checks are made
+---@field check? boolean|{ scratch: string?, timeout: number? } false: do not check the components. scratch: where copies for the checks are made; timeout: seconds for each of them (21600), then it is untried
 ---@field timeouts? table of the session of vss
 ---@field state_dir? string of the session of vss
 ---@field scratch? string where what is written meanwhile lies ($TMPDIR, or /var/tmp)
@@ -273,10 +276,12 @@ local function start(options)
     end
     o.paths[i] = files.plain(path)
   end
+  o.check_timeout = CHECK_TIMEOUT
   if type(o.check) == "table" then
     local more = arguments.check(WHAT .. ": option 'check'", o.check,
-      { scratch = "string" })
+      { scratch = "string", timeout = "number" })
     o.scratch = more.scratch or o.scratch
+    o.check_timeout = more.timeout or o.check_timeout
     o.check = true
   end
   o.type, o.tags, o.exclude = o.type or "copy", o.tags or {}, o.exclude or {}
