@@ -231,6 +231,76 @@ describe("a Redis that fails", function()
       end }
       assert.match("written to while", refused(d, r).message)
     end
+    do -- and with another one, which counts from zero again
+      local _ <close> = witness { freeze = function()
+        outside.eventually("the dump is done", function()
+          return r:info "rdb_bgsave_in_progress" == "0"
+        end)
+        r:cli("CLIENT", "UNPAUSE")
+        r:cli("SET", "k", "v")
+        assert.equal("OK", r:cli "SAVE")
+        assert.equal("0", r:info "rdb_changes_since_last_save")
+      end }
+      assert.match("written to while", refused(d, r).message)
+    end
+  end)
+
+  -- A log of its own, of one instant: nobody waits for a dump of somebody else,
+  -- which begins before the freeze and ends before the thaw.
+  it("is not believed for a dump of somebody else", function()
+    if volumes.missing then pending(volumes.missing) return end
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then pending(why) return end
+    assert(os.execute(("chmod 755 '%s/..'"):format(v.path)))
+    local d <close> = shared.directory()
+    local r <close> = server.start { at = v.path .. "/r", config = {
+      appendonly = "yes", ["enable-debug-command"] = "yes",
+      ["rdb-key-save-delay"] = "10000" } }
+    r:cli("DEBUG", "POPULATE", "100")
+    -- A child that stands still, and goes on when it is told to.
+    local function child()
+      local pipe <close> = io.popen(("cat /proc/%d/task/*/children"):format(
+        r.pid))
+      return math.tointeger(pipe:read "n" or 0)
+    end
+    local function stopped()
+      r:cli("SET", "k", "before the dump")
+      r:cli "BGSAVE"
+      local pid = child()
+      if pid == 0 then return false end
+      system.kill(pid, 19)
+      return r:info "rdb_bgsave_in_progress" == "1"
+    end
+    local _ <close> = redis.writer { socket = r.socket }
+    local _ <close> = vss.writer { id = shared.id(8), name = "before",
+      level = "front_end", freeze = function()
+        outside.eventually("a dump is begun", stopped)
+        r:cli("SET", "k", "after it began")
+      end }
+    local function in_the_hold(f)
+      return witness { freeze = function()
+        assert.equal("1", r:info "rdb_bgsave_in_progress")
+        f()
+        system.kill(child(), 18)
+        outside.eventually("the dump is done", function()
+          return r:info "rdb_bgsave_in_progress" == "0"
+        end)
+        assert.equal("ok", r:info "rdb_last_bgsave_status")
+      end }
+    end
+    do
+      local _ <close> = in_the_hold(function() end)
+      assert(shadow(d, r, { provider = "btrfs" }):wait()):close()
+    end
+    do
+      local _ <close> = in_the_hold(function()
+        r:cli("CLIENT", "UNPAUSE")
+        assert.equal("OK", r:cli("SET", "k", "torn"))
+      end)
+      assert.match("written to while",
+        refused(d, r, { provider = "btrfs" }).message)
+    end
+    r:__close()
   end)
 
   it("is written to by its master", function()

@@ -241,7 +241,7 @@ describe("redis.writer", function()
     local secret = d.root .. "/secret"
     outside.write(secret, "4711")
     r:cli("ACL", "SETUSER", "saros", "on", ">4711", "+client", "+config|get",
-      "+info", "+bgsave", "+time", "+ping")
+      "+info", "+bgsave", "+ping")
     local w <close> = redis.writer { socket = r.socket, user = "saros",
       password = { file = secret } }
     r:cli("SET", "k", "v")

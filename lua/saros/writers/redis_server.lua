@@ -71,12 +71,6 @@ function server.settings(c, ...)
   return found
 end
 
---- Microseconds, by the server's own clock.
-function server.clock(c)
-  local pair = server.ask(c, "TIME")
-  return math.tointeger(pair[1]) * 1000000 + math.tointeger(pair[2])
-end
-
 local function readable(path)
   local file <close> = io.open(path)
   return file ~= nil
