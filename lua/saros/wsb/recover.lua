@@ -104,31 +104,54 @@ local function place_of(root, c)
   return place
 end
 
--- Somebody has something of it open.
-local function opened(c, place)
+-- What processes have open: by its path, who. All of it at once: there is no
+-- quicker way to ask for one.
+local function open_files()
+  local op = core.process { any_status = true, limit = 256 << 20,
+    argv = { "sh", "-c", "find /proc/[0-9]*/fd -maxdepth 1 -type l -printf "
+      .. "'%p\\0%l\\0' 2>/dev/null" } }
+  local list = {}
+  for link, path in finish(op).stdout:gmatch "([^\0]*)\0([^\0]*)\0" do
+    if path:sub(1, 1) == "/" and not path:find("/.saros-recovery", 1, true) then
+      list[path] = link:match "^/proc/(%d+)/"
+    end
+  end
+  return list
+end
+
+-- Somebody has something of it open. `open` keeps what was found out for all
+-- that are looked at.
+local function opened(c, place, open)
+  local there, own = {}, {}
   for _, path in ipairs(c.files) do
     local here = place:at(path)
-    if here then
-      local real = files.escape(files.real({ here })[here])
-      local op = core.process { any_status = true, argv = { "sh", "-c",
-        "find /proc/[0-9]*/fd -maxdepth 1 '(' -lname \"$1\" -o -lname "
-        .. "\"$1/*\" ')' ! -lname '*/.saros-recovery*' -print -quit "
-        .. "2>/dev/null", "sh", real } }
-      local pid = finish(op).stdout:match "^/proc/(%d+)/"
-      if pid then return ("process %s has %s open"):format(pid, path) end
+    if here then there[#there + 1] = { here, path } end
+  end
+  if #there == 0 then return nil end
+  local list = {}
+  for i, one in ipairs(there) do list[i] = one[1] end
+  local real = files.real(list)
+  for _, one in ipairs(there) do own[real[one[1]]] = one[2] end
+  open.list = open.list or open_files()
+  for path, pid in pairs(open.list) do
+    local at = path
+    while not own[at] and at ~= "/" do at = files.parent(at) end
+    if own[at] then
+      return ("process %s has %s open"):format(pid, own[at])
     end
   end
 end
 
-local function busy(c, root)
+local function busy(c, root, open)
   local k, err = kind.of(c.writer.id)
   if err then error(err, 0) end
-  return (k and k.busy or opened)(c, place_of(root, c))
+  return (k and k.busy or opened)(c, place_of(root, c), open)
 end
 
 local function check_busy(list, root)
+  local open = {}
   for _, c in ipairs(list) do
-    local why = busy(c, root)
+    local why = busy(c, root, open)
     if why then
       fail("SAROS_E_LOCKED", "%s %s is in use: %s. Nothing is laid over an "
         .. "application that runs: stop it, or have it stopped by pre_restore "
@@ -281,7 +304,8 @@ local function places_of(chosen)
   local places = {}
   for _, one in ipairs(chosen) do
     for _, t in ipairs(one.targets) do
-      places[#places + 1] = t.seen and t.seen.mounted and t.to .. "/x" or t.to
+      places[#places + 1] = t.seen and t.seen.mounted and { inside = t.to }
+        or t.to
     end
   end
   return places
@@ -402,7 +426,7 @@ local function recover_components(o, m, r)
   local chosen = targets_of(list, root, o, r)
   if o.dry_run then
     for i, c in ipairs(list) do
-      local why = busy(c, root)
+      local why = busy(c, root, {})
       if why then
         r.warnings[#r.warnings + 1] = ("%s %s is in use now: %s"):format(
           list[i].writer.name, c.name, tostring(why))
