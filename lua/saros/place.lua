@@ -153,11 +153,12 @@ end
 
 methods.__close = methods.close
 
---- Whether its file system has no room left.
-function methods:is_full()
+--- Whether its file system has no room left: fewer bytes than these (1 MiB).
+---@param least? integer
+function methods:is_full(least)
   local blocks, size = run("stat", "-f", "-c", "%a %S", "--", self.root)
     :match "(%d+) (%d+)"
-  return tonumber(blocks) * tonumber(size) < 1 << 20
+  return tonumber(blocks) * tonumber(size) < (least or 1 << 20)
 end
 
 --- Leaves the files where somebody can look at them; returns where that is.

@@ -169,12 +169,16 @@ local function check_tables(server)
   local r, err = op:wait()
   if not r then error(err, 0) end
   local found = parse(r.stdout)
-  if server.op:done() then
+  if not server:answers() then
     table.insert(found.problems, 1, "the server crashed while it was checked")
   elseif r.status ~= 0 and #found.problems == 0 then
-    error(copy.untried("mariadb-check failed: %s", r.stderr), 0)
-  elseif found.tables == 0 then
-    error(copy.untried("mariadb-check saw no table at all: %s", r.stderr), 0)
+    -- What the server itself has said is about the files.
+    if not r.stderr:find "error: 1%d%d%d:" then
+      error(copy.untried("mariadb-check failed: %s", r.stderr), 0)
+    end
+    found.problems[1] = r.stderr:match "[^\n]+"
+  elseif found.tables == 0 then -- there are those of the server, at least
+    found.problems[1] = "there is no table at all"
   end
   return found
 end
