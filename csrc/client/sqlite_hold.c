@@ -6,8 +6,15 @@
 **
 **     sqlite-hold LOCK_MS HOLD_MS DATABASE …
 **
-** It says "held" when it has every write lock, and lets go when it is told to
-** end (TERM, INT, HUP), or after HOLD_MS. What cannot be had it says in a line
+** When it has every write lock it says of each database, so that a copy can be
+** held against it, in digits of 16 what its header counts, and the beginning
+** of its log ("-": it has none):
+**
+**     at <number> <size> <header from 24 to 31> <size of the log> <its first
+*32>
+**
+** and then "held". It lets go when it is told to end (TERM, INT, HUP), or after
+** HOLD_MS. What cannot be had it says in a line
 **
 **     failed <code of SQLite> <errno> <number of the database> <message>
 **
@@ -94,6 +101,39 @@ static void say_so(sqlite3 **list, int count) {
   fflush(stdout);
 }
 
+static void say_bytes(const unsigned char *bytes, int count) {
+  putchar(' ');
+  for (int i = 0; i < count; i++) printf("%02x", bytes[i]);
+}
+
+/* By SQLite's own descriptors: were one of ours closed, the locks were gone. */
+static sqlite3_file *file_of(sqlite3 *db, int which) {
+  sqlite3_file *f = NULL;
+  int r = sqlite3_file_control(db, "main", which, &f);
+  return r == SQLITE_OK && f != NULL && f->pMethods != NULL ? f : NULL;
+}
+
+static void say_where(sqlite3 *db, int number) {
+  sqlite3_file *f = file_of(db, SQLITE_FCNTL_FILE_POINTER);
+  sqlite3_file *log = file_of(db, SQLITE_FCNTL_JOURNAL_POINTER);
+  sqlite3_int64 size = 0, log_size = 0;
+  unsigned char head[100], log_head[32];
+  if (f == NULL || f->pMethods->xFileSize(f, &size) != SQLITE_OK ||
+      f->pMethods->xRead(f, head, sizeof head, 0) != SQLITE_OK)
+    return; /* it is empty: there is nothing to be lost */
+  printf("at %d %lld", number, (long long)size);
+  say_bytes(head + 24, 8);
+  bool has = head[18] == 2 && log != NULL &&
+             log->pMethods->xFileSize(log, &log_size) == SQLITE_OK &&
+             log->pMethods->xRead(log, log_head, sizeof log_head, 0) == 0;
+  printf(" %lld", has ? (long long)log_size : 0ll);
+  if (has)
+    say_bytes(log_head, sizeof log_head);
+  else
+    printf(" -");
+  printf("\n");
+}
+
 static int run(char **paths, int count, int64_t hold_ms, sqlite3 **list) {
   for (int i = 0; i < count; i++) {
     int r = hold(paths[i], &list[i]);
@@ -105,6 +145,7 @@ static int run(char **paths, int count, int64_t hold_ms, sqlite3 **list) {
     let_go(list, i + 1);
     return 1;
   }
+  for (int i = 0; i < count; i++) say_where(list[i], i + 1);
   printf("held\n");
   fflush(stdout);
   int told = told_to_end(hold_ms);

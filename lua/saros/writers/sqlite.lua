@@ -92,8 +92,20 @@ end
 -- Holding still
 -- ------------------------------------------------------------------
 
+-- What a database was at that instant: its check holds a copy against it.
+local function note(holder, line)
+  local number, size, head, log_size, log =
+    line:match "^at (%d+) (%d+) (%x+) (%d+) ([%x-]+)$"
+  if not number then return false end
+  holder.instants[tonumber(number)] = { size = math.tointeger(size),
+    head = head, log_size = math.tointeger(log_size),
+    log = log ~= "-" and log or nil }
+  return true
+end
+
 local function hold(holder, databases, seconds)
-  local line = holder.next_line() -- nil when it ended without one
+  local line -- nil when it ended without one
+  repeat line = holder.next_line() until not (line and note(holder, line))
   holder.held = line == "held"
   if holder.held then return true end
   local code, number, at, message
@@ -121,7 +133,8 @@ local function start(databases, lock, window)
     argv = table.move(databases, 1, #databases, 4, argv), stdout = "lines",
     grace = ANSWER_SECONDS,
   }
-  return { op = op, next_line = op:lines(), databases = databases }
+  return { op = op, next_line = op:lines(), databases = databases,
+    instants = {} }
 end
 
 -- Lets go. nil, err: they were not held until now.
@@ -190,21 +203,46 @@ local function sorted(databases)
   return list
 end
 
--- A component for each database, named by its file where that tells them
--- apart.
-local function components(databases)
+-- By their files, where that tells them apart.
+local function names(databases)
   local list, count = {}, {}
   for _, path in ipairs(databases) do
     local base = path:match "[^/]+$"
     count[base] = (count[base] or 0) + 1
   end
   for i, path in ipairs(databases) do
-    local base, real, files = path:match "[^/]+$", resolved(path), {}
-    for j, suffix in ipairs(beside) do files[j] = real .. suffix end
-    list[i] = { type = "database", name = count[base] == 1 and base or path,
-      files = files }
+    local base = path:match "[^/]+$"
+    list[i] = count[base] == 1 and base or path
   end
   return list
+end
+
+-- One for each database.
+local function components(databases)
+  local list = {}
+  for i, name in ipairs(names(databases)) do
+    local real, files = resolved(databases[i]), {}
+    for j, suffix in ipairs(beside) do files[j] = real .. suffix end
+    list[i] = { type = "database", name = name, files = files }
+  end
+  return list
+end
+
+-- What is read live is read later than that.
+local function is_live(event)
+  for _, volume in ipairs(event.volumes or {}) do
+    if volume.provider == "live" then return true end
+  end
+  return false
+end
+
+local function said_of(holder, databases, event)
+  local said, live = {}, is_live(event)
+  for i, name in ipairs(names(databases)) do
+    said[name] = { consistency = "application",
+      instant = not live and holder.instants[i] or nil }
+  end
+  return { components = said }
 end
 
 ---@class saros.writers.sqlite.options
@@ -258,7 +296,9 @@ function sqlite.writer(options)
       local seconds = math.min(lock, (event.deadline or window) * 0.8)
       local mine <const> = start(databases, seconds, window + 1)
       holder = mine -- before it is waited for: an abort finds it
-      return hold(mine, databases, seconds)
+      local held, err = hold(mine, databases, seconds)
+      if not held then return nil, err end
+      return said_of(mine, databases, event)
     end,
 
     thaw = thaw,
