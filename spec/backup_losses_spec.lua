@@ -74,6 +74,24 @@ describe("a component", function()
     end)
   end)
 
+  it("is barred by a pattern also when the name is no text", function()
+    with(function(t)
+      run([[cd %s; mkdir d; touch "$(printf 'd/b\377\001ad\\x')" d/f \
+        "$(printf 'd/new\nline\t"q')" "$(printf 'd/u\342\200\213')" 'd/a\b']],
+        t.data)
+      local w <close> = app.writer(1, { components = {
+        group("d", t.data .. "/d") } })
+      for _, pattern in ipairs { "*ad*", "new*", "u*", "a?b" } do
+        assert.matches("was left out, by a pattern",
+          component(t.backup { exclude = pattern }, "d").why)
+        assert.is_false(t.items().components[1].recoverable)
+      end
+      -- All of them are there when none is left out.
+      assert.is_true(component(t.backup { exclude = "none" }, "d").recoverable)
+      w:close()
+    end)
+  end)
+
   it("is barred when another file system lies in it", function()
     with(function(t)
       run("cd %s; mkdir -p d/sub e; mount -t tmpfs none d/sub; touch d/sub/f",

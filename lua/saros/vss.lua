@@ -249,7 +249,8 @@ function vss.components(options)
 end
 
 local shadow_options = { paths = "table", provider = true, writers = "table",
-  context = "string or number", type = "string", name = "string" }
+  context = "string or number", type = "string", name = "string",
+  whole = "boolean" }
 for name, kind in pairs(session_options) do shadow_options[name] = kind end
 
 local function texts(what, list, level)
@@ -291,7 +292,7 @@ local function check_shadow(o)
       require = texts("vss.shadow: option 'require'", writers.require or {}, 3),
       exclude = texts("vss.shadow: option 'exclude'", writers.exclude or {}, 3),
     },
-    context = o.context or "backup", type = o.type or "copy",
+    context = o.context or "backup", type = o.type or "copy", whole = o.whole,
     session = session }
 end
 
@@ -301,6 +302,7 @@ end
 ---@field writers? saros.vss.choice
 ---@field context? string|integer "backup"
 ---@field type? string "copy" (the default: leaves the writers' history alone), "full", …
+---@field whole? boolean also what a component has elsewhere, of which the first file lies in the paths: see `set.added`
 ---@field name? string
 
 --- Takes shadow copies of the paths, all at one instant, with all writers that

@@ -30,7 +30,7 @@ local kinds <const> = { repository = "userdata", paths = "list",
   type = { "copy", "full" }, provider = "string|table", writers = "table",
   tags = "list", host = "string", exclude = "list", check = "boolean|table",
   timeouts = "table", state_dir = "string", scratch = "string",
-  on_component = "function", name = "string" }
+  on_component = "function", whole = "boolean", name = "string" }
 
 
 -- ------------------------------------------------------------------
@@ -100,13 +100,16 @@ end
 
 -- What holds of all of it: files of no application are as after a crash, if
 -- they are of one instant.
-local function consistency_of(m, set)
+local function consistency_of(m, o, set)
   local one = true
-  for _, snapshot in pairs(set) do
-    one = one and (snapshot.consistency == "atomic"
+  for path, snapshot in pairs(set) do
+    one = one and (not o.asked[path] or snapshot.consistency == "atomic"
       or snapshot.consistency == "held")
   end
-  for _, pair in ipairs(set.skew or {}) do one = one and pair.seconds == 0 end
+  for _, pair in ipairs(set.skew or {}) do
+    one = one and (pair.seconds == 0 or not (o.asked[pair.a]
+      and o.asked[pair.b]))
+  end
   m.consistency = one and "crash" or "none"
   return manifest.reached(m)
 end
@@ -162,10 +165,41 @@ local function step(op, from, to, phase)
   return finish(op)
 end
 
+-- Paths are where they lead to: a version has what is there, and the links that
+-- lead to it, each as what it is. Applications know their files by those names.
+local function follow(o)
+  local real, links, seen, list = files.real(o.paths), {}, {}, {}
+  local provider = type(o.provider) == "table" and {} or o.provider
+  for _, path in ipairs(o.paths) do
+    local at = ""
+    for name in (real[path] == path and "" or path):gmatch "[^/]+" do
+      local here = at .. "/" .. name
+      local found = files.step("look", here)
+      local is_link = found and found.type == "symlink"
+      if is_link and not seen[here] then
+        seen[here], links[#links + 1] = true, here
+      end
+      at = is_link and files.plain(files.real({ here })[here]) or here
+      if at == "/" then at = "" end
+    end
+    local to = real[path]
+    if type(o.provider) == "table" then
+      provider[to] = o.provider[to] or o.provider[path]
+    end
+    if not seen[to] then seen[to], list[#list + 1] = true, to end
+  end
+  o.paths, o.links, o.provider = list, links, provider
+end
+
 local function shadow(o)
-  return step(vss.shadow { paths = o.paths, provider = o.provider,
+  local set = step(vss.shadow { paths = o.paths, provider = o.provider,
     writers = o.writers, type = o.type, timeouts = o.timeouts,
-    state_dir = o.state_dir }, 0, 30, "shadow")
+    state_dir = o.state_dir, whole = o.whole ~= false }, 0, 30, "shadow")
+  -- From here on those that were added are as any others.
+  o.asked = {}
+  for _, path in ipairs(o.paths) do o.asked[path] = true end
+  for _, one in ipairs(set.added) do o.paths[#o.paths + 1] = one.path end
+  return set
 end
 
 -- What must be in the version, whole: the files of what can be recovered.
@@ -188,9 +222,12 @@ local function store(o, m, set, place)
     exclude[#exclude + 1] = "!" .. manifest.DIRECTORY
     exclude[#exclude + 1] = "!" .. manifest.DIRECTORY .. "/**"
   end
-  return step(o.repository:backup {
-    sources = { set, { path = place.root,
-      origin = { path = manifest.DIRECTORY } } },
+  local sources = { set, { path = place.root,
+    origin = { path = manifest.DIRECTORY } } }
+  for _, link in ipairs(o.links) do
+    if not files.inside(link, o.asked) then sources[#sources + 1] = link end
+  end
+  return step(o.repository:backup { sources = sources,
     tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags), host = o.host,
     whole = needed(m), exclude = #exclude > 0 and exclude or nil }, 40, 90,
     "store")
@@ -223,10 +260,11 @@ local function succeeded(m, r)
 end
 
 local function backup(o)
+  follow(o)
   local set <close> = shadow(o)
   local m = begin(o, set)
   check_all(m, o, set)
-  m.consistency = consistency_of(m, set)
+  m.consistency = consistency_of(m, o, set)
   local place <close> = require "saros.place".new { scratch = o.scratch }
   for _, c in ipairs(m.components) do
     late.add(c, c.said, place.root, c.additions)
@@ -239,13 +277,14 @@ local function backup(o)
   return print_out.version { id = r.id, guid = m.id, time = m.created,
     components = m.components, consistency = m.consistency, host = m.host,
     type = m.type, paths = m.paths, set = m.set, left_out = m.left_out,
+    added = set.added,
     late = more, partial = r.failed > 0, failed = r.failed, errors = r.errors,
     bytes_added = r.bytes_added, files = r.files }
 end
 
 ---@class saros.wsb.backup.options
 ---@field repository saros.repository.handle where to, open
----@field paths string|string[] absolute
+---@field paths string|string[] absolute; of one that is a link, or has one in it, what it leads to is in the version, by the name that that has
 ---@field type? "copy"|"full" copy (the default) leaves the applications' history alone; full lets them cut their logs
 ---@field provider? string|table<string, string> of the shadows: one for all, or by path
 ---@field writers? saros.vss.choice those without which it fails, and those that are left out
@@ -256,6 +295,7 @@ end
 ---@field timeouts? table of the session of vss
 ---@field state_dir? string of the session of vss
 ---@field scratch? string where what is written meanwhile lies ($TMPDIR, or /var/tmp)
+---@field whole? boolean also what a component has elsewhere, when the first of its files lies in the paths: its configuration, its log (true). What is not in the version bars it
 ---@field on_component? fun(c: table) called for each component when it was checked
 ---@field name? string of the operation
 
@@ -264,7 +304,7 @@ end
 --- one that fails is stored all the same, and barred from recovery. What is known
 --- of the version, and a plan that restores it by hand, lie in it (`/.saros`).
 ---@param options saros.wsb.backup.options
----@return saros.operation op its result: `{ id, guid, components, consistency, partial, errors, … }`
+---@return saros.operation op its result: `{ id, guid, components, consistency, added, partial, errors, … }`
 local function start(options)
   local o = arguments.check(WHAT, options, kinds)
   arguments.need(WHAT, o, "repository", "an open one", 3)

@@ -63,7 +63,8 @@ local function find_files(c, own, set, paths, real)
         c.absent[#c.absent + 1] = kept[i]
       end
     elseif found then
-      bar(c, "%s is not in the paths that were backed up", own.files[i])
+      bar(c, "%s is not in the paths that were backed up: name it there, too",
+        own.files[i])
     end
   end
   if not there and #own.files > 0 then

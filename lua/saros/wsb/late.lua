@@ -70,6 +70,21 @@ function late.add(c, said, root, list)
   end
 end
 
+local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
+  t = "\t", v = "\v", ["\\"] = "\\", ["\""] = "\"" }
+
+-- A name as a version writes it, as it is.
+local function unquoted(text)
+  return (text:gsub("\\([abfnrtv\\\"xuU])(%x?%x?%x?%x?%x?%x?%x?%x?)",
+    function(sign, hex)
+      local size = ({ x = 2, u = 4, U = 8 })[sign]
+      if not size then return signs[sign] .. hex end
+      local number = tonumber(hex:sub(1, size), 16)
+      return (sign == "x" and string.char or utf8.char)(number)
+        .. hex:sub(size + 1)
+    end))
+end
+
 -- What of a component is in the shadow and not in the version, its own excludes
 -- apart; nil: nothing.
 local function missing(o, c, set, id)
@@ -78,7 +93,9 @@ local function missing(o, c, set, id)
   for _, path in ipairs(c.files) do
     local op <close> = o.repository:ls { version = id, path = path }
     local ls = op:wait()
-    for _, node in ipairs(ls and ls.items or {}) do stored[node.path] = true end
+    for _, node in ipairs(ls and ls.items or {}) do
+      stored[unquoted(node.path)] = true
+    end
   end
   for _, path in ipairs(c.files) do
     for top, snapshot in pairs(set) do
@@ -94,12 +111,7 @@ local function missing(o, c, set, id)
           for _, pattern in ipairs(own) do
             out = out or files.matches(pattern, at)
           end
-          -- Other names a version writes in another way.
-          if not out and not stored[at] and utf8.len(at)
-            and not at:find "[%c\\]"
-          then
-            return at
-          end
+          if not out and not stored[at] then return at end
         end
       end
     end
