@@ -7,14 +7,7 @@ local saros = helper.saros
 local wsb = require "saros.wsb"
 local system = outside.system
 
-local function lacking(...)
-  if not os.execute "test $(id -u) = 0" then return "needs root" end
-  for _, name in ipairs { "spec.repository", ... } do
-    local ok, module = pcall(require, name)
-    if not ok then return tostring(module):match "^[^\n]*" end
-    if type(module) == "table" and module.missing then return module.missing end
-  end
-end
+local lacking = require "spec.lacking"
 
 -- How a server of each kind is had: its files, what its writer says of it, and
 -- how to shut it down.
