@@ -253,6 +253,8 @@ local function hold(at, event, window)
   if at.logged then
     pause(at, left)
     log_is_written(at, left * 0.4)
+    -- What it says itself does not count all that it has begun with.
+    at.log_size = server.log_size(at.layout, at.dir)
   else
     fork(at, left, left * 0.4)
   end
@@ -279,6 +281,10 @@ end
 
 local function let_go(at)
   local c = at.c
+  -- A rewrite by itself changes what is there, and nothing of what it means.
+  if server.log_size(at.layout, at.dir) ~= at.log_size then
+    at.log_size = nil
+  end
   local s, now = info(c, "server"), seen(c)
   ask(c, "CLIENT", "UNPAUSE")
   local over = at.since:status().elapsed
@@ -328,6 +334,7 @@ local function says(at, stage)
   return { consistency = "application", server = "Redis " .. at.version,
     position = at.position, layout = at.layout,
     keys = (at.logged or at.exact) and at.keys or nil,
+    log_size = at.logged and at.log_size or nil,
     additions = stage and { { path = stage, to = at.dir } } or nil,
     note = at.role == "slave" and "a replica" or nil }
 end

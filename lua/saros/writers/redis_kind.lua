@@ -71,6 +71,7 @@ local function layout(c)
     aof = l.aof, aof_dir = l.aof_dir,
     databases = math.max(1, math.min(databases, 1 << 20)),
     keys = type(said.keys) == "table" and said.keys or nil,
+    log_size = math.tointeger(said.log_size),
     whole = said.consistency == "application" }
 end
 
@@ -329,6 +330,14 @@ local function compare(l, found)
   return problems
 end
 
+-- A log that ends with a whole command is whole for everybody else.
+local function compare_log(l, dir)
+  local size = l.log_size and l.appendonly and server.log_size(l, dir)
+  if not size or size == l.log_size then return nil end
+  return { ("its append-only file has %d bytes, and it had %d"):format(size,
+    l.log_size) }
+end
+
 local function check(c, place)
   if not is_data(c) then return true end
   local l = layout(c)
@@ -341,6 +350,7 @@ local function check(c, place)
   elseif l.appendonly and l.whole and exists(log) then
     problems = judged(c, place, program "redis-check-aof", log)
   end
+  problems = problems or compare_log(l, dir)
   if problems then
     return nil, damaged(problems, "the check found: %s", problems[1])
   end
