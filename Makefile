@@ -116,14 +116,16 @@ there = $(shell printf '\043include <$(1)>\n' | \
 postgres_FLAGS := -isystem $(firstword $(wildcard /usr/include/postgresql \
   /usr/include/pgsql /usr/local/include) /usr/include)
 postgres_LIBS = -lpq
-postgres_SHARED = csrc/client/talk.c
-postgres_LUA_SHARED = csrc/lua/client/connection.c
+postgres_SHARED = csrc/client/talk.c csrc/client/talk_wait.c
+postgres_LUA_SHARED = csrc/lua/client/connection.c csrc/lua/client/option.c
 mariadb_FLAGS := -isystem $(firstword $(wildcard /usr/include/mariadb \
   /usr/include/mysql /usr/local/include/mariadb) /usr/include)
 mariadb_LIBS = -lmariadb
-mariadb_SHARED = csrc/client/talk.c csrc/client/password.c
-mariadb_LUA_SHARED = csrc/lua/client/connection.c
+mariadb_SHARED = csrc/client/talk.c csrc/client/talk_wait.c \
+  csrc/client/password.c
+mariadb_LUA_SHARED = $(postgres_LUA_SHARED)
 redis_SHARED = csrc/client/password.c
+redis_LUA_SHARED = csrc/lua/client/option.c
 POSTGRES := $(call there,libpq-fe.h,$(postgres_FLAGS))
 MARIADB := $(call there,mysql.h,$(mariadb_FLAGS))
 TALKERS := $(foreach c,$(if $(POSTGRES),postgres) $(if $(MARIADB),mariadb) \

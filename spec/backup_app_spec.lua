@@ -165,12 +165,12 @@ describe("a backup of applications", function()
         { type = "filegroup", name = "gone", files = { t.data .. "/none" } },
         { type = "filegroup", name = "whole", files = { t.data .. "/in" } },
       } })
-      local v = t.backup()
+      local v = t.backup { whole = false }
       local function why(name) return component(v, name).why end
-      assert.equal(t.root .. "/out is not in the paths that were backed up",
-        why "outside")
-      assert.equal(t.root .. " is not in the paths that were backed up",
-        why "above")
+      local text <const> = " is not in the paths that were backed up: name it "
+        .. "there, too"
+      assert.equal(t.root .. "/out" .. text, why "outside")
+      assert.equal(t.root .. text, why "above")
       assert.equal("none of its files is in what was backed up", why "gone")
       assert.is_true(component(v, "whole").recoverable)
       local items = t.items()
@@ -178,6 +178,48 @@ describe("a backup of applications", function()
         assert.equal(c.name == "whole", c.recoverable)
       end
       w:close()
+    end)
+  end)
+
+  it("takes what a component has elsewhere", function()
+    with(function(t)
+      assert(os.execute(("cd %s && mkdir -p data/db conf log/sub real && ln -s "
+        .. "real link && echo c >conf/c && echo l >log/sub/l && echo f >one && "
+        .. "echo d >data/db/f && echo r >real/r"):format(t.root)))
+      local function of(name, ...)
+        local c = { type = "database", name = name, files = { ... } }
+        for i, file in ipairs(c.files) do c.files[i] = t.root .. file end
+        return c
+      end
+      local w <close> = app.writer(3, { components = {
+        of("db", "/data/db", "/conf", "/log/sub", "/one", "/link", "/none"),
+        of("other", "/conf", "/data/db"), of("above", "/data/db", "/") } })
+      local v = t.backup()
+      local c = component(v, "db")
+      assert.is_true(c.recoverable)
+      local list = {}
+      for _, path in ipairs { "/data/db", "/conf", "/log/sub", "/one",
+        "/real" } do
+        list[#list + 1] = t.root .. path
+      end
+      assert.same(list, c.files)
+      assert.equal(4, #v.added)
+      assert.same({ path = t.root .. "/conf", writer = w.instance,
+        component = "db" }, v.added[1])
+      assert.matches("with .*/conf, which belongs to db", tostring(v))
+      assert.equal("c\n", t.dump(v.id, t.root .. "/conf/c"))
+      assert.equal("f\n", t.dump(v.id, t.root .. "/one"))
+      -- Not by a detour: what is asked for is not what it is about.
+      assert.is_false(component(v, "above").recoverable)
+      assert.equal(1, #t.backup({ paths = { t.root .. "/conf" },
+        writers = { exclude = { "none" } } }).added)
+      assert(os.execute(("cd %s && rm -r conf log one real data/db/f")
+        :format(t.root)))
+      assert(wsb.recover { repository = t.repo, component = "db",
+        version = v.id, state_dir = t.state }:wait())
+      assert.equal("c\n", outside.content(t.root .. "/conf/c"))
+      assert.equal("f\n", outside.content(t.root .. "/one"))
+      assert.equal("r\n", outside.content(t.root .. "/link/r"))
     end)
   end)
 
@@ -191,9 +233,20 @@ describe("a backup of applications", function()
       assert.same({ t.data .. "/app.db" }, c.files)
       assert.is_true(c.recoverable)
       -- And where the path itself is the link.
-      local v = t.backup { paths = { t.root .. "/link" } }
-      assert.same({ t.root .. "/link/app.db" }, component(v, "x").files)
+      assert(os.execute(("cd %s && mkdir -p more/sub && ln -s more inner")
+        :format(t.root)))
+      local v = t.backup { paths = { t.root .. "/link", t.root .. "/inner/sub",
+        t.data } }
+      assert.same({ t.data .. "/app.db" }, component(v, "x").files)
       assert.is_true(component(v, "x").recoverable)
+      assert.same({ t.data, t.root .. "/more/sub" }, v.paths)
+      local ls = assert(t.repo:ls { version = v.id, path = t.root }:wait())
+      local links = {}
+      for _, node in ipairs(ls.items) do
+        if node.type == "symlink" then links[#links + 1] = node.path end
+      end
+      table.sort(links)
+      assert.same({ t.root .. "/inner", t.root .. "/link" }, links)
       w:close()
     end)
   end)

@@ -74,6 +74,24 @@ describe("a component", function()
     end)
   end)
 
+  it("is barred by a pattern also when the name is no text", function()
+    with(function(t)
+      run([[cd %s; mkdir d; touch "$(printf 'd/b\377\001ad\\x')" d/f \
+        "$(printf 'd/new\nline\t"q')" "$(printf 'd/u\342\200\213')" 'd/a\b']],
+        t.data)
+      local w <close> = app.writer(1, { components = {
+        group("d", t.data .. "/d") } })
+      for _, pattern in ipairs { "*ad*", "new*", "u*", "a?b" } do
+        assert.matches("was left out, by a pattern",
+          component(t.backup { exclude = pattern }, "d").why)
+        assert.is_false(t.items().components[1].recoverable)
+      end
+      -- All of them are there when none is left out.
+      assert.is_true(component(t.backup { exclude = "none" }, "d").recoverable)
+      w:close()
+    end)
+  end)
+
   it("is barred when another file system lies in it", function()
     with(function(t)
       run("cd %s; mkdir -p d/sub e; mount -t tmpfs none d/sub; touch d/sub/f",
@@ -146,6 +164,64 @@ describe("a component", function()
       assert.equal("untried", c.check.state)
       assert.is_true(c.recoverable)
       a:close()
+      w:close()
+    end)
+  end)
+
+  it("of which something cannot be read is never seen as whole", function()
+    if outside.run("id", "-u") ~= "0\n" then
+      return pending "only root can make a file that root cannot read"
+    end
+    with(function(t)
+      run("cd %s; mkdir d e; echo x | tee d/f d/bad e/f >g", t.data)
+      local bad, seen
+      local _ <close> = setmetatable({}, { __close = function()
+        if bad then os.execute("umount " .. bad) end
+      end })
+      local w <close> = app.writer(1, { components = {
+        group("d", t.data .. "/d"), group("e", t.data .. "/e") },
+        backup_complete = function()
+          run("umount %s", bad)
+          bad = nil
+          seen = t.items() -- what there is when it is killed now
+        end })
+      local v = t.backup { on_component = function()
+        if bad then return end
+        bad = outside.run("find", t.state, "-name", "bad"):gsub("\n", "")
+        run("mount --bind /proc/self/mem '%s'", bad)
+      end }
+      for _, of in ipairs { seen, v, t.items() } do
+        assert.is_false(component(of, "d").recoverable)
+        assert.matches("d/bad could not be read", component(of, "d").why)
+        assert.is_true(component(of, "e").recoverable)
+      end
+      assert.equal(1, #t.repo:versions())
+      assert.matches("NOT to be relied on: .*d/bad", t.dump(v.id,
+        "/.saros/restore-plan.txt"))
+      assert.equal(1, v.failed)
+      w:close()
+    end)
+  end)
+
+  it("with a pending part is not seen as whole without it", function()
+    with(function(t)
+      local seen, last
+      local w <close> = app.writer(1, { components = { group("x", t.data) },
+        post_snapshot = function()
+          return { components = { x = { pending = true } } }
+        end,
+        backup_complete = function()
+          seen = t.items()
+          return last
+        end })
+      last = { components = { x = { pending = false, note = "done" } } }
+      t.backup()
+      assert.is_false(component(seen, "x").recoverable)
+      assert.matches("before all that belongs", component(seen, "x").why)
+      assert.is_true(component(t.items(), "x").recoverable)
+      last = nil
+      t.backup()
+      assert.matches("never said", component(t.items(), "x").why)
       w:close()
     end)
   end)

@@ -1,6 +1,7 @@
 --- What the specs of drills share: an application of their own, whose server is
 --- a shell script, and versions of it with whatever a spec wants to go wrong.
 
+local catalogue = require "saros.wsb.catalogue"
 local outside = require "spec.outside"
 local repository = require "spec.repository"
 
@@ -161,6 +162,32 @@ function shared.with(f)
     end
     return f(p)
   end, { no_lock = true }) -- a lock is settled for a while; nobody prunes here
+end
+
+--- A drill of the last version.
+function shared.drill(p, more)
+  local o = { repository = p.repo, scratch = p.scratch }
+  for name, item in pairs(more or {}) do o[name] = item end
+  return saros.drill(o)
+end
+
+--- Of the version's only component: what the catalogue has, as another program
+--- would read it.
+function shared.known(p, version)
+  return catalogue.read(p.repo, version).components[1]
+end
+
+--- A drill that fails: its error, and what the program was warned of.
+function shared.failing(p, more)
+  local err
+  local said = require "spec.helper".warnings(function()
+    local ok
+    ok, err = shared.drill(p, more):wait()
+    assert(ok == nil, "it passed")
+  end)
+  assert(p.left() == "", "it left something: " .. p.left())
+  return err, type(said) == "table" and table.concat(said, "\n")
+    or tostring(said)
 end
 
 return shared

@@ -5,14 +5,7 @@ local outside = require "spec.outside"
 
 local saros = helper.saros
 
-local function lacking(...)
-  if not os.execute "test $(id -u) = 0" then return "needs root" end
-  for _, name in ipairs { "spec.repository", ... } do
-    local ok, module = pcall(require, name)
-    if not ok then return tostring(module):match "^[^\n]*" end
-    if type(module) == "table" and module.missing then return module.missing end
-  end
-end
+local lacking = require "spec.lacking"
 
 local function sh(command, ...)
   local pipe <close> = assert(io.popen("exec 2>&1; " .. command:format(...)))

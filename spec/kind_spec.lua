@@ -184,6 +184,47 @@ describe("the check of a kind", function()
     assert.equal("", u.left())
   end)
 
+  it("says nothing where the kind itself is wrong", function()
+    local function wrong() error "of a table that is nil" end
+    for _, k in ipairs { { settle = wrong, check = error }, { check = wrong } }
+    do
+      local t <close> = scene(k)
+      local _, err = t.check():wait()
+      assert.match("of a table that is nil", err.message)
+      assert.is_true(err.untried)
+      assert.equal("", t.left())
+    end
+  end)
+
+  it("fails by what settle raises, as by what it returns", function()
+    local t <close> = scene { check = error, settle = function()
+      error(helper.core.failure("saros", code.SAROS_E_REFUSED, "leads out"), 0)
+    end }
+    local _, err = t.check():wait()
+    assert.equal(code.SAROS_E_REFUSED, err.code)
+    assert.is_nil(err.untried)
+  end)
+
+  it("has its time, and is untried then", function()
+    local phases = {}
+    local t <close> = scene { check = function(_, place)
+      phases.patience = place.patience
+      saros.sleep(600):wait()
+    end }
+    local op <close> = t.check { timeout = 0.2 }
+    for s in op:progress() do phases[s.phase or ""] = true end
+    local _, err = op:wait()
+    assert.is_true(err.untried)
+    assert.is_true(err.timeout)
+    assert.match("the check of spec: it did not end within 0.2 seconds",
+      err.message)
+    if phases.patience then -- there was time to come so far
+      assert.equal(0.2, phases.patience)
+      assert.is_true(phases.checking)
+    end
+    assert.equal("", t.left())
+  end)
+
   it("is untried where there can be no copy", function()
     local t <close> = scene { check = error }
     for _, more in ipairs { { scratch = t.d.root .. "/nowhere" },
@@ -216,6 +257,27 @@ describe("the check of a kind", function()
     local other = t.check()
     helper.settle()
     other:close()
+    assert.equal("", t.left())
+  end)
+
+  it("begins nothing when it is aborted before it has begun", function()
+    local combine = require "saros.combine"
+    local timeout <const> = combine.timeout
+    local _ <close> = setmetatable({}, { __close = function()
+      combine.timeout = timeout
+    end })
+    local asked, op = 0, nil
+    local t <close> = scene { settle = function() asked = asked + 1 end,
+      check = error }
+    combine.timeout = function(...)
+      op:cancel()
+      return timeout(...)
+    end
+    op = t.check { timeout = 1000 }
+    local _, err = op:wait()
+    assert.is_true(err.cancelled)
+    for _ = 1, 50 do saros.sleep(0.002):wait() end
+    assert.equal(0, asked)
     assert.equal("", t.left())
   end)
 

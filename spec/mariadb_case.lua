@@ -215,4 +215,38 @@ function case.audit(one, count)
   return list
 end
 
+--- A server with a table to write to, or why there is none.
+function case.writable(options)
+  local m, why = case.start(options)
+  if m then m:sql "CREATE TABLE w (n INT PRIMARY KEY AUTO_INCREMENT)" end
+  return m, why
+end
+
+--- The shadow that could not be made: why, at the bottom.
+function case.fails(m, options)
+  local set, err = case.shadow(m, options):wait()
+  assert(set == nil, "there is a shadow")
+  assert(m.d.left() == "", m.d.left())
+  return case.root_of(err), err
+end
+
+--- Connections that hold it still.
+function case.sessions(m)
+  local list = {}
+  for id in m:sql [[SELECT id FROM information_schema.processlist
+    WHERE id <> CONNECTION_ID() AND user = 'root']]:gmatch "%d+"
+  do
+    list[#list + 1] = tonumber(id)
+  end
+  return list
+end
+
+--- Ends them: a server notices late that nobody waits for an answer.
+function case.throw_out(m)
+  for _, id in ipairs(case.sessions(m)) do m:sql("KILL " .. id) end
+  outside.eventually("they are gone", function()
+    return #case.sessions(m) == 0
+  end)
+end
+
 return case

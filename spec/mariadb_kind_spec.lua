@@ -139,6 +139,52 @@ describe("the kind mariadb", function()
       { said = { settings = { datadir = m.data } } })
   end)
 
+  it("calls damaged what only looks like something else", function()
+    -- A server starts there, but not on these files.
+    found("Permission denied", function(p)
+      sh("chown 0:0 '%s/aria_log_control'; chmod 600 '%s/aria_log_control'",
+        p.root .. m.data, p.root .. m.data)
+    end)
+    -- They were there when they were held.
+    found("is not there", function(p) sh("rm -r '%s'", p.root .. m.data) end)
+    found("there is no table at all", function(p)
+      sh("rm -r '%s'/*", p.root .. m.data)
+    end)
+  end)
+
+  it("tells a log of another release from one that is nobody's", function()
+    local older = { said = { server = "MariaDB 10.4.1", settings = {
+      datadir = m.data } } }
+    local function with_head(head)
+      return function(p)
+        outside.write(p.root .. "/head", head)
+        sh("env -u LD_PRELOAD dd if='%s/head' of='%s/ib_logfile0' conv=notrunc "
+          .. "status=none", p.root, p.root .. m.data)
+      end
+    end
+    local head = string.pack(">I4I4I8z", 5, 0, 8204, "MySQL 8.0.30")
+    head = head .. ("\0"):rep(508 - #head)
+    local crc = 0xffffffff -- CRC-32C
+    for byte in head:gmatch "." do
+      crc = crc ~ byte:byte()
+      for _ = 1, 8 do crc = crc >> 1 ~ (crc & 1) * 0x82f63b78 end
+    end
+    not_tried("created with MySQL 8.0.30", older, with_head(head .. (">I4"):pack(crc ~ 0xffffffff)))
+    local _, err = checked(component(m, older),
+      with_head(("garbage!"):rep(64)))
+    assert.is_nil(err.untried, err.message)
+    assert.match("log", table.concat(err.problems, "\n"))
+  end)
+
+  it("does not blame the files where no server starts at all", function()
+    local quiet = require "saros.writers.mariadb_copy".quiet
+    local _ <close> = setmetatable({}, { __close = function()
+      table.remove(quiet)
+    end })
+    table.insert(quiet, "--no-such-option")
+    not_tried("unknown option", {})
+  end)
+
   it("starts nothing of a version outside of a cell", function()
     local cell = require "saros.cell"
     local why <const> = cell.why

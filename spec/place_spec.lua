@@ -137,6 +137,41 @@ describe("a place of a tree", function()
   end)
 end)
 
+describe("a place", function()
+  it("has no file of an application that is a link", function()
+    outside.directory(function(d)
+      sh([[cd %s && mkdir -p tree/srv other shadow/srv scratch && chmod 755 .
+        echo x >other/db
+        for at in tree shadow; do
+          ln -s %s/other/db $at/srv/db; ln -s %s/other $at/srv/dir
+          ln -s nowhere $at/srv/none; done]], d, d, d)
+      for _, path in ipairs { "/srv/db", "/srv/dir", "/srv/dir/" } do
+        for _, make in ipairs {
+          function()
+            return place.of_tree { root = d .. "/tree", paths = { path } }
+          end,
+          function()
+            return place.of_shadow { scratch = d .. "/scratch",
+              paths = { path }, at = function(p) return d .. "/shadow" .. p end }
+          end } do
+          local ok, err = pcall(make)
+          assert.is_false(ok)
+          assert.equal(saros.code.SAROS_E_REFUSED, err.code)
+          assert.truthy(err.message:find("symbolic link", 1, true))
+        end
+      end
+      -- Also one that leads nowhere yet, beside a file that is there.
+      sh("echo x >%s/tree/srv/file", d)
+      local ok, err = pcall(place.of_tree, { root = d .. "/tree",
+        paths = { "/srv/file", "/srv/none" } })
+      assert.is_false(ok)
+      assert.truthy(err.message:find("symbolic link", 1, true))
+      assert.equal("", sh("ls -A %s/scratch", d))
+      assert.equal("x\n", sh("cat %s/other/db", d))
+    end)
+  end)
+end)
+
 describe("what a dead owner left", function()
   local script = [[
     local place = require "saros.place"

@@ -14,7 +14,7 @@ if missing then
   return
 end
 
-local saros, vss = helper.saros, shared.vss
+local vss = shared.vss
 local kind = require "saros.writers.kind"
 local place = require "saros.place"
 local postgres = require "saros.writers.postgres"
@@ -151,17 +151,29 @@ describe("a cluster that", function()
     goes_on(pg)
   end)
 
-  it("dies after the shadow, in backup mode, has no backup", function()
-    local d <close> = directory()
-    local pg = common()
-    local writer <close> = writer_of(d, pg)
-    local _ <close> = meanwhile("thaw", function() pg:kill() end)
-    local set <close> = assert(shadow(d, pg))
-    local found = failure_of(set, writer)
-    assert.equal("failed_at_post_snapshot", vss.state[found.state])
-    pg:run()
-    goes_on(pg)
-  end)
+  for what, does in pairs {
+    ["dies"] = function(pg) pg:kill() end,
+    ["is restarted"] = function(pg) pg:restart() end,
+    ["ends our session"] = function(pg)
+      pg:must [[SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()]]
+    end,
+  } do
+    it(what .. " after the shadow, in backup mode, has no backup", function()
+      local d <close> = directory()
+      local pg = common()
+      local writer <close> = writer_of(d, pg)
+      local _ <close> = meanwhile("thaw", function() does(pg) end)
+      local set <close> = assert(shadow(d, pg))
+      local found = failure_of(set, writer)
+      assert.equal("failed_at_post_snapshot", vss.state[found.state])
+      local _, said = next(set:said(writer.instance).components)
+      assert.is_true(said.pending)
+      assert.is_nil(said.additions)
+      if what == "dies" then pg:run() end
+      goes_on(pg)
+    end)
+  end
 
   it("refuses the login is left out, or fails it when required", function()
     local d <close> = directory()
@@ -355,102 +367,6 @@ describe("whoever began the backup", function()
       assert.equal("", copies(d))
       gate:finish(0)
     end
-  end)
-end)
-
-describe("a copy that is torn", function()
-  local function torn(f, position)
-    local d <close> = directory()
-    local pg <close> = servers.start()
-    pg:must [[CREATE TABLE t (n bigint PRIMARY KEY, t text);
-      INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(1, 4000) n;
-      CHECKPOINT]]
-    local to = d.root .. "/copy"
-    os.execute(("mkdir -m 700 %s"):format(to))
-    local function copy(what)
-      assert(os.execute(("cp -a %s/%s %s/"):format(pg.data, what, to)))
-    end
-    f(pg, copy, to)
-    os.execute(("chown --reference=%s %s"):format(pg.data, to))
-    return helper.task(function()
-      local c = { name = "t", files = { pg.data }, said = { superuser = "pg",
-        mode = "atomic", data_directory = pg.data,
-        position = position and position() } }
-      local p <close> = place.of_shadow { paths = c.files,
-        at = function() return to end }
-      local k = kind.of(postgres.id)
-      assert(k.settle(c, p))
-      return { k.check(c, p) }
-    end)
-  end
-
-  local function change(pg)
-    pg:must [[UPDATE t SET n = n + 100000 WHERE n % 3 = 0;
-      INSERT INTO t SELECT n + (SELECT max(n) FROM t), repeat('y', 200)
-        FROM generate_series(1, 4000) n]]
-    pg:must "CHECKPOINT"
-  end
-
-  it("does not start, and that is found", function()
-    local result = torn(function(pg, copy)
-      copy "pg_wal"
-      change(pg)
-      pg:must "SELECT pg_switch_wal(); CHECKPOINT"
-      change(pg)
-      copy "[!p]*"
-      copy "pg_[!w]*"
-      copy "postgresql*"
-    end)
-    local err = result[2]
-    assert.is_nil(result[1])
-    assert.is_nil(err.untried)
-    assert.equal(saros.code.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED,
-      err.code)
-    assert.match("does not start on the copy", err.message)
-    assert.match("checkpoint record", table.concat(err.problems, "\n"))
-  end)
-
-  it("starts, and is found all the same", function()
-    local result = torn(function(pg, copy, to)
-      -- Its index from before, all else from after.
-      local index = pg:must "SELECT pg_relation_filepath('t_pkey')"
-        :gsub("\n", "")
-      os.execute(("cp -a %s/%s %s/index"):format(pg.data, index, to))
-      change(pg)
-      copy "."
-      assert(os.execute(("mv %s/index %s/%s"):format(to, to, index)))
-    end)
-    local err = result[2]
-    assert.is_nil(result[1])
-    assert.is_nil(err.untried)
-    assert.match("pg_amcheck found", err.message)
-    assert.is_true(#err.problems > 0)
-  end)
-
-  it("has lost the end of its log, starts, and is found", function()
-    local at
-    local result = torn(function(pg, copy, to)
-      local low
-      repeat -- until that is somewhere in the middle of a page
-        pg:must [[INSERT INTO t SELECT n + (SELECT max(n) FROM t), 'z'
-          FROM generate_series(1, 1000) n]]
-        at = pg:must("SELECT pg_current_wal_flush_lsn()"):gsub("\n", "")
-        low = tonumber(at:match "/(%x+)$", 16) % (1 << 20)
-      until low % 8192 > 1024 and low % 1024 ~= 0
-      copy "."
-      -- As by a provider whose files are of several instants.
-      local name = pg:must("SELECT pg_walfile_name(pg_current_wal_lsn())")
-        :gsub("\n", "")
-      assert(os.execute(("truncate -s %d %s/pg_wal/%s && "
-        .. "truncate -s 1M %s/pg_wal/%s"):format(low - 100, to, name, to, name)))
-    end, function() return at end)
-    assert.is_nil(result[1])
-    assert.is_nil(result[2].untried)
-    assert.match("what was committed last is not in it", result[2].message)
-  end)
-
-  it("is not, and passes", function()
-    assert(table.unpack(torn(function(_, copy) copy "." end)))
   end)
 end)
 

@@ -136,6 +136,40 @@ describe("a shadow of a busy cluster", function()
     assert(set:backup_complete():wait())
   end)
 
+  -- What was not synced, a snapshot has file by file.
+  for _, off in ipairs { "fsync", "full_page_writes" } do
+    it(("without %s is not of one instant on btrfs"):format(off), function()
+      local w <close> = world()
+      local pg <close> = servers.start { at = w.subvolume "pg",
+        settings = { [off] = "off" } }
+      local load <close>, rows = pg:load(), {}
+      local writer <close> = postgres.writer { conninfo = pg.conninfo }
+      local _ <close> = witness({ ledger = load }, rows)
+      local set <close> = shadow(w, { pg.at }, "btrfs")
+      local c = component(set, writer)
+      assert.equal("backup", c.said.mode)
+      prove(c, set, w, rows)
+    end)
+  end
+
+  it("fails when it stops syncing in the middle", function()
+    local w <close> = world()
+    local pg <close> = servers.start { at = w.subvolume "pg" }
+    local writer <close> = postgres.writer { conninfo = pg.conninfo }
+    local _ <close> = vss.writer { id = shared.id(9), name = "meddler",
+      level = "front_end", freeze = function()
+        pg:must "ALTER SYSTEM SET fsync = off"
+        pg:reload()
+        outside.eventually("it does not sync", function()
+          return pg:must "SHOW fsync" == "off\n"
+        end)
+      end }
+    assert(writer)
+    local good, err = pcall(shadow, w, { pg.at }, "btrfs")
+    assert.is_false(good)
+    assert.match("fsync or full_page_writes was changed", tostring(err))
+  end)
+
   for _, provider in ipairs { "copy", "reflink" } do
     it("by " .. provider .. " has a label, and the log it needs", function()
       local w <close> = world()

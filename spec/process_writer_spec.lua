@@ -136,6 +136,26 @@ describe("a shadow of an application that is stopped", function()
     assert.is_true(runs(app.pid) and runs(worker.pid))
   end)
 
+  it("may be meant by two writers of one set", function()
+    local d <close> = shared.directory()
+    local app <close> = application(d)
+    local other <close> = outside.start("sleep", "1000")
+    local seen
+    local _ <close> = writer(d, { pids = { app.pid }, files = { d.a } })
+    local _ <close> = writer(d, { pids = { app.pid, other.pid },
+      files = { d.b }, id = shared.id(5), name = "other" })
+    local _ <close> = witness(function()
+      seen = state(app.pid) .. state(other.pid)
+    end)
+    for _ = 1, 3 do
+      local set <close> = assert(shadow(d):wait())
+      assert.equal("TT", seen)
+      assert.is_true(runs(app.pid) and runs(other.pid))
+      for _, w in ipairs(set.writers) do assert.equal(0, w.failure) end
+    end
+    assert.equal("", outside.run("find", d.state, "-path", "*/frozen/*"))
+  end)
+
   it("says what it has", function()
     local d <close> = shared.directory()
     local _ <close> = writer(d, { pids = { system.pid() }, name = "mine",
@@ -237,6 +257,33 @@ describe("process.writer", function()
     assert.equal("", d.left())
     assert(shadow(d):wait()):close()
     assert.is_true(runs(app.pid))
+  end)
+
+  it("fails the shadow when one is continued and stopped again", function()
+    local d <close> = shared.directory()
+    local app <close> = application(d)
+    local _ <close> = writer(d, { pids = { app.pid } })
+    local between
+    do
+      local _ <close> = witness(function()
+        local was = outside.content(d.a .. "/first")
+        system.kill(app.pid, 18) -- SIGCONT
+        shared.until_true(function()
+          between = outside.content(d.a .. "/first")
+          return between ~= was
+        end)
+        system.kill(app.pid, 19) -- SIGSTOP
+        shared.until_true(function() return state(app.pid) == "T" end)
+      end)
+      local set, err = shadow(d):wait()
+      assert.is_nil(set)
+      assert.match(("process %d %%(sh%%) ran while the shadow was made")
+        :format(app.pid), root_cause(err).message)
+    end
+    assert.is_truthy(between)
+    assert.equal("", d.left())
+    assert.is_true(runs(app.pid))
+    assert(shadow(d):wait()):close()
   end)
 
   it("fails the shadow when one goes on, and ends", function()

@@ -13,6 +13,7 @@ end
 
 local wsb, outside = app.wsb, app.outside
 local exchange = require "saros.wsb.exchange"
+local files = require "saros.wsb.files"
 local kind = require "saros.writers.kind"
 local shared = app.shared
 local with = app.with
@@ -278,6 +279,99 @@ describe("a recovery that fails", function()
       local kept = r.found[1].items[1]:match "what was there: (.*)$"
       assert.equal("now one", outside.content(kept))
       assert.equal("then one, then two", t.content())
+    end)
+  end)
+end)
+
+describe("two recoveries", function()
+  -- Somebody is in the middle of one, there.
+  local function at_work(path)
+    return exchange.begin({ path }, { version = "1234567890",
+      began = "2026-11-23T12:00:00Z" })
+  end
+
+  local function refused(t, begin, where)
+    local r, err = begin():wait()
+    assert.is_nil(r)
+    assert.equal("SAROS_E_LOCKED", err.name)
+    assert.matches(("another recovery is under way in %s: that of /")
+      :format(where), err.message, 1, true)
+    assert.matches("%(version 12345678, process %d+, since 2026.*Z%)",
+      err.message)
+    assert.equal("now one, now two", t.content())
+  end
+
+  it("exclude each other where one lays what the other one is in", function()
+    with_two(function(t)
+      assert(os.execute(("cd %s && mkdir one/deep three; ln -s one link")
+        :format(t.data)))
+      for path, where in pairs { ["/one"] = "", ["/link/f"] = "/one",
+        ["/one/f"] = "/one", ["/"] = "/.." } do
+        local x <close> = at_work(files.plain(t.data .. path))
+        refused(t, t.begin_recovery, files.real({ t.data .. where })[t.data
+          .. where])
+        x:close()
+      end
+      local function of_files()
+        return wsb.recover { repository = t.repo, files = { t.data } }
+      end
+      for path, where in pairs { ["/one/deep/x"] = "/one/deep",
+        ["/three/new/x"] = "/three/new", ["/three"] = "" } do
+        local x <close> = at_work(t.data .. path)
+        refused(t, of_files, t.data .. where)
+        x:close()
+      end
+      local x <close> = at_work(t.data .. "/three")
+      local y <close> = at_work(t.data .. "/one/deep/x")
+      assert(t.begin_recovery():wait())
+      assert.equal("then one, then two", t.content())
+      assert.is_true(#x.claims + #y.claims == 2)
+    end)
+  end)
+
+  it("are one at a time also when the first has died", function()
+    with_two(function(t)
+      local x = at_work(t.data .. "/one")
+      for _, holder in ipairs(x.holders) do holder:close() end
+      assert(t.begin_recovery():wait())
+      assert.equal("then one, then two", t.content())
+      assert(os.execute("rm -r " .. t.data .. "/.saros-recovery"))
+    end)
+  end)
+end)
+
+describe("a recovery of much", function()
+  it("claims few directories, and asks once who has something open", function()
+    with(function(t)
+      assert(os.execute(("cd %s && seq 300 | xargs -I {} mkdir -p x/{}/y && "
+        .. "for i in x/* x/*/y; do echo old >$i/f; done"):format(t.data)))
+      local list = {}
+      for i = 1, 300 do
+        list[#list + 1] = ("%s/x/%d/f"):format(t.data, i)
+        list[#list + 1] = ("%s/x/%d/y/f"):format(t.data, i)
+      end
+      local w <close> = app.writer(33, { components = { { type = "filegroup",
+        name = "much", files = list } } })
+      t.backup()
+      w:close()
+      assert(os.execute(("cd %s && for i in x/* x/*/y; do echo new >$i/f; done")
+        :format(t.data)))
+      local programs, process = 0, core.process
+      function core.process(options)
+        programs = programs + 1
+        return process(options)
+      end
+      local _ <close> = setmetatable({}, { __close = function()
+        core.process = process
+      end })
+      local r = assert(wsb.recover { repository = t.repo, component = "much" }
+        :wait())
+      assert.equal(600, #r.laid)
+      assert.is_true(programs < 100)
+      for _, path in ipairs(list) do
+        assert.equal("old\n", outside.content(path))
+      end
+      assert.equal("", (outside.run("find", t.data, "-name", ".saros-rec*")))
     end)
   end)
 end)

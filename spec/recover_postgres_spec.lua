@@ -97,4 +97,33 @@ describe("recovery of PostgreSQL", function()
       assert.equal(pg.data, r.laid[1].path)
     end)
   end)
+
+  -- As Debian has it, and with a data directory that is a link.
+  it("takes what lies elsewhere, by whatever name it is called", function()
+    with(function(t)
+      local conf = t.root .. "/etc/postgresql/15/main"
+      assert(os.execute(("mkdir -p %s/disk %s/srv && ln -s %s/disk %s/srv/pg")
+        :format(t.root, t.root, t.root, t.root)))
+      local pg <close> = servers.start { at = t.root .. "/srv/pg",
+        config = conf, wal = t.root .. "/wal" }
+      pg:must "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n"
+      local w <close> = postgres.writer { conninfo = pg.conninfo }
+      local v = t.backup { paths = { t.root .. "/srv/pg" } }
+      local c = app.component(v, "15-main")
+      assert.is_nil(c.why)
+      assert.equal("passed", c.check.state)
+      assert.same({ t.root .. "/wal/pg_wal", conf },
+        { v.added[1].path, v.added[2].path })
+      w:close()
+      pg:stop()
+      assert(os.execute(("rm -rf %s %s/wal/pg_wal %s/disk/data"):format(conf,
+        t.root, t.root)))
+      local r = assert(wsb.recover { repository = t.repo,
+        application = "postgres", state_dir = t.state }:wait())
+      assert.equal(3, #r.laid)
+      pg:run()
+      assert.equal("1000\n", pg:must "SELECT count(*) FROM t")
+      pg:stop()
+    end)
+  end)
 end)

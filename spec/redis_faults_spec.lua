@@ -82,6 +82,50 @@ describe("a Redis that fails", function()
     assert.is_true(writes(r))
   end)
 
+  it("has thrown us out before the freeze", function()
+    local d <close> = shared.directory()
+    local r <close> = server.start()
+    local _ <close> = redis.writer { socket = r.socket, freeze_timeout = 600 }
+    do
+      local _ <close> = vss.writer { id = shared.id(8), name = "before",
+        level = "front_end", freeze = function()
+          r:cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        end }
+      assert.equal(code.SAROS_E_CLOSED, refused(d, r).code)
+      assert.is_true(writes(r))
+    end
+    assert(shadow(d, r):wait()):close()
+  end)
+
+  it("does not let us in any more since it was asked who it is", function()
+    local d <close> = shared.directory()
+    local r <close> = server.start()
+    local _ <close> = redis.writer { socket = r.socket }
+    local _ <close> = witness { prepare_backup = function()
+      r:cli("CONFIG", "SET", "requirepass", "secret")
+    end }
+    assert.match("NOAUTH", refused(d, r).message)
+    r.auth = { "-a", "secret" }
+    assert.equal("OK", r:cli("SET", "other", "x"))
+  end)
+
+  it("is full before the freeze", function()
+    local d <close> = shared.directory()
+    local r <close> = server.start()
+    local _ <close> = redis.writer { socket = r.socket }
+    local full <close> = client.open { socket = r.socket }
+    assert(full:command "PING":wait())
+    do
+      local _ <close> = witness { prepare_backup = function()
+        assert(full:command("CONFIG", "SET", "maxclients", 1):wait())
+      end }
+      assert.match("max number of clients", refused(d, r).message)
+    end
+    assert(full:command("CONFIG", "SET", "maxclients", 100):wait())
+    assert.is_true(writes(r))
+    assert(shadow(d, r):wait()):close()
+  end)
+
   it("dies while it is held", function()
     local d <close> = shared.directory()
     local r <close> = server.start()
@@ -187,6 +231,76 @@ describe("a Redis that fails", function()
       end }
       assert.match("written to while", refused(d, r).message)
     end
+    do -- and with another one, which counts from zero again
+      local _ <close> = witness { freeze = function()
+        outside.eventually("the dump is done", function()
+          return r:info "rdb_bgsave_in_progress" == "0"
+        end)
+        r:cli("CLIENT", "UNPAUSE")
+        r:cli("SET", "k", "v")
+        assert.equal("OK", r:cli "SAVE")
+        assert.equal("0", r:info "rdb_changes_since_last_save")
+      end }
+      assert.match("written to while", refused(d, r).message)
+    end
+  end)
+
+  -- A log of its own, of one instant: nobody waits for a dump of somebody else,
+  -- which begins before the freeze and ends before the thaw.
+  it("is not believed for a dump of somebody else", function()
+    if volumes.missing then pending(volumes.missing) return end
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then pending(why) return end
+    assert(os.execute(("chmod 755 '%s/..'"):format(v.path)))
+    local d <close> = shared.directory()
+    local r <close> = server.start { at = v.path .. "/r", config = {
+      appendonly = "yes", ["enable-debug-command"] = "yes",
+      ["rdb-key-save-delay"] = "10000" } }
+    r:cli("DEBUG", "POPULATE", "100")
+    -- A child that stands still, and goes on when it is told to.
+    local function child()
+      local pipe <close> = io.popen(("cat /proc/%d/task/*/children"):format(
+        r.pid))
+      return math.tointeger(pipe:read "n" or 0)
+    end
+    local function stopped()
+      r:cli("SET", "k", "before the dump")
+      r:cli "BGSAVE"
+      local pid = child()
+      if pid == 0 then return false end
+      system.kill(pid, 19)
+      return r:info "rdb_bgsave_in_progress" == "1"
+    end
+    local _ <close> = redis.writer { socket = r.socket }
+    local _ <close> = vss.writer { id = shared.id(8), name = "before",
+      level = "front_end", freeze = function()
+        outside.eventually("a dump is begun", stopped)
+        r:cli("SET", "k", "after it began")
+      end }
+    local function in_the_hold(f)
+      return witness { freeze = function()
+        assert.equal("1", r:info "rdb_bgsave_in_progress")
+        f()
+        system.kill(child(), 18)
+        outside.eventually("the dump is done", function()
+          return r:info "rdb_bgsave_in_progress" == "0"
+        end)
+        assert.equal("ok", r:info "rdb_last_bgsave_status")
+      end }
+    end
+    do
+      local _ <close> = in_the_hold(function() end)
+      assert(shadow(d, r, { provider = "btrfs" }):wait()):close()
+    end
+    do
+      local _ <close> = in_the_hold(function()
+        r:cli("CLIENT", "UNPAUSE")
+        assert.equal("OK", r:cli("SET", "k", "torn"))
+      end)
+      assert.match("written to while",
+        refused(d, r, { provider = "btrfs" }).message)
+    end
+    r:__close()
   end)
 
   it("is written to by its master", function()
@@ -313,10 +427,9 @@ describe("a Redis that fails", function()
     r:__close()
   end)
 
-  it("is written to again when we are killed while it is held", function()
-    local d <close> = shared.directory()
-    local r <close> = server.start()
-    local p <close> = outside.start(outside.lua, "-e", ([[
+  -- A host of its own that holds it for so long.
+  local function host(d, r, seconds)
+    local p = outside.start(outside.lua, "-e", ([[
       local saros = require "saros"
       local vss = require "saros.vss"
       local w = require "saros.writers.redis".writer { socket = %q,
@@ -325,15 +438,39 @@ describe("a Redis that fails", function()
         freeze = function()
           print "held"
           io.stdout:flush()
-          saros.sleep(1000):wait()
+          saros.sleep(%g):wait()
         end }
-      vss.shadow { paths = { %q }, provider = "copy", state_dir = %q }:wait()
-    ]]):format(r.socket, shared.id(9), r.data, d.state))
+      local set, err = vss.shadow { paths = { %q }, provider = "copy",
+        state_dir = %q }:wait()
+      while err and err.cause do err = err.cause end
+      print(set and "made" or err.message)
+    ]]):format(r.socket, shared.id(9), seconds, r.data, d.state))
     p:expect "held"
     assert.is_false(writes(r, 0.2))
+    return p
+  end
+
+  it("is written to again when we are killed while it is held", function()
+    local d <close> = shared.directory()
+    local r <close> = server.start()
+    local p <close> = host(d, r, 1000)
     system.kill(p.pid, 9)
     assert.is_true(writes(r))
     -- No setting is another one.
     assert.equal("100", r:setting "auto-aof-rewrite-percentage")
+  end)
+
+  it("is written to again when we stand still while it is held", function()
+    local d <close> = shared.directory()
+    local r <close> = server.start()
+    local p <close> = host(d, r, 0.5)
+    system.kill(p.pid, 19)
+    assert.is_true(writes(r))
+    system.kill(p.pid, 18)
+    local said = p:finish()
+    -- The one or the other of the two that know.
+    assert.is_truthy(said:find "was to be held for %d s at most"
+      or said:find "there may have been writes before it was complete"
+      or said:find "written to while it should hold still", said)
   end)
 end)

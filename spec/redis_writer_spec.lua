@@ -241,7 +241,7 @@ describe("redis.writer", function()
     local secret = d.root .. "/secret"
     outside.write(secret, "4711")
     r:cli("ACL", "SETUSER", "saros", "on", ">4711", "+client", "+config|get",
-      "+info", "+bgsave", "+time", "+ping")
+      "+info", "+bgsave", "+ping")
     local w <close> = redis.writer { socket = r.socket, user = "saros",
       password = { file = secret } }
     r:cli("SET", "k", "v")
@@ -385,6 +385,45 @@ describe("the check of a Redis", function()
       assert.match("there is a symbolic link", err.message)
       assert.is_nil(outside.content(d.root .. "/redis.conf"))
     end)
+  end)
+
+  -- With a cell whose function `name` is this one, meanwhile.
+  local function with_cell(name, f)
+    local cell = require "saros.cell"
+    local was <const> = cell[name]
+    cell[name] = f(was)
+    return setmetatable({}, { __close = function() cell[name] = was end })
+  end
+
+  it("does not see the files of production", function()
+    if not os.execute "test $(id -u) = 0" then return pending "needs root" end
+    local hidden = {}
+    local _ <close> = with_cell("run", function(run)
+      return function(o)
+        hidden[#hidden + 1] = o.hide
+        return run(o)
+      end
+    end)
+    assert(check(set, w, r):wait())
+    assert.is_true(#hidden > 0)
+    for _, list in ipairs(hidden) do assert.same({ r.data }, list) end
+  end)
+
+  it("is none by root: what is root's is untried", function()
+    if not os.execute "test $(id -u) = 0" then return pending "needs root" end
+    local _ <close> = with_cell("why", function()
+      return function() return { message = "there is none" } end
+    end)
+    local copy = d.root .. "/roots"
+    assert(os.execute(("cp -a '%s' '%s' && chown -R 0:0 '%s'"):format(
+      set[r.data].path, copy, copy)))
+    local said = set:said(w.instance)
+    said.components.redis.additions = nil
+    local ok, err = check({ [r.data] = { path = copy },
+      said = function() return said end }, w, r):wait()
+    assert.is_nil(ok)
+    assert.is_true(err.untried, err.message)
+    assert.match("no server is started as root", err.message)
   end)
 
   it("takes nothing of production's configuration into a drill", function()

@@ -134,6 +134,36 @@ describe("a backup's option", function()
     end)
   end)
 
+  it("whole writes no version when something of that cannot be read",
+    function()
+      if outside.run("id", "-u") ~= "0\n" then
+        return pending "only root can make a file that root cannot read"
+      end
+      shared.with(function(p)
+        p.put("a", "one")
+        p.put("b", "two")
+        local text, good = volumes.run("mount --bind /proc/self/mem '%s/b'",
+          p.src)
+        assert(good, text)
+        local _ <close> = setmetatable({}, { __close = function()
+          volumes.run("umount '%s/b'", p.src)
+        end })
+        for _, path in ipairs { p.src, p.src .. "/b", p.src .. "/b/c", "/" } do
+          local r = backup(p, { whole = path })
+          assert.is_nil(r.id)
+          assert.is_true(r.torn)
+          assert.is_false(r.skipped)
+          assert.equal(p.src .. "/b", r.errors[1].path)
+          assert.matches("no version: what must be whole", tostring(r))
+        end
+        assert.equal(0, #p.repo:versions())
+        local r = backup(p, { whole = { p.src .. "/a", p.src .. "/bb" } })
+        assert.is_string(r.id)
+        assert.is_false(r.torn)
+        assert.equal(1, r.failed)
+      end)
+    end)
+
   it("dry_run stores nothing", function()
     shared.with(function(p)
       shared.fill(p)

@@ -109,7 +109,7 @@ describe("the restore plan of SQLite", function()
       outside.write(t.data .. "/f", "x")
       local w <close> = app.writer(2, { components = { { type = "filegroup",
         name = "x", files = { t.data .. "/f", "/etc/hostname" } } } })
-      local v = t.backup()
+      local v = t.backup { whole = false }
       assert.is_false(v.components[1].recoverable)
       outside.write(t.data .. "/f", "now")
       follow(t, v)

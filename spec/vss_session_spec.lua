@@ -273,6 +273,21 @@ describe("a session", function()
     r:set_additional_restores(w.id, "main", false)
     assert(r:post_restore():wait())
     assert.equal("identify pre_restore post_restore", table.concat(log, " "))
+    -- Who has let go of his files hears of the end when another one says no.
+    local no <close> = shared.writer(2, { components = { { type = "database",
+      name = "main" } }, pre_restore = function() return nil, "no" end })
+    for i = #log, 1, -1 do log[i] = nil end
+    local v <close> = vss.components { state_dir = d.state }
+    v:initialize_for_restore(text)
+    assert(v:gather_writer_metadata():wait())
+    bad_state(v.post_restore, v)
+    v:set_selected_for_restore(w.id, "main")
+    v:set_selected_for_restore(no.id, "main")
+    assert.equal("VSS_E_UNEXPECTED_WRITER_ERROR",
+      select(2, v:pre_restore():wait()).name)
+    v:set_file_restore_status(w.id, "main", "none")
+    assert(v:post_restore():wait())
+    assert.equal("identify pre_restore post_restore", table.concat(log, " "))
     for _, broken in ipairs { "x", "{}", text:sub(1, #text // 2), "[1]" } do
       local b <close> = vss.components()
       raises(b.initialize_for_restore, b, broken)

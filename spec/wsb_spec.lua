@@ -559,6 +559,22 @@ describe("around a restore", function()
     raises("GUID of its writer", wsb.pre_restore, { name = "x" })
   end)
 
+  it("those of an instance are its own application's, and no other's", function()
+    local log = {}
+    local function note(text) return function() log[#log + 1] = text end end
+    local _ <close> = application { name = "all", pre_restore = note "all pre",
+      post_restore = note "all post" }
+    local one <close> = application { name = "one", writer = INSTANCE,
+      pre_restore = note "one pre" }
+    assert.is_true(wsb.pre_restore(c):wait())
+    assert.is_true(wsb.post_restore(c):wait())
+    -- What another did not stop it does not start.
+    assert.same({ "one pre" }, log)
+    one:close()
+    assert.is_true(wsb.post_restore(c):wait())
+    assert.same({ "one pre", "all post" }, log)
+  end)
+
   it("rolling forward is what the application says", function()
     assert.is_false(wsb.is_roll_forward_supported(ID))
     local _ <close> = application { roll_forward = true }

@@ -3,54 +3,17 @@
 ** begun, as far as the engine is concerned; so it can be cancelled at any time,
 ** and a state that is closed finds it among what it has started.
 */
-#include "client/talk.h"
+#include "client/talk_parts.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-/* Something that was asked: the `self` of its operation, which frees it. */
-typedef struct item item;
-struct item {
-  item *next;
-  talk *t;      /* a reference */
-  saros_op *op; /* none: its work has one of its own */
-  bool closes;  /* not a question: the end */
-  talk_question q;
-};
-
-struct talk {
-  _Atomic unsigned refs;
-  unsigned generation; /* of the process that opened it */
-  const talk_driver *driver;
-  void *self;
-  char *label;
-  int wake; /* an eventfd: look again */
-  /* Taken with no other lock held; what follows is under it. */
-  pthread_mutex_t lock;
-  item *first, **last;
-  item *current;
-  bool served;   /* there is a thread */
-  bool closing;  /* nothing can be asked any more */
-  bool hurries;  /* and what there is was cancelled */
-  bool forsaken; /* nobody waits for the end */
-  int fd;        /* the socket, or -1 */
-  dev_t device;  /* which it is: its number may be another's by now */
-  ino_t inode;
-  talk *before, *after; /* in `all` */
-};
 
 /* All connections of this process, for the child of a fork. No lock within. */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -62,8 +25,7 @@ static _Atomic unsigned generation;
 ** Forks
 ** ---------------------------------------------------------------- */
 
-/* With its lock held, or alone in a child. */
-static bool is_its_socket(const talk *t) {
+bool talk_is_its_socket(const talk *t) {
   struct stat is;
   return t->fd >= 0 && fstat(t->fd, &is) == 0 && is.st_dev == t->device &&
          is.st_ino == t->inode;
@@ -81,7 +43,7 @@ static void in_parent(void) {
    the parent is gone. Closing it says nothing to the server. */
 static void in_child(void) {
   for (talk *t = all; t != NULL; t = t->after) {
-    if (is_its_socket(t)) close(t->fd);
+    if (talk_is_its_socket(t)) close(t->fd);
     close(t->wake);
   }
   all = NULL;
@@ -176,7 +138,7 @@ bool talk_is_inherited(const talk *t) {
 bool talk_is_open(talk *t) {
   pthread_mutex_lock(&t->lock);
   struct pollfd p = {.fd = t->fd, .events = POLLRDHUP};
-  bool open = is_its_socket(t) && poll(&p, 1, 0) == 0;
+  bool open = talk_is_its_socket(t) && poll(&p, 1, 0) == 0;
   pthread_mutex_unlock(&t->lock);
   return open;
 }
@@ -289,7 +251,7 @@ static void end(item *it, const talk_trouble *trouble) {
   saros_op_fail(it->op, trouble->code, trouble->text, more);
 }
 
-static void drain(talk *t) {
+void talk_drain(talk *t) {
   uint64_t count;
   ssize_t r = read(t->wake, &count, sizeof count);
   (void)r;
@@ -298,7 +260,7 @@ static void drain(talk *t) {
 /* The next item, waited for; NULL: there is none any more. */
 static item *take(talk *t) {
   for (;;) {
-    drain(t);
+    talk_drain(t);
     pthread_mutex_lock(&t->lock);
     item *it = t->first;
     bool forsaken = t->forsaken;
@@ -356,7 +318,8 @@ static int start(talk *t) {
   r = pthread_create(&thread, &attributes, serve, ref(t));
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (r != 0) talk_unref(t); /* whoever asks has another one */
+  if (r != 0)
+    atomic_fetch_sub(&t->refs, 1); /* never the last: who asks has it */
   return r;
 }
 
@@ -439,91 +402,4 @@ saros_op *talk_close(talk *t, bool cancel) {
   else if (op != NULL)
     end(it, &(talk_trouble){0}); /* there was never anything */
   return op;
-}
-
-
-/* ------------------------------------------------------------------
-** For drivers
-** ---------------------------------------------------------------- */
-
-int64_t talk_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Only the thread changes `current`. */
-static bool is_stopped(const talk *t) {
-  return saros_op_cancelled(t->current->op);
-}
-
-int talk_wait(talk *t, int fd, short events, int64_t until, bool heed) {
-  for (;;) {
-    struct pollfd p[2] = {{.fd = fd, .events = events},
-                          {.fd = t->wake, .events = POLLIN}};
-    if (heed && is_stopped(t)) return TALK_STOPPED;
-    int64_t left = until - talk_now();
-    if (left <= 0) return TALK_LATE;
-    int ms = left < 3600000 ? (int)left : 3600000;
-    int n = poll(p, 2, ms);
-    if (n > 0 && p[1].revents != 0) drain(t);
-    if (n > 0 && p[0].revents != 0)
-      return (p[0].revents & events) != 0 ? p[0].revents & events : events;
-  }
-}
-
-int64_t talk_patience(talk *t) {
-  pthread_mutex_lock(&t->lock);
-  bool hurries = t->hurries;
-  pthread_mutex_unlock(&t->lock);
-  return talk_now() + (hurries ? TALK_LEAVE_MS : TALK_CANCEL_MS);
-}
-
-void talk_socket(talk *t, int fd) {
-  struct stat is;
-  pthread_mutex_lock(&t->lock);
-  if (fd != t->fd && fd >= 0) {
-    if (fstat(fd, &is) != 0) {
-      fd = -1;
-    } else {
-      t->device = is.st_dev;
-      t->inode = is.st_ino;
-      fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
-  }
-  t->fd = fd;
-  pthread_mutex_unlock(&t->lock);
-}
-
-void talk_fail(const talk *t, talk_trouble *trouble, uint32_t code,
-               const char *format, ...) {
-  va_list args;
-  if (trouble->code != 0) return;
-  trouble->code = code;
-  int size =
-      snprintf(trouble->text, sizeof trouble->text, "%.300s: ", t->label);
-  if (size < 0) return;
-  va_start(args, format);
-  vsnprintf(trouble->text + size, sizeof trouble->text - (size_t)size, format,
-            args);
-  va_end(args);
-}
-
-void talk_words(char *to, size_t size, const char *from, const char *secret) {
-  size_t hidden = secret != NULL ? strlen(secret) : 0, at = 0;
-  while (*from != '\0' && at + 5 < size) {
-    if (hidden > 0 && strncmp(from, secret, hidden) == 0) {
-      memcpy(to + at, "***", 3);
-      at += 3;
-      from += hidden;
-      continue;
-    }
-    unsigned char c = (unsigned char)*from++;
-    to[at++] = c < ' ' || c == 0x7F ? ' ' : (char)c;
-  }
-  if (*from != '\0') /* cut: not in the middle of a character */
-    while (at > 0 && ((unsigned char)to[at - 1] & 0xC0) == 0x80) at--;
-  if (*from != '\0' && at > 0 && ((unsigned char)to[at - 1] & 0x80) != 0) at--;
-  while (at > 0 && to[at - 1] == ' ') at--;
-  to[at] = '\0';
 }

@@ -203,12 +203,15 @@ static error *tell(backup *b, const repo_snapshot *s, bool stored) {
   value *map = b->c->output = value_map();
   uint64_t failed = b->counts.failed;
   b->c->partial = failed > 0;
-  bool good = map != NULL && (!stored || put_id(map, "id", &s->id)) &&
-              put_id(map, "tree", &b->tree) &&
-              (b->parent == NULL || put_id(map, "parent", &b->parent->id)) &&
-              put_counts(map, s) && put_number(map, "failed", failed) &&
-              put_number(map, "packs_adopted", b->adopted) &&
-              value_put(map, "skipped", value_bool(!stored && !b->o.dry_run));
+  bool good =
+      map != NULL && (!stored || put_id(map, "id", &s->id)) &&
+      put_id(map, "tree", &b->tree) &&
+      (b->parent == NULL || put_id(map, "parent", &b->parent->id)) &&
+      put_counts(map, s) && put_number(map, "failed", failed) &&
+      put_number(map, "packs_adopted", b->adopted) &&
+      value_put(map, "torn", value_bool(b->counts.torn)) &&
+      value_put(map, "skipped",
+                value_bool(!stored && !b->o.dry_run && !b->counts.torn));
   value *errors = b->errors != NULL ? b->errors : value_list();
   b->errors = NULL;
   return value_put(map, "errors", errors) && good ? NULL : error_no_memory();
@@ -216,7 +219,7 @@ static error *tell(backup *b, const repo_snapshot *s, bool stored) {
 
 static error *conclude(backup *b, const value *paths) {
   bool same = b->parent != NULL && repo_id_equal(&b->parent->tree, &b->tree);
-  bool skip = b->o.skip_if_unchanged && same;
+  bool skip = (b->o.skip_if_unchanged && same) || b->counts.torn;
   repo_snapshot *s = repo_snapshot_new();
   error *e = NULL;
   if (s == NULL) return error_no_memory();

@@ -282,6 +282,7 @@ error *repo_backup_options_read(const repo_call *c, backup_options *o) {
   read_flags(c, o);
   error *e = read_sources(c, o);
   if (e == NULL) o->tags = list_of(c, "tags", &e);
+  if (e == NULL) o->whole = list_of(c, "whole", &e);
   if (e == NULL) e = read_excludes(c, o);
   if (e == NULL) e = read_level(c, o);
   if (e == NULL) e = read_pack(c, o);

@@ -47,8 +47,8 @@ typedef struct backup_source {
 typedef struct backup_options {
   backup_source *sources;
   size_t count;
-  const value *tags, *patterns; /* lists of texts, or NULL */
-  const char *host, *parent;    /* parent: an id or its beginning */
+  const value *tags, *patterns, *whole; /* lists of texts, or NULL */
+  const char *host, *parent;            /* parent: an id or its beginning */
   struct timespec time;
   bool has_time, force, one_file_system, skip_if_unchanged, dry_run;
   unsigned node_flags;   /* REPO_NODE_ATIME */
@@ -193,6 +193,7 @@ typedef struct backup_counts {
   _Atomic uint64_t files_new, files_changed, files_unmodified;
   _Atomic uint64_t dirs_new, dirs_changed, dirs_unmodified;
   _Atomic uint64_t files, bytes, items, nodes, failed;
+  _Atomic bool torn; /* what must be whole is not */
 } backup_counts;
 
 struct backup {

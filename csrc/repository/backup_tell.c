@@ -49,11 +49,29 @@ static value *item_of(const char *path, const error *e) {
   return NULL;
 }
 
+static bool within(const char *path, const char *top) {
+  size_t size = strlen(top);
+  while (size > 0 && top[size - 1] == '/') size--;
+  return strncmp(path, top, size) == 0 &&
+         (path[size] == '/' || path[size] == '\0');
+}
+
+/* Whether what must be whole lacks something when this cannot be read. */
+static bool tears(const backup *b, const char *path) {
+  const value *list = b->o.whole;
+  for (uint32_t i = 0; list != NULL && i < list->count; i++) {
+    const char *one = value_chars(list->as.items[i], "");
+    if (within(path, one) || within(one, path)) return true;
+  }
+  return false;
+}
+
 /* Which items cannot be kept for ever; how many is always told. */
 void repo_backup_item_failed(directory *d, size_t at, hand *h, error *e) {
   backup *b = d->b;
   const char *path = repo_backup_shown(d, at, h);
   value *item = b->counts.failed++ < ERRORS_KEPT ? item_of(path, e) : NULL;
+  if (tears(b, path)) b->counts.torn = true;
   log_write(LOG_WARNING, "repository", "%s: %s", path, e->message);
   error_unref(e);
   if (item == NULL) return;

@@ -365,7 +365,7 @@ static value *text_of(const value *args, const char *name) {
 }
 
 /* Anew from the marks: one may have been taken back. */
-static error *note_succeeded(const session *s, seat *t) {
+error *session_note_succeeded(const session *s, seat *t) {
   value *names = value_list();
   bool good = names != NULL;
   for (uint32_t i = 0; good && i < s->marks->count; i++) {
@@ -391,7 +391,7 @@ NOW(set_backup_succeeded) {
   seat *t = NULL;
   error *e = session_mark(s, "set_backup_succeeded", args, "succeeded",
                           value_bool(ok), &t);
-  return e != NULL || t == NULL ? e : note_succeeded(s, t);
+  return e != NULL || t == NULL ? e : session_note_succeeded(s, t);
 }
 
 NOW(set_backup_options) {

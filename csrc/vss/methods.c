@@ -97,9 +97,9 @@ const method methods[] = {
   AT_ONCE(add_new_target, DID_RESTORE | DID_IDENTIFY, 0, DID_PRE),
   AT_ONCE(add_alternative_location_mapping, DID_RESTORE | DID_IDENTIFY, 0, DID_PRE),
   ASYNC(pre_restore, DID_RESTORE | DID_IDENTIFY, 0, DID_PRE),
-  AT_ONCE(set_file_restore_status, DID_RESTORE | DID_PRE, 0, DID_POST),
-  AT_ONCE(set_additional_restores, DID_RESTORE | DID_PRE, 0, DID_POST),
-  ASYNC(post_restore, DID_RESTORE | DID_PRE, 0, DID_POST),
+  AT_ONCE(set_file_restore_status, DID_RESTORE | DID_TELL, 0, DID_POST),
+  AT_ONCE(set_additional_restores, DID_RESTORE | DID_TELL, 0, DID_POST),
+  ASYNC(post_restore, DID_RESTORE | DID_TELL, 0, DID_POST),
 };
 /* clang-format on */
 const size_t methods_count = sizeof methods / sizeof *methods;
@@ -159,6 +159,7 @@ static const step_name steps[] = {
     {DID_PREPARE, "prepare_for_backup comes first",
      "prepare_for_backup was called already"},
     {DID_POST, "post_restore comes first", "post_restore was called already"},
+    {DID_TELL, "pre_restore comes first", ""},
     {DID_PRE, "pre_restore comes first", "pre_restore was called already"},
     {DID_STATUS, "gather_writer_status comes first", ""},
     {DID_CONTEXT, "set_context comes first", "set_context was called already"}};

@@ -105,8 +105,14 @@ NOW(set_file_restore_status) {
   value *status = NULL;
   error *e = number_or_name(args, "status", states, &status);
   if (e != NULL) return e;
-  return session_mark(s, "set_file_restore_status", args, "file_restore_status",
-                      status, NULL);
+  bool all = strcmp(value_chars(status, ""), "all") == 0;
+  seat *t = NULL;
+  e = session_mark(s, "set_file_restore_status", args, "file_restore_status",
+                   status, NULL);
+  if (e == NULL)
+    e = session_mark(s, "set_file_restore_status", args, "succeeded",
+                     value_bool(all), &t);
+  return e != NULL || t == NULL ? e : session_note_succeeded(s, t);
 }
 
 NOW(set_additional_restores) {

@@ -230,6 +230,8 @@ STEP(close);
    writer; takes over `what`. With the lock held. */
 error *session_mark(session *s, const char *method, const value *args,
                     const char *field, value *what, seat **of);
+/* After a mark "succeeded" of one of his components: those that have it. */
+error *session_note_succeeded(const session *s, seat *t);
 /* A shadow's record, in this state ("preparing", "created"). NULL: memory. */
 value *member_record(const session *s, const shadow *m, const char *state);
 

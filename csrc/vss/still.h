@@ -9,7 +9,8 @@
 #include "vss/vss.h"
 
 /* Options, a map: who is meant,
-     pids = list     these, and their children's children
+     pids = list     these, and their children's children; whoever has lost his
+                     parent, too, where one of these began his session
      cgroup = path   a directory of cgroupfs: all that is in it and below
      command = text  an extended regular expression: whose command line it
                      matches, and their children; beside pids or cgroup a
@@ -23,13 +24,16 @@
    list, before = list }, the latter were stopped already and stay so. Refused
    are this process, its ancestors, init, threads of the kernel, guards, and
    who may not be signalled; then nobody is stopped. When it fails or is
-   cancelled they go on. They also do when it is forgotten. NULL and *e. */
+   cancelled they go on. They also do when it is forgotten. Several operations
+   may hold the same process: the last one that lets it go continues it. NULL
+   and *e. */
 saros_op *still_begin(const value *options, error **e);
 
 /* An operation that lets go what that one holds. It fails when not all of
    them were still to the end: VSS_E_HOLD_WRITES_TIMEOUT, the guard was first;
-   SAROS_E_CHANGED, somebody else continued one, or one was started. NULL and
-   *e, also when `held` is none of these. */
+   SAROS_E_CHANGED, somebody else continued one (and, perhaps, stopped it
+   again), or one was started. NULL and *e, also when `held` is none of
+   these. */
 saros_op *still_release(saros_op *held, error **e);
 
 #endif

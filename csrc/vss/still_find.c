@@ -1,12 +1,13 @@
 /*
 ** Who is meant to be held still. All of it is read from /proc and cgroupfs,
-** bounded, and only true for a moment: still.c stops what was found and asks
-** again.
+** bounded, and only true for a moment: still_stop.c stops what was found and
+** asks again.
 */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
 #define GUARD_COMM "saros-guard"
 
 typedef struct one {
-  pid_t pid, parent;
+  pid_t pid, parent, session;
   bool chosen;
 } one;
 
@@ -36,8 +37,8 @@ typedef struct crowd {
 ** ---------------------------------------------------------------- */
 
 static bool read_of(pid_t pid, const char *name, size_t most, buffer *b) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
+  char path[96];
+  snprintf(path, sizeof path, "/proc/%ld/%.60s", (long)pid, name);
   int fd = fd_own(open(path, O_RDONLY | O_CLOEXEC));
   if (fd < 0) return false;
   ssize_t n = 1;
@@ -53,15 +54,15 @@ static bool read_of(pid_t pid, const char *name, size_t most, buffer *b) {
 
 bool still_look_at(pid_t pid, still_look *l) {
   buffer b = BUFFER_EMPTY;
-  long parent = 0;
+  long parent = 0, session = 0;
   unsigned flags = 0;
   bool good = read_of(pid, "stat", 4096, &b);
   const char *name = good ? strchr(b.data, '(') : NULL;
   const char *end = good ? strrchr(b.data, ')') : NULL;
   char state = 0;
   good = name != NULL && end > name &&
-         sscanf(end + 1, " %c %ld %*d %*d %*d %*d %u", &state, &parent,
-                &flags) == 3 &&
+         sscanf(end + 1, " %c %ld %*d %ld %*d %*d %u", &state, &parent,
+                &session, &flags) == 4 &&
          state != 'Z' && state != 'X';
   if (good) {
     size_t size = (size_t)(end - name - 1);
@@ -70,10 +71,60 @@ bool still_look_at(pid_t pid, still_look *l) {
     l->name[size] = '\0';
     l->pid = pid;
     l->parent = (pid_t)parent;
+    l->session = (pid_t)session;
     l->kernel = (flags & KTHREAD) != 0;
   }
   buffer_free(&b);
   return good;
+}
+
+/* Calls f with the name of each thread of it, and of a file there, until one
+   answers no. */
+static bool each_thread(pid_t pid, const char *file,
+                        bool (*f)(const buffer *b, const char *thread, void *),
+                        void *self) {
+  char path[96];
+  snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
+  DIR *d = opendir(path);
+  bool good = true;
+  for (struct dirent *t; good && d != NULL && (t = readdir(d)) != NULL;) {
+    if (t->d_name[0] == '.') continue;
+    buffer b = BUFFER_EMPTY;
+    snprintf(path, sizeof path, "task/%.20s/%s", t->d_name, file);
+    if (read_of(pid, path, 16384, &b)) good = f(&b, t->d_name, self);
+    buffer_free(&b);
+  }
+  if (d != NULL) closedir(d);
+  return good;
+}
+
+static bool add_switches(const buffer *b, const char *thread, void *self) {
+  uint64_t *sum = self;
+  unsigned long long waited = 0, pushed = 0;
+  const char *at = strstr(b->data, "\nvoluntary_ctxt_switches:");
+  if (at != NULL)
+    sscanf(at,
+           "\nvoluntary_ctxt_switches: %llu nonvoluntary_ctxt_switches: %llu",
+           &waited, &pushed);
+  *sum += ((uint64_t)strtoul(thread, NULL, 10) << 32) + waited + pushed;
+  return true;
+}
+
+uint64_t still_mark(pid_t pid) {
+  uint64_t sum = 0;
+  each_thread(pid, "status", add_switches, &sum);
+  return sum;
+}
+
+/* Where it sleeps in the kernel; 0 while it is to run. */
+static bool sleeps(const buffer *b, const char *thread, void *unused) {
+  (void)thread;
+  (void)unused;
+  return strcmp(b->data, "0") != 0;
+}
+
+bool still_rests(pid_t pid) {
+  return each_thread(pid, "wchan", sleeps, NULL);
 }
 
 /* Its words with spaces between them, as people know it. */
@@ -105,7 +156,7 @@ static one *find(const crowd *all, pid_t pid) {
   return NULL;
 }
 
-static void add(crowd *all, pid_t pid, pid_t parent, bool chosen) {
+static void add(crowd *all, one o) {
   if (all->count == all->room) {
     size_t room = all->room == 0 ? 256 : all->room * 2;
     one *list = mem_grow(all->list, room * sizeof *list);
@@ -114,7 +165,7 @@ static void add(crowd *all, pid_t pid, pid_t parent, bool chosen) {
     all->list = list;
     all->room = room;
   }
-  all->list[all->count++] = (one){pid, parent, chosen};
+  all->list[all->count++] = o;
 }
 
 static int by_pid(const void *a, const void *b) {
@@ -131,22 +182,28 @@ static error *scan(crowd *all) {
     still_look l;
     long pid = strtol(t->d_name, NULL, 10);
     if (pid > 0 && still_look_at((pid_t)pid, &l))
-      add(all, l.pid, l.parent, false);
+      add(all, (one){l.pid, l.parent, l.session, false});
   }
   closedir(d);
   if (all->count > 1) qsort(all->list, all->count, sizeof(one), by_pid);
   return all->failed ? error_no_memory() : NULL;
 }
 
-/* Whoever has a parent that is meant, is. */
+static bool is_chosen(const crowd *all, pid_t pid) {
+  const one *o = pid > 0 ? find(all, pid) : NULL;
+  return o != NULL && o->chosen;
+}
+
+/* Whoever has a parent that is meant, is; and whoever is in the session that
+   one has begun: nobody gets there but by a fork, whoever is his parent now. */
 static void choose_children(crowd *all) {
   bool more = true;
   while (more) {
     more = false;
     for (size_t i = 0; i < all->count; i++) {
       if (all->list[i].chosen) continue;
-      const one *parent = find(all, all->list[i].parent);
-      if (parent == NULL || !parent->chosen) continue;
+      const one *o = &all->list[i];
+      if (!is_chosen(all, o->parent) && !is_chosen(all, o->session)) continue;
       all->list[i].chosen = more = true;
     }
   }
@@ -192,7 +249,7 @@ static error *read_cgroup(const still_choice *c, const char *path, crowd *all) {
                              "run this outside"),
                    path);
     else if (!c->by_command || matches(c, (pid_t)pid))
-      add(all, (pid_t)pid, 0, true);
+      add(all, (one){(pid_t)pid, 0, 0, true});
   }
   if (e == NULL && ferror(f)) e = cgroup_failed(EIO, path);
   if (f != NULL) fclose(f);

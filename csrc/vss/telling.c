@@ -197,7 +197,8 @@ static value *details_of(const telling *r, const seat *s, const value *base,
               value_put(d, "deadline", value_real(seconds));
   if (good && s->components != NULL)
     good = value_put(d, "components", value_copy(s->components));
-  if (good && s->succeeded != NULL && r->event == EVENT_BACKUP_COMPLETE)
+  if (good && s->succeeded != NULL &&
+      (r->event == EVENT_BACKUP_COMPLETE || r->event == EVENT_POST_RESTORE))
     good = value_put(d, "succeeded", value_copy(s->succeeded));
   if (good) return d;
   value_free(d);

@@ -32,7 +32,7 @@ typedef struct seat {
   /* When freeze was told, when it held still, when it went on; 0: never. */
   uint64_t asked_at, still_at, went_at;
   value *components; /* names of the selected ones; NULL: all */
-  value *succeeded;  /* names of those that were backed up; NULL: none */
+  value *succeeded;  /* names of those that went well; NULL: none */
   value *said;       /* what it said beyond yes; NULL: nothing */
 } seat;
 

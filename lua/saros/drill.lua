@@ -17,20 +17,22 @@
 --- were backed up nor those who made them are touched.
 
 local core = require "saros.core"
-local combine = require "saros.combine"
 local E = require "saros.code"
 local arguments = require "saros.arguments"
 local answer = require "saros.wsb.answer"
 local cell = require "saros.cell"
 local kind = require "saros.writers.kind"
+local careful = kind.careful
 local place = require "saros.place"
 
 ---@class saros.drill
 local drill = {}
 
--- Of verify alone: how long it takes to restore and to recover depends on what
--- there is.
-local TIMEOUT <const> = 3600
+-- Seconds for each step: long for what has to be read, and short for a server
+-- that hangs. A restore is as long as what there is, and its repository has
+-- limits of its own.
+local limits <const> = { restore = false, settle = 3600, check = 21600,
+  start = 21600, verify = 3600, extract = 21600, stop = 60 }
 
 
 -- ------------------------------------------------------------------
@@ -42,20 +44,6 @@ local function finish(op)
   local result, err = mine:wait()
   if result == nil then error(err, 0) end
   return result
-end
-
--- A mistake in what a kind does says nothing about the version, either.
-local function careful(f)
-  return function(...)
-    local results = table.pack(pcall(f, ...))
-    if results[1] then return table.unpack(results, 2, results.n) end
-    local err = results[2]
-    if type(err) ~= "table" then
-      err = core.failure("saros", E.E_FAIL, tostring(err))
-      err.untried = true
-    end
-    error(err, 0)
-  end
 end
 
 -- The steps of a component: what failed, and how long each took.
@@ -74,12 +62,12 @@ end
 -- fails with. `judges`: when it fails, the version has failed.
 function steps:take(name, judges, f, ...)
   core.report { phase = name }
-  local op <const> = core.spawn(answer.of, judges and E.SAROS_E_DAMAGED
+  local op = core.spawn(answer.of, judges and E.SAROS_E_DAMAGED
     or E.E_FAIL, name, f, ...)
-  local seconds = self.timeout or name == "verify" and TIMEOUT
-  local limited <close> = seconds and combine.timeout(op, seconds) or op
-  local result, err = limited:wait()
-  self.entry.seconds[name] = op:status().elapsed
+  local seconds = name ~= "stop" and self.limits[name]
+  local result, err, elapsed = answer.within(op, seconds or nil, name,
+    ("timeout = { %s = … }"):format(name))
+  self.entry.seconds[name] = elapsed
   if result == nil then
     self.entry.failed_at = name
     self.entry.state = is_damage(err, judges) and "failed" or "untried"
@@ -224,7 +212,7 @@ local function in_place(s, manifest, c, options)
   local k = known(c)
   s.entry.kind = k.name
   local p <close> = place.new { scratch = options.scratch }
-  p.drilled = true
+  p.drilled, p.patience = true, s.limits.stop
   s:take("restore", false, restored, options.repository, manifest, c, p)
   s.entry.restored = true
   s:take("adopt", false, p.adopt, p, c.files)
@@ -243,7 +231,7 @@ local function component(manifest, c, options)
   local entry = { name = c.name, kind = c.kind, n = c.n, restored = false,
     started = false, state = "untried", seconds = {},
     check = { state = "none" }, verify = { state = "none" } }
-  local s = setmetatable({ entry = entry, timeout = options.timeout }, steps)
+  local s = setmetatable({ entry = entry, limits = options.limits }, steps)
   local good, err = pcall(in_place, s, manifest, c, options)
   if good then
     entry.state = "passed"
@@ -376,13 +364,22 @@ end
 local kinds <const> = { repository = "table|userdata", version = "string",
   component = "string", application = "string", scratch = "string",
   verify = "function", keep = "boolean", learn = "boolean",
-  timeout = "number", extract = "table", name = "string" }
+  timeout = "number|table", extract = "table", name = "string" }
 
 ---@class saros.drill.extract
 ---@field database? string
 ---@field table? string of that database; all of it otherwise
 ---@field to string a file that is not there yet
 ---@field component? string of which, where the drill has several
+
+---@class saros.drill.timeout
+---@field restore? number (as long as it takes)
+---@field settle? number (3600)
+---@field check? number (21600)
+---@field start? number until it takes connections (21600)
+---@field verify? number (3600)
+---@field extract? number (21600)
+---@field stop? number until it has come to its end by itself; then it is killed (60)
 
 ---@class saros.drill.options
 ---@field repository saros.repository
@@ -394,13 +391,29 @@ local kinds <const> = { repository = "table|userdata", version = "string",
 ---@field extract? saros.drill.extract[] what is to be taken out of it: a database, a table
 ---@field keep? boolean leave the files, to look at; the report says where
 ---@field learn? boolean note in the repository how it went (true)
----@field timeout? number seconds for each step (verify: 3600, the others: as long as they take)
+---@field timeout? number|saros.drill.timeout seconds for each step, or by its name
 ---@field name? string
 
 ---@class saros.drill.report
 ---@field version string
 ---@field ok boolean
 ---@field components { name: string, kind: string, state: "passed"|"failed"|"untried", ok: boolean, message: string?, problems: table?, failed_at: string?, restored: boolean, started: boolean, check: table, verify: table, seconds: table, place: string? }[]
+
+-- By the name of the step.
+local function limits_of(timeout)
+  local given, found = timeout, {}
+  if type(timeout) == "table" then
+    local names = {}
+    for name in pairs(limits) do names[name] = "number" end
+    given = arguments.check("saros.drill: option 'timeout'", timeout, names, 3)
+  end
+  for name, seconds in pairs(limits) do
+    local own = given
+    if type(given) == "table" then own = given[name] end
+    found[name] = own or seconds
+  end
+  return found
+end
 
 --- Restores a version and tries it. A component fails when its files cannot be
 --- read back whole, its check finds something, it does not start, or `verify`
@@ -419,6 +432,7 @@ function drill.start(options)
         .. "expected"):format(i), 2)
     end
   end
+  given.limits = limits_of(given.timeout)
   return core.spawn_as("saros.drill", given.name, run, given)
 end
 

@@ -17,9 +17,10 @@ local PREFIX <const> = "saros-p."
 ---@class saros.place
 ---@field root string where it lies: of a file of "/srv/app/db", root .. "/srv/app/db"
 ---@field owner { uid: integer, gid: integer } of whom its files are
+---@field patience number seconds that a server there has to come to its end before it is killed (60)
 ---@field drilled? boolean what is in there may be anybody's: no server is started on it but in a cell
 ---@field private base string
-local methods = {}
+local methods = { patience = 60 }
 methods.__index = methods
 
 
@@ -152,11 +153,12 @@ end
 
 methods.__close = methods.close
 
---- Whether its file system has no room left.
-function methods:is_full()
+--- Whether its file system has no room left: fewer bytes than these (1 MiB).
+---@param least? integer
+function methods:is_full(least)
   local blocks, size = run("stat", "-f", "-c", "%a %S", "--", self.root)
     :match "(%d+) (%d+)"
-  return tonumber(blocks) * tonumber(size) < 1 << 20
+  return tonumber(blocks) * tonumber(size) < (least or 1 << 20)
 end
 
 --- Leaves the files where somebody can look at them; returns where that is.
@@ -178,6 +180,21 @@ local function above(self, path)
     list[#list + 1] = at
   end
   return list
+end
+
+-- What a server writes to by a link could be anybody's: the file itself, or the
+-- directory, must be in here. What lies in that is the business of its kind.
+local function check_no_link(self, path)
+  local here = self.root .. path:gsub("/+$", "")
+  local op <close> = core.process { any_status = true,
+    argv = { "readlink", "--", here } }
+  local found, err = op:wait()
+  if not found then error(err, 0) end
+  if found.status == 0 then
+    fail(E.SAROS_E_REFUSED, "%s is a symbolic link, to %s: what an application "
+      .. "would do to it, it would do there", here,
+      (found.stdout:gsub("\n$", "")))
+  end
 end
 
 -- The directories on the way belong to the owner; none is a link, which could
@@ -222,15 +239,35 @@ local function check_scratch(scratch)
 end
 
 --- Whoever would start a server beside us, because there can be no cell, asks:
---- what is of a version, and not of this machine's shadow, may be anybody's.
---- Raises.
+--- what is of a version, and not of this machine's shadow, may be anybody's, and
+--- none is started as root. Raises.
 ---@param p saros.place
 function place.may_go_without(p)
-  if not p.drilled then return end
-  local err = core.failure("saros", E.E_ACCESSDENIED, "there can be no cell "
-    .. "here, and nothing of a version is started outside of one")
+  local why = p.drilled and "nothing of a version is started outside of one"
+    or p.owner.uid == 0 and run("id", "-u"):match "%d+" == "0"
+    and "its files are root's: no server is started as root outside of one"
+  if not why then return end
+  local err = core.failure("saros", E.E_ACCESSDENIED,
+    "there can be no cell here, and " .. why)
   err.untried = true
   error(err, 0)
+end
+
+--- Those of these paths, where production has its files, that are there and lie
+--- outside of the place: what nobody in a cell is to see.
+---@param p saros.place
+---@param paths string[]
+---@return string[]
+function place.outside(p, paths)
+  local list = {}
+  for _, path in ipairs(type(paths) == "table" and paths or {}) do
+    local inside = is_path(path)
+      and (p.root .. "/"):sub(1, #path + 1) == path .. "/"
+    if is_path(path) and not inside and exists(path) then
+      list[#list + 1] = path
+    end
+  end
+  return list
 end
 
 --- The directory `root`/run for what a server makes: its socket, its log. What
@@ -297,6 +334,7 @@ function methods:adopt(paths)
       fail(E.SAROS_E_REFUSED, "%q is no path that can be in a place",
         tostring(path))
     end
+    check_no_link(self, path)
     local here = self:at(path)
     if here and not found then
       found = true
@@ -373,6 +411,7 @@ function place.of_shadow(options)
     if exists(self.root .. path) then run("rmdir", "--", self.root .. path) end
     copy(at(path), self.root .. path)
   end
+  for _, path in ipairs(there) do check_no_link(self, path) end
   guard.done = true
   return self
 end

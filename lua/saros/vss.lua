@@ -130,7 +130,7 @@ end
 ---@field deadline? number seconds from now; then the handler is cancelled
 ---@field backup_type? string
 ---@field components? string[] those that were selected
----@field succeeded? string[] of backup_complete: those that were backed up
+---@field succeeded? string[] of backup_complete: those that were backed up; of post_restore: those whose files were laid
 ---@field volumes? { path: string, provider: string, atomic: boolean, shadow: string?, writable: boolean }[]
 
 ---@class saros.vss.veto
@@ -163,8 +163,8 @@ end
 ---@field abort? saros.vss.handler go on: nothing came of it (none: `thaw` is called)
 ---@field backup_complete? saros.vss.handler
 ---@field backup_shutdown? saros.vss.handler
----@field pre_restore? saros.vss.handler
----@field post_restore? saros.vss.handler
+---@field pre_restore? saros.vss.handler let go of the files: they are about to be replaced
+---@field post_restore? saros.vss.handler that is over, whatever came of it
 ---@field closed? fun() the writer is closed, and does not hold still: what it has begun it lets go
 
 --- Subscribes a writer: functions that are called when a shadow is made. Each
@@ -249,7 +249,8 @@ function vss.components(options)
 end
 
 local shadow_options = { paths = "table", provider = true, writers = "table",
-  context = "string or number", type = "string", name = "string" }
+  context = "string or number", type = "string", name = "string",
+  whole = "boolean" }
 for name, kind in pairs(session_options) do shadow_options[name] = kind end
 
 local function texts(what, list, level)
@@ -291,7 +292,7 @@ local function check_shadow(o)
       require = texts("vss.shadow: option 'require'", writers.require or {}, 3),
       exclude = texts("vss.shadow: option 'exclude'", writers.exclude or {}, 3),
     },
-    context = o.context or "backup", type = o.type or "copy",
+    context = o.context or "backup", type = o.type or "copy", whole = o.whole,
     session = session }
 end
 
@@ -301,6 +302,7 @@ end
 ---@field writers? saros.vss.choice
 ---@field context? string|integer "backup"
 ---@field type? string "copy" (the default: leaves the writers' history alone), "full", …
+---@field whole? boolean also what a component has elsewhere, of which the first file lies in the paths: see `set.added`
 ---@field name? string
 
 --- Takes shadow copies of the paths, all at one instant, with all writers that

@@ -51,7 +51,8 @@ wsb.MAX_COMPONENTS = restore.MAX_COMPONENTS
 
 --- Registers what is known of a writer's components: until it is closed, or the
 --- state is. Of two with one name, or for one writer, the second is ignored: its
---- handle says so.
+--- handle says so. One for an instance stands for it alone: the one for its class
+--- is not asked then, also for what this one has not.
 ---@param options saros.wsb.application.options
 ---@return saros.wsb.application
 function wsb.application(options) return application._register(options) end
@@ -66,6 +67,7 @@ function wsb.application(options) return application._register(options) end
 ---@field snapshots? string[] the shadow of each: the check reads these
 ---@field said? table what the writer said in this session
 ---@field scratch? string a directory for what is written
+---@field timeout? number seconds; then it is ended, and untried (as long as it takes)
 ---@field name? string of the operation
 
 --- Checks a component on its shadows. It answers 0x407A0004 while it runs, then

@@ -197,7 +197,7 @@ static inline void await_gone(pid_t pid) {
 ** ---------------------------------------------------------------- */
 
 /* One that holds it, and waits to be killed. */
-static inline pid_t start_owner(pid_t app) {
+static inline pid_t start_owner(pid_t app, double seconds) {
   int ends[2];
   char byte = 0;
   fflush(stdout);
@@ -206,7 +206,7 @@ static inline pid_t start_owner(pid_t app) {
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(GATE_BOUND_MS / 1000);
-    saros_op *op = BEGIN("{\"pids\": [%d]", app);
+    saros_op *op = BEGIN("{\"pids\": [%d], \"seconds\": %g", app, seconds);
     bool good = end_of(op) == SAROS_S_OK;
     if (write(ends[1], good ? "y" : "n", 1) != 1) _exit(3);
     for (;;) pause();

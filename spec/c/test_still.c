@@ -507,7 +507,7 @@ TEST(the_owner_dies) {
   pid_t app = start_app(app_with_threads), before = start_app(app_waits);
   kill(before, SIGSTOP);
   GATE_UNTIL(is_stopped(before));
-  pid_t owner = start_owner(app);
+  pid_t owner = start_owner(app, 30);
   CHECK(is_stopped(app));
   pid_t keeper = guard_in_record();
   kill(owner, SIGKILL);
@@ -521,7 +521,7 @@ TEST(the_owner_dies) {
 TEST(both_die_and_the_record_tells) {
   pid_t app = start_app(app_waits);
   value *report = value_list();
-  pid_t owner = start_owner(app);
+  pid_t owner = start_owner(app, 30);
   CHECK(guard_recover(runtime, report) == NULL);
   CHECK(is_stopped(app)); /* its owner lives */
   kill_both(owner);
@@ -551,7 +551,7 @@ static pid_t start_with_number(pid_t number) {
 /* The number is somebody else's by now, who was stopped by somebody else. */
 TEST(a_number_that_was_given_again) {
   pid_t app = start_app(app_waits);
-  pid_t owner = start_owner(app);
+  pid_t owner = start_owner(app, 30);
   kill_both(owner);
   identity was = identity_of(app);
   end_apps();

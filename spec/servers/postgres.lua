@@ -132,7 +132,7 @@ function postgres.start(options)
       quoted(o.wal), quoted(o.wal), quoted(self.data))
   end
   self.config = o.config or self.data
-  local settings = { port = self.port, listen_addresses = "''", fsync = "off",
+  local settings = { port = self.port, listen_addresses = "''",
     unix_socket_directories = ("'%s'"):format(self.socket),
     shared_buffers = "8MB", max_wal_size = "8MB", min_wal_size = "2MB",
     lc_messages = "'C'",

@@ -214,20 +214,6 @@ talk **connection_push(lua_State *L, const char *name) {
   return &b->t;
 }
 
-void connection_check_names(lua_State *L, const char *function,
-                            const char *const names[]) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
-    int i = 0;
-    const char *name =
-        lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    while (names[i] != NULL && strcmp(names[i], name) != 0) i++;
-    if (names[i] == NULL)
-      luaL_error(L, "%s has no option '%s'", function,
-                 luaL_tolstring(L, -2, NULL));
-  }
-}
-
 const char *connection_text(lua_State *L, const char *name) {
   size_t size = 0;
   int type = lua_getfield(L, 1, name);

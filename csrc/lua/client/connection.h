@@ -15,9 +15,6 @@ void connection_register(lua_State *L, const char *name);
 /* Leaves a connection on the stack, closed until it is given its talk, which
    nothing can fail between. */
 talk **connection_push(lua_State *L, const char *name);
-/* Raises unless the table at 1 has only these names in it. */
-void connection_check_names(lua_State *L, const char *function,
-                            const char *const names[]);
 /* A text of the table at 1, which keeps it; NULL when it is not there. */
 const char *connection_text(lua_State *L, const char *name);
 /* Seconds of the table at 1, as milliseconds. */

@@ -4,6 +4,7 @@
 #include "client/postgres.h"
 
 #include "lua/client/connection.h"
+#include "lua/client/option.h"
 
 #define NAME "saros.client.postgres"
 
@@ -11,7 +12,7 @@
 static int open_function(lua_State *L) {
   static const char *const names[] = {"conninfo", "connect_timeout", NULL};
   const char *why;
-  connection_check_names(L, "postgres.open", names);
+  option_check_names(L, 1, "postgres.open", names);
   lua_settop(L, 1);
   postgres_options o = {
       .conninfo = connection_text(L, "conninfo"),

@@ -4,11 +4,11 @@
 */
 #include <lauxlib.h>
 #include <lua.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SAROS_DEFINE
 #include "client/redis.h"
+#include "lua/client/option.h"
 
 #define CONNECTION "saros.client.redis"
 
@@ -153,18 +153,6 @@ static int to_text(lua_State *L) {
 ** Options
 ** ---------------------------------------------------------------- */
 
-static void check_names(lua_State *L, int index, const char *what,
-                        const char *const names[]) {
-  for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-    int i = 0;
-    const char *name =
-        lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    while (names[i] != NULL && strcmp(names[i], name) != 0) i++;
-    if (names[i] == NULL)
-      luaL_error(L, "%s has no option '%s'", what, luaL_tolstring(L, -2, NULL));
-  }
-}
-
 /* A field of the table at the index, left on the stack; NULL: it is not there.
  */
 static const char *text(lua_State *L, int index, const char *name,
@@ -183,75 +171,14 @@ static const char *text(lua_State *L, int index, const char *name,
   return s;
 }
 
-/* A program: a list of words, or a line for the shell. */
-static char **words(lua_State *L, int index) {
-  static const char *const shell[] = {"/bin/sh", "-c"};
-  int type = lua_getfield(L, index, "command");
-  if (type == LUA_TNIL) return NULL;
-  if (type != LUA_TSTRING && type != LUA_TTABLE)
-    luaL_error(L, "option 'command': string or table expected, got %s",
-               luaL_typename(L, -1));
-  int at = lua_gettop(L);
-  lua_Integer count = type == LUA_TSTRING ? 3 : luaL_len(L, at);
-  if (count < 1 || count > 1000)
-    luaL_error(L, "option 'command': a list of words expected");
-  luaL_checkstack(L, (int)count + 4, "words");
-  char **list = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *list, 0);
-  for (lua_Integer i = 0; i < count; i++) {
-    const char *word = NULL;
-    if (type == LUA_TSTRING)
-      word = i < 2 ? shell[i] : lua_tostring(L, at);
-    else if (lua_geti(L, at, i + 1) == LUA_TSTRING)
-      word = lua_tostring(L, -1); /* the table keeps it */
-    if (word == NULL)
-      luaL_error(L, "option 'command': a list of strings expected");
-    list[i] = (char *)(uintptr_t)word;
-  }
-  list[count] = NULL;
-  return list;
-}
-
-/* password = { file = | env = | command = }; the stack keeps what it points
-   to, but what is in the environment, which Lua never has. */
-static void password_option(lua_State *L, password_source *s) {
-  static const char *const names[] = {"file", "env", "command", NULL};
-  int type = lua_getfield(L, 1, "password");
-  if (type == LUA_TNIL) return;
-  if (type != LUA_TTABLE)
-    luaL_error(L,
-               "option 'password': { file = … }, { env = … } or { command = … "
-               "} expected: a password does not belong into a script");
-  int at = lua_gettop(L);
-  check_names(L, at, "option 'password'", names);
-  s->file = (char *)(uintptr_t)text(L, at, "file", 4095);
-  const char *env = text(L, at, "env", 4095);
-  s->command = words(L, at);
-  if ((s->file != NULL) + (env != NULL) + (s->command != NULL) != 1)
-    luaL_error(L, "option 'password': one of file, env, command expected");
-  if (env == NULL) return;
-  s->text = getenv(env);
-  if (s->text == NULL)
-    luaL_error(L, "option 'password': there is no %s in the environment", env);
-}
-
-static const char *port_option(lua_State *L) {
-  int type = lua_getfield(L, 1, "port");
-  if (type == LUA_TNIL) return "6379";
-  lua_Integer port = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
-  if (port < 1 || port > 65535)
-    luaL_error(L, "option 'port': a number of a port expected");
-  return lua_pushfstring(L, "%I", port);
-}
-
 /* open{ socket =, host =, port =, user =, password =, connect_timeout = } */
 static int open_function(lua_State *L) {
   static const char *const names[] = {
       "socket", "host", "port", "user", "password", "connect_timeout", NULL};
   redis_options o = {0};
   password_source source = {0};
-  luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  check_names(L, 1, "redis.open", names);
+  option_check_names(L, 1, "redis.open", names);
   luaL_checkstack(L, 20, "options");
   lua_getfield(L, 1, "connect_timeout");
   if (lua_isnil(L, -1)) lua_pushnumber(L, CONNECT_SECONDS);
@@ -267,9 +194,10 @@ static int open_function(lua_State *L) {
     luaL_error(L, "redis.open: option 'socket' or 'host' expected, not both");
   if (o.socket != NULL && *o.socket != '/')
     luaL_error(L, "option 'socket': an absolute path expected");
-  o.port = port_option(L);
+  unsigned port = option_port(L);
+  o.port = port == 0 ? "6379" : lua_pushfstring(L, "%d", (int)port);
   o.user = text(L, 1, "user", 500);
-  password_option(L, &source);
+  option_password(L, &source);
   if (o.user != NULL && !password_is_given(&source))
     luaL_error(L, "option 'user' is of no use without option 'password'");
   o.password = &source;

@@ -100,6 +100,7 @@ function print_out.locks(list) return setmetatable(list, of_locks) end
 local function backed_up(r)
   local what = r.id and "version " .. short(r.id)
     or r.skipped and "no version: nothing has changed"
+    or r.torn and "no version: what must be whole could not be read"
     or "no version: a dry run"
   local lines = {
     ("%s: %s, %s"):format(what, some(r.files, "file"), size(r.bytes)),

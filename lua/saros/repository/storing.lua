@@ -34,6 +34,7 @@ local handle = core.methods
 ---@field exclude_larger_than? integer|string leave out larger files: bytes, or a text as "10M"
 ---@field one_file_system? boolean do not go into other file systems
 ---@field skip_if_unchanged? boolean write no version that is the same as the one before
+---@field whole? string|string[] absolute paths: write no version when something of these could not be read
 ---@field ignore_ctime? boolean a file with another ctime is unchanged all the same
 ---@field ignore_inode? boolean … and one with another inode
 ---@field with_atime? boolean keep the times of the last access
@@ -50,6 +51,7 @@ local handle = core.methods
 ---@field parent? string the version it was compared with
 ---@field tree string
 ---@field skipped boolean it was the same as the one before (skip_if_unchanged)
+---@field torn boolean there is no version: something could not be read of what must be whole (whole)
 ---@field failed integer items that could not be read, or not all of them
 ---@field errors table[] the first 1000 of them: { path, message, code, errno }
 ---@field files integer
@@ -74,6 +76,7 @@ local of_backup = {
   iexclude_file = "list", exclude_if_present = "list",
   exclude_caches = "boolean", exclude_larger_than = "integer|string",
   one_file_system = "boolean", skip_if_unchanged = "boolean",
+  whole = "list",
   ignore_ctime = "boolean", ignore_inode = "boolean", with_atime = "boolean",
   compression = { "auto", "off", "fastest", "better", "max" },
   pack_size = "integer|string", read_concurrency = "integer",

@@ -463,7 +463,9 @@ function session:pre_restore()
   return call(self, "pre_restore", {})
 end
 
---- Tells the writers that the files are there again.
+--- Tells the writers that the files are there again; those that have consented
+--- to pre_restore, also when another one has not: `set_file_restore_status` says
+--- what came of it.
 ---@return saros.operation
 function session:post_restore()
   return call(self, "post_restore", {})

@@ -19,6 +19,7 @@ local core = require "saros.core"
 ---@field times saros.vss.times who held still, from when to when
 ---@field writers { id: string, instance: string, name: string, state: integer, failure: integer, said: table? }[] those that took part, with what they said so far
 ---@field left_out saros.vss.left_out[] those that could not say who they are, and were not asked
+---@field added { path: string, writer: string, component: string }[] paths that were not given, of components that were (`whole`)
 local set = {}
 
 -- What a script does not see: by set.
@@ -111,7 +112,8 @@ function set._new(session, outcome, o)
   local made = { id = outcome.set, held = outcome.held,
     rehearsed = outcome.rehearsed, skew = outcome.skew,
     times = outcome.times,
-    writers = outcome.writers, left_out = o.left_out or {} }
+    writers = outcome.writers, left_out = o.left_out or {},
+    added = o.added or {} }
   for i, path in ipairs(o.paths) do made[path] = outcome.snapshots[i] end
   hidden[made] = { session = session, paths = o.paths, tells = o.tells,
     components = o.components }

@@ -65,11 +65,58 @@ local function choose_components(session, o)
     for _, c in ipairs(writer.components) do
       if needed or concerns(c, o.paths, real) then
         session:add_component(writer.instance, c.name)
-        chosen[#chosen + 1] = { writer = writer.instance, component = c.name }
+        chosen[#chosen + 1] = { writer = writer.instance, component = c.name,
+          files = c.files }
       end
     end
   end
-  return chosen
+  return chosen, real
+end
+
+-- ------------------------------------------------------------------
+-- What they have elsewhere
+-- ------------------------------------------------------------------
+
+local MOST_PATHS <const> = 64
+
+local function lies_in(path, directories, real)
+  for _, directory in ipairs(directories) do
+    local a, b = clean(real[path] or path), clean(real[directory] or directory)
+    if a:sub(1, #b) == b then return true end
+  end
+  return false
+end
+
+-- Of a component that is asked for, what lies in none of the paths: a
+-- configuration, a log, a tablespace. It is asked for when the first of its files
+-- is, which is the one that it is about: who shadows /etc wants no database.
+local function add_elsewhere(session, o, real)
+  local provider = type(o.provider) == "string" and o.provider or nil
+  o.added = {}
+  for _, chosen in ipairs(o.components) do
+    local own = lies_in(chosen.files[1] or "/", o.paths, real) and chosen.files
+      or {}
+    for _, path in ipairs(own) do
+      local to = real[path]
+      local op <close> = core.entries { { "look", to } }
+      local seen, err = op:wait()
+      if not seen then error(err, 0) end
+      local above = false
+      for _, one in ipairs(o.paths) do
+        above = above or lies_in(one, { path }, real)
+      end
+      if seen[1] and not above and not lies_in(path, o.paths, real)
+        and #o.paths < MOST_PATHS
+      then
+        o.paths[#o.paths + 1] = to
+        o.added[#o.added + 1] = { path = to, writer = chosen.writer,
+          component = chosen.component }
+        if provider and not session:is_volume_supported(to, provider) then
+          o.instead[to] = true
+        end
+      end
+    end
+  end
 end
 
 -- ------------------------------------------------------------------
@@ -102,17 +149,20 @@ local function make(session, o)
   session:initialize_for_backup()
   session:set_context(o.context)
   session:set_backup_state { type = o.type, select_components = true }
-  o.components = {}
+  o.components, o.instead = {}, {}
   if o.tells then
     o.left_out = step(session:gather_writer_metadata(o.writers), 1, 10,
       "writers").left_out
-    o.components = choose_components(session, o)
+    local real
+    o.components, real = choose_components(session, o)
+    if o.whole then add_elsewhere(session, o, real) end
   end
   core.report { done = 10, total = 100, phase = "paths" }
   session:start_snapshot_set()
   for _, path in ipairs(o.paths) do
     local provider = o.provider
     if type(provider) == "table" then provider = provider[path] end
+    if o.instead[path] then provider = nil end
     session:add_to_snapshot_set(path, provider)
   end
   if o.tells then

@@ -120,6 +120,17 @@ local function untried(err)
   return failure
 end
 
+--- f, of which a mistake says nothing about the files: what it raises is
+--- untried, unless that is the error of somebody who looked.
+function kind.careful(f)
+  return function(...)
+    local results = table.pack(pcall(f, ...))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    local err = results[2]
+    error(type(err) == "table" and err or untried(err), 0)
+  end
+end
+
 local function laid(c, component)
   return require "saros.place".of_shadow { paths = component.files or {},
     at = c.at, scratch = c.scratch }
@@ -136,12 +147,13 @@ local function checker(k)
     local laid_well, err = pcall(lay_additions, place,
       component.said.additions)
     if not laid_well then error(untried(err), 0) end
+    if c.timeout then place.patience = math.min(place.patience, c.timeout) end
     if k.settle then
-      local settled, why = k.settle(component, place)
+      local settled, why = kind.careful(k.settle)(component, place)
       if settled == nil and why ~= nil then return nil, why end
     end
     core.report { phase = "checking" }
-    return k.check(component, place)
+    return kind.careful(k.check)(component, place)
   end
 end
 

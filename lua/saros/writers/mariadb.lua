@@ -284,6 +284,8 @@ function server:get_ready(event)
   for _, stage in ipairs { "START", "FLUSH", "BLOCK_DDL" } do
     tell(db, "BACKUP STAGE " .. stage)
   end
+  -- From now on nobody makes one, or takes one away.
+  self.definitions = layout.definitions(self.at.settings.datadir)
   return true
 end
 
@@ -300,7 +302,8 @@ function server:hold(event)
   tell(db, "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS")
   local text
   text, self.file = position(db)
-  return self:says { consistency = "application", position = text }
+  return self:says { consistency = "application", position = text,
+    definitions = self.definitions }
 end
 
 function server:thaw()

@@ -11,7 +11,9 @@ local copy = {}
 
 -- It recovers before it takes connections, however long that takes.
 local LOOK_AGAIN <const> = 0.02
-local GRACE <const> = 60
+
+-- Less than this may be too little for a server to recover.
+local ROOM <const> = 1 << 30
 
 --- It could not be looked at: which says nothing about it.
 function copy.untried(...)
@@ -68,9 +70,9 @@ local function system_files(place, text)
   for one in text:gmatch "[^;]+" do
     local name, rest = one:match "^([^:]+)(:[%w:]+)$"
     if not name or (name .. "/"):find("../", 1, true) then return nil end
-    if name:sub(1, 1) == "/" then name = place:at(name) end
-    if not name then return nil end
-    list[#list + 1] = name .. rest
+    local here = name:sub(1, 1) ~= "/" and name or place:at(name)
+    if not here then return nil, name end
+    list[#list + 1] = here .. rest
   end
   return table.concat(list, ";")
 end
@@ -80,12 +82,25 @@ local function says(c)
   return type(said.settings) == "table" and said.settings or {}
 end
 
+-- What is a part of the component and not there is lost; of what never was one
+-- nothing is known.
+local function absent(c, where, ...)
+  for _, file in ipairs(type(c.files) == "table" and c.files or {}) do
+    if type(where) == "string"
+      and (where .. "/"):sub(1, #file + 1) == file .. "/"
+    then
+      return copy.damaged({ where .. " is not there" }, ...)
+    end
+  end
+  return copy.untried(...)
+end
+
 --- Where its data directory lies in the place; nil, err.
 function copy.datadir(c, place)
   local datadir = says(c).datadir or type(c.files) == "table" and c.files[1]
   local at = type(datadir) == "string" and place:at(datadir)
   if at then return at end
-  return nil, copy.untried("the data directory %s is not in the copy",
+  return nil, absent(c, datadir, "the data directory %s is not in the copy",
     tostring(datadir))
 end
 
@@ -114,16 +129,16 @@ function copy.options(c, place)
     if value ~= nil then
       local at = type(value) == "string" and place:at(value)
       if not at then
-        return nil, copy.untried("%s is %s, which is not in the copy", name,
+        return nil, absent(c, value, "%s is %s, which is not in the copy", name,
           tostring(value))
       end
       list[#list + 1] = option(name, at)
     end
   end
   if type(settings.innodb_data_file_path) == "string" then
-    local files = system_files(place, settings.innodb_data_file_path)
+    local files, lost = system_files(place, settings.innodb_data_file_path)
     if not files then
-      return nil, copy.untried("innodb_data_file_path is %q, and not all of "
+      return nil, absent(c, lost, "innodb_data_file_path is %q, and not all of "
         .. "that is in the copy", settings.innodb_data_file_path)
     end
     list[#list + 1] = "--innodb-data-file-path=" .. files
@@ -135,9 +150,7 @@ end
 copy.quiet = { "--skip-networking", "--skip-grant-tables",
   "--event-scheduler=OFF", "--skip-slave-start", "--skip-log-bin" }
 
-local function arguments(c, place, run)
-  local list, err = copy.options(c, place)
-  if not list then return nil, err end
+local function arguments(list, run)
   table.move(copy.quiet, 1, #copy.quiet, #list + 1, list)
   local more = { "--socket=" .. run .. "/my.sock",
     "--pid-file=" .. run .. "/my.pid", "--log-error=" .. run .. "/my.log",
@@ -164,15 +177,10 @@ end
 -- there can be one.
 local function launch(c, place, argv, apart)
   local o = { argv = argv, stdout = "null", stderr = "capture",
-    any_status = true, grace = GRACE }
+    any_status = true, grace = place.patience }
   if apart then return apart.run(o) end
   if not cell.why() then
-    o.place, o.hide = place, {}
-    for _, file in ipairs(c.files or {}) do
-      local inside = (place.root .. "/"):sub(1, #file + 1) == file .. "/"
-      local there <close> = io.open(file)
-      if there and not inside then o.hide[#o.hide + 1] = file end
-    end
+    o.place, o.hide = place, places.outside(place, c.files)
     return cell.run(o)
   end
   places.may_go_without(place)
@@ -200,12 +208,20 @@ local function is_ready(self)
   return false
 end
 
+-- Whether it does what mariadb-admin tells it.
+local function admin(self, what)
+  local op <close> = core.process { argv = { "mariadb-admin", "--no-defaults",
+    "--socket=" .. self.socket, "--user=root", what }, any_status = true }
+  local r = op:wait()
+  return r and r.status == 0
+end
+
+--- Whether it still answers. Its process may be about to end.
+function running:answers() return admin(self, "ping") end
+
 --- Ends it as its administrator would, so that its files are complete.
 function running:stop()
-  local op <close> = core.process { argv = { "mariadb-admin", "--no-defaults",
-    "--socket=" .. self.socket, "--user=root", "shutdown" }, any_status = true }
-  local r = op:wait()
-  if r and r.status == 0 then self.op:wait() end
+  if admin(self, "shutdown") then self.op:wait() end
   self:close()
 end
 
@@ -244,13 +260,14 @@ function running:errors()
   return list
 end
 
--- What keeps a server from starting and says nothing about its data.
-local elsewhere <const> = { "No space left", "Cannot allocate", "Out of memory",
-  "errno: 28", "errno: 12", "errno: 24", "Permission denied", "errno: 13",
-  "unknown variable", "unknown option", "Can't start server", "ncrypt",
+-- What may keep a server from starting on whatever data; files that are damaged
+-- can look like that, too.
+local circumstances <const> = { "No space left", "Cannot allocate",
+  "Out of memory", "errno: 28", "errno: 12", "errno: 24", "Permission denied",
+  "errno: 13", "unknown variable", "unknown option", "Can't start server",
   "socket file path is too long", "Too many open files", "libaio" }
 
--- A log of another release; one of the same that looks like that is none.
+-- What it says of a log that another release has written, or nobody.
 local another <const> = { "Upgrade after a crash", "nsupported redo log format",
   "created with a later" }
 
@@ -261,20 +278,65 @@ local function speaks_of(text, patterns)
   return false
 end
 
-local function why_not(self)
+-- The forms of that log that there have been, each also with a bit for
+-- encryption (MySQL; MariaDB 10.3, 10.4, 10.5, 10.8).
+local forms <const> = { [103] = true, [104] = true, [0x50485953] = true,
+  [0x50687973] = true }
+
+-- Whether it says that one of them has written it: what is garbage does not.
+local function is_written_by_one(c, place)
+  local directory = says(c).innodb_log_group_home_dir
+  directory = directory and place:at(directory) or copy.datadir(c, place)
+  local file <close> = directory and io.open(directory .. "/ib_logfile0", "rb")
+  local head = file and file:read(48) or ""
+  if #head < 48 then return false end
+  local form = string.unpack(">I4", head) & 0x7fffffff
+  return (form < 16 or forms[form] == true)
+    and head:sub(17):find "^%a[%w .-]* %d+%.%d+" ~= nil
+end
+
+local begin
+
+-- Whether a server starts here on no data at all, with as much room, and as the
+-- same user: what another one says is the fault of its files, then.
+local function starts_on_nothing(place, apart)
+  if place:is_full(ROOM) then return false end
+  local run = places.room(place, "my.log", "my.sock", "my.pid")
+  local data = run .. "/nothing"
+  local op <close> = core.process { argv = { "sh", "-c", 'rm -rf -- "$0" && '
+    .. 'mkdir -m 700 -- "$0" && chown --reference="$1" -- "$0"', data, run } }
+  if not op:wait() then return false end
+  local self <close> = begin({}, place, apart, { "--no-defaults",
+    "--datadir=" .. data, "--innodb-log-file-size=4M" }, {})
+  return self ~= nil
+end
+
+-- nil when it is the fault of its files.
+local function circumstance(self, c, place, apart, text)
+  if text:find "[Cc]orrupt" then return nil end
+  -- Whose settings are known has nothing that is encrypted (and a page that is
+  -- garbage may look as if it were).
+  if text:find("ncrypt", 1, true) and not says(c).datadir then return text end
+  if not self.same and speaks_of(text, another)
+    and is_written_by_one(c, place)
+  then
+    return text
+  end
+  local silent = content(self.log) == ""
+  if not silent and text ~= "" and not speaks_of(text, circumstances) then
+    return nil
+  end
+  if starts_on_nothing(place, apart) then return nil end
+  if not silent then return text end
+  return self.failure and self.failure.message or self.result.stderr
+end
+
+local function why_not(self, c, place, apart)
   local problems = self:errors()
   local text = table.concat(problems, "; ")
-  -- A page that is garbage may look as if it were encrypted.
-  local damaged = text:find "[Cc]orrupt"
-  if not damaged and (speaks_of(text, elsewhere)
-    or not self.same and speaks_of(text, another))
-  then
-    return copy.untried("a server could not be started on the copy: %s", text)
-  end
-  if content(self.log) == "" then
-    local r, err = self.op:wait()
-    return copy.untried("a server could not be started on the copy: %s",
-      err and err.message or r.stderr)
+  local why = circumstance(self, c, place, apart, text)
+  if why then
+    return copy.untried("a server could not be started on the copy: %s", why)
   end
   if #problems == 0 then problems[1] = "the server ended and said no reason" end
   return copy.damaged(problems, "a server does not start on the copy: %s",
@@ -307,10 +369,10 @@ local function check_tool(c)
   return nil, a == major and b == minor
 end
 
-local function begin(c, place, apart, more, same)
+-- nil, and that it ended.
+function begin(c, place, apart, options, more, same)
   local run = places.room(place, "my.log", "my.sock", "my.pid")
-  local args, err = arguments(c, place, run)
-  if not args then return nil, err end
+  local args = arguments(options, run)
   local argv = { copy.tool "mariadbd" }
   table.move(args, 1, #args, 2, argv)
   table.move(more, 1, #more, #argv + 1, argv)
@@ -323,13 +385,25 @@ local function begin(c, place, apart, more, same)
   end })
   while true do
     local ready = is_ready(self)
-    if ready == nil then return nil, why_not(self) end
+    if ready == nil then
+      self.result, self.failure = self.op:wait()
+      return nil, self
+    end
     if ready then break end
     local _ <close> = core.sleep(LOOK_AGAIN)
     _:wait()
   end
   guard.done = true
   return self
+end
+
+-- Starts one on the copy; nil, err.
+local function attempt(c, place, apart, more, same)
+  local options, err = copy.options(c, place)
+  if not options then return nil, err end
+  local self, ended = begin(c, place, apart, options, more, same)
+  if self then return self end
+  return nil, why_not(ended, c, place, apart)
 end
 
 -- Whoever crashed between the two halves of a commit asks its binary log: with
@@ -339,7 +413,7 @@ local function with_its_log(c, place, apart, same)
   local directory = type(log) == "string" and log:match "^(/.*)/"
   local at = directory and place:at(directory)
   if at then
-    return begin(c, place, apart, { "--server-id=1",
+    return attempt(c, place, apart, { "--server-id=1",
       "--log-bin=" .. at .. "/" .. log:match "[^/]+$" }, same)
   end
   return nil, copy.untried("it was not held still, and which of its last "
@@ -354,7 +428,7 @@ end
 function copy.start(c, place, apart)
   local missing, same = check_tool(c)
   if missing then return nil, missing end
-  local self, err = begin(c, place, apart, {}, same)
+  local self, err = attempt(c, place, apart, {}, same)
   if not self and err.problems
     and table.concat(err.problems):find("prepared transactions", 1, true)
   then

@@ -169,12 +169,16 @@ local function check_tables(server)
   local r, err = op:wait()
   if not r then error(err, 0) end
   local found = parse(r.stdout)
-  if server.op:done() then
+  if not server:answers() then
     table.insert(found.problems, 1, "the server crashed while it was checked")
   elseif r.status ~= 0 and #found.problems == 0 then
-    error(copy.untried("mariadb-check failed: %s", r.stderr), 0)
-  elseif found.tables == 0 then
-    error(copy.untried("mariadb-check saw no table at all: %s", r.stderr), 0)
+    -- What the server itself has said is about the files.
+    if not r.stderr:find "error: 1%d%d%d:" then
+      error(copy.untried("mariadb-check failed: %s", r.stderr), 0)
+    end
+    found.problems[1] = r.stderr:match "[^\n]+"
+  elseif found.tables == 0 then -- there are those of the server, at least
+    found.problems[1] = "there is no table at all"
   end
   return found
 end
@@ -225,6 +229,18 @@ local function check_sums(c, place, problems)
   return "looked at"
 end
 
+-- A table whose files are gone is missed by nobody but its users.
+local function check_definitions(c, place, problems)
+  local was = type(c.said) == "table" and math.tointeger(c.said.definitions)
+  local datadir = was and copy.datadir(c, place)
+  if not datadir then return end
+  local now = layout.definitions(datadir)
+  if now ~= was then
+    problems[1] = ("%d tables are defined in it, and there were %d")
+      :format(now, was)
+  end
+end
+
 -- What the server found by itself when it recovered, and since.
 local function add_errors(server, problems)
   for _, line in ipairs(server:errors()) do
@@ -243,11 +259,13 @@ end
 
 local function check(c, place)
   if not is_data(c) then return true end
+  local problems = {}
+  check_definitions(c, place, problems)
   local server <close>, err = copy.start(c, place)
   if not server then return nil, err end
   local found = check_tables(server)
   if not server.op:done() then server:stop() end
-  local problems = found.problems
+  table.move(found.problems, 1, #found.problems, #problems + 1, problems)
   add_errors(server, problems)
   local sums = check_sums(c, place, problems)
   if #problems > 0 then return nil, failed(problems) end

@@ -36,6 +36,13 @@ function layout.run(...)
   return result.stdout
 end
 
+--- How many tables are defined in a data directory, of whatever engine: a table
+--- without its definition is one that the server has never heard of. Raises.
+function layout.definitions(datadir)
+  return #layout.run("find", datadir .. "/", "-mindepth", "2", "-maxdepth", "2",
+    "-name", "*.frm", "!", "-name", "#sql*", "-printf", ".")
+end
+
 local function content(path)
   local file <close> = io.open(path)
   return file and file:read "a"

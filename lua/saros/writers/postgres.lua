@@ -12,11 +12,12 @@
 --- Where all its files are of one instant (data, log and tablespaces in one
 --- subvolume, or in file systems that are frozen together), the server makes a
 --- checkpoint before, and that is all; there is no `backup_label`, which would
---- keep such a copy from starting. Where they are not, the cluster is in backup
+--- keep such a copy from starting. Where they are not (on btrfs those of a server
+--- with `fsync` or `full_page_writes` off are none), the cluster is in backup
 --- mode from before the first is read until after the last was: the label, and
---- the log that makes the copy whole, are what the writer says
---- (`additions`). A session is held for all that; when it is lost, as by the
---- death of this process, the server ends backup mode by itself.
+--- the log that makes the copy whole, are what the writer says (`additions`). A
+--- session is held for all that; when it is lost, as by the death of this
+--- process, the server ends backup mode by itself.
 ---
 --- What it cannot promise: that a server which throws its log away keeps it
 --- until it was copied, where there is no replication slot for us; then the
@@ -150,10 +151,20 @@ local function let_go(run, all)
   end
 end
 
+-- The transaction is one that its check looks for: before the checkpoint it was
+-- committed, and the log after that does not speak of it.
 local function checkpoint(run)
+  local row
+  if not run.who.recovers then
+    row = cluster.rows(run.db,
+      "SELECT pg_catalog.txid_current()::text AS number")[1]
+  end
   local op <close> = run.db:exec "CHECKPOINT"
   local ok, err = op:wait()
-  if ok then return end
+  if ok then
+    run.said.transaction = row and row.number
+    return
+  end
   -- It only makes a restart quicker.
   if err.sqlstate == "42501" then
     run.said.note = "this user may make no checkpoint: starting the copy takes "
@@ -191,6 +202,7 @@ end
 
 local POSITION <const> = [[SELECT CASE WHEN pg_is_in_recovery()
   THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text AS at,
+  current_setting('fsync') || current_setting('full_page_writes') AS orders,
   pg_postmaster_start_time()::text AS started]]
 
 -- That it is still the same server, at the end of the same session.
@@ -199,6 +211,9 @@ local function prove(run)
   if row.started ~= run.who.started then
     error(core.failure("saros", E.SAROS_E_CLOSED,
       "it was started again since this backup began"), 0)
+  elseif (row.orders == "onon") ~= run.who.orders then
+    error(core.failure("saros", E.SAROS_E_CHANGED, "its fsync or "
+      .. "full_page_writes was changed since this backup began"), 0)
   end
   return row.at
 end

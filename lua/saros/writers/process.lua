@@ -12,8 +12,9 @@
 --- better. What the application has in its own memory is not in it, and a file
 --- may be half written: it must be able to start from that. Its clients wait,
 --- and may lose patience; whoever started it sees that it stands still, and a
---- watchdog may kill it for that. What is written by the kernel for it, or by a
---- process that is not its child any more, goes on.
+--- watchdog may kill it for that. What is written by the kernel for it goes on,
+--- and so does a process that has lost its parent, unless one that is meant
+--- began its session (as what is started as a service does); a `cgroup` has all.
 ---
 --- They go on when this process is killed, when it hangs (after
 --- `freeze_timeout`), and, when its guard was killed with it, with the next
@@ -123,8 +124,9 @@ end
 --- Subscribes a writer that stops processes. Who is meant is looked up at each
 --- freeze, until there are no new ones; the shadow fails with a reason when
 --- one does not stop or may not be stopped (this process and its ancestors,
---- init, threads of the kernel, other users'), and when not all of them stood
---- still to the end. Who was stopped before stays so.
+--- init, threads of the kernel, other users'), and when one of them ran before
+--- the end, also when it was stopped again. Who was stopped before stays so. Two
+--- writers may mean the same process: it goes on when both let it go.
 ---@param options saros.writers.process.options
 ---@return saros.vss.writer
 function process.writer(options)

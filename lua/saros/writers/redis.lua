@@ -10,8 +10,8 @@
 --- From freeze to thaw the server is in CLIENT PAUSE … WRITE: readers go on, who
 --- writes waits. The server itself ends that when the window is over, whatever
 --- becomes of us. That it did not before the shadow was complete is proved at
---- the thaw, by the server's own clock and by what it counts as changed;
---- otherwise the shadow fails.
+--- the thaw, by the time that has passed and by what it counts as changed or has
+--- appended to its log; otherwise the shadow fails.
 ---
 --- A shadow that is atomic has the append-only file as it was at that instant.
 --- In any other case (no append-only file; files that are copied one after the
@@ -54,6 +54,7 @@ redis.id = kind.id
 local FREEZE_TIMEOUT <const> = 60
 local PATIENCE <const> = 600 -- seconds, for a child that is at work already
 local NAP <const> = 0.01
+local AGES <const> = 1e7
 
 
 -- ------------------------------------------------------------------
@@ -156,8 +157,9 @@ local function milliseconds(seconds)
 end
 
 local function pause(at, seconds)
-  at.began = server.clock(at.c)
   at.ms = milliseconds(seconds)
+  if at.since then at.since:close() end
+  at.since = saros.sleep(AGES) -- tells how long by a clock that nobody sets
   at.held = true -- before it is: an abort undoes it
   ask(at.c, "CLIENT", "PAUSE", ("%d"):format(at.ms), "WRITE")
 end
@@ -197,6 +199,50 @@ local function log_is_written(at, seconds)
     at.name, seconds, at.dir), 0)
 end
 
+-- What it counts, all of which stands still while nothing is written. What is
+-- changed is counted from the last dump on: so dumps are counted, too, as they
+-- begin. Before Redis 7.0 nobody does that for us.
+local function seen(c)
+  local i = info(c, "persistence")
+  i.began = i.rdb_saves or ("%s %s"):format(info(c, "stats").total_forks,
+    info(c, "commandstats").cmdstat_save)
+  return i
+end
+
+local function is_same(was, now, ...)
+  for _, name in ipairs { ... } do
+    if was[name] ~= now[name] then return false end
+  end
+  return true
+end
+
+-- By what is appended to the log, unless somebody has it rewritten.
+local function is_log_unchanged(was, now)
+  return was.aof_current_size ~= nil and is_same(was, now, "aof_enabled",
+    "aof_current_size", "aof_base_size", "aof_buffer_length",
+    "aof_rewrite_in_progress", "aof_rewrites")
+end
+
+-- By what was changed since the last dump. One that comes to its end takes off
+-- what had been changed when it began: that is known of ours, which began here.
+local function is_dirt_unchanged(was, now, ours)
+  if was.began ~= now.began then return false end
+  local ended = is_saved(now) and not is_saved(was)
+  if ended and not ours
+    or not ended and not is_same(was, now, "rdb_last_save_time")
+  then
+    return false
+  end
+  return now.rdb_changes_since_last_save
+    == (ended and now.rdb_last_bgsave_status == "ok" and "0"
+      or was.rdb_changes_since_last_save)
+end
+
+local function is_unchanged(at, now)
+  return at.logged and is_log_unchanged(at.held_at, now)
+    or is_dirt_unchanged(at.held_at, now, not at.logged)
+end
+
 local function hold(at, event, window)
   -- Something must be left of the window for the shadow itself.
   local left = event.deadline or window
@@ -207,29 +253,17 @@ local function hold(at, event, window)
   if at.logged then
     pause(at, left)
     log_is_written(at, left * 0.4)
+    -- What it says itself does not count all that it has begun with.
+    at.log_size = server.log_size(at.layout, at.dir)
   else
     fork(at, left, left * 0.4)
   end
-  local i = info(at.c, "persistence")
-  at.dirty = i.rdb_changes_since_last_save
-  at.saving = i.rdb_bgsave_in_progress == "1"
+  at.held_at = seen(at.c)
   at.keys = server.keys(at.c)
   local r = info(at.c, "replication")
   at.role = r.role
   at.position = ("replication id %s, offset %s"):format(r.master_replid or "?",
     r.master_repl_offset or "?")
-end
-
--- What it counts as changed must be what it was; a dump that came to its end
--- meanwhile has taken off what was changed when it began.
-local function is_unchanged(at, i)
-  local now = i.rdb_changes_since_last_save
-  if at.saving and i.rdb_bgsave_in_progress == "0"
-    and i.rdb_last_bgsave_status == "ok"
-  then
-    return at.logged or now == "0" -- another's dump: its clock must do
-  end
-  return now == at.dirty
 end
 
 -- A connection that was lost says nothing: the server may hold still for all
@@ -247,23 +281,27 @@ end
 
 local function let_go(at)
   local c = at.c
-  local s = info(c, "server")
-  local i = info(c, "persistence")
+  -- A rewrite by itself changes what is there, and nothing of what it means.
+  if server.log_size(at.layout, at.dir) ~= at.log_size then
+    at.log_size = nil
+  end
+  local s, now = info(c, "server"), seen(c)
   ask(c, "CLIENT", "UNPAUSE")
-  local over = server.clock(c) - at.began
+  local over = at.since:status().elapsed
   if s.run_id ~= at.run_id then
     error(failure(E.SAROS_E_CHANGED, "%s was started anew while it should "
       .. "hold still, so there may have been writes meanwhile", at.name), 0)
-  elseif over >= at.ms * 1000 or over < 0 then
+  elseif over >= at.ms / 1000 then
     error(failure(E.SAROS_E_TIMEOUT, "%s held still for %g seconds, and the "
       .. "shadow took %.1f: so there may have been writes before it was "
-      .. "complete; raise freeze_timeout", at.name, at.ms / 1000,
-      over / 1e6), 0)
-  elseif not is_unchanged(at, i) then
+      .. "complete; raise freeze_timeout", at.name, at.ms / 1000, over), 0)
+  elseif not is_unchanged(at, now) then
     error(failure(E.SAROS_E_CHANGED, "%s was written to while it should "
-      .. "hold still%s", at.name, at.role == "slave" and ": it is a replica, "
-      .. "and its master goes on; shadow the master, or try again"
-      or ": somebody else has ended the pause (CLIENT UNPAUSE)"), 0)
+      .. "hold still, or that it was not cannot be proved: %s; try again",
+      at.name, at.role == "slave" and "it is a replica, and its master goes "
+      .. "on (shadow the master)" or "somebody else has ended the pause "
+      .. "(CLIENT UNPAUSE), or made a dump or a new log (SAVE, BGSAVE, "
+      .. "BGREWRITEAOF)"), 0)
   end
   return true
 end
@@ -296,6 +334,7 @@ local function says(at, stage)
   return { consistency = "application", server = "Redis " .. at.version,
     position = at.position, layout = at.layout,
     keys = (at.logged or at.exact) and at.keys or nil,
+    log_size = at.logged and at.log_size or nil,
     additions = stage and { { path = stage, to = at.dir } } or nil,
     note = at.role == "slave" and "a replica" or nil }
 end
@@ -368,7 +407,7 @@ end
 ---@field socket? string the path of the server's socket; or:
 ---@field host? string this machine: its files must be here
 ---@field port? integer (6379)
----@field user? string of its ACL: it needs +client +config|get +info +bgsave +time
+---@field user? string of its ACL: it needs +client +config|get +info +bgsave
 ---@field password? saros.client.password
 ---@field connect_timeout? number seconds (10)
 ---@field name? string of its component (its port, or its socket's name)
@@ -398,6 +437,7 @@ function redis.writer(options)
   local function close_all()
     for _, at in ipairs(all) do
       if at.c then at.c:close() end
+      if at.since then at.since:close() end
     end
     all = {}
   end

@@ -4,6 +4,7 @@
 -- is not believed: names are names, and paths are below the component's own.
 
 local core = require "saros.core"
+local cell = require "saros.cell"
 local E = require "saros.code"
 local kind = require "saros.writers.kind"
 local places = require "saros.place"
@@ -11,7 +12,6 @@ local server = require "saros.writers.redis_server"
 
 local ID <const> = "9e8b7a54-3c1d-4e2f-8a6b-1f0e2d3c4b03"
 
-local START_SECONDS <const> = 600 -- it loads everything
 local NAP <const> = 0.01
 
 
@@ -71,6 +71,7 @@ local function layout(c)
     aof = l.aof, aof_dir = l.aof_dir,
     databases = math.max(1, math.min(databases, 1 << 20)),
     keys = type(said.keys) == "table" and said.keys or nil,
+    log_size = math.tointeger(said.log_size),
     whole = said.consistency == "application" }
 end
 
@@ -135,16 +136,14 @@ local function is_root()
   return root
 end
 
--- In the cell where there is one; never as root.
-local function begin(place, cell, options)
-  local apart = cell
-  if not apart then
-    local there, module = pcall(require, "saros.cell")
-    if there and not module.why() then apart = module end
-  end
-  if apart then
-    options.place = place
-    return apart.run(options)
+-- In the cell of a drill, or in one of ours where there can be one; never as
+-- root.
+local function begin(c, place, apart, options)
+  options.grace = place.patience
+  if apart then return apart.run(options) end
+  if not cell.why() then
+    options.place, options.hide = place, places.outside(place, c.files)
+    return cell.run(options)
   end
   places.may_go_without(place)
   local argv = options.argv
@@ -154,7 +153,7 @@ local function begin(place, cell, options)
       table.unpack(options.argv) }
   end
   return core.process { argv = argv, any_status = options.any_status,
-    limit = options.limit }
+    limit = options.limit, grace = options.grace }
 end
 
 local function program(name)
@@ -236,7 +235,7 @@ end
 
 -- Until it has loaded everything; nothing tells when that is.
 local function await(self)
-  for _ = 1, START_SECONDS / NAP do
+  while true do
     if self.op:done() then return nil, ended(self.op) end
     if not self.db:is_open() then
       self.db = server.open { socket = self.socket }
@@ -248,10 +247,9 @@ local function await(self)
     local nap <close> = core.sleep(NAP)
     assert(nap:wait())
   end
-  return nil, untried("a server has not started in %d seconds", START_SECONDS)
 end
 
-local function start(c, place, cell)
+local function start(c, place, apart)
   if not is_data(c) then return nil end
   local l = layout(c)
   local dir = place:at(l.dir)
@@ -275,8 +273,8 @@ local function start(c, place, cell)
   local guard <close> = setmetatable({}, { __close = function(g)
     if not g.done then self:close() end
   end })
-  self.op = begin(place, cell, { argv = { binary, config }, any_status = true,
-    limit = 16 << 20 })
+  self.op = begin(c, place, apart, { argv = { binary, config },
+    any_status = true, limit = 16 << 20 })
   self.db = server.open { socket = self.socket }
   local ok, err = await(self)
   if not ok then return nil, err end
@@ -293,8 +291,8 @@ end
 -- ------------------------------------------------------------------
 
 -- The tools' own judgement: nil, or what they found.
-local function judged(place, ...)
-  local r = finish(begin(place, nil, { argv = { ... }, any_status = true,
+local function judged(c, place, ...)
+  local r = finish(begin(c, place, nil, { argv = { ... }, any_status = true,
     limit = 1 << 20 }))
   if r.status == 0 then return nil end
   local text = r.stdout .. r.stderr
@@ -332,6 +330,14 @@ local function compare(l, found)
   return problems
 end
 
+-- A log that ends with a whole command is whole for everybody else.
+local function compare_log(l, dir)
+  local size = l.log_size and l.appendonly and server.log_size(l, dir)
+  if not size or size == l.log_size then return nil end
+  return { ("its append-only file has %d bytes, and it had %d"):format(size,
+    l.log_size) }
+end
+
 local function check(c, place)
   if not is_data(c) then return true end
   local l = layout(c)
@@ -340,10 +346,11 @@ local function check(c, place)
   local rdb, log = dir .. "/" .. l.rdb, dir .. "/" .. wanted(l)
   local problems
   if not l.appendonly and exists(rdb) then
-    problems = judged(place, program "redis-check-rdb", rdb)
+    problems = judged(c, place, program "redis-check-rdb", rdb)
   elseif l.appendonly and l.whole and exists(log) then
-    problems = judged(place, program "redis-check-aof", log)
+    problems = judged(c, place, program "redis-check-aof", log)
   end
+  problems = problems or compare_log(l, dir)
   if problems then
     return nil, damaged(problems, "the check found: %s", problems[1])
   end

@@ -71,12 +71,6 @@ function server.settings(c, ...)
   return found
 end
 
---- Microseconds, by the server's own clock.
-function server.clock(c)
-  local pair = server.ask(c, "TIME")
-  return math.tointeger(pair[1]) * 1000000 + math.tointeger(pair[2])
-end
-
 local function readable(path)
   local file <close> = io.open(path)
   return file ~= nil
@@ -123,6 +117,32 @@ function server.look(c, options)
     end
   end
   return found
+end
+
+local function size_of(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:seek "end"
+end
+
+--- How many bytes the append-only file has in this directory, with all its
+--- parts; nil when that cannot be told. What a list names is not believed to be
+--- a name.
+function server.log_size(layout, dir)
+  if not layout.aof_dir then return size_of(dir .. "/" .. layout.aof) end
+  dir = dir .. "/" .. layout.aof_dir .. "/"
+  local manifest <close> = io.open(dir .. layout.aof .. ".manifest")
+  if not manifest then return nil end
+  local sum = 0
+  for line in manifest:lines() do
+    local name, type = line:match '^file ([^%s/"]+) seq %d+ type (%a)'
+    if not name or name == ".." then return nil end
+    if type ~= "h" then -- what is only to be deleted
+      local size = size_of(dir .. name)
+      if not size then return nil end
+      sum = sum + size
+    end
+  end
+  return sum
 end
 
 --- A connection, with the options that are its own.

@@ -29,6 +29,8 @@ sqlite.id = known_of.id
 
 local FREEZE_TIMEOUT = 60
 local LOCK_TIMEOUT = 10
+-- It only has to say a word: then it is ended otherwise.
+local ANSWER_SECONDS = 2
 -- A checkpoint that waits for readers keeps writers waiting: not for long.
 local CHECKPOINT_SECONDS = 0.2
 
@@ -90,20 +92,27 @@ end
 -- Holding still
 -- ------------------------------------------------------------------
 
--- The holder's first line; nil when it ended without one.
-local function answer(holder)
-  local next_line = holder:lines()
-  return next_line()
+-- What a database was at that instant: its check holds a copy against it.
+local function note(holder, line)
+  local number, size, head, log_size, log =
+    line:match "^at (%d+) (%d+) (%x+) (%d+) ([%x-]+)$"
+  if not number then return false end
+  holder.instants[tonumber(number)] = { size = math.tointeger(size),
+    head = head, log_size = math.tointeger(log_size),
+    log = log ~= "-" and log or nil }
+  return true
 end
 
 local function hold(holder, databases, seconds)
-  local line = answer(holder)
-  if line == "held" then return true end
+  local line -- nil when it ended without one
+  repeat line = holder.next_line() until not (line and note(holder, line))
+  holder.held = line == "held"
+  if holder.held then return true end
   local code, number, at, message
   if line then
     code, number, at, message = line:match "^failed (%d+) (%d+) (%d+) (.*)"
   end
-  local _, err = holder:wait()
+  local _, err = holder.op:wait()
   if not code then
     return nil, err or "what holds the databases ended, and said no reason"
   end
@@ -120,21 +129,35 @@ end
 -- The databases, held still until `release`: the process that does it.
 local function start(databases, lock, window)
   local argv = { client._holder, milliseconds(lock), milliseconds(window) }
-  return saros.process {
+  local op <const> = saros.process {
     argv = table.move(databases, 1, #databases, 4, argv), stdout = "lines",
+    grace = ANSWER_SECONDS,
   }
+  return { op = op, next_line = op:lines(), databases = databases,
+    instants = {} }
 end
 
--- Lets go. nil, err: it had ended before, so nobody held still any more.
+-- Lets go. nil, err: they were not held until now.
 local function release(holder)
-  if not holder:done() then
-    holder:close()
-    return true
+  local op <close> = holder.op
+  if not holder.held then return true end
+  op:cancel() -- it is asked to end, and then made to
+  local line, said = holder.next_line(), nil
+  while line do
+    line, said = holder.next_line(), line
   end
-  local _, err = holder:wait()
+  if said == "let go" then return true end
+  local away = holder.databases[tonumber((said or ""):match "^moved (%d+)$")]
+  if away then
+    return nil, core.failure("saros", E.SAROS_E_CHANGED, (away
+      .. " was replaced by another file while it was held still: nobody held "
+      .. "that one"))
+  end
+  local _, err = op:wait()
   return nil, ("what held the databases still ended before the shadow was "
     .. "complete, so there may have been writes meanwhile: %s")
-    :format(err and err.message or "nobody asked it to")
+    :format(not err and "nobody asked it to" or err.cancelled
+      and "it does not answer" or err.message)
 end
 
 
@@ -183,21 +206,46 @@ local function sorted(databases)
   return list
 end
 
--- A component for each database, named by its file where that tells them
--- apart.
-local function components(databases)
+-- By their files, where that tells them apart.
+local function names(databases)
   local list, count = {}, {}
   for _, path in ipairs(databases) do
     local base = path:match "[^/]+$"
     count[base] = (count[base] or 0) + 1
   end
   for i, path in ipairs(databases) do
-    local base, real, files = path:match "[^/]+$", resolved(path), {}
-    for j, suffix in ipairs(beside) do files[j] = real .. suffix end
-    list[i] = { type = "database", name = count[base] == 1 and base or path,
-      files = files }
+    local base = path:match "[^/]+$"
+    list[i] = count[base] == 1 and base or path
   end
   return list
+end
+
+-- One for each database.
+local function components(databases)
+  local list = {}
+  for i, name in ipairs(names(databases)) do
+    local real, files = resolved(databases[i]), {}
+    for j, suffix in ipairs(beside) do files[j] = real .. suffix end
+    list[i] = { type = "database", name = name, files = files }
+  end
+  return list
+end
+
+-- What is read live is read later than that.
+local function is_live(event)
+  for _, volume in ipairs(event.volumes or {}) do
+    if volume.provider == "live" then return true end
+  end
+  return false
+end
+
+local function said_of(holder, databases, event)
+  local said, live = {}, is_live(event)
+  for i, name in ipairs(names(databases)) do
+    said[name] = { consistency = "application",
+      instant = not live and holder.instants[i] or nil }
+  end
+  return { components = said }
 end
 
 ---@class saros.writers.sqlite.options
@@ -251,7 +299,9 @@ function sqlite.writer(options)
       local seconds = math.min(lock, (event.deadline or window) * 0.8)
       local mine <const> = start(databases, seconds, window + 1)
       holder = mine -- before it is waited for: an abort finds it
-      return hold(mine, databases, seconds)
+      local held, err = hold(mine, databases, seconds)
+      if not held then return nil, err end
+      return said_of(mine, databases, event)
     end,
 
     thaw = thaw,

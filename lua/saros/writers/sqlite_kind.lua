@@ -82,6 +82,57 @@ function sqlite.examine(path)
   return problems
 end
 
+local function digits(bytes)
+  return bytes and (bytes:gsub(".", function(c)
+    return ("%02x"):format(c:byte())
+  end))
+end
+
+local function size_of(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:seek "end" or nil
+end
+
+--- Why files of a copy, which nobody has opened yet, are not those of the
+--- instant at which the database was held; nil: nothing speaks against it.
+--- While it is, nothing is added to its log, and what is in there may be
+--- brought into the database, which grows.
+function sqlite.of_another_instant(path, instant)
+  if type(instant) ~= "table" or type(instant.head) ~= "string" then
+    return nil
+  end
+  local size = math.tointeger(instant.size) or 0
+  local log_size = math.tointeger(instant.log_size) or 0
+  local has = size_of(path) or 0
+  if log_size > 0 then
+    local log = path .. "-wal"
+    local found = size_of(log)
+    if not found then
+      return "its log is not there: what was committed last is lost"
+    elseif digits(content(log, 0, 32)) ~= instant.log then
+      return "its log is not the one that it had"
+    elseif found < log_size then
+      return ("its log ends after %d bytes of %d: what was committed last is "
+        .. "lost"):format(found, log_size)
+    elseif has < size then
+      return ("it ends after %d bytes of %d"):format(has, size)
+    end
+    return nil
+  end
+  local log = content(path .. "-wal", 0, 32)
+  if log and #log == 32 then
+    return "there is a log beside it, and it had none"
+  elseif content(path .. "-journal", 0, 8) == JOURNAL then
+    return "there is a journal beside it that would be rolled back, and it had "
+      .. "none"
+  elseif has ~= size then
+    return ("it has %d bytes, and it had %d"):format(has, size)
+  elseif digits(content(path, 24, 8)) ~= instant.head then
+    return "it was written to at another instant (its header says so)"
+  end
+  return nil
+end
+
 -- Those of a component's files that are databases, and not what is beside one.
 local function databases(c)
   local list, files = {}, {}
@@ -106,14 +157,25 @@ local function failure_of(path, problems, code)
   return failure
 end
 
+-- Once a copy was opened its log is in it, and gone.
+local opened <const> = setmetatable({}, { __mode = "k" })
+
+local function instant_of(c, place)
+  if opened[place] then return nil end
+  opened[place] = true
+  return type(c.said) == "table" and c.said.instant or nil
+end
+
 local function check(c, place)
-  local found = 0
+  local found, instant = 0, instant_of(c, place)
   for _, path in ipairs(databases(c)) do
     local here = place:at(path)
     if here then
       found = found + 1
       local ok, why = sqlite.guard(here, path)
       if not ok then return nil, why end
+      why = sqlite.of_another_instant(here, instant)
+      if why then return nil, failure_of(path, { why }) end
       local problems, err = sqlite.examine(here)
       if not problems then
         -- What the engine or the machine could not do is no damage.
@@ -182,6 +244,7 @@ end
 -- It needs no server: the place is nobody else's.
 local function start(c, place)
   local client = require "saros.client.sqlite"
+  opened[place] = true
   for _, path in ipairs(databases(c)) do
     local here = place:at(path)
     if here then

@@ -2,6 +2,7 @@
 -- What an application's function has answered, as the outcome of an operation.
 
 local core = require "saros.core"
+local combine = require "saros.combine"
 
 local answer = {}
 
@@ -51,6 +52,32 @@ function answer.of(code, who, f, ...)
       :format(type(result)), code, who), 0)
   end
   return result or true
+end
+
+-- What it says of itself while it runs, of the task that waits.
+local function pass_on(op)
+  for s in op:progress() do
+    if s.phase then core.report { phase = s.phase } end
+  end
+end
+
+--- Waits for what was asked of an application, for so many seconds (nil: however
+--- long); then it is ended, with all that it has started. Its result, or nil;
+--- the error, or nil; the seconds that it took. What had no time was not tried:
+--- `option` says how to give it more.
+function answer.within(op, seconds, who, option)
+  -- Both: who is cancelled before he has begun puts down nothing.
+  local mine <close> = op
+  local limited <close> = seconds and combine.timeout(op, seconds) or op
+  pass_on(mine)
+  local result, err = limited:wait()
+  if result == nil and err.timeout and err.op == op then
+    err = core.failure("saros", err.code, ("%s: it did not end within %g "
+      .. "seconds and was ended; %s gives it longer"):format(who, seconds,
+        option))
+    err.op, err.timeout, err.untried = op, true, true
+  end
+  return result, err, op:status().elapsed
 end
 
 return answer

@@ -15,7 +15,7 @@ local WHAT <const> = "wsb.check_consistency"
 local kinds <const> = { writer = "string", instance = "string",
   component = "string", logical_path = "string", metadata = "table",
   sources = "list", snapshots = "list", said = "table", scratch = "string",
-  name = "string" }
+  timeout = "number", name = "string" }
 
 -- Where a path lies in the shadows: by the longest source that it is below.
 local function finder(sources, snapshots)
@@ -58,7 +58,7 @@ local function component_of(given)
   return { writer = given.writer, instance = given.instance,
     component = given.component, logical_path = given.logical_path,
     metadata = given.metadata, sources = sources, snapshots = snapshots,
-    said = given.said, scratch = given.scratch,
+    said = given.said, scratch = given.scratch, timeout = given.timeout,
     at = finder(sources, snapshots) }
 end
 
@@ -68,6 +68,14 @@ local function untried(err)
     "the check could not be run: " .. tostring(err))
   failure.untried = true
   error(failure, 0)
+end
+
+local function limited(c, who, f)
+  local op = core.spawn(answer.of,
+    E.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED, who, f, c)
+  local result, err = answer.within(op, c.timeout, who, "the check's 'timeout'")
+  if result == nil then error(err, 0) end
+  return result
 end
 
 function check.start(options)
@@ -86,9 +94,8 @@ function check.start(options)
   elseif not f then
     return nil
   end
-  return core.spawn_as(WHAT, given.name, answer.of,
-    E.WSBAPP_E_COMPONENT_CONSISTENCY_CHECK_FAILED,
-    ("the check of %s"):format(name), f, c)
+  return core.spawn_as(WHAT, given.name, limited, c,
+    ("the check of %s"):format(name), f)
 end
 
 return check

@@ -63,7 +63,8 @@ local function find_files(c, own, set, paths, real)
         c.absent[#c.absent + 1] = kept[i]
       end
     elseif found then
-      bar(c, "%s is not in the paths that were backed up", own.files[i])
+      bar(c, "%s is not in the paths that were backed up: name it there, too",
+        own.files[i])
     end
   end
   if not there and #own.files > 0 then
@@ -174,6 +175,7 @@ function components.hear(c, said)
   for _, name in ipairs { "position", "server", "note" } do
     if type(own[name]) == "string" then c[name] = own[name] end
   end
+  if own.pending == true then c.late = true end
   if own.consistency == "none" then
     bar(c, "%s", type(own.why) == "string" and own.why
       or "its writer says that it is of no one instant")

@@ -3,18 +3,23 @@
 -- one rename, and what was there is kept under another name. All of it comes, or
 -- none; what somebody died over is found and told.
 --
--- In the directory of each place there is ".saros-recovery" meanwhile, locked by
--- a process that ends with this one: so two exclude each other.
+-- In the directory of each place, or in one that it lies in, there is a claim
+-- meanwhile, locked by a process that ends with this one: so two exclude each
+-- other.
 
 local core = require "saros.core"
 local files = require "saros.wsb.files"
 local format = require "saros.format"
+local others = require "saros.wsb.others"
 
 local exchange = {}
 
 local fail, finish = files.fail, files.finish
 
-local NAME <const> = "/.saros-recovery"
+local NAME <const> = others.NAME
+
+-- So many claims at most: each has a process that holds it.
+local MOST <const> = 64
 
 -- Waits for steps that cannot be cancelled, until it is known how they ended. A
 -- cancel that came meanwhile is in `pending`.
@@ -119,6 +124,7 @@ local function claim(self, directory)
   must(self, "make", temporary)
   go_on(self)
   files.write(temporary .. "/lock", "")
+  others.describe(temporary, self.places, self.about)
   local holder = core.process { stdout = "lines", argv = { "flock", "-n", "-F",
     temporary .. "/lock", "sh", "-c", HOLD } }
   self.holders[#self.holders + 1] = holder
@@ -135,10 +141,7 @@ local function claim(self, directory)
     go_on(self)
     if ok then return name end
     if not files.step("look", name) then error(err, 0) end
-    if not set_aside(self, name) then
-      fail("SAROS_E_LOCKED", "another recovery is under way in %s; wait until "
-        .. "it has ended", directory)
-    end
+    if not set_aside(self, name) then others.refuse(name) end
   end
   fail("SAROS_E_LOCKED", "others recover in %s all the time", directory)
 end
@@ -168,25 +171,133 @@ function methods:make(path)
   go_on(self)
 end
 
+local function device(id) return id:match "^%d+:%d+" end
+
+-- Each once, without those that lie in others on the same device.
+local function outermost(list, devices)
+  local kept, is = {}, {}
+  table.sort(list)
+  for _, directory in ipairs(list) do
+    local at, inside = directory, is[directory]
+    while not inside and at ~= "/" do
+      at = files.parent(at)
+      inside = is[at] and devices[at] == devices[directory]
+    end
+    if not inside then kept[#kept + 1], is[directory] = directory, true end
+  end
+  return kept
+end
+
+-- The devices of more directories.
+local function look_at(list, devices)
+  local looks = {}
+  for i, directory in ipairs(list) do looks[i] = { "follow", directory } end
+  for i, found in ipairs(files.steps(looks)) do
+    devices[list[i]] = found and device(found.id) or "?"
+  end
+end
+
+-- Where to claim what lies in these directories: there, or, when they are too
+-- many, in those that these lie in, on the same device.
+local function spots(list, devices)
+  list = outermost(list, devices)
+  while #list > MOST do
+    local deepest, parents, seen = 0, {}, {}
+    for _, directory in ipairs(list) do
+      local _, depth = directory:gsub("/[^/]+", "")
+      deepest = math.max(deepest, depth)
+      local parent = files.parent(directory)
+      if not devices[parent] and not seen[parent] then
+        seen[parent], parents[#parents + 1] = true, parent
+      end
+    end
+    look_at(parents, devices)
+    local moved = false
+    for i, directory in ipairs(list) do
+      local _, depth = directory:gsub("/[^/]+", "")
+      local parent = files.parent(directory)
+      if depth == deepest and depth > 0
+        and devices[parent] == devices[directory]
+      then
+        list[i], moved = parent, true
+      end
+    end
+    if not moved then
+      fail("SAROS_E_REFUSED", "it lies in %d directories of as many file "
+        .. "systems, %s among them: at most %d", #list, list[1], MOST)
+    end
+    list = outermost(list, devices)
+  end
+  return list
+end
+
+-- Each directory has its claim: in itself, or above it.
+local function find_claims(self, list, claimed, devices)
+  for _, directory in ipairs(list) do
+    local at = directory
+    while not (claimed[at] and devices[at] == devices[directory]) do
+      at = files.parent(at)
+    end
+    self.by[directory] = claimed[at]
+  end
+end
+
+-- The directory of a place.
+local function directory_of(place)
+  return type(place) == "table" and place.inside or files.parent(place)
+end
+
+-- The real paths of places; each is what it is itself, also when it is a link.
+local function real_places(places, directories)
+  local list, real = {}, files.real(directories)
+  for i, place in ipairs(places) do
+    local directory = real[directory_of(place)]
+    list[i] = type(place) == "table" and directory
+      or files.join(directory, "/" .. files.base(place))
+  end
+  return files.outermost(list)
+end
+
+-- Those of ours, by their real paths.
+local function own_of(self)
+  local own = {}
+  for _, path in pairs(files.real(self.claims)) do own[path] = true end
+  return own
+end
+
+local function claim_all(self, places)
+  local list, is = {}, {}
+  for _, place in ipairs(places) do
+    local directory = directory_of(place)
+    if not is[directory] then
+      is[directory], list[#list + 1] = true, directory
+    end
+  end
+  -- Before anything is made where somebody else is at work.
+  self.places = real_places(places, list)
+  others.check_above(self.places, {})
+  for _, directory in ipairs(list) do make_way(self, directory) end
+  self.places = real_places(places, list)
+  local devices, claimed = {}, {}
+  look_at(list, devices)
+  for _, directory in ipairs(spots(list, devices)) do
+    claimed[directory] = claim(self, directory == "/" and "" or directory)
+  end
+  find_claims(self, list, claimed, devices)
+  local own = own_of(self)
+  others.check_above(self.places, own)
+  others.check_within(self.places, own)
+end
+
 --- Claims the directories of these places, and makes `stage`, an empty directory
 --- on the file system of the first. Raises.
----@param places string[]
+---@param places (string|{ inside: string })[] what is laid; inside: in a directory that stays
 ---@param about table plain: what it is for
 function exchange.begin(places, about)
   local self = setmetatable({ claims = {}, holders = {}, made = {}, found = {},
     items = {}, done = {}, by = {}, about = about }, methods)
   local ok, err = pcall(function()
-    local directories = {}
-    for _, path in ipairs(places) do
-      directories[#directories + 1] = files.parent(path)
-    end
-    table.sort(directories)
-    for _, directory in ipairs(directories) do
-      if not self.by[directory] then
-        make_way(self, directory)
-        self.by[directory] = claim(self, directory == "/" and "" or directory)
-      end
-    end
+    claim_all(self, places)
     self.stage = self.claims[1] .. "/new"
     must(self, "make", self.stage)
     go_on(self)
@@ -200,8 +311,6 @@ end
 -- ------------------------------------------------------------------
 -- Items
 -- ------------------------------------------------------------------
-
-local function device(id) return id:match "^%d+:%d+" end
 
 --- Something that comes to `to`: `from`, which lies in `stage`, or nothing, when
 --- what is there shall only go. `kept`: what that is called then.
@@ -259,8 +368,8 @@ end
 --- was; when even that cannot be, the error says where things lie. Raises.
 function methods:swap()
   local steps = { { "sync", self.stage } }
-  for _, path in pairs(self.by) do steps[#steps + 1] = { "sync", path } end
-  for _, path in pairs(self.by) do
+  for _, path in ipairs(self.claims) do
+    steps[#steps + 1] = { "sync", path }
     files.write(path .. "/journal.json", core.json_write(format.stamp({
       about = self.about, items = self.items }, format.exchange), true))
   end

@@ -77,6 +77,21 @@ function late.add(c, said, root, list)
   end
 end
 
+local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
+  t = "\t", v = "\v", ["\\"] = "\\", ["\""] = "\"" }
+
+-- A name as a version writes it, as it is.
+local function unquoted(text)
+  return (text:gsub("\\([abfnrtv\\\"xuU])(%x?%x?%x?%x?%x?%x?%x?%x?)",
+    function(sign, hex)
+      local size = ({ x = 2, u = 4, U = 8 })[sign]
+      if not size then return signs[sign] .. hex end
+      local number = tonumber(hex:sub(1, size), 16)
+      return (sign == "x" and string.char or utf8.char)(number)
+        .. hex:sub(size + 1)
+    end))
+end
+
 -- What of a component is in the shadow and not in the version, its own excludes
 -- apart; nil: nothing.
 local function missing(o, c, set, id)
@@ -85,7 +100,9 @@ local function missing(o, c, set, id)
   for _, path in ipairs(c.files) do
     local op <close> = o.repository:ls { version = id, path = path }
     local ls = op:wait()
-    for _, node in ipairs(ls and ls.items or {}) do stored[node.path] = true end
+    for _, node in ipairs(ls and ls.items or {}) do
+      stored[unquoted(node.path)] = true
+    end
   end
   for _, path in ipairs(c.files) do
     for top, snapshot in pairs(set) do
@@ -101,12 +118,7 @@ local function missing(o, c, set, id)
           for _, pattern in ipairs(own) do
             out = out or files.matches(pattern, at)
           end
-          -- Other names a version writes in another way.
-          if not out and not stored[at] and utf8.len(at)
-            and not at:find "[%c\\]"
-          then
-            return at
-          end
+          if not out and not stored[at] then return at end
         end
       end
     end
@@ -114,22 +126,31 @@ local function missing(o, c, set, id)
   return nil
 end
 
--- What was seen when the files had been read; nil: nothing that was not known.
-local function seen(o, c, set, r)
-  if c.recoverable == false then return nil end
+-- Why a component lacks something that could not be read, or nil.
+local function unread(c, r)
   for _, e in ipairs(r.errors or {}) do
-    for _, path in ipairs(c.files) do
-      if type(e.path) == "string" and files.within(e.path, path) then
+    for _, path in ipairs(type(e.path) == "string" and c.files or {}) do
+      if files.within(e.path, path) or files.within(path, e.path) then
         return ("%s could not be read: %s"):format(e.path, tostring(e.message))
       end
     end
   end
-  if r.failed > #(r.errors or {}) then
-    return "so much could not be read that nobody knows whether all of it is "
-      .. "there"
+end
+
+--- Some of what must be whole could not be read: bars whose it is, or all when
+--- that is not known any more.
+function late.torn(m, r)
+  local any = false
+  for _, c in ipairs(m.components) do
+    local why = c.recoverable and unread(c, r)
+    if why then c.recoverable, c.why, any = false, why, true end
   end
-  local gone = #o.exclude > 0 and missing(o, c, set, r.id)
-  return gone and gone .. " was left out, by a pattern of the backup" or nil
+  for _, c in ipairs(any and {} or m.components) do
+    if c.recoverable then
+      c.recoverable, c.why = false, "so much could not be read that nobody "
+        .. "knows whether all of it is there"
+    end
+  end
 end
 
 -- What the restore plan runs: nobody knew what it would be.
@@ -144,11 +165,16 @@ local function script(c, directory, list)
   return "set -eu\n" .. table.concat(lines, "\n") .. "\n"
 end
 
---- After the files were read: what that has shown bars components.
+--- After the files were read: what a pattern of the backup took out of them bars
+--- components.
 function late.see(o, m, set, r)
+  if #o.exclude == 0 then return end
   for _, c in ipairs(m.components) do
-    local why = seen(o, c, set, r)
-    if why then c.recoverable, c.why, c.seen = false, why, true end
+    local gone = c.recoverable and missing(o, c, set, r.id)
+    if gone then
+      c.recoverable, c.seen = false, true
+      c.why = gone .. " was left out, by a pattern of the backup"
+    end
   end
 end
 
@@ -164,10 +190,13 @@ function late.store(o, m, set, r)
   for _, c in ipairs(m.components) do
     local all = set:said(c.writer.instance)
     local said = components.said_of(all, c.name)
-    local before, adds = c.recoverable or c.seen, {}
+    local before, adds = c.recoverable or c.seen or false, {}
     c.seen = nil
     late.add(c, said, at, adds)
     if c.late then components.hear(c, all) end
+    if c.recoverable and said.pending == true then
+      c.recoverable, c.why = false, "its writer never said what belongs to it"
+    end
     if c.live and c.recoverable and c.consistency == "none"
       and c.type == "database"
     then

@@ -50,6 +50,10 @@ end
 local function whole(v)
   local lines = { version_line(v) }
   for _, c in ipairs(v.components) do lines[#lines + 1] = component_line(c) end
+  for _, one in ipairs(v.added or {}) do
+    lines[#lines + 1] = ("  with %s, which belongs to %s"):format(
+      safe(one.path), safe(one.component))
+  end
   for _, w in ipairs(v.left_out or {}) do
     lines[#lines + 1] = ("  the writer %s was left out: %s"):format(
       safe(w.name), safe(w.message))

@@ -12,6 +12,7 @@
 
 local core = require "saros.core"
 local arguments = require "saros.arguments"
+local between = require "saros.wsb.between"
 local catalogue = require "saros.wsb.catalogue"
 local exchange = require "saros.wsb.exchange"
 local files = require "saros.wsb.files"
@@ -102,31 +103,54 @@ local function place_of(root, c)
   return place
 end
 
--- Somebody has something of it open.
-local function opened(c, place)
+-- What processes have open: by its path, who. All of it at once: there is no
+-- quicker way to ask for one.
+local function open_files()
+  local op = core.process { any_status = true, limit = 256 << 20,
+    argv = { "sh", "-c", "find /proc/[0-9]*/fd -maxdepth 1 -type l -printf "
+      .. "'%p\\0%l\\0' 2>/dev/null" } }
+  local list = {}
+  for link, path in finish(op).stdout:gmatch "([^\0]*)\0([^\0]*)\0" do
+    if path:sub(1, 1) == "/" and not path:find("/.saros-recovery", 1, true) then
+      list[path] = link:match "^/proc/(%d+)/"
+    end
+  end
+  return list
+end
+
+-- Somebody has something of it open. `open` keeps what was found out for all
+-- that are looked at.
+local function opened(c, place, open)
+  local there, own = {}, {}
   for _, path in ipairs(c.files) do
     local here = place:at(path)
-    if here then
-      local real = files.escape(files.real({ here })[here])
-      local op = core.process { any_status = true, argv = { "sh", "-c",
-        "find /proc/[0-9]*/fd -maxdepth 1 '(' -lname \"$1\" -o -lname "
-        .. "\"$1/*\" ')' ! -lname '*/.saros-recovery*' -print -quit "
-        .. "2>/dev/null", "sh", real } }
-      local pid = finish(op).stdout:match "^/proc/(%d+)/"
-      if pid then return ("process %s has %s open"):format(pid, path) end
+    if here then there[#there + 1] = { here, path } end
+  end
+  if #there == 0 then return nil end
+  local list = {}
+  for i, one in ipairs(there) do list[i] = one[1] end
+  local real = files.real(list)
+  for _, one in ipairs(there) do own[real[one[1]]] = one[2] end
+  open.list = open.list or open_files()
+  for path, pid in pairs(open.list) do
+    local at = path
+    while not own[at] and at ~= "/" do at = files.parent(at) end
+    if own[at] then
+      return ("process %s has %s open"):format(pid, own[at])
     end
   end
 end
 
-local function busy(c, root)
+local function busy(c, root, open)
   local k, err = kind.of(c.writer.id)
   if err then error(err, 0) end
-  return (k and k.busy or opened)(c, place_of(root, c))
+  return (k and k.busy or opened)(c, place_of(root, c), open)
 end
 
 local function check_busy(list, root)
+  local open = {}
   for _, c in ipairs(list) do
-    local why = busy(c, root)
+    local why = busy(c, root, open)
     if why then
       fail("SAROS_E_LOCKED", "%s %s is in use: %s. Nothing is laid over an "
         .. "application that runs: stop it, or have it stopped by pre_restore "
@@ -279,7 +303,8 @@ local function places_of(chosen)
   local places = {}
   for _, one in ipairs(chosen) do
     for _, t in ipairs(one.targets) do
-      places[#places + 1] = t.seen and t.seen.mounted and t.to .. "/x" or t.to
+      places[#places + 1] = t.seen and t.seen.mounted and { inside = t.to }
+        or t.to
     end
   end
   return places
@@ -308,67 +333,6 @@ end
 
 
 -- ------------------------------------------------------------------
--- The hooks
--- ------------------------------------------------------------------
-
-local function kept_of(r)
-  local where = {}
-  for _, one in ipairs(r.laid) do
-    if one.kept then
-      where[#where + 1] = ("what was at %s is kept: %s"):format(one.to,
-        one.kept)
-    end
-  end
-  return table.concat(where, "; ")
-end
-
--- Whatever comes of `f`: who was told before is told after.
-local function between(list, o, r, f)
-  local wsb = require "saros.wsb"
-  local told, late = {}, false
-  local ok, err = pcall(function()
-    for _, c in ipairs(list) do
-      told[#told + 1] = c
-      finish(wsb.pre_restore(c, o.no_roll_forward))
-    end
-    f()
-  end)
-  local failures = {}
-  for _, c in ipairs(told) do
-    local op = wsb.post_restore(c, o.no_roll_forward)
-    local done, result, why = pcall(op.wait, op)
-    if not done then -- cancelled meanwhile: it goes on all the same
-      late = true
-      result, why = op:wait()
-    end
-    op:close()
-    if result == nil then failures[#failures + 1] = why end
-  end
-  if ok and (late or #failures > 0) then
-    -- It may run on what was laid: that stays.
-    local text = ("the files were laid, but %s. %s"):format(failures[1]
-      and failures[1].message or "then it was cancelled", kept_of(r))
-    if late then -- nobody hears an error of what was cancelled
-      warn("saros: wsb.recover: " .. text)
-      return
-    end
-    local failure = core.failure("wsb", failures[1].code, text)
-    failure.cause, failure.recovered = failures[1], r
-    error(failure, 0)
-  end
-  if not ok then
-    if #failures > 0 and type(err) == "table" and not err.cancelled then
-      local failure = core.failure("saros", err.code, ("%s; and %s"):format(
-        err.message, failures[1].message))
-      failure.cause = err
-      error(failure, 0)
-    end
-    error(err, 0)
-  end
-end
-
-
--- ------------------------------------------------------------------
 -- The task
 -- ------------------------------------------------------------------
 
@@ -388,7 +352,7 @@ local function recover_components(o, m, r)
   local chosen = targets_of(list, root, o, r)
   if o.dry_run then
     for i, c in ipairs(list) do
-      local why = busy(c, root)
+      local why = busy(c, root, {})
       if why then
         r.warnings[#r.warnings + 1] = ("%s %s is in use now: %s"):format(
           list[i].writer.name, c.name, tostring(why))
@@ -405,7 +369,7 @@ local function recover_components(o, m, r)
   end
   -- Somewhere else, nobody has to stop.
   if root ~= "" then return work() end
-  between(list, o, r, work)
+  between(m, list, o, r, work)
 end
 
 local function recover(o)
@@ -423,7 +387,8 @@ end
 
 local kinds <const> = { repository = "userdata", version = "string",
   host = "string", application = "string", component = "string",
-  files = "list", target = "string",
+  files = "list", target = "string", writers = "table",
+  timeouts = "table", state_dir = "string",
   overwrite = { "overwrite", "copy", "skip" }, no_roll_forward = "boolean",
   dry_run = "boolean", force = "boolean", name = "string" }
 
@@ -437,16 +402,22 @@ local kinds <const> = { repository = "userdata", version = "string",
 ---@field target? string a directory to have it below, instead of where it was
 ---@field overwrite? "overwrite"|"copy"|"skip" what is there is kept aside (the default); or stays, and the copy lies beside it; or stays, and nothing is laid there
 ---@field no_roll_forward? boolean to this point in time: what the hooks are told
+---@field writers? saros.vss.choice those without which it fails, and those that are not told
+---@field timeouts? table of the session of vss
+---@field state_dir? string of the session of vss
 ---@field dry_run? boolean only say what would be done
 ---@field force? boolean also a component that is barred
 ---@field name? string of the operation
 
 --- Recovers an application, a component, or files. Components come back in the
 --- order that their applications want, between `pre_restore` and `post_restore`
---- of these; whatever happens, who was told the first is told the second. What
---- runs there refuses it.
+--- of these, and of the writers that run; whatever happens, who was told the
+--- first is told the second. One that says no before ends it, and nothing is laid;
+--- an application that fails afterwards fails it, what a writer does is told in
+--- the result. Of what is laid elsewhere, and of files, nobody is told: nobody has
+--- to let go of anything. What runs there refuses it.
 ---@param options saros.wsb.recover.options
----@return saros.operation op its result: `{ version, laid = { { path, to, kept } }, found, warnings }`
+---@return saros.operation op its result: `{ version, laid = { { path, to, kept } }, writers, found, warnings }`
 local function start(options)
   local o = arguments.check(WHAT, options, kinds)
   arguments.need(WHAT, o, "repository", "an open one", 3)

@@ -132,7 +132,7 @@ return function(o, m, r, check_busy)
       to = exchange.free(to, "copy")
     end
     tops[i] = { path = path, to = to }
-    places[i] = path == "/" and root .. "/x" or to
+    places[i] = path == "/" and { inside = root } or to
     include[i] = path ~= "/" and files.escape(path) or nil
   end
   if o.dry_run then

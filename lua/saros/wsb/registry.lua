@@ -18,13 +18,14 @@ end
 --- What a kind knows by itself, for the writers of its class.
 function registry.of_kind(id, known) of_kinds[id] = known end
 
---- One field of who knows this writer: its instance, its class, its kind.
+--- One field of who knows this writer: the application of its instance, or else
+--- of its class; and what that does not say, its kind. What one application does
+--- before, no other one undoes after: of an instance that has one of its own, the
+--- one of the class knows nothing.
 --- nil, err: something should be known, and could not be loaded.
 function registry.get(writer, instance, field)
-  for _, id in ipairs { instance or writer, writer } do
-    local own = registry.ours[id]
-    if own and own[field] ~= nil then return own[field], nil, own.name end
-  end
+  local own = instance and registry.ours[instance] or registry.ours[writer]
+  if own and own[field] ~= nil then return own[field], nil, own.name end
   if not of_kinds[writer] then
     local _, err = require "saros.writers.kind".of(writer)
     if err then return nil, err end

@@ -32,7 +32,7 @@ local function started(c, o, set, info)
     instance = c.writer.instance, component = c.name,
     logical_path = c.logical_path, metadata = info, sources = o.paths,
     snapshots = snapshots, said = set:said(c.writer.instance),
-    scratch = o.scratch }
+    scratch = o.scratch, timeout = o.check_timeout }
 end
 
 -- What is in a manifest is plain, and short.
@@ -90,13 +90,16 @@ end
 
 -- What holds of all of it: files of no application are as after a crash, if
 -- they are of one instant.
-local function consistency_of(m, set)
+local function consistency_of(m, o, set)
   local one = true
-  for _, snapshot in pairs(set) do
-    one = one and (snapshot.consistency == "atomic"
+  for path, snapshot in pairs(set) do
+    one = one and (not o.asked[path] or snapshot.consistency == "atomic"
       or snapshot.consistency == "held")
   end
-  for _, pair in ipairs(set.skew or {}) do one = one and pair.seconds == 0 end
+  for _, pair in ipairs(set.skew or {}) do
+    one = one and (pair.seconds == 0 or not (o.asked[pair.a]
+      and o.asked[pair.b]))
+  end
   m.consistency = one and "crash" or "none"
   return manifest.reached(m)
 end
@@ -125,11 +128,9 @@ local function begin(o, set)
 end
 
 -- Everything that lies in `/.saros`, put together.
-local function write(m, place)
-  local owners = {}
+local function write(m, place, owners)
   for _, c in ipairs(m.components) do
-    owners[c] = c.owner
-    c.owner = nil
+    owners[c], c.owner = c.owner or owners[c], nil
     c.said.additions = nil -- they are in the version, not where it says
   end
   files.write(place.root .. "/restore-plan.txt", plan.text(m, function(c)
@@ -154,11 +155,38 @@ local function follow(op, from, to, phase)
   return finish(op)
 end
 
+-- Paths are where they lead to: a version has what is there, and the links that
+-- lead to it, each as what it is. Applications know their files by those names.
+local function lead(o)
+  local real, links, seen, list = files.real(o.paths), {}, {}, {}
+  local provider = type(o.provider) == "table" and {} or o.provider
+  for _, path in ipairs(o.paths) do
+    local at = ""
+    for name in (real[path] == path and "" or path):gmatch "[^/]+" do
+      local here = at .. "/" .. name
+      local found = files.step("look", here)
+      local is_link = found and found.type == "symlink"
+      if is_link and not seen[here] then
+        seen[here], links[#links + 1] = true, here
+      end
+      at = is_link and files.plain(files.real({ here })[here]) or here
+      if at == "/" then at = "" end
+    end
+    local to = real[path]
+    if type(o.provider) == "table" then
+      provider[to] = o.provider[to] or o.provider[path]
+    end
+    if not seen[to] then seen[to], list[#list + 1] = true, to end
+  end
+  o.paths, o.links, o.provider = list, links, provider
+end
+
 ---@class saros.wsb.job
 ---@field o table the options
 ---@field set saros.vss.set
 ---@field m table the manifest, as it was before anything was stored
 ---@field place? saros.place what lies in /.saros
+---@field owners table whose a component's files are, by component
 local job_type = { __name = "saros.wsb.job" }
 job_type.__index = job_type
 
@@ -173,10 +201,15 @@ job_type.__close = job_type.close
 --- The shadow, while the applications hold still.
 ---@return saros.wsb.job
 function steps.shadow(o)
+  lead(o)
   local set = follow(vss.shadow { paths = o.paths, provider = o.provider,
     writers = o.writers, type = o.type, timeouts = o.timeouts,
-    state_dir = o.state_dir }, 0, 30, "shadow")
-  local job = setmetatable({ o = o, set = set }, job_type)
+    state_dir = o.state_dir, whole = o.whole ~= false }, 0, 30, "shadow")
+  -- From here on those that were added are as any others.
+  o.asked = {}
+  for _, path in ipairs(o.paths) do o.asked[path] = true end
+  for _, one in ipairs(set.added) do o.paths[#o.paths + 1] = one.path end
+  local job = setmetatable({ o = o, set = set, owners = {} }, job_type)
   local good, why = pcall(function() job.m = begin(o, set) end)
   if good then return job end
   job:close()
@@ -186,12 +219,12 @@ end
 --- What was found out is written down, for whoever stores it.
 function steps.write(job)
   local m = job.m
-  m.consistency = consistency_of(m, job.set)
+  m.consistency = consistency_of(m, job.o, job.set)
   job.place = require "saros.place".new { scratch = job.o.scratch }
   for _, c in ipairs(m.components) do
     late.add(c, c.said, job.place.root, c.additions)
   end
-  write(m, job.place)
+  write(m, job.place, job.owners)
 end
 
 local function copied(item)
@@ -201,13 +234,18 @@ local function copied(item)
   return copy
 end
 
---- A version in this repository. `watch` is called with the operation that
---- stores.
----@return table copy
-function steps.store(job, repository, watch)
-  local o = setmetatable({ repository = repository }, { __index = job.o })
-  local m = copied(job.m)
-  for i, c in ipairs(m.components) do late.twin(job.m.components[i], c) end
+-- What must be in the version, whole: the files of what can be recovered.
+local function needed(m)
+  local list = {}
+  for _, c in ipairs(m.components) do
+    if c.recoverable then
+      table.move(c.files, 1, #c.files, #list + 1, list)
+    end
+  end
+  return #list > 0 and list or nil
+end
+
+local function store(job, o, m, place, watch)
   local tags = { "saros", "saros-id:" .. m.id }
   if m.type == "copy" then tags[#tags + 1] = "saros-type:copy" end
   local exclude = components.excludes(m.components)
@@ -216,13 +254,49 @@ function steps.store(job, repository, watch)
     exclude[#exclude + 1] = "!" .. manifest.DIRECTORY
     exclude[#exclude + 1] = "!" .. manifest.DIRECTORY .. "/**"
   end
-  local op = repository:backup {
-    sources = { job.set, { path = job.place.root,
-      origin = { path = manifest.DIRECTORY } } },
+  local sources = { job.set, { path = place.root,
+    origin = { path = manifest.DIRECTORY } } }
+  for _, link in ipairs(o.links) do
+    if not files.inside(link, o.asked) then sources[#sources + 1] = link end
+  end
+  local op = o.repository:backup { sources = sources,
     tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags), host = o.host,
-    exclude = #exclude > 0 and exclude or nil }
+    whole = needed(m), exclude = #exclude > 0 and exclude or nil }
   if watch then watch(op) end
-  local r = follow(op, 40, 90, "store")
+  return follow(op, 40, 90, "store")
+end
+
+-- The same as the job has, for a copy that says something else.
+local function own_place(job)
+  local place = require "saros.place".new { scratch = job.o.scratch }
+  local good, why = pcall(function()
+    finish(core.process { argv = { "cp", "-a", "--reflink=auto", "--",
+      job.place.root .. "/.", place.root } })
+  end)
+  if good then return place end
+  place:close()
+  error(why, 0)
+end
+
+--- A version in this repository. `watch` is called with the operation that
+--- stores. A manifest that is in a repository never says of a component that it
+--- can be recovered when it cannot, whoever dies when: one of which something
+--- cannot be read makes no version, until the manifest says so.
+---@return table copy
+function steps.store(job, repository, watch)
+  local o = setmetatable({ repository = repository }, { __index = job.o })
+  local m, owners = copied(job.m), {}
+  for i, c in ipairs(m.components) do
+    late.twin(job.m.components[i], c)
+    owners[c] = job.owners[job.m.components[i]]
+  end
+  local r = store(job, o, m, job.place, watch)
+  local own <close> = r.torn and own_place(job) or nil
+  while r.torn do
+    late.torn(m, r)
+    write(m, own, owners)
+    r = store(job, o, m, own, watch)
+  end
   late.see(o, m, job.set, r)
   return { o = o, m = m, r = r }
 end
@@ -256,7 +330,8 @@ function steps.late(job, copy)
   return print_out.version { id = r.id, guid = m.id, time = m.created,
     components = m.components, consistency = m.consistency, host = m.host,
     type = m.type, paths = m.paths, set = m.set, left_out = m.left_out,
-    late = more, partial = r.failed > 0, failed = r.failed, errors = r.errors,
+    added = job.set.added, late = more, partial = r.failed > 0,
+    failed = r.failed, errors = r.errors,
     bytes_added = r.bytes_added, bytes_stored = r.bytes_packed,
     bytes = r.bytes,
     files = r.files }

@@ -85,6 +85,7 @@ local WHO <const> = [[
     current_setting('port') AS port,
     current_setting('unix_socket_directories') AS sockets,
     current_setting('data_checksums') AS checksums,
+    current_setting('fsync') || current_setting('full_page_writes') AS orders,
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     (SELECT system_identifier FROM pg_control_system()) AS identifier,
     (SELECT rolname FROM pg_roles WHERE oid = 10) AS superuser,
@@ -167,7 +168,7 @@ function cluster.who(db, options)
     port = row.port, sockets = row.sockets, superuser = row.superuser,
     checksums = row.checksums == "on", identifier = row.identifier,
     segment = math.tointeger(row.segment), started = row.started,
-    recovers = row.recovers == "yes" }
+    recovers = row.recovers == "yes", orders = row.orders == "onon" }
   local asked = { row.data, row.data .. "/pg_wal", row.config, row.hba,
     row.ident }
   local spaces = cluster.rows(db, SPACES)
@@ -249,7 +250,10 @@ end
 ---@field live boolean whether some of it is read while it is written to
 ---@field looks { path: string, volume: table }[] what its shadows must have
 
---- What the volumes of an event have of the cluster. Raises.
+--- What the volumes of an event have of the cluster. A snapshot of btrfs has
+--- what was synced before it. Of what was not it may have the later and lack the
+--- earlier (it is written out file by file), or half a page: of a server that
+--- does not sync, or logs no whole pages, it is not of one instant. Raises.
 ---@return saros.writers.postgres.coverage
 function cluster.cover(who, event)
   local given, volumes = {}, {}
@@ -276,7 +280,9 @@ function cluster.cover(who, event)
         .. "have: name it too, or have it where the rest is"):format(others[1],
         v.real) }
     end
-    if not v.atomic or (first and first ~= v and not event.atomic) then
+    if not v.atomic or (first and first ~= v and not event.atomic)
+      or (v.provider == "btrfs" and not who.orders)
+    then
       c.mode = "backup"
     end
     first = first or v

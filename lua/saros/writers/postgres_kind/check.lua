@@ -1,11 +1,12 @@
 ---@private
 -- Whether a copy of a cluster is whole: a server starts on it and comes as far
 -- as the cluster was; every table and every index of it is read, and what is in
--- the one is in the other; then, when they have sums, every page is what it was
--- when it was written.
+-- the one is in the other, both ways; then, when they have sums, every page is
+-- what it was when it was written.
 
 local core = require "saros.core"
 local files = require "saros.writers.postgres_kind.files"
+local pages = require "saros.writers.postgres_kind.pages"
 local server = require "saros.writers.postgres_kind.server"
 
 local function lines_of(text)
@@ -31,13 +32,29 @@ end
 local function is_missing(lines)
   for _, line in ipairs(lines) do
     if line:find "could not open extension control file"
-      or line:find 'extension "amcheck" is not available'
+      or line:find 'extension "%a+" is not available'
+      or line:find "could not access file \"[^\"]*pageinspect\""
       or line:find "could not access file \"[^\"]*amcheck\""
     then
       return line
     end
   end
   return server.circumstance(lines)
+end
+
+-- A database by any name: what has a "=" in it would be a string of settings.
+local function named(database)
+  return "dbname='" .. database:gsub("['\\]", "\\%0") .. "'"
+end
+
+-- What psql prints of these statements, and its status.
+local function asker(cluster, place, running)
+  return function(sql, database)
+    return tool(cluster, place, { running.programs .. "/psql", "-XAtq",
+      "--no-password", "--set=ON_ERROR_STOP=1", "--host=" .. running.socket,
+      "--port=" .. running.port, "--username=" .. running.user,
+      "--dbname=" .. named(database), "--command=" .. sql })
+  end
 end
 
 local function position(text)
@@ -50,14 +67,11 @@ end
 -- in the log, or missing, is the end of it for the server: it would start, and
 -- be without what was committed last. (A position at the beginning of a page
 -- may be in the middle of a record, which nobody was told of.)
-local function reached(cluster, place, running)
+local function reached(cluster, ask)
   local wanted = position(cluster.said.position)
   if not wanted or wanted % 1024 == 0 then return end
-  local lines, status = tool(cluster, place, { running.programs .. "/psql",
-    "-XAtq", "--no-password", "--host=" .. running.socket,
-    "--port=" .. running.port, "--username=" .. running.user,
-    "--dbname=template1", "--command=SELECT checkpoint_lsn FROM "
-    .. "pg_catalog.pg_control_checkpoint()" })
+  local lines, status = ask("SELECT checkpoint_lsn FROM "
+    .. "pg_catalog.pg_control_checkpoint()", "template1")
   local found = status == 0 and position(lines[1])
   if not found then
     error(files.damaged(lines, "the server on the copy of %s does not answer: "
@@ -67,6 +81,19 @@ local function reached(cluster, place, running)
       .. "cluster was at %s already: what was committed last is not in it",
       cluster.original, lines[1], cluster.said.position), 0)
   end
+end
+
+-- A transaction that was committed before a checkpoint is nowhere but in the
+-- list of commits: where that is older than the log, it is not.
+local function committed(cluster, ask)
+  local number = tostring(cluster.said.transaction or ""):match "^%d+$"
+  if not number or #number > 18 then return end
+  local lines, status = ask(("SELECT pg_catalog.txid_status(%s)")
+    :format(number), "template1")
+  if status == 0 and (lines[1] or "committed") == "committed" then return end
+  error(files.damaged(lines, "transaction %s, which the cluster had committed, "
+    .. "is not in the copy of %s (%s): its files are of several instants",
+    number, cluster.original, lines[1] or status), 0)
 end
 
 local function amcheck(cluster, place, running)
@@ -121,15 +148,19 @@ end
 return files.told(function(c, place)
   local cluster, err = files.cluster(c, place)
   if not cluster then return nil, err end
-  local version, programs
+  local version, programs, leads
   do
     local running <close>, why = server.start(cluster, place, server.cell())
     if not running then return nil, why end
     version, programs = running.version, running.programs
     core.report { phase = "checking" }
-    reached(cluster, place, running)
+    local ask = asker(cluster, place, running)
+    reached(cluster, ask)
+    committed(cluster, ask)
     amcheck(cluster, place, running)
+    leads = pages.check(cluster, ask, is_missing)
   end
   local sums = checksums(cluster, place, programs)
-  return { server = version, amcheck = "passed", checksums = sums }
+  return { server = version, amcheck = "passed", indexes = leads,
+    checksums = sums }
 end)

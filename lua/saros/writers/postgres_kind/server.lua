@@ -11,7 +11,6 @@ local files = require "saros.writers.postgres_kind.files"
 local server = {}
 
 local PORT <const> = 5432
-local STOP_SECONDS <const> = 120
 local LINES_MOST <const> = 200
 
 -- Those that do not exist in older versions come with a number.
@@ -54,7 +53,8 @@ local circumstances <const> = { "No space left on device",
   "Unix%-domain socket path .* is too long",
   "error while loading shared libraries",
   "is incompatible with operating system",
-  "is incompatible with server", "cell: cannot", "setpriv: " }
+  "is incompatible with server", "cell: cannot", "setpriv: ",
+  '"root" execution of the PostgreSQL server is not permitted' }
 
 --- What such a line says, or nil.
 function server.circumstance(lines)
@@ -85,25 +85,16 @@ end
 
 -- Where the one lies that it was copied from: nobody looks at that by mistake.
 local function production(cluster, place)
-  local list, said = {}, cluster.said
-  local function add(path)
-    if files.is_path(path) and not files.within(place.root, path)
-      and files.exists(path)
-    then
-      list[#list + 1] = path
-    end
-  end
-  add(cluster.original)
-  for _, path in ipairs(type(said.files) == "table" and said.files or {}) do
-    add(path)
-  end
+  local said, list = cluster.said, { cluster.original }
+  local more = type(said.files) == "table" and said.files or {}
+  table.move(more, 1, #more, #list + 1, list)
   for directory in (type(said.sockets) == "string" and said.sockets or "")
     :gmatch "[^, ]+"
   do
     -- One that everybody has is another one in a cell.
-    if directory:find "^/" and directory ~= "/tmp" then add(directory) end
+    if directory ~= "/tmp" then list[#list + 1] = directory end
   end
-  return list
+  return places.outside(place, list)
 end
 
 --- Starts a program as the owner of the place: in the cell, or beside us.
@@ -114,7 +105,7 @@ function server.run(cluster, place, cell, options)
     .. "-c default_transaction_read_only=off" }
   if options.server then env.PGOPTIONS = nil end
   local o = { argv = options.argv, stdout = options.stdout, stderr = "stdout",
-    any_status = options.any_status, limit = 4 << 20, grace = STOP_SECONDS,
+    any_status = options.any_status, limit = 4 << 20, grace = place.patience,
     env = env }
   if cell and options.server then
     o.place, o.stop, o.hide = place, "INT", production(cluster, place)
