@@ -202,15 +202,16 @@ local function shadow(o)
   return set
 end
 
--- What must be in the version, whole: the files of what can be recovered.
+-- What must be in the version, whole: what is known of it, and the files of what
+-- can be recovered.
 local function needed(m)
-  local list = {}
+  local list = { manifest.DIRECTORY }
   for _, c in ipairs(m.components) do
     if c.recoverable then
       table.move(c.files, 1, #c.files, #list + 1, list)
     end
   end
-  return #list > 0 and list or nil
+  return list
 end
 
 local function store(o, m, set, place)
@@ -242,7 +243,11 @@ local function store_whole(o, m, set, place)
     write(m, place, owners)
     local r = store(o, m, set, place)
     if not r.torn then return r end
-    late.torn(m, r)
+    if not late.torn(m, r) then
+      local e = r.errors[1] or {}
+      files.fail("E_FAIL", "what is known of the version could not be stored "
+        .. "with it: %s: %s", tostring(e.path), tostring(e.message))
+    end
   end
 end
 
