@@ -203,6 +203,28 @@ describe("a component", function()
     end)
   end)
 
+  it("makes no version without what is known of it", function()
+    with(function(t)
+      local methods = require "saros.repository.core".methods
+      local real, asked = methods.backup, nil
+      function methods.backup(_, o)
+        asked = o.whole
+        return core.spawn(function()
+          return { torn = true, failed = 1, errors = { {
+            path = "/.saros/manifest.json", message = "the disk is broken" } } }
+        end)
+      end
+      local _ <close> = setmetatable({}, { __close = function()
+        methods.backup = real
+      end })
+      local v, err = t.begin():wait()
+      assert.is_nil(v)
+      assert.same({ "/.saros" }, asked)
+      assert.matches("could not be stored with it: /.saros/manifest.json: the "
+        .. "disk is broken", err.message)
+    end)
+  end)
+
   it("with a pending part is not seen as whole without it", function()
     with(function(t)
       local seen, last

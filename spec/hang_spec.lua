@@ -62,15 +62,16 @@ local function freeze(directory)
 end
 
 -- Why f(seconds) failed, while a server that begins there stands still as soon as
--- it is seen; on a slow machine the time may be over before there is one.
+-- it is seen; the time may be over before there is one, or one that was quick may
+-- be seen too late.
 local function until_caught(directory, f)
-  for _, seconds in ipairs { 1, 4, 16, 64 } do
+  for _, seconds in ipairs { 1, 1, 1, 4, 4, 4, 16, 16, 64 } do
     local op <close> = saros.spawn(function()
       while freeze(directory) == 0 do saros.sleep(0.002):wait() end
       return true
     end)
     local err = f(seconds)
-    if op:done() then return err end
+    if err and op:done() then return err end
   end
   error "no server was seen"
 end
@@ -97,13 +98,12 @@ for name, k in pairs(kinds) do
       outside.directory(function(d)
         assert(os.execute(("chmod 755 '%s'"):format(d)))
         local err = until_caught(d, function(seconds)
-          local ok, why = assert(wsb.check_consistency { writer = k.id,
+          local _, why = assert(wsb.check_consistency { writer = k.id,
             component = "main", sources = { made.data },
             snapshots = { made.data }, scratch = d, timeout = seconds,
             metadata = { components = { { type = "database", name = "main",
               files = { made.data } } } },
             said = { components = { main = said } } }):wait()
-          assert.is_nil(ok)
           return why
         end)
         assert.is_true(err.untried, err.message)

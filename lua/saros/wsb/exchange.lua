@@ -202,27 +202,18 @@ end
 local function spots(list, devices)
   list = outermost(list, devices)
   while #list > MOST do
-    local deepest, parents, seen = 0, {}, {}
-    for _, directory in ipairs(list) do
-      local _, depth = directory:gsub("/[^/]+", "")
-      deepest = math.max(deepest, depth)
-      local parent = files.parent(directory)
-      if not devices[parent] and not seen[parent] then
-        seen[parent], parents[#parents + 1] = true, parent
-      end
-    end
+    local parents, depths, deepest = {}, {}, 0
+    for i, directory in ipairs(list) do parents[i] = files.parent(directory) end
     look_at(parents, devices)
-    local moved = false
     for i, directory in ipairs(list) do
       local _, depth = directory:gsub("/[^/]+", "")
-      local parent = files.parent(directory)
-      if depth == deepest and depth > 0
-        and devices[parent] == devices[directory]
-      then
-        list[i], moved = parent, true
-      end
+      depths[i] = devices[parents[i]] == devices[directory] and depth or 0
+      deepest = math.max(deepest, depths[i])
     end
-    if not moved then
+    for i in ipairs(deepest > 0 and list or {}) do
+      if depths[i] == deepest then list[i] = parents[i] end
+    end
+    if deepest == 0 then
       fail("SAROS_E_REFUSED", "it lies in %d directories of as many file "
         .. "systems, %s among them: at most %d", #list, list[1], MOST)
     end

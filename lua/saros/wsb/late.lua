@@ -138,19 +138,20 @@ local function unread(c, r)
 end
 
 --- Some of what must be whole could not be read: bars whose it is, or all when
---- that is not known any more.
+--- that is not known any more. False: there is none left.
 function late.torn(m, r)
   local any = false
   for _, c in ipairs(m.components) do
     local why = c.recoverable and unread(c, r)
     if why then c.recoverable, c.why, any = false, why, true end
   end
-  for _, c in ipairs(any and {} or m.components) do
+  for _, c in ipairs(not any and m.components or {}) do
     if c.recoverable then
-      c.recoverable, c.why = false, "so much could not be read that nobody "
-        .. "knows whether all of it is there"
+      c.recoverable, c.why, any = false, "so much could not be read that "
+        .. "nobody knows whether all of it is there", true
     end
   end
+  return any
 end
 
 -- What the restore plan runs: nobody knew what it would be.

@@ -234,15 +234,16 @@ local function copied(item)
   return copy
 end
 
--- What must be in the version, whole: the files of what can be recovered.
+-- What must be in the version, whole: what is known of it, and the files of what
+-- can be recovered.
 local function needed(m)
-  local list = {}
+  local list = { manifest.DIRECTORY }
   for _, c in ipairs(m.components) do
     if c.recoverable then
       table.move(c.files, 1, #c.files, #list + 1, list)
     end
   end
-  return #list > 0 and list or nil
+  return list
 end
 
 local function store(job, o, m, place, watch)
@@ -293,7 +294,11 @@ function steps.store(job, repository, watch)
   local r = store(job, o, m, job.place, watch)
   local own <close> = r.torn and own_place(job) or nil
   while r.torn do
-    late.torn(m, r)
+    if not late.torn(m, r) then
+      local e = r.errors[1] or {}
+      files.fail("E_FAIL", "what is known of the version could not be stored "
+        .. "with it: %s: %s", tostring(e.path), tostring(e.message))
+    end
     write(m, own, owners)
     r = store(job, o, m, own, watch)
   end

@@ -135,7 +135,14 @@ function methods:before()
   for i, c in ipairs(self.list) do classes[i] = c.writer.id end
   s:initialize_for_restore(document(self.m, self.list))
   s:enable_writer_classes(classes)
-  warn_of(self, finish(s:gather_writer_metadata(self.choice or {})).left_out)
+  local found, err = s:gather_writer_metadata(self.choice or {}):wait()
+  if not found and err.name == "VSS_E_WRITER_INFRASTRUCTURE" then
+    files.fail("E_FAIL", "nobody can tell which writers run: %s; name another "
+      .. "directory for that (state_dir)", err.message)
+  elseif not found then
+    error(err, 0)
+  end
+  warn_of(self, found.left_out)
   choose(self)
   if not self.told[1] then return end
   local op = s:pre_restore()
