@@ -851,6 +851,7 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	@$(BENCH) SAROS_FLOOR='$(BUILD)/spec/shadow_floor' \
 	  $(BUILD)/spec/shadow_floor volumes $(LUA) spec/bench/shadow.lua $(ROUNDS)
 	@SAROS_BUILD='$(BUILD)' $(BENCH) $(LUA) spec/bench/databases.lua $(ROUNDS)
+	@SAROS_BUILD='$(abspath $(BUILD))' $(BENCH) $(LUA) spec/bench/cli.lua $(ROUNDS)
 	@$(if $(REPO),$(BUILD)/spec/repo_floor $(ROUNDS))
 	@$(if $(REPO),$(BENCH) SAROS_BENCH_PROGRAMS='$(BUILD)/spec' \
 	  $(BUILD)/spec/repo_limits scratch $(firstword $(wildcard /dev/shm) /tmp) \

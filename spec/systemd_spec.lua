@@ -179,8 +179,9 @@ describe("a guest with systemd", function()
       outside.directory(function(d)
         assert(os.execute(([[cd %s && mkdir -p share/lua lib/lua bin test]])
           :format(d)))
-        assert(os.execute(("cp -r lua %s/share/lua/5.4 && cp lua/bin/saros %s/bin "
-          .. "&& cp spec/vm/systemd/* %s/test && mkdir %s/lib/lua/5.4 && cd %s && "
+        assert(os.execute(("cp -r lua %s/share/lua/5.4 && "
+          .. "install -m 755 lua/bin/saros %s/bin && cp spec/vm/systemd/* %s/test "
+          .. "&& mkdir %s/lib/lua/5.4 && cd %s && "
           .. "find saros -name '*.so' -o -name '*-hold' -o -name cell | cpio -pdm "
           .. "--quiet %s/lib/lua/5.4"):format(d, d, d, d, os.getenv "SAROS_BUILD",
           d)))

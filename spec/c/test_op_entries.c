@@ -127,6 +127,22 @@ TEST(moves) {
   unlink(at("c"));
 }
 
+TEST(stores) {
+  struct stat st;
+  CHECK(good(step("store", at("kept"), "secret"), NULL));
+  CHECK(content("kept") == 's' && stat(at("kept"), &st) == 0);
+  CHECK_INT(st.st_mode & 0777, 0600);
+  saros_op *again = run(step("store", at("kept"), "other"), NULL);
+  CHECK(again != NULL && saros_op_state(again) == SAROS_FAILED);
+  if (again != NULL) {
+    error *why = op_error(again);
+    CHECK(why != NULL && strstr(why->message, "other") == NULL);
+    error_unref(why);
+    saros_op_unref(again);
+  }
+  CHECK(content("kept") == 's' && unlink(at("kept")) == 0);
+}
+
 TEST(ends_at_the_first_that_fails) {
   saros_op *op =
       run(step("remove", at("nothing"), NULL), step("make", at("never"), NULL));
@@ -176,6 +192,7 @@ int main(int argc, char **argv) {
   CHECK(mkdtemp(root) != NULL);
   RUN(looks);
   RUN(moves);
+  RUN(stores);
   RUN(ends_at_the_first_that_fails);
   RUN(what_is_no_step);
   RUN(memory_that_runs_out);

@@ -17,7 +17,6 @@ mkfs.ext4 -q /dev/vdd && mount /dev/vdd /mnt/r
 cp /bin/sleep /mnt/x/data/sleeper
 echo secret >/mnt/x/data/secret
 mknod /mnt/x/data/null c 1 3
-setcap cap_net_raw+ep /mnt/x/data/secret
 chown redis: /mnt/x/data/sleeper /mnt/x/data/secret /mnt/x/redis /run/redis-t
 chmod 4700 /mnt/x/data/sleeper
 chmod 000 /mnt/x/data/secret

@@ -1,10 +1,15 @@
 ---@private
 local passed <const> = { "max_unused", "max_repack_size", "repack_small",
-  "repack_uncompressed", "dry_run" }
+  "repack_uncompressed", "dry_run", "force" }
 
 local function run(c)
   local repo = c:repository()
   if not c.options.dry_run then c:noted "prune" end
+  if c.options.own then
+    local mine, why = repo:claim_prune { force = c.options.force }:wait()
+    if not mine then return nil, why end
+    c:say "from now on it is this machine that prunes"
+  end
   local given = {}
   for _, name in ipairs(passed) do given[name] = c.options[name] end
   local r, err = c:progress(repo:prune(given), "prune", "step")
@@ -30,6 +35,8 @@ nothing that a version needs is ever gone.]],
       help = "copy no more than that" },
     { "repack-small", help = "also put small packs together" },
     { "repack-uncompressed", help = "also compress what is not" },
+    { "own", help = "from now on this machine prunes, and no other" },
+    { "force", help = "also where another machine does" },
     { "dry-run", "n", help = "only say what would be done" },
   },
   arguments = { max = 0 },

@@ -1,0 +1,89 @@
+-- make bench: what the command line costs. How soon it answers, what its
+-- progress takes of a backup, and how it lists a thousand versions beside
+-- restic, without what the key costs both on purpose.
+--   lua5.4 spec/bench/cli.lua [ROUNDS]
+
+local figures = require "spec.bench.figures"
+local outside = require "spec.outside"
+local volumes = require "spec.volumes"
+local wall = require "testmod".wall
+local there, repository = pcall(require, "saros.repository")
+
+local rounds = math.tointeger(tonumber(arg[1])) or 5
+local program = (os.getenv "SAROS_BUILD" or "build") .. "/bin/saros"
+if program:sub(1, 1) ~= "/" then program = os.getenv "PWD" .. "/" .. program end
+
+local root = volumes.scratch()
+local _ <close> = setmetatable({}, { __close = function()
+  os.execute(("rm -rf '%s'"):format(root))
+end })
+
+local settings <const> = ("cd %s; export SAROS_CONFIG=/dev/null TERM=xterm "
+  .. "XDG_CONFIG_HOME=/dev/null SAROS_STATE_DIR=%s/state RESTIC_PASSWORD=bench "
+  .. "RESTIC_REPOSITORY=%s/r RESTIC_CACHE_DIR=%s/cache\n"):format(root, root,
+  root, root)
+
+-- Seconds of a command: of the wall, and of the processor.
+local function timed(command)
+  outside.write(root .. "/command", settings .. "TIMEFORMAT='%3R %3U %3S'\n"
+    .. "time { " .. command .. " >>" .. root .. "/said 2>&1; } 2>&1\n")
+  local text = volumes.run("bash '%s/command'", root)
+  local w, user, system = text:match "([%d.]+) ([%d.]+) ([%d.]+)%s*$"
+  return tonumber(w), tonumber(user) + tonumber(system)
+end
+
+-- ------------------------------------------------------------------
+-- The first word
+-- ------------------------------------------------------------------
+
+local help, empty = {}, {}
+for i = 1, 4 * rounds do
+  help[i] = timed(program .. " --help") * 1000
+  empty[i] = timed "lua5.4 -e ''" * 1000
+end
+figures.tell("saros --help", "ms", { { "saros", help }, { "an empty Lua", empty } },
+  {}, 30)
+if not there then return end
+
+-- ------------------------------------------------------------------
+-- Progress
+-- ------------------------------------------------------------------
+
+local repo <close> = repository.init { location = root .. "/r",
+  password = { text = "bench" }, durable = false }
+assert(os.execute(("mkdir '%s/src' && head -c 400000000 /dev/urandom "
+  .. ">'%s/src/large'"):format(root, root)))
+
+-- On a terminal. Nothing is new after the first: so it is the most of it.
+local backup <const> = "script -qec '" .. program
+  .. " backup src --force --shadow never%s' /dev/null"
+timed(backup:format "")
+local drawn, quiet = {}, {}
+for i = 1, 2 * rounds do
+  drawn[i] = select(2, timed(backup:format ""))
+  quiet[i] = select(2, timed(backup:format " --quiet"))
+end
+figures.tell("a backup of 400 MB on a terminal", "s of the processor",
+  { { "drawn", drawn }, { "--quiet", quiet } }, { { "drawn/quiet", 1, 2, 1.01 } })
+
+-- ------------------------------------------------------------------
+-- A thousand versions
+-- ------------------------------------------------------------------
+
+os.remove(root .. "/src/large")
+for i = 1, 1000 do
+  outside.write(root .. "/src/small", tostring(i))
+  assert(repo:backup { paths = root .. "/src" }:wait())
+end
+local saros, restic = {}, {}
+for i = 1, rounds do
+  local all = timed(program .. " versions")
+  local key = wall()
+  repository.open { location = root .. "/r",
+    password = { text = "bench" } }:close()
+  saros[i] = all - (wall() - key)
+  all = timed "restic snapshots"
+  restic[i] = all - timed "restic cat config"
+end
+figures.tell("a list of 1000 versions, without the key", "s",
+  { { "saros", saros }, { "restic", restic } }, { { "saros/restic", 1, 2, 0.3 } })
