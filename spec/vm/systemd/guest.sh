@@ -76,7 +76,8 @@ if [ -n "$CAPABILITIES" ]; then
 fi
 
 # Somebody is stopped, and who holds him is ended in three ways.
-state() { sed 's/.*) //; s/ .*//' "/proc/$(pgrep -x sleeper)/stat"; }
+sleeper=$(grep -lx sleeper /proc/[0-9]*/comm | head -n 1)
+state() { sed 's/.*) //; s/ .*//' "${sleeper%/comm}/stat"; }
 for how in 'kill -s KILL --kill-whom=all' 'kill -s KILL --kill-whom=main' stop; do
   systemctl start --no-block saros@held
   n=0
