@@ -192,7 +192,7 @@ TEST(what_makes_no_sense_is_refused) {
     const char *options;
     uint32_t code;
   } cases[] = {{"{'versions':['latest:srv']}", SAROS_E_INVALIDARG},
-               {"{'versions':['ffffffffffffffffff']}", SAROS_E_INVALIDARG},
+               {"{'versions':['ffffffffffffffffff']}", 0x80070490u},
                {"{'versions':'latest'}", SAROS_E_INVALIDARG},
                {"{'pack_size':1}", SAROS_E_INVALIDARG},
                {"{'compression':'none'}", SAROS_E_INVALIDARG}};
