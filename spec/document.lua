@@ -192,8 +192,8 @@ end
 local function c_program(world, block)
   world:write("/tmp/block.c", block.text)
   local said, status = world:run("sh", "-ec", [[
-    gcc -std=c11 -Wall -Wextra -Werror -DSAROS_STATIC /tmp/block.c \
-      -o /tmp/block.run -lsaros -pthread
+    gcc -std=c11 -Wall -Wextra -Werror -DSAROS_STATIC -Icsrc /tmp/block.c \
+      -o /tmp/block.run -L"$BUILD" -lsaros -pthread
     /tmp/block.run]])
   if status ~= 0 then fail(block, "it ended with " .. status, said) end
 end

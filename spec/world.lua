@@ -1,7 +1,7 @@
 --- A machine of its own, for what is told to a reader word by word: the root of
---- this one with an upper layer that goes, saros installed in it, a name, a btrfs
---- at /srv, an empty /backup; its working directory is this checkout. What is
---- done there is seen nowhere else.
+--- this one with an upper layer that goes, a name, a btrfs at /srv, an empty
+--- /backup. This checkout is its working directory, and what it has built is
+--- found as if it were installed. What is done there is seen nowhere else.
 ---
 --- ```lua
 --- local w <close> = world.start()
@@ -9,6 +9,8 @@
 --- ```
 
 local outside = require "spec.outside"
+
+local build = os.getenv "SAROS_BUILD" or "build"
 
 local world = {}
 world.__index = world
@@ -21,7 +23,6 @@ mount -t tmpfs -o mode=755 world "$at"
 mkdir "$at/up" "$at/work" "$at/root"
 mount -t overlay -o "lowerdir=/,upperdir=$at/up,workdir=$at/work" world \
   "$at/root"
-make -s install DESTDIR="$at/root" PREFIX=/usr BUILD="$2" >&2
 here=$PWD
 cd "$at/root"
 for d in dev sys; do mount --rbind /$d $d; done
@@ -71,7 +72,7 @@ function world.start()
   local here = outside.run("pwd", "-P"):gsub("\n", "")
   local p = outside.start("unshare", "-m", "-p", "-u", "-f", "--kill-child",
     "--propagation", "private", "sh", "-c", "PATH=$PATH:/usr/sbin:/sbin\n"
-      .. SETUP, "sh", at, os.getenv "SAROS_BUILD" or "build")
+      .. SETUP, "sh", at)
   local self = setmetatable({ at = at, holder = p, here = here }, world)
   local good, why = pcall(p.expect, p, "ready\n")
   if not good then
@@ -91,7 +92,10 @@ end
 function world:run(...)
   local said, how, status = outside.run("nsenter", "-t", tostring(self.pid),
     "-m", "-p", "-u", "env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8",
-    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=dumb",
+    "TERM=dumb",
+    ("PATH=%s/bin:/usr/sbin:/usr/bin:/sbin:/bin"):format(build),
+    ("BUILD=%s"):format(build), "LUA_PATH=" .. outside.lua_path,
+    "LUA_CPATH=" .. outside.lua_cpath,
     "timeout", "-k", "5", "240", "sh", "-c", 'cd "$0" && exec "$@"', self.here,
     ...)
   return said, how == "exit" and status or 128 + status

@@ -1,8 +1,5 @@
--- What the documents tell their readers to do is done, block by block.
-local volumes = require "spec.volumes" -- first: before there are threads
+-- How documents are read, and what is held against them: spec/document.lua.
 local document = require "spec.document"
-local outside = require "spec.outside"
-local world = require "spec.world"
 
 describe("the reader of a document", function()
   it("has blocks of several kinds, with what comes before them", function()
@@ -47,28 +44,3 @@ describe("the reader of a document", function()
     assert.is_false(console("a\n", "$ echo a\na\n"))
   end)
 end)
-
-local missing = volumes.missing or world.missing()
-local files = outside.run("sh", "-c", "ls ${SAROS_DOCUMENTS:-README.md examples/*.md} 2>/dev/null")
-
-for name in files:gmatch "[^\n]+" do
-  describe(name, function()
-    if missing then
-      pending(missing)
-      return
-    end
-    local w, broken
-    teardown(function() if w then w:__close() end end)
-    for _, block in ipairs(document.blocks(outside.content(name))) do
-      if block.language ~= "text" or block.file then
-        it(("holds at line %d"):format(block.line), function()
-          assert(not broken, broken)
-          broken = ("line %d before it does not hold"):format(block.line)
-          w = w or world.start()
-          document.run(w, block)
-          broken = nil
-        end)
-      end
-    end
-  end)
-end

@@ -1,0 +1,2 @@
+-- The other chapters, block by block.
+require "spec.documents"(_ENV)

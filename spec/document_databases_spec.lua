@@ -1,0 +1,2 @@
+-- examples/databases.md, block by block.
+require "spec.documents"(_ENV, "examples/databases.md")

@@ -1,0 +1,2 @@
+-- README.md, block by block.
+require "spec.documents"(_ENV, "README.md")

@@ -1,0 +1,2 @@
+-- examples/getting-started.md, block by block.
+require "spec.documents"(_ENV, "examples/getting-started.md")
