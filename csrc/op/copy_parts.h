@@ -83,6 +83,9 @@ typedef struct copy_manner {
   /* What could not be removed. */
   void (*left)(copy *c, const char *sentence);
   unsigned from, to; /* which part of the operation it is, in percent */
+  /* A file that goes on changing is copied as it was found: of no one instant,
+     and not missing. Whoever is told that it is done has to look. */
+  bool fuzzy;
 } copy_manner;
 
 struct copy {

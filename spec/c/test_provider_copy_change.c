@@ -348,6 +348,34 @@ TEST(written_to_under_the_hold) {
   }
 }
 
+/* A log that grows all the time, whatever anybody asks of it. */
+static void *grower(void *none) {
+  static const char more[512];
+  char p[1000];
+  int fd = open(P("%s/d0/big", from), O_WRONLY | O_APPEND | O_CLOEXEC);
+  (void)none;
+  for (int i = 0; atomic_load(&mutating) && i < 100000; i++)
+    if (write(fd, more, sizeof more) < 0) break;
+  close(fd);
+  return NULL;
+}
+
+TEST(what_grows_under_the_hold_is_there) {
+  char p[1000];
+  VOLUMES_EACH(v) {
+    make_tree(fresh_source(v));
+    for (int i = 0; i < 5; i++) {
+      atomic_store(&mutating, true);
+      pthread_create(&mutator_thread, NULL, grower, NULL);
+      shadow *s = shadow_with("commit", nothing);
+      atomic_store(&mutating, false);
+      pthread_join(mutator_thread, NULL);
+      CHECK_INT(access(P("%s/d0/big", s->path), F_OK), 0);
+      case_drop(s);
+    }
+  }
+}
+
 
 static const volume *user_volume;
 
@@ -411,6 +439,7 @@ static void all(void) {
   RUN(a_source_in_motion);
   RUN(links_that_are_swapped_for_directories);
   RUN(written_to_under_the_hold);
+  RUN(what_grows_under_the_hold_is_there);
   RUN(for_a_user);
   engine_release();
 }

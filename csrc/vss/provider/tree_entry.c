@@ -179,7 +179,8 @@ const copy_manner tree_manner = {.forgive = forgive,
                                  .file_done = file_done,
                                  .left = left,
                                  .from = 10,
-                                 .to = 45};
+                                 .to = 45,
+                                 .fuzzy = true};
 
 /* One thing mounted on one file. */
 static bool is_mounted(const entry *e, int fd) {
