@@ -10,7 +10,7 @@ if shared.lacks(_ENV, "saros.bits") then return end
 
 local bits = shared.bits
 local raises, raised = shared.raises, shared.raised
-local server, fresh = shared.server, shared.fresh
+local fresh = shared.fresh
 local job_of = shared.job_of
 
 describe("bits.manager", function()
@@ -112,34 +112,6 @@ end)
 
 describe("at the prompt", function()
   shared.serve(_ENV)
-
-  it("does what the README says", function()
-    outside.directory(function(root)
-      local name = fresh()
-      local places = { ['"/srv/queue.db"'] = root .. "/queue.db",
-        ['"/srv/disk.img"'] = root .. "/disk.img",
-        ['"https://example.org/disk.img"'] = server:url(name, 5000) }
-      local chapter = outside.content "README.md":match
-        "\n## Transfer\n(.-)\n## "
-      local typed = {}
-      for line in chapter:gmatch "\n    > ([^\n]*)" do
-        typed[#typed + 1] = line:gsub('"[^"]*"', function(text)
-          return places[text] and ("%q"):format(places[text])
-        end)
-      end
-      assert.is_true(#typed >= 9)
-      outside.write(root .. "/lines", table.concat(typed, "\n") .. "\n")
-      local said, how, status = outside.run("sh", "-c", ([[
-        export TERM=dumb INPUTRC=/dev/null
-        exec %s -i -e '_PROMPT = "\n"' <'%s/lines' 2>&1]]):format(outside.lua,
-        root))
-      assert.same({ "exit", 0 }, { how, status }, said)
-      assert.is_nil(said:find "stack traceback", said)
-      assert.matches('\nsaros.bits.job: %x+ "images": ', said)
-      assert.matches("\n1 file, 4.9 KiB\n", said)
-      server:check(root .. "/disk.img", name, 5000)
-    end)
-  end)
 
   it("a queue, jobs and what they result in show themselves", function()
     shared.with(function(p)
