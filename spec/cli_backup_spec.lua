@@ -64,6 +64,31 @@ local function of(list, kind)
   return some
 end
 
+describe("a list of versions", function()
+  it("has those that are somebody's, and all of them when asked", function()
+    with(function(p)
+      local repo <close> = shared.repository.open { location = p.root .. "/r",
+        password = "x" }
+      local function store(path, ...)
+        local op <close> = repo:backup { tags = { ... },
+          sources = { { path = p.src, origin = { path = path } } } }
+        return assert(op:wait()).id:sub(1, 8)
+      end
+      local mine = store("/srv", "saros", "saros-id:1", "weekly")
+      local note = store("/.saros-learned", "saros-learned")
+      local said = p.with(0, "versions").out
+      assert.matches(mine .. ".* weekly +/srv", said)
+      assert.is_nil(said:find(note, 1, true))
+      assert.is_nil(said:find("saros-id", 1, true))
+      said = p.with(0, "versions", "--all").out
+      assert.matches(mine .. ".* saros,saros%-id:1,weekly +/srv", said)
+      assert.is_truthy(said:find(note, 1, true))
+      assert.equal(2, #of(records(p.with(0, "versions", "--json").out),
+        "version"))
+    end)
+  end)
+end)
+
 describe("a backup", function()
   it("goes there, and comes back", function()
     with(function(p)
