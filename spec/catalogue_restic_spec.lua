@@ -224,7 +224,7 @@ describe("the catalogue", function()
         c.files = { "/etc/passwd" }
       end)
       refused("line 1, column 14", function() return "{ \"saros\": 1," end)
-      refused("in format 2", function(m) m.saros = 2 end)
+      refused("its version is 2", function(m) m.saros = 2 end)
       refused("no absolute path", function(_, c) c.files = { "relative" } end)
       refused("no absolute path", function(_, c)
         c.files = { t.data .. "/../../etc" }

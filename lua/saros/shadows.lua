@@ -49,7 +49,7 @@ local function set_of(p)
     and not alive, exposed = false, snapshots = {} }, class)
 end
 
--- The sets of a list of shadows, the oldest first.
+-- The sets of a list of shadows, the oldest first; in each by their originals.
 local function sets_of(list)
   local by, sets = {}, {}
   for _, p in ipairs(list) do
@@ -62,6 +62,12 @@ local function sets_of(list)
     set.snapshots[#set.snapshots + 1] = p
     set.missing = set.missing or p.missing
     set.exposed = set.exposed or p.exposed ~= nil
+  end
+  for _, set in ipairs(sets) do
+    table.sort(set.snapshots, function(a, b)
+      if a.original ~= b.original then return a.original < b.original end
+      return a.id < b.id
+    end)
   end
   table.sort(sets, function(a, b)
     if a.time ~= b.time then return a.time < b.time end

@@ -111,13 +111,13 @@ end
 --- every session of this process. Closing what is returned closes them. Raises.
 ---@return table open to be closed
 function workflow:open_writers()
-  return require "saros.workflow.run".open_writers(of[self])
+  return require "saros.workflow.sources".open_writers(of[self])
 end
 
 --- The paths of its sources, as they are now. Raises.
 ---@return string[]
 function workflow:paths()
-  return (require "saros.workflow.run".resolve(of[self]))
+  return (require "saros.workflow.sources".resolve(of[self]))
 end
 
 --- A workflow. Its options are checked now, and what is wrong is raised; nothing
