@@ -6,7 +6,8 @@
 ** What changes while it is copied: afterwards the source is asked for its
 ** size again. A file that has grown gets its new end, one that has shrunk is
 ** copied anew; when it has changed again after that, the copy fails with
-** SAROS_E_CHANGED, unless who asks for it takes what there is (`fuzzy`). A clone
+** SAROS_E_CHANGED, unless who asks for it takes what there is (`fuzzy`). A
+*clone
 ** needs none of this: it is of one instant.
 */
 #include <errno.h>
