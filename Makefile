@@ -360,12 +360,16 @@ $(PROGRAM): lua/bin/saros Makefile $(BUILD)/flags
 	$(Q)$(call program,$(CURDIR)/lua,$(abspath $(BUILD))) >$@.new
 	$(Q)chmod 755 $@.new && mv $@.new $@
 
-# What it is, from the tables of its verbs.
+# What it is, from the tables of its verbs. (A sanitizer's modules go into an
+# interpreter that has its runtime.)
+PRELOADED = $(if $(findstring fsanitize=address,$(CFLAGS)), \
+  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+  ASAN_OPTIONS=detect_leaks=0)
 $(MANUAL): $(filter lua/saros/cli/%,$(LUA_FILES)) lua/saros/arguments.lua
 	@mkdir -p $(@D)
 	$(call say,LUA,$@)
-	$(Q)LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
-	  $(LUA) lua/saros/cli/manual.lua $(if $(filter %.1,$@),man,bash) >$@.new
+	$(Q)$(PRELOADED) LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
+	  LUA_CPATH='$(BUILD)/?.so;;' $(LUA) lua/saros/cli/manual.lua $(if $(filter %.1,$@),man,bash) >$@.new
 	$(Q)mv $@.new $@
 # (The verbs ask for modules in C when they are read.)
 $(MANUAL): $(MODULE) $(TERM_MODULE)
