@@ -247,10 +247,14 @@ describe("a process in the foreground", function()
       saros.run(function()
         local r = assert(saros.process { foreground = true, stdin = "inherit",
           stdout = "inherit", any_status = true,
-          argv = { "sh", "-c", "echo ready; sleep 1000" } }:wait())
+          argv = { "cat" } }:wait())
         print("status " .. r.status)
       end)]]
-    p:expect "ready"
+    -- A shell that says something and then starts another program has a moment
+    -- where it loses the key.
+    p:write "there\n"
+    p:expect "there" -- the terminal's
+    p:expect "there" -- its own
     p:write "\3"
     p:expect "status 130"
     local _, how, status = p:finish()

@@ -92,6 +92,7 @@ error *vds_watched_run(vds_call *c, const vds_watched *w, int *result) {
   pthread_cond_signal(&g.ended);
   pthread_mutex_unlock(&g.lock);
   pthread_join(thread, NULL);
+  vds_step("watch: over");
   pthread_cond_destroy(&g.ended);
   return NULL;
 }
