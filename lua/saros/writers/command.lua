@@ -221,7 +221,7 @@ end
 ---@field name string
 ---@field check? string[] a program that looks at a copy that is its own: status 0 it is whole, 75 it could not be tried, else it is not and its last line of standard error says why. Its standard input has `{ component, files, root, at = { [path] = where it is now } }`, SAROS_ROOT is `root`
 ---@field settle? string[] the same, before a check and after a restore: makes the files ready to be started there
----@field pre_restore? string[] a program that stops the application
+---@field pre_restore? string[] a program that stops the application; a container is stopped, not paused: what it has mounted would be the old directory for it for ever
 ---@field post_restore? string[] … and starts it again
 ---@field order? number which comes first in a restore (0)
 ---@field env? table<string, string>

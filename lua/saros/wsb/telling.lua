@@ -109,13 +109,15 @@ function telling.new(m, list, o, r, heard)
       timeouts = o.timeouts } }, methods)
 end
 
--- Who runs, of those whose components these are.
+-- Who runs, of those whose components these are. A program that is told by a
+-- hook of its own is not asked as a writer, too: the hook may have stopped the
+-- container that it is called in.
 local function choose(self)
   local s = self.session
   for _, w in ipairs(s:writers()) do
     local any = false
     for _, c in ipairs(self.list) do
-      if is_of(w, c) then
+      if is_of(w, c) and not (w.way == "command" and self.heard[c]) then
         s:set_selected_for_restore(w.instance, c.name)
         self.chosen[#self.chosen + 1] = { w.instance, c.name }
         any = true
