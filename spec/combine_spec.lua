@@ -217,6 +217,70 @@ describe("timeout", function()
   end)
 end)
 
+describe("what is composed, and put down before it has begun", function()
+  local ways = {
+    all = function(op) return saros.all { value(1), op } end,
+    any = function(op) return saros.any { op, cancel = true } end,
+    timeout = function(op) return saros.timeout(op, 1000) end,
+    nested = function(op)
+      return saros.timeout(saros.all { saros.any { op, cancel = true } }, 1000)
+    end,
+  }
+
+  for name, compose in pairs(ways) do
+    it("takes its operations with it: " .. name, function()
+      for _, put_down in ipairs { "cancel", "close" } do
+        local g, op = gate { holds = true }
+        local whole = compose(op)
+        if put_down == "cancel" then
+          assert.equal(0, whole:cancel())
+        else
+          saros.spawn(function() whole:close() end)
+          while g:cancels() == 0 do saros.step(0.01) end
+        end
+        helper.settle()
+        assert.equal(1, g:cancels())
+        if put_down == "cancel" then assert.is_false(whole:done()) end
+        g:finish(0)
+        op:wait()
+        if put_down == "cancel" then
+          local no, err = whole:wait()
+          assert.is_nil(no)
+          assert.is_true(err.cancelled)
+        end
+        assert.equal("cancelled", op:status().state)
+      end
+    end)
+
+    it("takes them when its block ends, or by its name: " .. name, function()
+      local g, op = gate()
+      do
+        local _ <close> = compose(op)
+      end
+      assert.equal(1, g:cancels())
+      assert.equal("cancelled", op:status().state)
+      assert.equal(0, #helper.warnings(function() end))
+    end)
+  end
+
+  it("is so by a name that others know, too", function()
+    local g, op = gate()
+    local whole = saros.timeout(op, 1000, { name = "composed" })
+    saros.get "composed":cancel()
+    assert.is_true(select(2, whole:wait()).cancelled)
+    assert.equal(1, g:cancels())
+  end)
+
+  it("leaves those of any that shall go on", function()
+    local g, op = gate()
+    saros.any { op }:close()
+    helper.settle()
+    assert.equal(0, g:cancels())
+    assert.equal("running", op:status().state)
+    g:finish(0)
+  end)
+end)
+
 describe("retry", function()
   local quick = { delay = 0 }
   local function busy() -- an error that is retryable

@@ -306,6 +306,17 @@ static int spawn_function(lua_State *L) {
   return 1;
 }
 
+/* The same for who answers for what he was handed: he begins also when he was
+   cancelled before, and his first wait raises then. */
+static int spawn_surely_function(lua_State *L) {
+  state *s = state_here(L);
+  task *t = task_of_arguments(L, s, "saros.spawn");
+  task_flag(t, TASK_SURELY);
+  task_ready(s, t);
+  if (s->depth == 0) port_poke(s->port);
+  return 1;
+}
+
 /* spawn_as(kind, name or nil, f, …): what a module writes in Lua and a script
    sees as that module's operation. */
 static int spawn_as_function(lua_State *L) {
@@ -361,6 +372,7 @@ const luaL_Reg starter_functions[] = {{"sleep", sleep_function},
                                       {"gather", gather_function},
                                       {"spawn", spawn_function},
                                       {"spawn_as", spawn_as_function},
+                                      {"spawn_surely", spawn_surely_function},
                                       {"report", report_function},
                                       {"entries", entries_function},
                                       {NULL, NULL}};

@@ -389,7 +389,8 @@ void task_resume(lua_State *L, state *s, task *t) {
   lua_State *co = t->co;
   int nargs = 0, nres = 0, status;
   if (!task_is(t, TASK_STARTED)) {
-    if (saros_op_cancelled(task_op(t))) { /* before its first line */
+    if (saros_op_cancelled(task_op(t)) && !task_is(t, TASK_SURELY)) {
+      /* before its first line */
       task_discard(L, s, t);
       return;
     }

@@ -26,6 +26,7 @@
 #define TASK_TIMED 0x200u    /* its timer is set */
 #define TASK_EXTRA 0x400u    /* it has an extra, which has the group then */
 #define TASK_BACKGROUND 0x800u
+#define TASK_SURELY 0x1000u /* begins also when it was cancelled before */
 
 /* Tasks that saros.run waits for together. */
 typedef struct group {

@@ -69,15 +69,16 @@ static bool is_alone(const walk_dir *d) {
   return d != NULL && d->alone;
 }
 
-/* The path as it is; NULL without memory. */
-static char *raw_path(const copy *c, const walk_dir *d, const char *name,
-                      copy_side side) {
+char *copy_raw_path(const copy *c, const walk_dir *d, const char *name,
+                    copy_side side, bool *whole) {
   char *names = mem_alloc(PATH_SHOWN);
+  if (whole != NULL) *whole = true;
   if (names == NULL) return NULL;
   buffer b = BUFFER_EMPTY;
   buffer_text(&b, side == COPY_SOURCE ? c->from : c->to);
   if (!is_alone(d)) {
     const char *below = put_names(names, PATH_SHOWN, d, name);
+    if (whole != NULL) *whole = *below == '/' || *below == 0;
     if (*below != '/' && *below != 0) buffer_byte(&b, '/');
     if (b.size > 0 && !b.failed && b.data[b.size - 1] == '/' && *below == '/')
       below++;
@@ -89,7 +90,7 @@ static char *raw_path(const copy *c, const walk_dir *d, const char *name,
 
 void copy_path(const copy *c, buffer *b, const walk_dir *d, const char *name,
                copy_side side) {
-  char *path = raw_path(c, d, name, side);
+  char *path = copy_raw_path(c, d, name, side, NULL);
   if (path != NULL)
     text_escape(b, path, strlen(path));
   else
@@ -115,7 +116,7 @@ bool copy_failed(copy *c, int number, const char *what, const walk_dir *d,
   if (c->manner != NULL && c->manner->forgive(c, number, what, side))
     return false;
   error *e = NULL;
-  char *path = raw_path(c, d, name, side);
+  char *path = copy_raw_path(c, d, name, side, NULL);
   buffer b = BUFFER_EMPTY;
   buffer_format(&b, "%s \"", what);
   if (path != NULL) text_escape(&b, path, strlen(path));

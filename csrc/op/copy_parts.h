@@ -145,6 +145,10 @@ bool copy_goes_on(copy *c);
 /* The path for a person: of a very deep one only the end. */
 void copy_path(const copy *c, buffer *b, const walk_dir *d, const char *name,
                copy_side side);
+/* The path as it is; NULL without memory. *whole, when asked for: it is all of
+   it, and not only the end of a very deep one. */
+char *copy_raw_path(const copy *c, const walk_dir *d, const char *name,
+                    copy_side side, bool *whole);
 /* So much more is done; tells the status now and then. */
 void copy_progress(copy *c, uint64_t bytes, const walk_dir *d,
                    const char *name);

@@ -215,6 +215,8 @@ static const char *consistency(const session *s, const shadow *m) {
     default: break;
   }
   if (m->provider == &provider_live) return "live";
+  /* Somebody else than those that held still has written to it. */
+  if (value_get(m->keep, "torn_count") != NULL) return "fuzzy";
   return all_held(s) ? "held" : "fuzzy";
 }
 

@@ -93,6 +93,11 @@ static const struct {
 };
 
 
+/* What the copy of a tree lacks, from keep: paths, and how many in all. */
+static const char *const lacking[] = {"torn", "torn_count", "unread",
+                                      "unread_count"};
+
+
 static bool put_copy(value *map, const char *name, const value *item) {
   return name == NULL || value_put(map, name, value_copy(item));
 }
@@ -105,6 +110,11 @@ static bool put_all(value *map, const value *record) {
     if (!put_copy(map, shown[i].name, item) ||
         !put_copy(map, shown[i].original, item))
       return false;
+  }
+  const value *keep = value_get(record, "keep");
+  for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++) {
+    const value *item = value_get(keep, lacking[i]);
+    if (item != NULL && !put_copy(map, lacking[i], item)) return false;
   }
   const value *machine = value_get(record, "machine");
   const value *exposed = value_get(record, "exposed");

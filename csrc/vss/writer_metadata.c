@@ -139,6 +139,12 @@ static error *check_optional(const value *v, const char *field, size_t most) {
   return is_null(v) ? NULL : check_text(v, field, most);
 }
 
+/* All of its files, or these. */
+static error *check_mends(const value *v) {
+  if (v != NULL && v->type == VALUE_BOOL) return NULL;
+  return check_paths(v, "mends", false);
+}
+
 static error *check_component(const value *c) {
   static const char *const types[] = {"database", "filegroup", NULL};
   if (c->type != VALUE_MAP) return wrong("a component must be a map");
@@ -156,6 +162,7 @@ static error *check_component(const value *c) {
                        TEXT_MOST);
   if (e == NULL) e = check_paths(value_get(c, "files"), "files", true);
   if (e == NULL) e = check_paths(value_get(c, "exclude"), "exclude", false);
+  if (e == NULL) e = check_mends(value_get(c, "mends"));
   return e;
 }
 

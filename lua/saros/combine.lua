@@ -54,6 +54,9 @@ local function put_down(ops)
   end
 end
 
+-- What composes is spawned surely: cancelled or closed before it has begun, it
+-- puts down what it was handed all the same.
+
 -- Runs f; whatever raises out of it (a cancel above all) puts `ops` down
 -- before it goes on its way.
 local function guarded(ops, f, ...)
@@ -80,7 +83,7 @@ function saros.all(ops)
   check_names(ops, "saros.all", { true, name = true })
   local name = ops.name
   ops = { unpack(ops) }
-  return core.spawn({ name = name }, function()
+  return core.spawn_surely({ name = name }, function()
     return guarded(ops, function()
       local first = decisive(ops, "failure")
       if first > 0 then
@@ -105,7 +108,7 @@ function saros.any(ops)
   if #ops == 0 then error("saros.any: the table is empty", 2) end
   local name, cancel = ops.name, ops.cancel
   ops = { unpack(ops) }
-  return core.spawn({ name = name }, function()
+  return core.spawn_surely({ name = name }, function()
     return guarded(cancel and ops or {}, function()
       local index = decisive(ops, "first")
       local results = pack(ops[index]:wait())
@@ -131,7 +134,7 @@ function saros.timeout(op, seconds, options)
   end
   options = options or {}
   check_names(options, "saros.timeout", { name = true })
-  return core.spawn({ name = options.name }, function()
+  return core.spawn_surely({ name = options.name }, function()
     return guarded({ op }, function()
       local result, why = op:wait(seconds)
       if not op:done() then

@@ -120,7 +120,8 @@ end
 ---@field logical_path? string
 ---@field caption? string
 ---@field files? string[] absolute paths of files and directories that are its
----@field exclude? string[]
+---@field exclude? string[] patterns of those of its files that need not be in a backup: absolute, or of what lies in its files
+---@field mends? boolean|string[] whether its own recovery mends a copy of these files (patterns; true: of all) that were written to while being copied, or makes them anew. Any other of its files of which that was seen bars its recovery; one that could not be read always does
 
 ---@class saros.vss.event
 ---@field event string "freeze", …

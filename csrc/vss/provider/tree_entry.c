@@ -73,7 +73,7 @@ static void missing(const entry *e, lack what, int number) {
   if (is_gone(number)) {
     seen_put(&t->seen, e->key, 0);
     if (t->held && number != ENOENT)
-      lack_add(t, LACK_TORN, e->d, e->name, number);
+      lack_add(t, LACK_UNREAD, e->d, e->name, number);
     return;
   }
   if (t->held)
@@ -140,12 +140,14 @@ static bool put_link(tree *t, walk_dir *d, const char *name,
 ** ---------------------------------------------------------------- */
 
 /* Under the hold nobody should have written to it. What was cloned is of one
-   instant all the same. */
+   instant all the same; another name, owner or mode (SQLite as root gives it
+   one whenever it opens a log) is no write. */
 static bool is_torn(const tree *t, const file_end *end) {
   struct stat now;
   if (!t->held || end->cloned) return false;
-  return fstat(end->from, &now) != 0 ||
-         seen_print(&t->seen, &now) != seen_print(&t->seen, end->was);
+  return fstat(end->from, &now) != 0 || now.st_size != end->was->st_size ||
+         now.st_mtim.tv_sec != end->was->st_mtim.tv_sec ||
+         now.st_mtim.tv_nsec != end->was->st_mtim.tv_nsec;
 }
 
 static void file_done(copy *c, const file_end *end) {
@@ -158,10 +160,7 @@ static void file_done(copy *c, const file_end *end) {
              .print = seen_print(&t->seen, end->was)};
   if (end->number != 0) {
     unlinkat(e.d->to, e.name, 0); /* half of a file is none */
-    if (end->number == ESTALE && t->held)
-      lack_add(t, LACK_TORN, e.d, e.name, 0);
-    else if (end->number != ECANCELED)
-      missing(&e, LACK_UNREAD, end->number);
+    if (end->number != ECANCELED) missing(&e, LACK_UNREAD, end->number);
     return;
   }
   if (!put_link(t, e.d, e.name, &e.st, e.print)) {
@@ -295,7 +294,7 @@ void entry_make(crew *w, worker *me, walk_dir *d, const char *name,
   if (S_ISREG(e.st.st_mode))
     make_regular(&e);
   else if (S_ISDIR(e.st.st_mode))
-    missing(&e, LACK_TORN, ESTALE);
+    missing(&e, LACK_UNREAD, ESTALE);
   else
     make_special(&e);
 }

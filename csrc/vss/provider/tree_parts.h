@@ -62,7 +62,7 @@ extern _Atomic size_t seen_most; /* slots; 0: as many as there may be */
 typedef enum lack {
   LACK_UNREAD,  /* could not be read, and is not in the shadow */
   LACK_MOUNT,   /* something else is mounted there */
-  LACK_TORN,    /* changed while it was copied under the hold */
+  LACK_TORN,    /* in the shadow, but changed while copied under the hold */
   LACK_SPECIAL, /* a device and the like that could not be made */
   LACK_PLAIN,   /* lacks owner, attributes or the like */
   LACKS
@@ -77,7 +77,8 @@ typedef struct lacking {
 /* Any thread. `number` is an errno, or 0. */
 void lack_add(tree *t, lack what, const walk_dir *d, const char *name,
               int number);
-/* Into the shadow's warnings, and (torn, unread) into keep. */
+/* Into the shadow's warnings, and (torn, unread) into keep, where shadows.c has
+   them from. */
 bool lack_tell(tree *t);
 void lack_free(tree *t);
 

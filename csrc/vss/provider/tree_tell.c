@@ -1,6 +1,7 @@
 /*
 ** What the shadow lacks, told: it never looks whole when it is not. Of many
-** paths the first are named, and all are counted.
+** paths the first are named, and all are counted. In the warnings they are for
+** people; in keep they are as they are, for who looks whose files these were.
 */
 #include <stdio.h>
 #include <string.h>
@@ -33,15 +34,19 @@ static const char *const sentences_many[LACKS] = {
 void lack_add(tree *t, lack what, const walk_dir *d, const char *name,
               int number) {
   lacking *l = &t->lacks[what];
-  buffer b = BUFFER_EMPTY;
   pthread_mutex_lock(&t->c.lock);
   uint64_t count = ++l->count;
   pthread_mutex_unlock(&t->c.lock);
   if (count > NAMED) return;
-  copy_path(&t->c, &b, d, name, COPY_SOURCE);
-  value *path = b.failed ? NULL : value_string(b.data, b.size);
+  bool whole;
+  char *at = copy_raw_path(&t->c, d, name, COPY_SOURCE, &whole);
+  if (at != NULL && !whole) { /* counted, and not named: it is not its name */
+    mem_free(at);
+    return;
+  }
+  value *path = at != NULL ? value_text(at) : NULL;
   value *why = number != 0 ? value_text(strerror(number)) : value_null();
-  buffer_free(&b);
+  mem_free(at);
   pthread_mutex_lock(&t->c.lock);
   if (l->paths == NULL) l->paths = value_list();
   if (l->reasons == NULL) l->reasons = value_list();
@@ -60,15 +65,19 @@ static bool warn(tree *t, lack what) {
   const lacking *l = &t->lacks[what];
   buffer b = BUFFER_EMPTY;
   if (l->count == 0) return true;
-  unsigned shown = l->paths->count < IN_WARNING ? l->paths->count : IN_WARNING;
+  unsigned shown = l->paths != NULL ? l->paths->count : 0;
+  if (shown > IN_WARNING) shown = IN_WARNING;
   for (unsigned i = 0; i < shown; i++) {
     const char *why = value_chars(l->reasons->as.items[i], NULL);
-    buffer_format(&b, "%s\"%s\"", i > 0 ? ", " : "",
-                  value_chars(l->paths->as.items[i], ""));
+    const value *path = l->paths->as.items[i];
+    buffer_text(&b, i > 0 ? ", \"" : "\"");
+    text_escape(&b, path->as.string.data, path->as.string.size);
+    buffer_byte(&b, '"');
     if (why != NULL) buffer_format(&b, " (%s)", why);
   }
   if (l->count > shown)
-    buffer_format(&b, " and %llu more", (unsigned long long)(l->count - shown));
+    buffer_format(&b, shown > 0 ? " and %llu more" : "%llu with long names",
+                  (unsigned long long)(l->count - shown));
   buffer_format(&b, " %s",
                 l->count == 1 ? sentences[what] : sentences_many[what]);
   bool good = !b.failed && value_add(t->s->warnings, value_text(b.data));
@@ -81,7 +90,8 @@ static bool record(tree *t, lack what, const char *name) {
   char count[40];
   if (l->count == 0) return true;
   snprintf(count, sizeof count, "%s_count", name);
-  return value_put(t->s->keep, name, value_copy(l->paths)) &&
+  return (l->paths == NULL ||
+          value_put(t->s->keep, name, value_copy(l->paths))) &&
          value_put(t->s->keep, count, value_int((int64_t)l->count));
 }
 

@@ -219,6 +219,10 @@ end
 ---@field attributes integer bits of `vss.attribute`
 ---@field created string RFC 3339
 ---@field warnings? string[]
+---@field torn? string[] files in it that were written to while being copied under the hold (the first 100)
+---@field torn_count? integer how many there are
+---@field unread? string[] files that could not be read, and are not in it (the first 100)
+---@field unread_count? integer how many there are
 ---@field device? string
 ---@field exposed? string
 ---@field missing? string why it cannot be there any more

@@ -113,11 +113,12 @@ local function map_components(what, map, components)
   for i, c in ipairs(components) do
     local copy = {}
     for name, item in pairs(c) do copy[name] = item end
-    for _, name in ipairs { "files", "exclude" } do
-      if c[name] then copy[name] = {} end
-      for j, path in ipairs(c[name] or {}) do
+    for _, name in ipairs { "files", "exclude", "mends" } do
+      local paths = type(c[name]) == "table" and c[name] or {}
+      if c[name] == paths then copy[name] = {} end
+      for j, path in ipairs(paths) do
         local to = path:sub(1, 1) == "/" and mapped(map, path)
-          or name == "exclude" and path
+          or name ~= "files" and path
         if not to then
           error(("%s: option 'map' does not say where %s is on this machine")
             :format(what, path), 3)

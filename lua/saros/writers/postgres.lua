@@ -120,11 +120,21 @@ local function name_them(list)
   end
 end
 
+-- Where copies of files are used, the log of backup mode mends what is torn, but
+-- for what it does not speak of: the control file, and what people write.
+local function mends(who)
+  local list = { table.unpack(who.parts, 2) }
+  for _, pattern in ipairs { "[^g]*/*", "global/[^p]*", "global/pg_[^c]*" } do
+    list[#list + 1] = who.data .. "/" .. pattern
+  end
+  return list
+end
+
 local function component(who)
   return { type = "database", name = who.name, files = who.files,
     caption = ("PostgreSQL %s on port %s"):format(who.version, who.port),
-    exclude = { who.data .. "/postmaster.pid", who.data .. "/postmaster.opts" }
-  }
+    exclude = { who.data .. "/postmaster.pid",
+      who.data .. "/postmaster.opts" }, mends = mends(who) }
 end
 
 

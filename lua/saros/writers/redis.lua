@@ -394,7 +394,8 @@ local function describe(list)
     end
     names[at.name] = true
     components[#components + 1] = { type = "database", name = at.name,
-      files = { at.dir }, caption = ("Redis %s"):format(at.version) }
+      files = { at.dir }, caption = ("Redis %s"):format(at.version),
+      mends = server.replaced(at.layout) }
     if #at.config > 0 then
       components[#components + 1] = { type = "filegroup",
         name = at.name .. "-config", files = at.config }

@@ -119,6 +119,18 @@ function server.look(c, options)
   return found
 end
 
+--- Patterns of its files that a dump is laid over, where files are copied, or
+--- that no server reads.
+function server.replaced(l)
+  local list = { l.rdb, "temp-*.rdb" }
+  if l.appendonly then
+    list[3] = l.aof_dir and l.aof_dir .. "/*" or l.aof
+    list[4] = "temp-rewriteaof*.aof"
+  end
+  for i, pattern in ipairs(list) do list[i] = l.dir .. "/" .. pattern end
+  return list
+end
+
 local function size_of(path)
   local file <close> = io.open(path, "rb")
   return file and file:seek "end"

@@ -226,7 +226,9 @@ local function components(databases)
   for i, name in ipairs(names(databases)) do
     local real, files = resolved(databases[i]), {}
     for j, suffix in ipairs(beside) do files[j] = real .. suffix end
-    list[i] = { type = "database", name = name, files = files }
+    -- Its shared memory is made anew; readers write to it, too.
+    list[i] = { type = "database", name = name, files = files,
+      mends = { real .. "-shm" } }
   end
   return list
 end

@@ -66,7 +66,6 @@ end
 --- the error, or nil; the seconds that it took. What had no time was not tried:
 --- `option` says how to give it more.
 function answer.within(op, seconds, who, option)
-  -- Both: who is cancelled before he has begun puts down nothing.
   local mine <close> = op
   local limited <close> = seconds and combine.timeout(op, seconds) or op
   pass_on(mine)

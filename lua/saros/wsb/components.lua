@@ -32,6 +32,20 @@ local function bar(c, why, ...)
   c.recoverable, c.why = false, c.why or why:format(...)
 end
 
+-- Patterns with the names that the files have in the version.
+local function as_stored(patterns, own, paths, real)
+  if type(patterns) ~= "table" then return patterns end
+  local list = {}
+  for i, pattern in ipairs(patterns) do
+    list[i] = pattern
+    for _, file in ipairs(own.files) do
+      local path = within(pattern, file) and in_version(file, real, paths)
+      if path then list[i] = path .. pattern:sub(#file + 1) end
+    end
+  end
+  return list
+end
+
 -- The files as they are in the version; what the version does not have of them
 -- bars the component.
 local function find_files(c, own, set, paths, real)
@@ -74,6 +88,14 @@ local function find_files(c, own, set, paths, real)
   end
 end
 
+-- Whether its patterns leave it out.
+local function is_out(c, at)
+  for _, pattern in ipairs(components.excludes { c }) do
+    if files.matches(pattern, at) then return true end
+  end
+  return false
+end
+
 -- Where something is mounted, names decoded.
 local function mount_points()
   local list = {}
@@ -90,11 +112,7 @@ end
 -- another subvolume lies.
 local function find_holes(c, own, set, paths, real)
   local function hole(at)
-    local out = false
-    for _, pattern in ipairs(components.excludes { c }) do
-      out = out or files.matches(pattern, at)
-    end
-    if not out then
+    if not is_out(c, at) then
       bar(c, "%s is a file system of its own, and not in the shadow of what it "
         .. "lies in", at)
     end
@@ -128,6 +146,77 @@ local function find_holes(c, own, set, paths, real)
       for name in found:gmatch "[^\0]+" do
         local at = path .. name:sub(#here + 1)
         if not set[at] then hole(at) end
+      end
+    end
+  end
+end
+
+-- A pattern of a component for one of its files, or what is below that; nil: it
+-- is not for that one. The name of the file in it stands for itself.
+local function pattern_for(file, pattern)
+  local own = files.escape(file)
+  if pattern:sub(1, 1) ~= "/" then
+    return own .. (pattern:find("/", 1, true) and "/" or "/**/") .. pattern
+  elseif within(pattern, file) then
+    return own .. pattern:sub(#file + 1)
+  end
+  return within(pattern, own) and pattern or nil
+end
+
+-- Whether its recovery mends it, or makes it anew: then a torn copy will do.
+local function mends(c, all, at)
+  if all == true then return true end
+  for _, file in ipairs(c.files) do
+    for _, one in ipairs(all or {}) do
+      local pattern = pattern_for(file, one)
+      if pattern and files.matches(pattern, at) then return true end
+    end
+  end
+  return false
+end
+
+local LACKS <const> = {
+  { "unread", "%s could not be read when the shadow was made" },
+  { "torn", "%s changed while being copied, when all should have held still: "
+    .. "let its writer hold all that writes there, or use a provider that is "
+    .. "atomic" },
+}
+
+-- Of those that a shadow names, what is this component's; nil: nothing is. What
+-- has no name there may be anybody's.
+local function lacking(c, mended, snapshot, top, what)
+  local named, first, count = snapshot[what] or {}, nil, 0
+  for _, at in ipairs(named) do
+    local is = false
+    for _, file in ipairs(c.files) do
+      is = is or within(at, file) or what == "unread" and within(file, at)
+    end
+    is = is and not is_out(c, at)
+    if is and not (what == "torn" and mends(c, mended, at)) then
+      first, count = first or at, count + 1
+    end
+  end
+  if count > 1 then return ("%s and %d more"):format(first, count - 1) end
+  local more = (snapshot[what .. "_count"] or 0) - #named
+  if first or more <= 0 or what == "torn" and mended == true then
+    return first
+  end
+  for _, file in ipairs(c.files) do
+    if within(file, top) or within(top, file) then
+      return ("%d files, some of its own perhaps among them,"):format(more)
+    end
+  end
+end
+
+-- What was copied file by file may lack something, or have half of what was
+-- written to it just then.
+local function find_lacks(c, mended, set)
+  for top, snapshot in pairs(set) do
+    for _, lack in ipairs(LACKS) do
+      local which = lacking(c, mended, snapshot, top, lack[1])
+      if which then
+        c.consistency = "none"
+        bar(c, lack[2], which)
       end
     end
   end
@@ -171,7 +260,10 @@ local CONSISTENCIES <const> = { application = true, crash = true, none = true }
 function components.hear(c, said)
   local own = said_of(said, c.name)
   c.said = own
-  if CONSISTENCIES[own.consistency] then c.consistency = own.consistency end
+  local lost = c.recoverable == false and c.consistency == "none"
+  if CONSISTENCIES[own.consistency] and not lost then
+    c.consistency = own.consistency
+  end
   for _, name in ipairs { "position", "server", "note" } do
     if type(own[name]) == "string" then c[name] = own[name] end
   end
@@ -208,7 +300,8 @@ function components.of(set, paths)
       writer = { id = writer.id, instance = writer.instance,
         name = writer.name },
       logical_path = own.logical_path, type = own.type, files = {},
-      absent = {}, exclude = own.exclude or {}, additions = {},
+      absent = {}, exclude = as_stored(own.exclude or {}, own, paths, real),
+      additions = {},
       atomic = true, recoverable = true,
       consistency = "application" }
     find_files(c, own, set, paths, real)
@@ -216,6 +309,7 @@ function components.of(set, paths)
     find_holes(c, own, set, paths, real)
     find_unreadable(c, set, paths)
     components.hear(c, set:said(writer.instance))
+    find_lacks(c, as_stored(own.mends, own, paths, real), set)
     writer_failed(c, set)
     list[n] = c
   end
@@ -251,12 +345,12 @@ function components.excludes(list)
     return a.c.n < b.c.n
   end)
   for _, one in ipairs(all) do
-    local file, own = one.file, files.escape(one.file)
-    if #patterns > 0 then patterns[#patterns + 1] = "!" .. own end
+    local file = one.file
+    if #patterns > 0 then
+      patterns[#patterns + 1] = "!" .. files.escape(file)
+    end
     for _, e in ipairs(one.c.exclude) do
-      local pattern = e:sub(1, 1) == "/" and within(e, file) and e
-        or e:sub(1, 1) ~= "/"
-        and own .. (e:find("/", 1, true) and "/" or "/**/") .. e
+      local pattern = pattern_for(file, e)
       if pattern and not is_shared(list, one.c, file, pattern) then
         patterns[#patterns + 1] = pattern
       end
