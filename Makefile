@@ -867,10 +867,10 @@ bench:  ## compare with peers; the figures are ratios, and gate nothing
 	  $(BUILD)/spec/bits_floor scratch $(firstword $(wildcard /dev/shm) /tmp) \
 	  $(LUA) spec/bench/bits.lua $(ROUNDS))
 
-demo:  ## install what it needs, build, and show what saros does
-	@spec/deps build -- demo
-	@$(MAKE) all
-	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+demo:  ## install what it needs, build, and show a backup from end to end
+	@spec/deps build demo
+	@$(MAKE) module
+	@SAROS_BUILD='$(abspath $(BUILD))' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 	  $(LUA) examples/demo.lua
 
 deps:  ## install whatever is missing for any target here

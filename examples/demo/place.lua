@@ -49,8 +49,10 @@ end
 
 --- As root starts this script once more, in a mount namespace of its own, and
 --- ends with that one. There: an empty directory that goes by itself. As
---- somebody else, or where the kernel says no: nil, and why.
-function place.private()
+--- somebody else, or where the kernel does not mount these (ext4 and xfs): nil,
+--- and why.
+---@param ... string file systems
+function place.private(...)
   if os.getenv "SAROS_EXAMPLE_PLACE" then
     local r, err = saros.process { argv = { "sh", "-c", SETUP } }:wait()
     if r then return (r.stdout:gsub("\n", "")) end
@@ -58,16 +60,19 @@ function place.private()
   end
   if place.run("id", "-u") ~= "0" then return nil, "you are not root" end
   local need = [[PATH=$PATH:/usr/sbin:/sbin
-    for p in unshare setpriv losetup mkfs.xfs mkfs.ext4; do
+    for p in unshare setpriv losetup $(printf 'mkfs.%s ' "$@"); do
       command -v $p >/dev/null || { echo "$p is not installed"; exit; }
     done
     d=$(mktemp -d)
-    unshare -m sh -c 'mount -t tmpfs saros "$1" && cd "$1" &&
-      truncate -s 8M disk && mkfs.ext4 -q -F disk && mkdir at &&
-      mount -o loop disk at' sh "$d" >/dev/null 2>&1 ||
-        echo "this machine does not let its root mount disks"
+    unshare -m sh -c 'd=$1; shift; mount -t tmpfs saros "$d" && cd "$d" &&
+      for fs; do
+        truncate -s 400M $fs && mkfs.$fs -q $fs && mkdir at.$fs &&
+        mount -o loop $fs at.$fs || exit
+      done' sh "$d" "$@" >/dev/null 2>&1 ||
+        echo "this machine does not let its root mount disks ($*)"
     rmdir "$d"]]
-  local why = place.run("sh", "-c", need)
+  local fs = select("#", ...) > 0 and { ... } or { "ext4", "xfs" }
+  local why = place.run("sh", "-c", need, "sh", table.unpack(fs))
   if why ~= "" then return nil, why end
   run_privately(place.again())
 end
@@ -79,13 +84,20 @@ local scratches = {}
 function place.main(f, ...)
   local results = table.pack(pcall(saros.run, f, ...))
   saros.shutdown(20)
-  for path in pairs(scratches) do
-    os.execute("rm -rf " .. place.line { path })
-  end
+  for _, keeper in pairs(scratches) do keeper:close() end
   if results[1] then os.exit(results[2] or 0, true) end
-  io.stderr:write("\n", tostring(results[2]), "\n")
-  os.exit(1, true)
+  local why = tostring(results[2])
+  io.stderr:write("\n", why, "\n")
+  os.exit(why:find "interrupted!$" and 130 or 1, true)
 end
+
+-- It goes when its input does: when we say so, or are gone, however that was.
+-- No key reaches it. (What a shadow is copied to may be immutable.)
+local KEEPER <const> = [[exec setsid sh -c 'trap "" INT TERM HUP
+  cat >/dev/null; chattr -R -i "$1" 2>/dev/null
+  for i in 1 2 3 4 5 6 7 8 9; do
+    rm -rf "$1" 2>/dev/null && exit; sleep 0.2
+  done' sh ]]
 
 --- A directory for those that have none of their own; it is removed when the
 --- variable that holds it is closed: `local dir <close> = place.scratch()`.
@@ -94,11 +106,12 @@ end
 function place.scratch(within)
   local path = place.run("mktemp", "-d", "-p",
     within or os.getenv "TMPDIR" or "/tmp", "saros-example.XXXXXX")
-  scratches[path] = true
-  return setmetatable({ path = path }, { __close = function()
-    if saros.process { argv = { "rm", "-rf", path } }:wait() then
-      scratches[path] = nil
-    end
+  scratches[path] = assert(io.popen(KEEPER .. place.line { path }, "w"))
+  return setmetatable({ path = path }, { __close = function(_, err)
+    -- Then something may still be at work there: place.main() has patience.
+    if err ~= nil then return end
+    scratches[path]:close()
+    scratches[path] = nil
   end })
 end
 
@@ -118,6 +131,14 @@ local DISKS = [[
 --- `dir` by their names.
 function place.disks(dir, ...)
   place.run("sh", "-c", DISKS, "sh", dir, ...)
+end
+
+--- Makes a disk of one file, mounted at `at`: a btrfs, which has shadows of its
+--- own.
+function place.btrfs(at)
+  place.run("sh", "-c", [[set -e; export PATH=$PATH:/usr/sbin:/sbin
+    truncate -s 400M "$1.image"; mkfs.btrfs -q "$1.image"; mkdir "$1"
+    mount -o loop "$1.image" "$1"]], "sh", at)
 end
 
 return place
