@@ -160,6 +160,40 @@ describe("a workflow of it", function()
   end)
 end)
 
+describe("the record of a run", function()
+  if not pcall(require, "saros.repository") then
+    return pending "there is no repository without its module"
+  end
+
+  it("is where everything of saros is", function()
+    local root <close> = cli.scratch()
+    local function options(more)
+      return ('{ sources = { "/etc/hostname" }, to = { "%s/none" }, '
+        .. 'password = "x"%s }'):format(root.path, more)
+    end
+    local function records(where, ...)
+      cli.ends(10, { "run", ... }, { cwd = root.path,
+        env = { SAROS_STATE_DIR = root.path .. "/env", HOME = root.path } })
+      local names = volumes.run("ls '%s/%s/state/runs' && rm -r '%s/%s'",
+        root.path, where, root.path, where)
+      assert.matches("^%d+T%d+Z%-%x+%.jsonl\n$", names)
+    end
+    local own = (', state_dir = "%s/own"'):format(root.path)
+    outside.write(root.path .. "/f.lua", "return require 'saros'.workflow "
+      .. options ', name = "x"')
+    records("env", "f.lua")
+    records("said", "--state-dir", root.path .. "/said", "f.lua")
+    outside.write(root.path .. "/g.lua", "return require 'saros'.workflow "
+      .. options(', name = "x"' .. own))
+    records("own", "g.lua")
+    outside.write(root.path .. "/c.lua", ('state_dir = "%s/config"\n'
+      .. 'workflow "x" %s workflow "y" %s'):format(root.path, options "",
+        options(own)))
+    records("env", "--config", "c.lua", "x")
+    records("own", "--config", "c.lua", "y")
+  end)
+end)
+
 describe("a file that is run", function()
   it("is a program", function()
     local root <close> = cli.scratch()

@@ -244,8 +244,8 @@ static error *is_there(repo *r, const repo_stop *stop) {
   error *e = r->store->way->size(r->store, REPO_CONFIG, NULL, &size, stop);
   if (e == NULL || (e->number != ENOENT && e->number != ENOTDIR)) return e;
   error *made = repo_error(code_of_errno(ENOENT),
-                           "there is no repository in %s; repository.init "
-                           "makes one",
+                           "there is no repository in %s; repository.init, "
+                           "or saros init --repo, makes one",
                            r->store->location);
   if (made != error_no_memory()) made->number = ENOENT;
   error_unref(e);

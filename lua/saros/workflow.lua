@@ -84,21 +84,36 @@ local workflow_type = { __name = WHAT, __index = workflow,
 ---@field resume? boolean|number whether an interrupted run is gone on with (true: one of the last twelve hours; or of so many seconds)
 ---@field argv? string[] for the record: the command that asked for it
 ---@field name? string of the operation
+---@field state_dir? string where its state is, if the workflow does not say
+
+-- Its options, with what was only said now.
+local function completed(self, how)
+  local o = of[self]
+  if o.state_dir or not how.state_dir then return o end
+  local all = {}
+  for name, item in pairs(o) do all[name] = item end
+  all.state_dir = how.state_dir
+  return all
+end
 
 --- Runs it.
 ---@param how? saros.workflow.run.options
 ---@return saros.operation op its result: a `saros.workflow.run`, which may be `partial`. It fails when no repository has a version; then `err.run` says the rest
 function workflow:run(how)
   how = arguments.check("workflow:run", how, { only = "list",
-    resume = "boolean|number", argv = "table", name = "string" })
+    resume = "boolean|number", argv = "table", name = "string",
+    state_dir = "string" })
   return core.spawn_as(WHAT, how.name, require "saros.workflow.run".start,
-    of[self], how)
+    completed(self, how), how)
 end
 
 --- What a run would do now. Nothing is held, made, stored or removed.
+---@param how? { state_dir: string? } as for a run
 ---@return saros.operation op its result: `{ steps, paths, components, targets, warnings }`, which prints well
-function workflow:plan()
-  return core.spawn_as(WHAT, nil, require "saros.workflow.plan", of[self])
+function workflow:plan(how)
+  how = arguments.check("workflow:plan", how, { state_dir = "string" })
+  return core.spawn_as(WHAT, nil, require "saros.workflow.plan",
+    completed(self, how))
 end
 
 --- How it stands, by the records of its runs.

@@ -245,8 +245,11 @@ function config.workflow(c, name)
   for key, value in pairs(said.options) do options[key] = value end
   options.name = options.name or name
   if options.to == nil then options.to = found.repository end
-  for _, key in ipairs { "password", "notify", "state_dir" } do
+  for _, key in ipairs { "password", "notify" } do
     if options[key] == nil then options[key] = found[key] end
+  end
+  if options.state_dir == nil then
+    options.state_dir = require "saros.cli.where".state(c)
   end
   local ok, made = pcall(require "saros".workflow, options)
   if ok then return made end

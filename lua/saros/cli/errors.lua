@@ -49,6 +49,12 @@ local function inner(err)
   return err
 end
 
+-- It has the code of a file that is not there.
+local function lacks_repository(e)
+  return type(e.message) == "string"
+    and e.message:find "^there is no repository in " ~= nil
+end
+
 --- The exit code of an error.
 function errors.exit_code(err)
   err = inner(err)
@@ -56,6 +62,7 @@ function errors.exit_code(err)
   if err.exit then return err.exit end
   local e = err
   while e do -- the first that says what kind it is
+    if lacks_repository(e) then return 10 end
     if by_name[e.name] then return by_name[e.name] end
     e = type(e.cause) == "table" and e.cause or nil
   end

@@ -1,5 +1,6 @@
 ---@private
 local shown = require "saros.text"
+local where = require "saros.cli.where"
 
 local function is_file(name)
   return name:find("/", 1, true) ~= nil or name:find "%.lua$" ~= nil
@@ -31,15 +32,16 @@ end
 
 local function perform(c, workflow, name)
   local o = c.options
+  local state_dir = where.state(c)
   if o.dry_run then
-    local plan, err = c:progress(workflow:plan(), name)
+    local plan, err = c:progress(workflow:plan { state_dir = state_dir }, name)
     if not plan then return nil, err end
     c:emit("summary", plan)
     c:out(plan)
     return
   end
   local r, err = c:progress(workflow:run { only = o.only,
-    resume = not o.anew, argv = c.argv }, name)
+    resume = not o.anew, argv = c.argv, state_dir = state_dir }, name)
   if not r then return nil, err end
   c:emit("summary", r)
   c:out(r)
@@ -73,6 +75,7 @@ done twice.]],
       help = "only to these repositories" },
     { "anew", help = "do not go on with a run that was killed" },
     { "dry-run", "n", help = "only say what would be done" },
+    where.state_dir,
   },
   arguments = { min = 1, names = "NAME", complete = "file" },
   stop = is_file,
