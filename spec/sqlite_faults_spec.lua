@@ -125,27 +125,28 @@ describe("a host that stands still", function()
       local saros = require "saros"
       local vss = require "saros.vss"
       local w = require "saros.writers.sqlite".writer { databases = { %q },
-        freeze_timeout = 1 }
+        freeze_timeout = 2 }
       local v = vss.writer { id = %q, name = "witness", level = "system",
         freeze = function()
           print "held"
           io.stdout:flush()
-          saros.sleep(0.5):wait()
+          repeat saros.sleep(0.01):wait() until io.open(%q)
         end }
       local set, err = vss.shadow { paths = { %q }, provider = "copy",
         state_dir = %q }:wait()
       while err and err.cause do err = err.cause end
-      print(set and "made" or err.message)]]):format(path, shared.id(9), d.a,
-        d.state))
+      print(set and "made" or err.message)]]):format(path, shared.id(9),
+        d.root .. "/go_on", d.a, d.state))
     p:expect "held\n"
-    assert.equal("SAROS_E_LOCKED", insert(path, 0))
     stop(p.pid)
+    assert.equal("SAROS_E_LOCKED", insert(path, 0))
     assert.equal("written", insert(path, 30))
     assert.is_nil(holder(p.pid))
+    outside.write(d.root .. "/go_on", "")
     system.kill(p.pid, 18)
     local said = p:finish()
     assert.is_truthy(said:find "ended before the shadow was complete"
-      or said:find "was to be held for 1 s at most", said)
+      or said:find "was to be held for 2 s at most", said)
   end)
 end)
 
