@@ -6,9 +6,9 @@
 ** What changes while it is copied: afterwards the source is asked for its
 ** size again. A file that has grown gets its new end, one that has shrunk is
 ** copied anew; when it has changed again after that, the copy fails with
-** SAROS_E_CHANGED, unless who asks for it takes what there is (`fuzzy`). A
-*clone
-** needs none of this: it is of one instant.
+** SAROS_E_CHANGED, unless who asks for it takes what there is (`fuzzy`). Who
+** writes a file anew makes it empty first: what was found shorter while it was
+** read is copied anew, too. A clone needs none of this: it is of one instant.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,10 +21,8 @@
 
 #include "op/copy_parts.h"
 
-#define SHARED_FROM (2 * COPY_PIECE) /* smaller ones are one worker's */
-#define RANGE_FROM                                           \
-  ((off_t)COPY_SCRATCH) /* smaller ones are read and written \
-                         */
+#define SHARED_FROM (2 * COPY_PIECE)     /* smaller ones are one worker's */
+#define RANGE_FROM ((off_t)COPY_SCRATCH) /* smaller ones are read, written */
 
 typedef struct file_work {
   shared s; /* first */
@@ -33,6 +31,7 @@ typedef struct file_work {
   int from, to;
   struct stat st;
   bool cloned, sparse;
+  _Atomic bool cut;   /* it ended before its end while it was read */
   _Atomic int number; /* of what failed */
   char name[];
 } file_work;
@@ -139,7 +138,10 @@ static bool move(file_work *f, worker *me, off_t at, off_t end) {
     off_t size = end - at < COPY_CHUNK ? end - at : COPY_CHUNK;
     off_t done = move_chunk(f, me, at, size);
     if (done < 0) return false;
-    if (done == 0) return true; /* it has become shorter */
+    if (done == 0) {
+      atomic_store(&f->cut, true);
+      return true;
+    }
     at += done;
     atomic_fetch_add(&f->c->n.bytes, (uint64_t)done);
     copy_progress(f->c, (uint64_t)done, f->d, f->name);
@@ -198,14 +200,25 @@ static bool move_data(file_work *f, worker *me, off_t at, off_t end) {
 ** The whole
 ** ---------------------------------------------------------------- */
 
-/* Afterwards: what has changed meanwhile is made good once. */
+static bool is_same_time(struct timespec a, struct timespec b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool is_touched(const struct stat *before, const struct stat *now) {
+  return !is_same_time(before->st_mtim, now->st_mtim) ||
+         !is_same_time(before->st_ctim, now->st_ctim);
+}
+
+/* Afterwards: what has changed meanwhile is made good once. Some files always
+   have less than their size, as those in /sys: nobody has touched them. */
 static bool make_good(file_work *f, worker *me) {
-  struct stat now;
+  struct stat now, before = f->st;
   off_t had = f->st.st_size;
-  for (int tries = 0;; tries++) {
+  for (int tries = 0;; tries++, before = now) {
     if (fstat(f->from, &now) != 0)
       return failed(f, errno, "cannot stat", COPY_SOURCE);
-    if (now.st_size == had) break;
+    bool cut = atomic_exchange(&f->cut, false) && is_touched(&before, &now);
+    if (now.st_size == had && !cut) break;
     if (tries > 0 && f->c->manner != NULL && f->c->manner->fuzzy) {
       if (now.st_size < had) had = now.st_size;
       f->sparse = true; /* so that it gets this size */
@@ -216,15 +229,14 @@ static bool make_good(file_work *f, worker *me) {
       return copy_changed(f->c, "its size changed while it was copied", f->d,
                           f->name);
     }
-    if (ftruncate(f->to, now.st_size > had ? had : 0) != 0)
+    off_t good = now.st_size > had && !cut ? had : 0;
+    if (ftruncate(f->to, good) != 0)
       return failed(f, errno, "cannot truncate", COPY_TARGET);
     f->sparse = true;
-    if (!move_data(f, me, now.st_size > had ? had : 0, now.st_size))
-      return false;
+    if (!move_data(f, me, good, now.st_size)) return false;
     had = now.st_size;
   }
-  if (now.st_mtim.tv_sec != f->st.st_mtim.tv_sec ||
-      now.st_mtim.tv_nsec != f->st.st_mtim.tv_nsec)
+  if (!is_same_time(now.st_mtim, f->st.st_mtim))
     atomic_fetch_add(&f->c->n.changed, 1);
   if (f->sparse && ftruncate(f->to, had) != 0)
     return failed(f, errno, "cannot set the size of", COPY_TARGET);

@@ -383,6 +383,48 @@ TEST(a_source_that_moves) {
   wipe(dir);
 }
 
+/* Somebody writes it anew, as an editor does: empties it, and fills it. We read
+   it between the two. */
+static const char *_Atomic rewritten;
+static size_t rewritten_to;
+
+ssize_t pread(int fd, void *bytes, size_t size, off_t at) {
+  const char *path = NULL;
+  if (atomic_load(&rewritten) != NULL) path = atomic_exchange(&rewritten, NULL);
+  if (path == NULL) return syscall(SYS_pread64, fd, bytes, size, at);
+  usleep(20000); /* let the clock that stamps files tick */
+  CHECK_INT(truncate(path, 0), 0);
+  ssize_t n = syscall(SYS_pread64, fd, bytes, size, at);
+  CHECK_INT(n, 0);
+  put_file(path, rewritten_to, 2);
+  return n;
+}
+
+TEST(a_source_that_is_written_anew) {
+  static const size_t sizes[] = {100, 70000, 200, 50, 0};
+  const char *dir = own_place();
+  for (int i = 0; i < 5; i++) {
+    char from[600];
+    snprintf(from, sizeof from, "%s/from", dir);
+    put_file(from, 100, 1);
+    rewritten_to = sizes[i];
+    atomic_store(&rewritten, from);
+    CHECK_INT(end(begin((copy_options){
+                      .from = from, .to = in("own/to"), .clone = CLONE_NEVER}),
+                  0),
+              0);
+    CHECK(atomic_load(&rewritten) == NULL);
+    comparison c = {.owners = false};
+    struct stat st;
+    CHECK(stat(in("own/to"), &st) == 0);
+    CHECK_INT(st.st_size, sizes[i]);
+    compare_content(&c, in("own/to"), from, &st);
+    CHECK_INT(c.differences, 0);
+    wipe(in("own/to"));
+  }
+  wipe(dir);
+}
+
 static void *come_and_go(void *argument) {
   unrest *u = argument;
   for (unsigned i = 0; !atomic_load(&u->stop); i++) {
@@ -483,6 +525,7 @@ static void all(void) {
   RUN(pause_before_it_appears);
   RUN(no_room);
   RUN(a_source_that_moves);
+  RUN(a_source_that_is_written_anew);
   RUN(entries_that_come_and_go);
 #ifdef SAROS_TEST
   RUN(without_memory);
