@@ -100,8 +100,10 @@ static inline void hook(shadow *s, const char *where) {
   }
 }
 
-/* `what` is done when the pass of that name is over. */
+/* `what` is done when the pass of that name is over; of the live ones there is
+   one then, however long it takes. */
 static inline void set_between(const char *where, void (*what)(void)) {
+  tree_long = UINT64_MAX;
   between = what;
   between_where = where;
   if (what != NULL) between_times = 0;

@@ -91,6 +91,25 @@ TEST(what_has_changed_is) {
   }
 }
 
+static void change_once(void) {
+  tree_long = 0; /* the hook is before the look at it */
+  if (between_times == 1) change_everything();
+}
+
+/* What a long pass has missed is not left to the hold; when nothing has changed
+   there is no third. */
+TEST(a_pass_that_took_long_has_another) {
+  const volume *v = volumes_get(EXT4);
+  if (v == NULL) SKIP(volumes_missing);
+  make_tree(fresh_source(v));
+  let_tick();
+  shadow *s = shadow_counting("live", change_once);
+  CHECK_INT(between_times, 3);
+  CHECK_INT(commit_copied, 0);
+  CHECK_INT(compare(from, s->path), 0);
+  case_drop(s);
+}
+
 static void nothing_left(void) {
   volumes_run("rm -r '%s'/* '%s'/.??* 2>/dev/null", from, from);
 }
@@ -454,6 +473,7 @@ static void all(void) {
   engine_acquire();
   RUN(what_has_not_changed_is_not_made_again);
   RUN(what_has_changed_is);
+  RUN(a_pass_that_took_long_has_another);
   RUN(all_is_removed_meanwhile);
   RUN(a_directory_that_comes_back);
   RUN(stores_through_a_mapping);

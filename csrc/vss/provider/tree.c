@@ -14,9 +14,13 @@
 #define LIVE_PASSES 3
 /* A pass that took longer than this is worth another one, so that the one
    under the hold is short. */
-#define LONG_NS 1000000000u
+#define LONG_NS UINT64_C(1000000000)
 
 #ifdef SAROS_TEST
+uint64_t tree_long = LONG_NS;
+#undef LONG_NS
+#define LONG_NS tree_long
+
 void (*_Atomic tree_hook)(shadow *s, const char *where);
 
 uint64_t tree_copied(const shadow *s) {

@@ -34,6 +34,9 @@ error *tree_loosen(const value *keep, char **where);
 #ifdef SAROS_TEST
 /* Between the passes and at their ends, with a word for where. */
 extern void (*_Atomic tree_hook)(shadow *s, const char *where);
+/* Nanoseconds that make a live pass a long one, which another one follows. A
+   test says it, for else what it sees is a matter of speed. */
+extern uint64_t tree_long;
 /* Entries that the last pass of this shadow made. */
 uint64_t tree_copied(const shadow *s);
 #endif
