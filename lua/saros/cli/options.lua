@@ -27,7 +27,7 @@ local of_repository = {
     env = "RESTIC_PASSWORD_FILE", help = "a file with the password" },
   { "password-command", value = "COMMAND", env = "RESTIC_PASSWORD_COMMAND",
     help = "a command that prints the password" },
-  { "retry-lock", value = "SECONDS", type = "number",
+  { "retry-lock", value = "TIME", type = "seconds",
     help = "wait so long while others have it locked" },
   { "no-lock", help = "do not lock it: where nothing can be written" },
   { "cacert", value = "FILE", complete = "file",
@@ -86,6 +86,8 @@ local types <const> = {
   integer = { math.tointeger, "a whole number" },
   number = { tonumber, "a number" },
   duration = { duration, "a time such as 90m, 26h or 7d" },
+  seconds = { function(text) return tonumber(text) or duration(text) end,
+    "seconds, or a time such as 90s or 10m," },
   size = { function(text)
     return text:match "^%d+%.?%d*[KMGTkmgt]?$" and text
   end, "a size such as 500K or 10M" },

@@ -17,6 +17,7 @@ local groups = {
     { "forget", "remove versions that no rule keeps" },
     { "prune", "remove what no version needs" },
     { "check", "find out whether anything is damaged" },
+    { "unlock", "remove the locks of who is gone" },
   } },
   { "Prove it", {
     { "drill", "restore a version into a place apart, and start it" },
