@@ -236,7 +236,7 @@ programs: c-programs fuzz-programs
 	@:
 c-programs: $(TEST_PROGRAMS)
 fuzz-programs: $(CORPUS_PROGRAMS)
-extras: $(TESTMOD) $(EXAMPLE_PROGRAMS)
+extras: $(TESTMOD) $(BUILD)/spec/clock.so $(EXAMPLE_PROGRAMS)
 	@:
 
 
@@ -524,6 +524,13 @@ $(BUILD)/spec/heirs.so: spec/c/heirs.c Makefile $(BUILD)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -pthread -shared \
 	  $(LDFLAGS) -o $@ $<
+
+# A wall clock that is wrong.
+$(BUILD)/spec/clock.so: spec/c/clock.c Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -shared $(LDFLAGS) \
+	  -o $@ $<
 
 # What a round trip between two threads costs before any library.
 $(BUILD)/spec/floor: spec/bench/floor.c Makefile $(BUILD)/flags

@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,16 +162,15 @@ static int close_file(lua_State *L) {
   return luaL_fileresult(L, fclose(file->f) == 0, NULL);
 }
 
-/* private_file(path) --> a file of Lua's that was not there, for its owner
-   alone: what is written goes to its end, and no child inherits it; or nil, a
-   text and errno, as io.open has them */
-static int private_file_function(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+/* A closed file of Lua's on the stack, until there is one. */
+static luaL_Stream *new_file(lua_State *L) {
   luaL_Stream *file = lua_newuserdatauv(L, sizeof *file, 0);
-  file->closef = NULL; /* closed, until it is open */
+  file->closef = NULL;
   luaL_setmetatable(L, LUA_FILEHANDLE);
-  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return luaL_fileresult(L, 0, path);
+  return file;
+}
+
+static int put_file(lua_State *L, luaL_Stream *file, int fd, const char *path) {
   file->f = fdopen(fd, "a");
   if (file->f == NULL) {
     int number = errno;
@@ -180,6 +180,35 @@ static int private_file_function(lua_State *L) {
   }
   file->closef = close_file;
   return 1;
+}
+
+/* private_file(path) --> a file of Lua's that was not there, for its owner
+   alone: what is written goes to its end, and no child inherits it; or nil, a
+   text and errno, as io.open has them */
+static int private_file_function(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *file = new_file(L);
+  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return luaL_fileresult(L, 0, path);
+  return put_file(L, file, fd, path);
+}
+
+/* claimed_file(path) --> a file of Lua's that nobody else can claim until it is
+   closed, or its process has ended, however that was; it stays. Or nil, a text
+   and errno: that is EWOULDBLOCK (11) when somebody has it */
+static int claimed_file_function(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *file = new_file(L);
+  int fd =
+      open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) return luaL_fileresult(L, 0, path);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    int number = errno;
+    close(fd);
+    errno = number;
+    return luaL_fileresult(L, 0, path);
+  }
+  return put_file(L, file, fd, path);
 }
 
 const luaL_Reg plain_functions[] = {{"json_read", json_read_function},
@@ -193,4 +222,5 @@ const luaL_Reg plain_functions[] = {{"json_read", json_read_function},
                                     {"owner_lives", owner_lives_function},
                                     {"directory", directory_function},
                                     {"private_file", private_file_function},
+                                    {"claimed_file", claimed_file_function},
                                     {NULL, NULL}};

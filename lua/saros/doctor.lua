@@ -94,11 +94,11 @@ end
 
 -- Whatever is tried lies in there, and goes with it.
 local function scratch_of(o)
-  local made = tools.run { "mktemp", "-d",
+  local made, err = tools.run { "mktemp", "-d",
     (o.scratch or os.getenv "TMPDIR" or "/var/tmp") .. "/saros-doctor-XXXXXX" }
   local path = made and made.status == 0 and made.stdout:gsub("\n$", "") or nil
-  return setmetatable({ path = path,
-    why = made and tools.last(made.stdout) },
+  return setmetatable({ path = path, cause = err,
+    why = made and tools.last(made.stdout) or tools.message(err) },
     { __close = function()
       if not path then return end
       tools.run { "rm", "-rf", "--one-file-system", "--", path }
@@ -122,12 +122,12 @@ local function look(o)
   self.room = "machine"
   if not scratch.path then
     self:try("scratch", "room for what is tried", function()
-      return "missing", scratch.why or "no directory can be made",
-        "name another directory (--scratch)"
+      return "missing", scratch.why,
+        not scratch.cause and "name another directory (--scratch)" or nil
     end)
+    if scratch.cause then error(scratch.cause, 0) end
     error(core.failure("saros", require "saros.code".E_FAIL,
-      "nothing can be tried: " .. (scratch.why or "there is no scratch "
-      .. "directory") .. "; name another directory"), 0)
+      "nothing can be tried: " .. scratch.why .. "; name another directory"), 0)
   end
   for i, room in ipairs(doctor.rooms) do
     core.report { done = i - 1, total = #doctor.rooms, phase = room }

@@ -297,6 +297,31 @@ function writer:__close(err)
   self:done(err == nil and "it was left without an end" or err)
 end
 
+-- A name for a file, whatever the name is.
+local function hash(text)
+  local sum = 0xcbf29ce484222325
+  for byte in text:gmatch "." do
+    sum = (sum ~ byte:byte()) * 0x100000001b3
+  end
+  return ("%016x"):format(sum)
+end
+
+--- Takes a name for a run that may only be there once at a time: a handle, which
+--- gives it back when it is closed, or with the end of this process. nil:
+--- somebody else has it. No clock has to be right for that.
+---@param name string
+---@param state_dir? string
+---@return file*?
+function record.claim(name, state_dir)
+  directory(state_dir) -- which makes it
+  local path = ("%s/%s.claim"):format(core.directory("state", state_dir),
+    hash(name))
+  local file, why, number = core.claimed_file(path)
+  if file then return file end
+  if number == 11 then return nil end
+  fail("E_FAIL", "nobody can tell whether %s is running already: %s", name, why)
+end
+
 ---@class saros.record.begin.options
 ---@field kind string "workflow", "backup", "restore", "drill", "hold", "prune", …
 ---@field name? string of whom: a workflow's

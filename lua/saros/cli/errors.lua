@@ -49,22 +49,36 @@ local function inner(err)
   return err
 end
 
--- It has the code of a file that is not there.
-local function lacks_repository(e)
-  return type(e.message) == "string"
-    and e.message:find "^there is no repository in " ~= nil
+--- Whether it says that there is no repository.
+function errors.is_absent(err)
+  return type(err) == "table" and err.name == "ERROR_FILE_NOT_FOUND"
+    and tostring(err.message):find("no repository", 1, true) ~= nil
 end
+
+-- Of those whose name says too little.
+local function special(err)
+  if errors.is_absent(err) then return 10 end
+  if err.name == "ERROR_FILE_NOT_FOUND"
+    and tostring(err.message):find "^cannot start "
+  then
+    return 14
+  end
+end
+
+local function named(err) return by_name[err.name] end
 
 --- The exit code of an error.
 function errors.exit_code(err)
   err = inner(err)
   if type(err) ~= "table" then return 1 end
   if err.exit then return err.exit end
-  local e = err
-  while e do -- the first that says what kind it is
-    if lacks_repository(e) then return 10 end
-    if by_name[e.name] then return by_name[e.name] end
-    e = type(e.cause) == "table" and e.cause or nil
+  -- The first that says what kind it is.
+  for _, kind_of in ipairs { special, named } do
+    local e = err
+    while e do
+      if kind_of(e) then return kind_of(e) end
+      e = type(e.cause) == "table" and e.cause or nil
+    end
   end
   return 1
 end
@@ -78,7 +92,8 @@ function errors.lines(err)
   while e and #lines < 8 do
     local safe = getmetatable(e) == End and shown.lines or shown.safe
     local text = safe(e.message or tostring(e))
-    if not said[text] then
+    local before = lines[#lines]
+    if not said[text] and not (before and before:find(text, 1, true)) then
       lines[#lines + 1] = (#lines > 0 and "because: " or "") .. text
       said[text] = true
     end

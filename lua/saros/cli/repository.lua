@@ -82,14 +82,9 @@ local function asked(c, location)
     location_shown(location))
 end
 
-local function is_absent(err)
-  return core.is_failure(err) and err.name == "ERROR_FILE_NOT_FOUND"
-    and err.message:find("no repository", 1, true) ~= nil
-end
-
 local function explain(c, err, location, origin)
   local where = location and location_shown(location) or "there"
-  if is_absent(err) then missing(c, location or "there") end
+  if errors.is_absent(err) then missing(c, location or "there") end
   if err.name == "SAROS_E_WRONG_PASSWORD" then
     return c:fail(12, "the password (of %s) is not that of %s",
       shown.safe(origin or "?"), where)
@@ -215,7 +210,7 @@ local function open_or_make_remote(c, options, origin, location)
     c:defer(function() repo:close() end)
     return repo, location, options.password
   end
-  if is_absent(repo) then return repository.make(c) end
+  if errors.is_absent(repo) then return repository.make(c) end
   explain(c, repo, location, origin)
 end
 

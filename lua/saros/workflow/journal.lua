@@ -58,10 +58,10 @@ function journal.interrupted(o, within)
   return root, finished
 end
 
---- Somebody else who is running it, and began before.
-function journal.rival(o, of)
-  for _, run in ipairs(journal.runs(o, 20)) do
-    if run.state == "running" and run.path < of.path then return run end
+--- Somebody else who is running it; nil: he has just begun, or is over now.
+function journal.rival(o)
+  for _, run in ipairs(journal.runs(o, MOST)) do
+    if run.state == "running" then return run end
   end
   return nil
 end

@@ -420,23 +420,25 @@ local function make(o, how)
   return self, h
 end
 
-local function refuse_two(o, r)
-  local rival = journal.rival(o, r)
-  if not rival then return end
-  files.fail("SAROS_E_LOCKED", "the workflow %s is running already, as process "
-    .. "%s since %s", o.name, tostring(rival.pid), rival.begun)
+local function refuse(o, rival)
+  files.fail("SAROS_E_LOCKED", "the workflow %s is running already%s", o.name,
+    rival and (", as process %s since %s"):format(tostring(rival.pid),
+      rival.begun) or "; try again when it is over")
 end
 
 --- The task behind `workflow:run`.
 local function start(o, how)
   local self, h = make(o, how)
   local began = seconds()
-  local root, finished = journal.interrupted(o, how.resume)
+  local claim <close> = record.claim(o.name, o.state_dir)
+  local rival = not claim and journal.rival(o)
+  local root, finished
+  if claim then root, finished = journal.interrupted(o, how.resume) end
   local r <close> = record.begin { kind = "workflow", name = o.name,
     host = o.host, state_dir = o.state_dir, argv = how.argv, resumes = root }
   h.record, self.id, h.root = r, r.id, root or r.id
   local good, err = pcall(function()
-    refuse_two(o, r)
+    if not claim then refuse(o, rival) end
     if root then
       self.resumes, h.finished = root, finished
       tidy(self)

@@ -376,10 +376,17 @@ end
 
 local MANIFEST <const> = manifest.DIRECTORY .. "/manifest.json"
 
+-- What tells that it is not there, or not as it was written. A lock, say, tells
+-- nothing of it.
+local is_damage <const> = { SAROS_E_DAMAGED = true, ERROR_NOT_FOUND = true,
+  ERROR_FILE_NOT_FOUND = true, ERROR_PATH_NOT_FOUND = true,
+  VSS_E_OBJECT_NOT_FOUND = true }
+
 -- The manifest of a version, with all that came after it.
 local function whole(repo, version, all, facts, one)
   local text, err = one[1], one[2]
   if not text then
+    if not is_damage[err.name] then error(err, 0) end
     fail("SAROS_E_DAMAGED", "the manifest of version %s cannot be read: %s",
       version.id:sub(1, 8), err.message)
   end

@@ -131,8 +131,8 @@ local function claim(self, directory)
   local next_line = holder:lines()
   if next_line() ~= "held" then
     local _, err = holder:wait()
-    fail("E_FAIL", "%s cannot be locked: %s", temporary,
-      err and err.message or "?")
+    if err then error(err, 0) end
+    fail("E_FAIL", "%s cannot be locked", temporary)
   end
   local name = directory .. NAME
   for _ = 1, 16 do

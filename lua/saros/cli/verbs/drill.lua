@@ -51,8 +51,9 @@ local function run(c)
     versions = { { id = found.version } } })
   c:emit("summary", count)
   if report then return 0 end
+  if count.failed > 0 then return 3 end
   -- A drill that could not be made is no proof of damage.
-  return count.failed > 0 and 3 or 1
+  return nil, err
 end
 
 return {
