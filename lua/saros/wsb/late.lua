@@ -23,6 +23,7 @@ function late.twin(c, other)
 end
 
 local function contains(additions, one)
+  if type(one) ~= "table" then return false end
   for _, other in ipairs(additions) do
     if other.path == one.path and other.to == one.to then return true end
   end
@@ -75,6 +76,20 @@ function late.add(c, said, root, list)
       added[c][#added[c] + 1] = one
     end
   end
+end
+
+-- What a writer adds now, of which no version says that it is to come: where this
+-- process ends before it is stored, nobody knows that it is missing.
+local function unannounced(c, said)
+  if c.late or c.recoverable == false or type(said.additions) ~= "table" then
+    return nil
+  end
+  for _, one in ipairs(said.additions) do
+    if not contains(added[c] or {}, one) then
+      return type(one) == "table" and tostring(one.path) or tostring(one)
+    end
+  end
+  return nil
 end
 
 local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
@@ -193,6 +208,12 @@ function late.store(o, m, set, r)
     local said = components.said_of(all, c.name)
     local before, adds = c.recoverable or c.seen or false, {}
     c.seen = nil
+    local surprise = unannounced(c, said)
+    if surprise then
+      c.recoverable, c.why = false, ("its writer added %s when its files had "
+        .. "been stored, and had not said before that something was to come "
+        .. "(pending)"):format(surprise)
+    end
     late.add(c, said, at, adds)
     if c.late then components.hear(c, all) end
     if c.recoverable and said.pending == true then
