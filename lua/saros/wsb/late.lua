@@ -92,21 +92,6 @@ local function unannounced(c, said)
   return nil
 end
 
-local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
-  t = "\t", v = "\v", ["\\"] = "\\", ["\""] = "\"" }
-
--- A name as a version writes it, as it is.
-local function unquoted(text)
-  return (text:gsub("\\([abfnrtv\\\"xuU])(%x?%x?%x?%x?%x?%x?%x?%x?)",
-    function(sign, hex)
-      local size = ({ x = 2, u = 4, U = 8 })[sign]
-      if not size then return signs[sign] .. hex end
-      local number = tonumber(hex:sub(1, size), 16)
-      return (sign == "x" and string.char or utf8.char)(number)
-        .. hex:sub(size + 1)
-    end))
-end
-
 -- What of a component is in the shadow and not in the version, its own excludes
 -- apart; nil: nothing.
 local function missing(o, c, set, id)
@@ -116,7 +101,7 @@ local function missing(o, c, set, id)
     local op <close> = o.repository:ls { version = id, path = path }
     local ls = op:wait()
     for _, node in ipairs(ls and ls.items or {}) do
-      stored[unquoted(node.path)] = true
+      stored[files.unquoted(node.path)] = true
     end
   end
   for _, path in ipairs(c.files) do
