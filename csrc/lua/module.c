@@ -235,6 +235,65 @@ typedef struct shut_goal {
   state *s;
 } shut_goal;
 
+/* spawn_root(f, …): a task whose descent can be asked for. */
+static int root_function(lua_State *L) {
+  state *s = state_here(L);
+  task *t = task_of_arguments(L, s, "spawn_root");
+  task_root(s, t);
+  task_ready(s, t);
+  if (s->depth == 0) port_poke(s->port);
+  return 1;
+}
+
+/* The operations that are no tasks: closed handles first, so that nothing
+   raises while there are references. */
+static lua_Integer descent_of_port(lua_State *L, state *s) {
+  size_t most = port_marked(s->port, NULL, 0);
+  handle **handles = lua_newuserdatauv(L, (most + 1) * sizeof *handles, 0);
+  saros_op **ops = lua_newuserdatauv(L, (most + 1) * sizeof *ops, 0);
+  for (size_t i = 0; i < most; i++) {
+    handles[i] = handle_push(L, s, false);
+    lua_rawseti(L, 1, (lua_Integer)i + 1);
+  }
+  size_t now = port_marked(s->port, ops, most); /* fewer, if any ended */
+  lua_Integer count = 0;
+  for (size_t i = 0; i < most && i < now; i++, count++) handles[i]->op = ops[i];
+  for (size_t i = most; i > (size_t)count; i--) {
+    lua_pushnil(L);
+    lua_rawseti(L, 1, (lua_Integer)i);
+  }
+  return count;
+}
+
+/* descent(task) --> what it has begun, itself or through others, and has not
+   ended; and what it waits for. */
+static int descent_function(lua_State *L) {
+  saros_op *op = handle_op(L, 1);
+  state *s = state_here(L);
+  task *root = task_of(s, op);
+  saros_op *waits = root != NULL ? task_waits_for(root) : NULL;
+  if (waits != NULL)
+    handle_push_op(L, s, waits);
+  else
+    lua_pushnil(L);
+  lua_newtable(L);
+  lua_insert(L, 1);
+  if (s->port == NULL || s->generation != fork_generation) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  lua_settop(L, 3); /* the list, the task, what it waits for */
+  lua_Integer count = descent_of_port(L, s);
+  for (task *t = task_first(s); t != NULL; t = task_next(t)) {
+    if (!task_is(t, TASK_ROOT) || t == root) continue;
+    handle_push_op(L, s, task_op(t));
+    lua_rawseti(L, 1, ++count);
+  }
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 3);
+  return 2;
+}
+
 static bool all_ended(goal *g) {
   return ((shut_goal *)g)->s->task_count == 0;
 }
@@ -374,6 +433,8 @@ static const luaL_Reg module_functions[] = {{"run", run_function},
                                             {"advance", advance_function},
                                             {"inside", inside_function},
                                             {"doze", doze_function},
+                                            {"spawn_root", root_function},
+                                            {"descent", descent_function},
                                             {"poke", poke_function},
                                             {"attend", attend_function},
                                             {"set_budget", set_budget},

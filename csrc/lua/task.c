@@ -252,6 +252,8 @@ task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
     t->group->refs++;
     t->group->live++;
   }
+  if (s->current != NULL && task_is(s->current, TASK_ROOT))
+    task_flag(t, TASK_ROOT);
   link_in(s, op);
   h->op = op;
   if (name != NULL) { /* found again by name, its results are still there */
@@ -264,6 +266,13 @@ task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
   lua_rotate(L, function, 1); /* the handle goes below the function */
   lua_xmove(L, co, nargs + 1);
   return t;
+}
+
+void task_root(state *s, task *t) {
+  for (task *each = task_first(s); each != NULL; each = task_next(each))
+    task_unflag(each, TASK_ROOT);
+  port_unmark(s->port);
+  task_flag(t, TASK_ROOT);
 }
 
 void task_ready(state *s, task *t) {
@@ -400,6 +409,9 @@ void task_resume(lua_State *L, state *s, task *t) {
     nargs = lua_gettop(co) - 1;
   }
   task *outer = s->current;
+  port *p = s->port;
+  uint8_t mark = p->mark;
+  p->mark = task_is(t, TASK_ROOT) ? PORT_MARK_ROOT : PORT_MARK;
   s->current = t;
   task_flag(t, TASK_RUNNING);
   s->depth++;
@@ -415,6 +427,7 @@ void task_resume(lua_State *L, state *s, task *t) {
     lua_settop(co, 0);
   }
   s->depth--;
+  if (s->port == p) p->mark = mark; /* it has not forked */
   s->current = outer;
   task_unflag(t, TASK_RUNNING);
   if (status != LUA_YIELD) {

@@ -27,6 +27,7 @@
 #define TASK_EXTRA 0x400u    /* it has an extra, which has the group then */
 #define TASK_BACKGROUND 0x800u
 #define TASK_SURELY 0x1000u /* begins also when it was cancelled before */
+#define TASK_ROOT 0x2000u   /* what it starts is found again: see descent */
 
 /* Tasks that saros.run waits for together. */
 typedef struct group {
@@ -116,6 +117,9 @@ task *task_push(lua_State *L, state *s, int nargs, const char *name);
 task *task_push_as(lua_State *L, state *s, const saros_kind *kind, int nargs,
                    const char *name);
 const saros_kind *task_kind(const char *name); /* NULL: there is none */
+/* From now on what it begins, and what is begun by that, can be listed, and
+   nothing else. */
+void task_root(state *s, task *t);
 void task_ready(state *s, task *t);
 /* Runs it until it parks or ends. */
 void task_resume(lua_State *L, state *s, task *t);

@@ -51,7 +51,7 @@ struct saros_op {
   _Atomic uint8_t state; /* saros_state */
   _Atomic uint8_t flags;
   _Atomic uint8_t percent; /* 0..99, never goes back */
-  bool owned;              /* on the list of `owner`: under its lock */
+  uint8_t owned;           /* on the list of `owner`, by its mark: its lock */
   uint16_t generation;     /* of the process: see fork.h */
   uint16_t self_at;        /* where behind it `self` is: see op_self */
   const saros_kind *kind;

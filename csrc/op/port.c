@@ -33,6 +33,7 @@ port *port_open(uint32_t *why) {
   }
   atomic_init(&p->refs, 1);
   p->generation = fork_generation;
+  p->mark = PORT_MARK;
   pthread_mutex_init(&p->lock, NULL);
   p->last = &p->first;
   return p;
@@ -194,8 +195,8 @@ void port_own(port *p, saros_op *op) {
   op_lock(op);
   pthread_mutex_lock(&p->lock);
   /* It may have ended already: then there is nothing to let go of. */
-  if (!op->owned && (op_flags_now(op) & OP_WORKING) != 0) {
-    op->owned = true;
+  if (op->owned == 0 && (op_flags_now(op) & OP_WORKING) != 0) {
+    op->owned = p->mark;
     op->owner = p;
     op->owned_next = p->owned;
     op->owned_link = &p->owned;
@@ -206,14 +207,33 @@ void port_own(port *p, saros_op *op) {
   op_unlock(op);
 }
 
+size_t port_marked(port *p, saros_op **list, size_t most) {
+  size_t count = 0;
+  pthread_mutex_lock(&p->lock);
+  for (saros_op *op = p->owned; op != NULL; op = op->owned_next)
+    if (op->owned == PORT_MARK_ROOT) {
+      if (count < most) list[count] = saros_op_ref(op);
+      count++;
+    }
+  pthread_mutex_unlock(&p->lock);
+  return count;
+}
+
+void port_unmark(port *p) {
+  pthread_mutex_lock(&p->lock);
+  for (saros_op *op = p->owned; op != NULL; op = op->owned_next)
+    op->owned = PORT_MARK;
+  pthread_mutex_unlock(&p->lock);
+}
+
 void port_disown(saros_op *op) {
-  if (!op->owned) return;
+  if (op->owned == 0) return;
   port *p = op->owner; /* it stays while this operation is on its list */
   pthread_mutex_lock(&p->lock);
   *op->owned_link = op->owned_next;
   if (op->owned_next != NULL) op->owned_next->owned_link = op->owned_link;
   pthread_mutex_unlock(&p->lock);
-  op->owned = false;
+  op->owned = 0;
   op->owner = NULL;
 }
 
@@ -226,7 +246,7 @@ static saros_op *take_owned(port *p) {
     pthread_mutex_unlock(&p->lock);
     if (op == NULL) return NULL;
     op_lock(op);
-    bool still = op->owned && op->owner == p;
+    bool still = op->owned != 0 && op->owner == p;
     if (still) port_disown(op);
     op_unlock(op);
     if (still) return op;

@@ -34,6 +34,7 @@ struct port {
   bool awake;             /* the owner looks by itself: no need to write */
   bool shut;              /* he never looks again */
   saros_op *owned;        /* started from here and still working */
+  uint8_t mark;           /* what is started now gets this: not 0 */
 };
 
 port *port_open(uint32_t *why); /* holds the engine */
@@ -69,6 +70,13 @@ void port_poke(port *p);
 int port_poll(port *p, int64_t ns);
 
 void port_own(port *p, saros_op *op);
+#define PORT_MARK 1u      /* of most */
+#define PORT_MARK_ROOT 2u /* … of what somebody wants to find again */
+/* Up to `most` of those with the second mark, with a reference each; how many
+   there are. */
+size_t port_marked(port *p, saros_op **list, size_t most);
+/* From now on they are like all others. */
+void port_unmark(port *p);
 /* In op_finish, with the operation's lock held. */
 void port_disown(saros_op *op);
 /* Cancels what was started from here, still works, and nobody else holds;

@@ -15,6 +15,7 @@ enum { PATIENCE = 2 /* how many may come that nobody asks for */ };
 
 static int ends[2] = {-1, -1};
 static atomic_int unread;
+static void (*_Atomic on_interrupt)(void);
 
 static void on_signal(int number) {
   int before = errno;
@@ -23,6 +24,8 @@ static void on_signal(int number) {
     signal(number, SIG_DFL);
     raise(number);
   }
+  void (*call)(void) = atomic_load(&on_interrupt);
+  if (number == SIGINT && call != NULL) call();
   /* A pipe that is full has enough of them. */
   if (write(ends[1], &byte, 1) < 0) errno = before;
   errno = before;
@@ -52,6 +55,14 @@ static bool take_one(int *number) {
   return true;
 }
 
+void term_on_interrupt(void (*call)(void)) {
+  atomic_store(&on_interrupt, call);
+}
+
+bool term_is_pending(void) {
+  return atomic_load(&unread) > 0;
+}
+
 int term_signal_fd(void) {
   return ends[0];
 }
@@ -67,10 +78,12 @@ bool term_is_interrupted(void) {
   return false;
 }
 
-term_event term_wait(int fd, int ms, int *number) {
-  struct pollfd ask[2] = {{.fd = ends[0], .events = POLLIN},
-                          {.fd = fd, .events = POLLIN}};
-  int r = poll(ask, 2, ms);
+term_event term_wait(int fd, int input, int ms, int *number) {
+  struct pollfd ask[3] = {{.fd = ends[0], .events = POLLIN},
+                          {.fd = fd, .events = POLLIN},
+                          {.fd = input, .events = POLLIN}};
+  int r = poll(ask, 3, ms);
   if (take_one(number)) return TERM_SIGNAL;
-  return r > 0 && ask[1].revents != 0 ? TERM_READY : TERM_TIME;
+  if (r > 0 && ask[1].revents != 0) return TERM_READY;
+  return r > 0 && ask[2].revents != 0 ? TERM_INPUT : TERM_TIME;
 }

@@ -14,6 +14,7 @@ typedef enum term_event {
   TERM_TIME,   /* the time is over */
   TERM_READY,  /* the descriptor can be read */
   TERM_SIGNAL, /* a signal came */
+  TERM_INPUT,  /* the input can be read */
 } term_event;
 
 /* From now on INT, TERM, HUP and WINCH are told by term_wait, and a write to a
@@ -22,9 +23,15 @@ typedef enum term_event {
  */
 int term_take_signals(void);
 
-/* Waits until `fd` (or -1) can be read, a signal came, or `ms` are over (-1:
-   never). `*number` is the signal's. */
-term_event term_wait(int fd, int ms, int *number);
+/* Waits until `fd` or `input` (or -1) can be read, a signal came, or `ms` are
+   over (-1: never). `*number` is the signal's. */
+term_event term_wait(int fd, int input, int ms, int *number);
+
+/* Called for each INT, in the handler: only what may be called there. */
+void term_on_interrupt(void (*call)(void));
+/* Whether one of the signals has come that term_wait has not told, without
+   taking it. */
+bool term_is_pending(void);
 
 /* What can be read when a signal has come, or -1. */
 int term_signal_fd(void);
@@ -43,6 +50,10 @@ size_t term_fit(const char *text, size_t size, size_t columns);
 
 /* Writes all of it. 0 or errno. */
 int term_write(int fd, const char *bytes, size_t size);
+
+/* From now on each key is told as it is typed, and nothing is shown by itself;
+   or as it was before. 0 or errno. */
+int term_keys(int fd, bool on);
 
 /* Asks a question on the terminal of the process, whatever its outputs are, and
    reads a line; a hidden one is not shown. 0 or errno: ENXIO when there is no

@@ -1,14 +1,17 @@
 /*
 ** saros.term as Lua sees it: for the command line alone.
 */
+#include <dirent.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "lua/term/interrupt.h"
 #include "lua/term/limit.h"
 #include "term/term.h"
 
@@ -58,14 +61,17 @@ static const char *name_of(int number) {
   }
 }
 
-/* wait(fd or -1, seconds or nil) --> "ready", "time", or a signal's name */
+/* wait(fd or -1, seconds or nil, input) --> "ready", "input", "time", or a
+   signal's name */
 static int wait_function(lua_State *L) {
   int number = 0;
   lua_Number seconds = luaL_optnumber(L, 2, -1);
   int ms = seconds < 0 ? -1 : seconds > 1e6 ? 1000000000 : (int)(seconds * 1e3);
-  switch (term_wait(fd_at(L, 1), ms, &number)) {
+  int input = lua_isnoneornil(L, 3) ? -1 : fd_at(L, 3);
+  switch (term_wait(fd_at(L, 1), input, ms, &number)) {
     case TERM_SIGNAL: lua_pushstring(L, name_of(number)); break;
     case TERM_READY: lua_pushliteral(L, "ready"); break;
+    case TERM_INPUT: lua_pushliteral(L, "input"); break;
     default: lua_pushliteral(L, "time"); break;
   }
   return 1;
@@ -100,6 +106,44 @@ static int write_function(lua_State *L) {
   return 1;
 }
 
+/* keys(fd, on) --> true, or nil, message, errno */
+static int keys_function(lua_State *L) {
+  int why = term_keys(fd_at(L, 1), lua_toboolean(L, 2));
+  if (why != 0) return failed(L, why);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* read(fd) --> what there is, "" at the end; or nil, message, errno */
+static int read_function(lua_State *L) {
+  char bytes[4096];
+  ssize_t n = read(fd_at(L, 1), bytes, sizeof bytes);
+  if (n < 0) return failed(L, errno);
+  lua_pushlstring(L, bytes, (size_t)n);
+  return 1;
+}
+
+/* list(path) --> the names in a directory, those of directories with a / at
+   their end; nil, message, errno */
+static int list_function(lua_State *L) {
+  DIR *dir = opendir(luaL_checkstring(L, 1));
+  struct dirent *e;
+  lua_Integer n = 0;
+  if (dir == NULL) return failed(L, errno);
+  lua_newtable(L);
+  while ((e = readdir(dir)) != NULL) {
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    bool is = e->d_type == DT_DIR;
+    struct stat s;
+    if (e->d_type == DT_LNK || e->d_type == DT_UNKNOWN)
+      is = fstatat(dirfd(dir), e->d_name, &s, 0) == 0 && S_ISDIR(s.st_mode);
+    lua_pushfstring(L, "%s%s", e->d_name, is ? "/" : "");
+    lua_rawseti(L, -2, ++n);
+  }
+  closedir(dir);
+  return 1;
+}
+
 /* ask(question, hidden) --> line, or nil, message, errno */
 static int ask_function(lua_State *L) {
   char line[4096];
@@ -115,11 +159,20 @@ __attribute__((visibility("default"))) int luaopen_saros_term(lua_State *L);
 
 int luaopen_saros_term(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"isatty", isatty_function},   {"size", size_function},
-      {"signals", signals_function}, {"wait", wait_function},
-      {"columns", columns_function}, {"fit", fit_function},
-      {"write", write_function},     {"ask", ask_function},
-      {"limited", limited_function}, {NULL, NULL}};
+      {"isatty", isatty_function},
+      {"size", size_function},
+      {"signals", signals_function},
+      {"wait", wait_function},
+      {"columns", columns_function},
+      {"fit", fit_function},
+      {"write", write_function},
+      {"ask", ask_function},
+      {"limited", limited_function},
+      {"keys", keys_function},
+      {"read", read_function},
+      {"list", list_function},
+      {"interruptible", interruptible_function},
+      {NULL, NULL}};
   luaL_checkversion(L);
   luaL_newlib(L, functions);
   lua_pushinteger(L, EPIPE);
