@@ -9,7 +9,7 @@
 -- handle that `sleep(0)` gives. Not public: names that begin with _, and a file
 -- whose first annotation is ---@private.
 package.path = "./?.lua;" .. package.path
-local parse = require "spec.docs.parse"
+local parse = require "saros.annotations"
 local html = require "spec.docs.html"
 
 local output, folder, only_check = nil, nil, false

@@ -63,7 +63,7 @@ function cli.main(argv)
   if given.help then
     return show(require "saros.cli.help".of(verb)), false
   end
-  if verb.plain then return verb.plain(given, rest), false end
+  if verb.plain then return verb.plain(given, rest) end
   return require "saros.cli.run".verb(verb, given, rest,
     table.move(argv, 1, #argv, 1, {}))
 end

@@ -1,6 +1,6 @@
--- Writes the reference as one page: what spec/docs/parse.lua read, poured into
+-- Writes the reference as one page: what saros.annotations read, poured into
 -- spec/docs/page.html.
-local parse = require "spec.docs.parse"
+local parse = require "saros.annotations"
 
 local M = {}
 

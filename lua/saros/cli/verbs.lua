@@ -41,6 +41,7 @@ local groups = {
     { "init", "write a configuration, and make a repository" },
     { "run", "run a workflow of the configuration, or a file" },
     { "systemd", "have systemd run a workflow, each night or when you like" },
+    { "repl", "try it: lines of Lua, and what they give" },
     { "help", "explain a verb, or a topic" },
   } },
 }

@@ -1,3 +1,4 @@
+---@private
 -- Reads LuaLS annotations: ---@class, @field, @param, @return, @overload,
 -- @alias and the text between them. What it does not know it passes over.
 --
