@@ -22,6 +22,8 @@ LIBDIR = $(PREFIX)/lib/lua/$(LUA_ABI)
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man/man1
 BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 INCDIR = $(PREFIX)/include
 ARCDIR = $(PREFIX)/lib
 INSTALL = install
@@ -205,7 +207,8 @@ BITS_MODULE = $(if $(BITS),$(if $(BITS_LUA_SOURCES),$(BUILD)/saros/bits/core.so)
 VDS_MODULE = $(if $(VDS),$(BUILD)/saros/vds/core.so)
 TERM_MODULE = $(BUILD)/saros/term.so
 PROGRAM = $(BUILD)/bin/saros
-MANUAL = $(BUILD)/doc/saros.1 $(BUILD)/doc/saros.bash
+MANUAL = $(BUILD)/doc/saros.1 $(BUILD)/doc/saros.bash $(BUILD)/doc/saros.zsh \
+  $(BUILD)/doc/saros.fish
 ARCHIVE = $(BUILD)/libsaros.a
 TESTMOD = $(if $(wildcard spec/c/testmod.c),$(BUILD)/spec/testmod.so)
 TEST_PROGRAMS = $(C_TESTS:spec/c/%.c=$(BUILD)/spec/%)
@@ -369,7 +372,9 @@ $(MANUAL): $(filter lua/saros/cli/%,$(LUA_FILES)) lua/saros/arguments.lua
 	@mkdir -p $(@D)
 	$(call say,LUA,$@)
 	$(Q)$(PRELOADED) LUA_PATH='lua/?.lua;lua/?/init.lua;;' \
-	  LUA_CPATH='$(BUILD)/?.so;;' $(LUA) lua/saros/cli/manual.lua $(if $(filter %.1,$@),man,bash) >$@.new
+	  LUA_CPATH='$(BUILD)/?.so;;' $(LUA) $(if $(filter %.1,$@), \
+	  lua/saros/cli/manual.lua man, \
+	  lua/saros/cli/completion.lua $(subst .,,$(suffix $@))) >$@.new
 	$(Q)mv $@.new $@
 # (The verbs ask for modules in C when they are read.)
 $(MANUAL): $(MODULE) $(TERM_MODULE)
@@ -895,6 +900,8 @@ install: install-lua  ## to PREFIX (/usr/local), below DESTDIR if that is set
 	chmod 755 $(DESTDIR)$(BINDIR)/saros
 	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.1 $(DESTDIR)$(MANDIR)/saros.1
 	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.bash $(DESTDIR)$(BASHDIR)/saros
+	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.zsh $(DESTDIR)$(ZSHDIR)/_saros
+	$(INSTALL) -D -m 644 $(BUILD)/doc/saros.fish $(DESTDIR)$(FISHDIR)/saros.fish
 	$(INSTALL) -D -m 644 csrc/saros.h $(DESTDIR)$(INCDIR)/saros.h
 	$(INSTALL) -D -m 644 $(ARCHIVE) $(DESTDIR)$(ARCDIR)/libsaros.a
 
@@ -920,6 +927,7 @@ uninstall:  ## take away exactly what `make install` put there
 	rm -f $(DESTDIR)$(INCDIR)/saros.h $(DESTDIR)$(ARCDIR)/libsaros.a \
 	  $(DESTDIR)$(BINDIR)/saros $(DESTDIR)$(MANDIR)/saros.1 \
 	  $(DESTDIR)$(BASHDIR)/saros $(DESTDIR)$(LIBDIR)/saros/term.so \
+	  $(DESTDIR)$(ZSHDIR)/_saros $(DESTDIR)$(FISHDIR)/saros.fish \
 	  $(DESTDIR)$(LIBDIR)/saros/core.so $(DESTDIR)$(LIBDIR)/saros/cell \
 	  $(DESTDIR)$(LIBDIR)/saros/over \
 	  $(patsubst %,$(DESTDIR)$(LIBDIR)/saros/client/%,sqlite.so sqlite-hold \

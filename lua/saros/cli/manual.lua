@@ -1,6 +1,6 @@
 ---@private
--- The man page and the completion of bash, made from the verbs' tables:
---   lua5.4 lua/saros/cli/manual.lua man|bash
+-- The man page, made from the verbs' tables:
+--   lua5.4 lua/saros/cli/manual.lua man
 
 local help = require "saros.cli.help"
 local options = require "saros.cli.options"
@@ -90,93 +90,7 @@ function manual.page()
   return table.concat(lines, "\n") .. "\n"
 end
 
--- ------------------------------------------------------------------
--- Completion
--- ------------------------------------------------------------------
-
-local HEAD <const> = [==[
-# What can come next on the command line of saros. Made from its verbs.
-_saros() {
-  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-  local verb=${COMP_WORDS[1]} names='' files='' values=''
-  COMPREPLY=()
-  if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W '%s --help --version' -- "$word")
-    return
-  fi
-  case $verb:$before in
-%s  esac
-  if [ "$values" = file ]; then
-    compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -f -- "$word")
-    return
-  elif [ "$values" = directory ]; then
-    compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -d -- "$word")
-    return
-  elif [ -n "$values" ]; then
-    [ "$values" = any ] ||
-      mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
-    return
-  fi
-  case $verb in
-%s  esac
-  if [[ $word == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
-  elif [ "$files" = file ]; then
-    compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -f -- "$word")
-  elif [ "$files" = directory ]; then
-    compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -d -- "$word")
-  elif [ -n "$files" ]; then
-    mapfile -t COMPREPLY < <(compgen -W "$files" -- "$word")
-  fi
-}
-complete -F _saros saros
-]==]
-
--- What may follow an option; nil: nothing.
-local function values_of(option)
-  if not option.value then return nil end
-  if option.choices then return table.concat(option.choices, " ") end
-  return option.complete or "any"
-end
-
---- For bash.
-function manual.bash()
-  local values, names = {}, {}
-  for _, name in ipairs(verbs.names) do
-    local verb, list = verbs.load(name), {}
-    for _, group in ipairs(options.groups(verb)) do
-      for _, option in ipairs(group[2]) do
-        list[#list + 1] = "--" .. option[1]
-        local what = values_of(option)
-        if what then
-          local of = name .. ":--" .. option[1]
-          if option[2] then of = of .. " | " .. name .. ":-" .. option[2] end
-          values[#values + 1] = ("    %s) values='%s' ;;\n"):format(of, what)
-        end
-      end
-    end
-    local files = verb.arguments and verb.arguments.complete or ""
-    if name == "help" then
-      files = table.concat(verbs.names, " ") .. " exit-codes json configuration"
-    end
-    names[#names + 1] =
-      ("    %s)\n      files='%s'\n      names='%s'\n      ;;\n")
-      :format(name, files, table.concat(list, " "))
-  end
-  return HEAD:format(table.concat(verbs.names, " "), table.concat(values),
-    table.concat(names))
-end
-
 -- As a program of the Makefile.
-local what = ...
-if what == "man" then
-  io.write(manual.page())
-elseif what == "bash" then
-  io.write(manual.bash())
-end
+if ... == "man" then io.write(manual.page()) end
 
 return manual
