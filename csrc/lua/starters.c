@@ -331,9 +331,13 @@ static int spawn_as_function(lua_State *L) {
   return 1;
 }
 
-/* report{ done =, total =, phase = }: of the task that calls it. */
+/* report{ done =, total =, phase =, held_since =, held_until =, held = }: of
+   the task that calls it. */
 static int report_function(lua_State *L) {
-  static const char *const names[] = {"done", "total", "phase", NULL};
+  static const char *const names[] = {
+      "done", "total", "phase", "held_since", "held_until", "held", NULL};
+  const char *const *held = names + 3;
+  double instants[3];
   state *s = state_here(L);
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -341,6 +345,7 @@ static int report_function(lua_State *L) {
   const char *phase = text_option(L, 1, "phase", false);
   double done = number_option(L, 1, "done");
   double total = number_option(L, 1, "total");
+  for (int i = 0; i < 3; i++) instants[i] = number_option(L, 1, held[i]);
   if (s->current == NULL)
     return luaL_error(L,
                       "saros.report was called outside a task: there is no "
@@ -348,6 +353,8 @@ static int report_function(lua_State *L) {
   saros_op *op = task_op(s->current);
   const double most = 1e18;
   if (phase != NULL) saros_op_phase(op, phase);
+  for (int i = 0; i < 3; i++)
+    if (instants[i] > 0) op_set_detail(op, held[i], value_real(instants[i]));
   if (total > 0)
     saros_op_progress(op, (uint64_t)(done < most ? done : most),
                       (uint64_t)(total < most ? total : most));

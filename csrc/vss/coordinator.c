@@ -180,11 +180,38 @@ static step_result to(work *w, int stage, const char *phase, unsigned percent) {
   return STEP_AGAIN;
 }
 
+static double clock_of(uint64_t instant) {
+  return (double)instant / 1e9;
+}
+
+/* For whoever looks at it: since when somebody holds still, and when the first
+   of them is let go whatever happens. */
+static void tell_hold(work *w, uint64_t until) {
+  shooting *g = w->more;
+  if (g->held_from == 0) g->held_from = engine_clock();
+  for (size_t i = 0; i < w->s->seat_count; i++) {
+    const seat *t = w->s->seats[i];
+    if (t->told_freeze && t->window_end < until) until = t->window_end;
+  }
+  op_set_detail(w->m.op, "held_since", value_real(clock_of(g->held_from)));
+  op_set_detail(w->m.op, "held_until", value_real(clock_of(until)));
+}
+
+static void tell_release(work *w) {
+  shooting *g = w->more;
+  if (g->held_to != 0) return;
+  g->held_to = engine_clock();
+  if (g->held_from != 0)
+    op_set_detail(w->m.op, "held",
+                  value_real(clock_of(g->held_to - g->held_from)));
+}
+
 /* The file systems' turn: nothing is allocated, logged or written from here
    until they are let go. */
 static step_result freeze_disks(work *w) {
   shooting *g = w->more;
   g->holds = true;
+  tell_hold(w, engine_clock() + (uint64_t)(w->s->times.hold * 1e9));
   hold_freeze(g->hold, &w->m);
   return to(w, HOLDING, "hold", 60);
 }
@@ -202,12 +229,13 @@ static step_result freeze_level(work *w) {
   if (g->level == LEVELS) return freeze_disks(w);
   if (g->held_from == 0) g->held_from = engine_clock();
   work_tell(w, EVENT_FREEZE, due, "freeze", w->s->times.freeze);
+  tell_hold(w, UINT64_MAX);
   return to(w, FREEZE_ASKED, "freeze", 50 + 2 * g->level);
 }
 
 static step_result thaw_level(work *w) {
   shooting *g = w->more;
-  if (g->held_to == 0) g->held_to = engine_clock();
+  tell_release(w);
   while (g->level > 0 && !pick(w->s, levels[g->level - 1], true)) g->level--;
   if (g->level == 0) {
     window_drop(g);
@@ -336,7 +364,7 @@ static step_result undo_release(work *w) {
     return STEP_WAIT;
   g->released = true;
   error_unref(e); /* that the set is void is known already */
-  if (g->held_to == 0) g->held_to = engine_clock();
+  tell_release(w);
   saros_op_unwinding(w->m.op, "abort");
   pick_abort(w->s, false);
   tell_abort(w);

@@ -85,6 +85,9 @@ function operation:close(seconds) end
 ---@field elapsed number seconds
 ---@field retries? integer
 ---@field cleanup? string[] what could not be undone
+---@field held_since? number when somebody began to hold still for it, on the clock that nobody sets (`core.clocks`)
+---@field held_until? number when the first of them is let go at the latest
+---@field held? number seconds that they held still; they go on again
 ---@field label? string the name it was given
 ---@field origin? string file:line of the function that a pending task runs
 ---@field waits? string what it waits for that cannot go on now: a writer of this process, while nothing turns its loop
@@ -213,7 +216,7 @@ function saros.config(options) end
 
 --- Says how far the task is that calls this: what `query`, `status` and
 --- `progress` of its operation show.
----@param report { done: number?, total: number?, phase: string? }
+---@param report { done: number?, total: number?, phase: string?, held_since: number?, held_until: number?, held: number? }
 function saros.report(report) end
 
 --- Cancels everything that this state has started, closes its sessions with

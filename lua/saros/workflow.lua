@@ -85,6 +85,7 @@ local workflow_type = { __name = WHAT, __index = workflow,
 ---@field argv? string[] for the record: the command that asked for it
 ---@field name? string of the operation
 ---@field state_dir? string where its state is, if the workflow does not say
+---@field on_begin? fun(run: saros.workflow.run) called with the run before anything is done: `run:running()` says what it is at
 
 -- Its options, with what was only said now.
 local function completed(self, how)
@@ -102,7 +103,7 @@ end
 function workflow:run(how)
   how = arguments.check("workflow:run", how, { only = "list",
     resume = "boolean|number", argv = "table", name = "string",
-    state_dir = "string" })
+    state_dir = "string", on_begin = "function" })
   return core.spawn_as(WHAT, how.name, require "saros.workflow.run".start,
     completed(self, how), how)
 end

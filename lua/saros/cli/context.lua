@@ -122,7 +122,8 @@ function context:defer(f) table.insert(self.closing, f) end
 --- Shows an operation until it has ended, and returns what its `wait` does.
 --- It is cancelled with the verb.
 ---@param lane? string where it stands in the record of the verb, if it has one
-function context:progress(op, label, lane)
+---@param parts? fun(): table[] what it is made of now: { lane, name, status }
+function context:progress(op, label, lane, parts)
   local note = lane and self.recorded
     and self.recorded:op { lane = lane, name = label }
   if note then
@@ -131,7 +132,7 @@ function context:progress(op, label, lane)
     note:done(result == nil and err or nil)
     return result, err
   end
-  local item = self.shows:add(op, label)
+  local item = self.shows:add(op, label, parts)
   -- It is shown until it is unwound. One that has ended still has its status.
   local _ <close> = setmetatable({}, { __close = function()
     if not op:done() then op:close() end

@@ -1,8 +1,10 @@
 ---@private
--- Operations that run, a line for each: on a terminal they are drawn in their
--- place, elsewhere a line is written now and then. Nothing of it is asked for
--- by the operations: they are looked at five times a second.
+-- Operations that run, a line for each, and below it one for each of what it is
+-- made of, when that is known: on a terminal they are drawn in their place,
+-- elsewhere a line is written now and then. Nothing of it is asked for by the
+-- operations: they are looked at five times a second.
 
+local core = require "saros.core"
 local screen = require "saros.cli.screen"
 local shown = require "saros.text"
 local term = require "saros.term"
@@ -25,8 +27,12 @@ function progress:due()
   return (self.c.terminal or self.c.options.json) and EVERY or 1
 end
 
-function progress:add(op, label)
-  local item = { op = op, label = label, seen = {}, begun = 0, last = 0 }
+local function new(label) return { label = label, seen = {}, last = 0 } end
+
+---@param parts? fun(): table[] what it is made of now: { lane, name, status }
+function progress:add(op, label, parts)
+  local item = new(label)
+  item.op, item.parts, item.made = op, parts, {}
   table.insert(self.list, item)
   return item
 end
@@ -70,19 +76,17 @@ local function rate_of(item, s)
   return ((s.done or 0) - first[2]) / (now - first[1])
 end
 
--- When somebody holds still.
-local holding <const> = { hold = true, commit = true, release = true }
-
-local function hold(item, s)
-  if not holding[s.phase] then return end
-  item.held_from = item.held_from or s.elapsed
-  item.held = s.elapsed - item.held_from
+-- Since when somebody holds still, and of how long he may at most.
+local function held_of(s)
+  if s.held or not s.held_since then return s.held end
+  local _, now = core.clocks()
+  return now - s.held_since, (s.held_until or now) - s.held_since
 end
 
 local function figures(item, s)
-  hold(item, s)
   local rate = rate_of(item, s)
   local f = { percent = s.percent, elapsed = s.elapsed }
+  f.held, f.held_most = held_of(s)
   if s.state == "cancelled" or s.phase == "unwinding" then
     f.unwinding = s.step or "undoing"
     return f
@@ -95,10 +99,6 @@ local function figures(item, s)
         f.left = (s.total - s.done) / rate
       end
     end
-  elseif rate and rate > 0 and s.total and s.done and s.total > s.done
-    and s.percent >= 5
-  then
-    f.left = (s.total - s.done) / rate
   end
   return f
 end
@@ -108,14 +108,18 @@ end
 -- ------------------------------------------------------------------
 
 -- What is said of one, the more important first.
-local function parts_of(item, s, f)
+local function parts_of(s, f)
   local parts = {}
   local function part(text) parts[#parts + 1] = text end
+  if f.held and f.held_most then
+    part(("held %.1f of %.0f s"):format(f.held, f.held_most))
+  elseif f.held then
+    part(("held %.1f s"):format(f.held))
+  end
   if f.unwinding then
     part(f.unwinding)
     return parts
   end
-  if item.held then part(("held %.1f s"):format(item.held)) end
   if f.done and f.total and f.total > 0 then
     part(shown.size(f.done) .. " of " .. shown.size(f.total))
   elseif f.done and f.done > 0 then
@@ -134,10 +138,12 @@ local function line_of(c, item, s)
   local width = c.screen.width - 1
   local percent = s.total and s.total > 0 and ("%3d%%"):format(s.percent)
     or "  …"
+  if item.indent and width > 30 then percent = item.indent .. percent end
   local room = width - utf8.len(percent) - 1
-  local label = screen.fit(item.label, math.max(room // 3, math.min(room, 8)))
+  local label = screen.fit(item.label, math.max(room // 3, math.min(room, 8)),
+    item.indent)
   local text = ""
-  for _, part in ipairs(parts_of(item, s, f)) do
+  for _, part in ipairs(parts_of(s, f)) do
     part = shown.safe(part)
     local longer = text == "" and part or text .. ", " .. part
     if term.columns(label) + 2 + utf8.len(longer) > room then break end
@@ -156,11 +162,12 @@ end
 
 local function plain(c, item, s)
   local f = figures(item, s)
+  local label = shown.safe(item.label)
   if s.total and s.total > 0 then
-    c:say(("%s: %d%%, %s"):format(item.label, s.percent,
-      table.concat(parts_of(item, s, f), ", ")))
+    c:say(("%s: %d%%, %s"):format(label, s.percent,
+      table.concat(parts_of(s, f), ", ")))
   else
-    c:say(("%s: %s"):format(item.label, table.concat(parts_of(item, s, f),
+    c:say(("%s: %s"):format(label, table.concat(parts_of(s, f),
       ", ")))
   end
 end
@@ -168,17 +175,49 @@ end
 local function record(c, item, s)
   local f = figures(item, s)
   c:emit("progress", { operation = s.kind, label = item.label,
-    percent = s.percent, phase = s.phase, done = s.done, total = s.total,
-    rate = f.rate and f.rate // 1 | 0,
+    lane = item.lane, percent = s.percent, phase = s.phase, done = s.done,
+    total = s.total, rate = f.rate and f.rate // 1 | 0,
     seconds_left = f.left and f.left // 1 | 0,
-    elapsed = s.elapsed, files = s.files, path = s.path })
+    elapsed = s.elapsed, held = f.held, held_most = f.held_most,
+    files = s.files, path = s.path })
+end
+
+-- A lane, and what is done on it. It is told apart by its end.
+local function part_of(part)
+  local place = part.lane:match "^%l+:(.*)$"
+  local item = new(place and place .. " " .. part.name or part.name)
+  item.lane, item.indent = part.lane, "  "
+  return item
+end
+
+-- Each that runs, with its status: what it is made of follows it.
+local function each(self, show)
+  for _, item in ipairs(self.list) do
+    show(item, item.op:status())
+    local made = {}
+    for _, part in ipairs(item.parts and item.parts() or {}) do
+      local key = part.lane .. "\0" .. part.name
+      made[key] = item.made[key] or part_of(part)
+      show(made[key], part.status)
+    end
+    item.made = made
+  end
+end
+
+-- What does not fit is counted.
+local function fitting(c, lines)
+  local most = math.max(c.screen.rows - 1, 1)
+  if #lines <= most then return lines end
+  local more = #lines - most + 1
+  lines = table.move(lines, 1, most - 1, 1, {})
+  lines[most] = screen.fit(("  … %d more"):format(more), c.screen.width - 1)
+  return lines
 end
 
 --- Shows what there is to show.
 function progress:show()
   local c, lines = self.c, {}
-  for _, item in ipairs(self.list) do
-    local s = item.op:status()
+  each(self, function(item, s)
     if c.options.json then
       if s.elapsed - item.last >= 1 then
         item.last = s.elapsed
@@ -190,10 +229,8 @@ function progress:show()
       item.last = s.elapsed
       plain(c, item, s)
     end
-  end
-  if c.terminal and not c.options.json and #lines > 0 then
-    c.screen:draw(lines)
-  end
+  end)
+  if #lines > 0 then c.screen:draw(fitting(c, lines)) end
 end
 
 return progress

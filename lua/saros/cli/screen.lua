@@ -12,6 +12,7 @@ local ENOUGH <const> = 32768
 ---@class saros.cli.screen
 ---@field terminal boolean the error output is a terminal that can be drawn on
 ---@field width integer columns
+---@field rows integer
 ---@field color boolean
 local screen = {}
 screen.__index = screen
@@ -28,11 +29,13 @@ function screen.new(quiet)
   return self
 end
 
---- How wide it is now.
+--- How large it is now.
 function screen:measure()
-  local columns = term.size(self.out_terminal and OUT or ERR)
+  local columns, rows = term.size(self.out_terminal and OUT or ERR)
   columns = columns or math.tointeger(tonumber(os.getenv "COLUMNS"))
   self.width = math.max(columns or 80, 10)
+  -- One that does not know how high it is says 0.
+  self.rows = rows and rows > 0 and rows or 24
 end
 
 -- Who reads has gone, or the disk is full.
@@ -90,7 +93,8 @@ end
 -- To the beginning of what was drawn, and what takes it away.
 function screen:erasing(keep)
   if not self.drawn then return "" end
-  local up = rows_of(self.drawn, self.width) - 1
+  -- What has left it at the top cannot be reached any more.
+  local up = math.min(rows_of(self.drawn, self.width), self.rows) - 1
   return "\r" .. (up > 0 and ("\27[%dA"):format(up) or "")
     .. (keep and "" or "\27[J")
 end

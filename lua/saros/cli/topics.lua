@@ -27,7 +27,10 @@ With --json each line of the output is an object, and has
 
   progress        of an operation that runs, at most one a second: operation,
                   label, percent, phase, done, total (bytes where it moves
-                  bytes), rate (a second), seconds_left, elapsed, files, path
+                  bytes), rate (a second), seconds_left, elapsed, files, path;
+                  held (seconds that somebody has held still for it) and, while
+                  he does, held_most (how long he may at most); lane, when it is
+                  a part of a workflow
   warning         message
   error           exit_code, message; name and code of the error, its path, and
                   a cause of the same form; the last line when there is one

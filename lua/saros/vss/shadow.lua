@@ -128,7 +128,8 @@ local function step(op, from, to, phase)
   core.report { done = from, total = 100, phase = phase }
   for s in op:progress() do
     core.report { done = from + (to - from) * s.percent // 100, total = 100,
-      phase = s.phase or phase }
+      phase = s.phase or phase, held_since = s.held_since,
+      held_until = s.held_until, held = s.held }
   end
   local result, err = op:wait()
   if not result then error(err, 0) end

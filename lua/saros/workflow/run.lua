@@ -83,12 +83,19 @@ local function again(self, o, entry)
   end
 end
 
-local function attempt(self, o, entry, note, begun, f)
+-- What a step is handed: who watches an operation sees that in its place.
+local at_type = { __index = { watch = function(self, op)
+  self.note:watch(op, false)
+  self.watched = op
+end } }
+
+local function attempt(self, o, entry, at, begun, f)
   local limit = of(self).o.timeout[o.kind or o.name]
   local function once(try)
     entry.tries = try > 1 and try or nil
-    local op = core.spawn(f, note)
+    local op = core.spawn(f, at)
     begun[#begun + 1] = op
+    at.task, at.watched = op, nil
     if not limit then return op end
     begun[#begun + 1] = combine.timeout(op, limit)
     return begun[#begun]
@@ -110,21 +117,54 @@ local function owner()
   end })
 end
 
+-- Closed, an operation has no status any more.
+local function status_of(at)
+  for _, op in ipairs { at.watched or at.task, at.task } do
+    local good, s = pcall(op.status, op)
+    if good then return s end
+  end
+  return nil
+end
+
+--- What is being done now, in the order of the beginnings.
+---@return { lane: string, name: string, status: saros.status }[]
+function run:running()
+  local list = {}
+  for _, at in ipairs(of(self).running) do
+    local s = at.task and status_of(at)
+    if s then
+      list[#list + 1] = { lane = at.entry.lane, name = at.entry.name,
+        status = s }
+    end
+  end
+  return list
+end
+
+local function leave(list, at)
+  for i, other in ipairs(list) do
+    if other == at then return table.remove(list, i) end
+  end
+end
+
 --- Does something: in a task of its own, which may be tried again, and is given
---- up when its time is over. Results are those of f; raises why it failed.
+--- up when its time is over. It is called with what it may have an operation
+--- watched by. Results are those of f; raises why it failed.
 ---@param o { lane: string, name: string, kind: string?, detail: (fun(result: any): table?)? }
 function run:step(o, f)
   local h = of(self)
   local note = h.record:op { lane = o.lane, name = o.name, parent = h.parent }
   local entry = { lane = o.lane, name = o.name, state = "running" }
   self.steps[#self.steps + 1] = entry
+  local at = setmetatable({ note = note, entry = entry }, at_type)
+  table.insert(h.running, at)
   local began, results = seconds(), nil
   local good, err = pcall(function()
     local begun <close> = owner()
-    local op <const> = attempt(self, o, entry, note, begun, f)
+    local op <const> = attempt(self, o, entry, at, begun, f)
     results = table.pack(op:wait())
     if results[1] == nil and results[2] ~= nil then error(results[2], 0) end
   end)
+  leave(h.running, at)
   if good then err = nil end
   local detail = good and o.detail and o.detail(results[1]) or {}
   detail.tries = entry.tries
@@ -271,12 +311,13 @@ local function drill(self)
     version = t.version }
   self.drill = result
   local good, why = pcall(self.step, self, { lane = "drill:" .. t.location,
-    name = "drill" }, function()
+    name = "drill" }, function(at)
     local start = {}
     for name, item in pairs(d) do start[name] = item end
     start.every, start.repository, start.version = nil, t.repository, t.version
     start.scratch = start.scratch or h.o.scratch
     local op <close> = require "saros.drill".start(start)
+    at:watch(op)
     return files.finish(op)
   end)
   if good then return end
@@ -406,7 +447,7 @@ end
 local function make(o, how)
   local self = setmetatable({ name = o.name, state = "running", steps = {},
     hooks = {}, warnings = {}, targets = {}, partial = false }, run_type)
-  local h = { o = o, targets = {}, finished = {} }
+  local h = { o = o, targets = {}, finished = {}, running = {} }
   hidden[self] = h
   for _, t in ipairs(o.targets) do
     if is_wanted(how.only, t) then
@@ -429,6 +470,7 @@ end
 --- The task behind `workflow:run`.
 local function start(o, how)
   local self, h = make(o, how)
+  if how.on_begin then how.on_begin(self) end
   local began = seconds()
   local claim <close> = record.claim(o.name, o.state_dir)
   local rival = not claim and journal.rival(o)

@@ -135,10 +135,10 @@ end
 
 --- A version of the job's shadow.
 function target:store(job)
-  self.copy = self:step("backup", function(note)
+  self.copy = self:step("backup", function(at)
     return steps.store(job, self.repository, function(op)
       self.storing = op
-      note:watch(op, false)
+      at:watch(op)
     end)
   end, function(copy)
     return { version = copy.r.id, bytes_added = copy.r.bytes_added,
@@ -188,9 +188,10 @@ local function verify(self)
     self.verified = self.done.verify
     return
   end
-  self:step("verify", function()
+  self:step("verify", function(at)
     local op <close> = self.repository:check {
       read_data = how ~= true and how or nil }
+    at:watch(op)
     return files.finish(op)
   end, function(r) return { bytes_read = r.bytes_read } end)
   self.verified = true
@@ -208,8 +209,9 @@ local function forget(self)
   local o = self.h.o
   local given = { host = o.host, tags = { "saros-workflow:" .. o.name } }
   for name, item in pairs(rules) do given[name] = item end
-  self.removed = self:step("forget", function()
+  self.removed = self:step("forget", function(at)
     local op <close> = self.repository:forget(given)
+    at:watch(op)
     return #files.finish(op).removed
   end, function(removed) return { removed = removed } end)
 end
@@ -221,7 +223,7 @@ local function prune(self)
   then
     return
   end
-  local r = self:step("prune", function()
+  local r = self:step("prune", function(at)
     local host = self.h.o.host
     local claim <close> = self.repository:claim_prune { host = host }
     local ours, err = claim:wait()
@@ -230,6 +232,7 @@ local function prune(self)
       return { left = err.message }
     end
     local op <close> = self.repository:prune { host = host }
+    at:watch(op)
     return files.finish(op)
   end, function(r)
     if r.left then return { state = "skipped", text = r.left } end

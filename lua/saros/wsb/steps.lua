@@ -150,7 +150,8 @@ local function follow(op, from, to, phase)
   core.report { done = from, total = 100, phase = phase }
   for s in op:progress() do
     core.report { done = from + (to - from) * s.percent // 100, total = 100,
-      phase = phase }
+      phase = phase, held_since = s.held_since, held_until = s.held_until,
+      held = s.held }
   end
   return finish(op)
 end

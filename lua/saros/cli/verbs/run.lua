@@ -30,18 +30,23 @@ local function is_workflow(value)
     and meta.__name == "saros.workflow"
 end
 
-local function perform(c, workflow, name)
+local function perform(c, workflow)
   local o = c.options
   local state_dir = where.state(c)
   if o.dry_run then
-    local plan, err = c:progress(workflow:plan { state_dir = state_dir }, name)
+    local plan, err = c:progress(workflow:plan { state_dir = state_dir },
+      workflow.name)
     if not plan then return nil, err end
     c:emit("summary", plan)
     c:out(plan)
     return
   end
+  local now
   local r, err = c:progress(workflow:run { only = o.only,
-    resume = not o.anew, argv = c.argv, state_dir = state_dir }, name)
+    resume = not o.anew, argv = c.argv, state_dir = state_dir,
+    on_begin = function(run) now = run end }, workflow.name, nil, function()
+    return now and now:running() or {}
+  end)
   if not r then return nil, err end
   c:emit("summary", r)
   c:out(r)
@@ -50,10 +55,10 @@ end
 
 local function run(c)
   local name = c.arguments[1]
-  if not is_file(name) then return perform(c, c:workflow(name), name) end
+  if not is_file(name) then return perform(c, c:workflow(name)) end
   local made, err = loaded(c, name)
   if not made then return nil, err end
-  if is_workflow(made) then return perform(c, made, name) end
+  if is_workflow(made) then return perform(c, made) end
 end
 
 return {
