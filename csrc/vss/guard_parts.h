@@ -37,6 +37,9 @@ typedef struct identity {
 identity identity_of(pid_t pid);
 /* Also true when that cannot be told. */
 bool identity_lives(identity who);
+/* It has ended, or was killed and only waits for the kernel: none of its
+   threads does anything new. */
+bool identity_is_doomed(identity who);
 /* The letter of its state in /proc ('T': stopped) when every thread of it is in
    that one, else that of the first which is not stopped; 0: it has ended. */
 char identity_state(pid_t pid);

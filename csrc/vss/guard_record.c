@@ -87,6 +87,40 @@ char identity_state(pid_t pid) {
   return all;
 }
 
+/* Whether a thread does nothing new: it ends already (PF_EXITING), or will
+   before it returns from the kernel, where it may be asleep for long. */
+static bool thread_is_doomed(pid_t pid, const char *thread) {
+  char path[96], text[4096], state = 0;
+  unsigned flags = 0;
+  unsigned long long pending = 0;
+  if (thread_state(pid, thread) == 0) return true;
+  snprintf(path, sizeof path, "/proc/%ld/task/%.20s/stat", (long)pid, thread);
+  if (!read_small(path, text, sizeof text)) return true; /* it was quicker */
+  const char *at = strrchr(text, ')');
+  if (at != NULL &&
+      sscanf(at, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
+      (flags & 0x4) != 0)
+    return true;
+  snprintf(path, sizeof path, "/proc/%ld/task/%.20s/status", (long)pid, thread);
+  if (!read_small(path, text, sizeof text)) return true;
+  at = strstr(text, "\nSigPnd:");
+  return at != NULL && sscanf(at, "\nSigPnd: %llx", &pending) == 1 &&
+         (pending >> (SIGKILL - 1) & 1) != 0;
+}
+
+bool identity_is_doomed(identity who) {
+  char path[64];
+  if (!identity_lives(who)) return true;
+  snprintf(path, sizeof path, "/proc/%ld/task", (long)who.pid);
+  DIR *d = opendir(path);
+  bool doomed = d != NULL;
+  for (struct dirent *t; doomed && (t = readdir(d)) != NULL;)
+    if (t->d_name[0] != '.')
+      doomed = thread_is_doomed((pid_t)who.pid, t->d_name);
+  if (d != NULL) closedir(d);
+  return doomed;
+}
+
 identity identity_of(pid_t pid) {
   return (identity){.pid = pid, .start = start_of(pid)};
 }

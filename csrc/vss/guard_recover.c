@@ -1,12 +1,18 @@
 /*
 ** What is left frozen or stopped when guard and owner were killed together:
 ** read from the records, and let go. What is in that directory is believed only
-*when it
-** is a plain file of ours or of root, and no more of it than a bounded amount.
+** when it is a plain file of ours or of root, and no more of it than a bounded
+** amount.
 **
 ** A file system that was unmounted while it was frozen stays so on its device,
 ** and can be thawed when it is mounted again, wherever that is. Until then its
 ** record stays.
+**
+** An owner that was killed may not be dead yet: it may be asleep in the kernel,
+** in a write to the very file system that it froze, which nobody but us will
+** thaw any more; or in a FIFREEZE that may still succeed. So what it named is
+*let
+** go again and again until it has ended, and its record stays till then.
 **
 ** A guard whose owner is dead may still have a FITHAW to do. Whoever wants to
 ** freeze the same file system waits for that.
@@ -31,7 +37,8 @@
 
 #define ENTRIES_MOST 4096
 #define RECORD_MOST ((size_t)1 << 20)
-#define PATIENCE_MS 10000 /* with the guards of others */
+#define PATIENCE_MS 10000 /* with those who are about to end */
+#define AGAIN_MS 50       /* then what a dying owner may have frozen */
 
 typedef struct recovery {
   int records;
@@ -40,7 +47,9 @@ typedef struct recovery {
   char boot[64], space[64];
   const dev_t *only; /* NULL: whatever is recorded */
   size_t only_count;
-  uint64_t until; /* till then we wait for a guard; engine_clock */
+  uint64_t until; /* till then we wait for a guard or an owner that is about to
+                     end; engine_clock */
+  bool again;     /* what cannot be done has been said */
 } recovery;
 
 /* A sentence for the report and the log. */
@@ -130,6 +139,7 @@ static bool thaw(recovery *r, const char *path, dev_t device) {
   int fd = open_on(path, device);
   if (fd < 0) fd = open_mounted(device);
   if (fd < 0) {
+    if (r->again) return false;
     say(r, LOG_WARNING, path,
         " was frozen by a process that is dead, and is not mounted any more; "
         "mount it, and what is frozen will be thawed the next time");
@@ -143,6 +153,7 @@ static bool thaw(recovery *r, const char *path, dev_t device) {
         " was left frozen by a process that was killed, and was thawed");
     return true;
   }
+  if (r->again) return false;
   error *e = error_of_errno(
       SAROS_FACADE_VSS, number,
       "cannot thaw what a dead process left frozen; try fsfreeze -u", path);
@@ -229,24 +240,35 @@ static const value *first_wanted(const recovery *r, const value *record) {
   return NULL;
 }
 
-/* False: it lives on. */
+/* Why what is wanted is not frozen: somebody who is about to end lives on. */
+static void refuse(recovery *r, identity who, const value *item,
+                   const char *what) {
+  buffer path = BUFFER_EMPTY;
+  if (r->first == NULL && exact_path(item, &path))
+    r->first =
+        error_at(vss_error(SAROS_E_REFUSED,
+                           "%s is not frozen, because %s (process %lld) still "
+                           "waits for its disk; try again when that has ended",
+                           path.data, what, (long long)who.pid),
+                 path.data);
+  buffer_free(&path);
+}
+
+/* Milliseconds, at least one; 0: no more. */
+static int patience(const recovery *r) {
+  uint64_t now = engine_clock();
+  return now >= r->until ? 0 : (int)((r->until - now) / 1000000u) + 1;
+}
+
+/* False: it lives on. One that was killed lets nothing go any more. */
 static bool await_guard(recovery *r, identity who, const value *item) {
-  while (identity_lives(who)) {
-    uint64_t now = engine_clock();
-    if (now >= r->until) {
-      buffer path = BUFFER_EMPTY;
-      if (r->first == NULL && exact_path(item, &path))
-        r->first = error_at(
-            vss_error(SAROS_E_REFUSED,
-                      "%s is not frozen, because the guard of a requester "
-                      "that died (process %lld) still waits for its disk to "
-                      "thaw it; try again when that has ended",
-                      path.data, (long long)who.pid),
-            path.data);
-      buffer_free(&path);
+  while (!identity_is_doomed(who)) {
+    int ms = patience(r);
+    if (ms == 0) {
+      refuse(r, who, item, "the guard of a requester that died");
       return false;
     }
-    identity_await(who, (int)((r->until - now) / 1000000u) + 1);
+    identity_await(who, ms);
   }
   return true;
 }
@@ -263,9 +285,36 @@ static bool is_looked_after(recovery *r, const value *record,
     return true;
   }
   identity who = identity_in(record, "guard");
-  if (identity_lives(identity_in(record, "owner"))) return true;
-  if (r->only == NULL) return identity_lives(who);
+  if (!identity_is_doomed(identity_in(record, "owner"))) return true;
+  if (r->only == NULL) return !identity_is_doomed(who);
   return !await_guard(r, who, first_wanted(r, record));
+}
+
+/* True when nothing is left to do for any. */
+static bool let_go_all(recovery *r, const value *items) {
+  bool done = true;
+  for (uint32_t i = 0; items != NULL && items->type == VALUE_LIST; i++) {
+    if (i >= items->count || i >= GUARD_MOST) break;
+    if (!let_go(r, items->as.items[i])) done = false;
+  }
+  return done;
+}
+
+static bool let_go_until_its_end(recovery *r, const value *record) {
+  const value *items = value_get(record, "items");
+  identity owner = identity_in(record, "owner");
+  bool lives = identity_lives(owner);
+  bool done = let_go_all(r, items);
+  while (lives && patience(r) > 0) {
+    identity_await(owner, AGAIN_MS);
+    lives = identity_lives(owner); /* before: what it did last is seen */
+    r->again = true;
+    done = let_go_all(r, items);
+    r->again = false;
+  }
+  if (lives && r->only != NULL)
+    refuse(r, owner, first_wanted(r, record), "a requester that was killed");
+  return done && !lives;
 }
 
 /* True when the record is of no use any more. */
@@ -275,13 +324,7 @@ static bool settle(recovery *r, const value *record, const char *name) {
     return true; /* nothing is frozen after a boot */
   if (r->only != NULL && first_wanted(r, record) == NULL) return false;
   if (is_looked_after(r, record, name)) return false;
-  const value *items = value_get(record, "items");
-  bool done = true;
-  for (uint32_t i = 0; items != NULL && items->type == VALUE_LIST; i++) {
-    if (i >= items->count || i >= GUARD_MOST) break;
-    if (!let_go(r, items->as.items[i])) done = false;
-  }
-  return done;
+  return let_go_until_its_end(r, record);
 }
 
 /* The whole of it, when it may be believed. */
@@ -356,6 +399,7 @@ static error *recover(recovery *r, const char *runtime) {
     return NULL;
   }
   if (e != NULL) return e;
+  r->until = engine_clock() + PATIENCE_MS * (uint64_t)1000000;
   identity_boot(r->boot);
   identity_space(r->space);
   look_at_all(r);
@@ -371,6 +415,5 @@ error *guard_recover(const char *runtime, value *report) {
 error *guard_await_others(const char *runtime, const dev_t *devices,
                           size_t count) {
   recovery r = {.only = devices, .only_count = count};
-  r.until = engine_clock() + PATIENCE_MS * (uint64_t)1000000;
   return recover(&r, runtime);
 }

@@ -304,6 +304,66 @@ TEST(both_are_killed_and_the_record_tells) {
   }
 }
 
+/* The guard, which cannot act; its owner is not waited for. */
+static void kill_guard_first(owner *o) {
+  kill(o->n.guard, SIGSTOP);
+  kill(o->n.guard, SIGKILL);
+  await_end(o->n.guard);
+  kill(o->pid, SIGKILL);
+}
+
+/* As a service manager does it that kills all of a service: nobody is left
+   for whom the owner, asleep in its own write, could wait. */
+TEST(both_are_killed_and_it_writes_to_what_it_froze) {
+  NEEDS_VOLUMES;
+  for (int which = EXT4; which <= XFS; which++) {
+    owner o = make_owner(hold_and_write, which);
+    meet(&o);
+    identity who = identity_of(o.pid);
+    CHECK(!identity_is_doomed(who));
+    value *report = value_list();
+    kill_guard_first(&o);
+    GATE_UNTIL(identity_is_doomed(who));
+    CHECK(identity_lives(who));
+    CHECK(is_frozen(which));
+    if (which == EXT4) {
+      CHECK(guard_recover(runtime, report) == NULL);
+      CHECK_INT(report->count, 1);
+    } else { /* or somebody wants to freeze it */
+      dev_t device = device_of(which);
+      CHECK(guard_await_others(runtime, &device, 1) == NULL);
+    }
+    CHECK_INT(farewell(&o), 1000 + SIGKILL);
+    check_nothing_left(which);
+    value_free(report);
+  }
+}
+
+static void *recover_all(void *report) {
+  error *e = guard_recover(runtime, report);
+  CHECK(e == NULL);
+  error_unref(e);
+  return NULL;
+}
+
+/* Its FIFREEZE succeeds while we look what it has left. */
+TEST(both_are_killed_and_a_freeze_is_under_way) {
+  NEEDS_VOLUMES;
+  owner o = make_owner(freeze_for_ever, 0);
+  meet(&o);
+  value *report = value_list();
+  pthread_t id;
+  kill_guard_first(&o);
+  CHECK_INT(pthread_create(&id, NULL, recover_all, report), 0);
+  GATE_UNTIL(waiting_in_kernel(getpid()) == 1);
+  CHECK_INT(names_in(records()), 1);
+  CHECK_INT(thaw(volumes[XFS].fd), 0);
+  CHECK_INT(pthread_join(id, NULL), 0);
+  CHECK_INT(farewell(&o), 1000 + SIGKILL);
+  check_nothing_left(INNER);
+  value_free(report);
+}
+
 /* Its path leads elsewhere now, and it is mounted at another one. */
 TEST(what_moved_is_found) {
   NEEDS_VOLUMES;
@@ -447,6 +507,8 @@ static void all(void) {
   GATE_RUN(a_bad_disk_holds_up_no_other);
   GATE_RUN(a_dead_guard_is_noticed_before_the_freeze);
   GATE_RUN(both_are_killed_and_the_record_tells);
+  GATE_RUN(both_are_killed_and_it_writes_to_what_it_froze);
+  GATE_RUN(both_are_killed_and_a_freeze_is_under_way);
   GATE_RUN(what_moved_is_found);
   GATE_RUN(records_that_are_not_believed);
   GATE_RUN(records_that_do_not_fit);
