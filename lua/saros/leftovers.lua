@@ -177,18 +177,17 @@ local function places_of(list, o)
 end
 
 local function units_of(list)
-  if user_id() ~= 0 then return end
-  for _, path in ipairs(named("/etc/systemd/system", "saros*.service",
-    "saros*.timer", "saros*.service.d", "saros*.timer.d")) do
-    local unit = path:match "[^/]+$"
-    list[#list + 1] = { kind = "unit", name = path, what = "a unit of systemd",
-      remove = function()
-        if unit:find "%.timer$" then
-          run("systemctl", "disable", "--now", unit)
-        end
-        remove(path)
-        run("systemctl", "daemon-reload")
-      end }
+  local units <const> = require "saros.systemd.units"
+  for _, theirs in ipairs(user_id() == 0 and { false, true } or { true }) do
+    local directory = units.directory(theirs)
+    for _, name in ipairs(units.names(directory)) do
+      list[#list + 1] = { kind = "unit", what = "a service and a timer of "
+        .. (theirs and "the user's " or "") .. "systemd",
+        name = ("%s/saros@%s"):format(directory, name), remove = function()
+          units.remove { directory = directory, name = name, own = theirs,
+            told = true }
+        end }
+    end
   end
 end
 

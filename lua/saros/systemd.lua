@@ -17,22 +17,18 @@ systemd.capabilities = {
   { "CAP_SETUID", "a database that is tried runs as its owner" },
   { "CAP_SETGID", "likewise" },
   { "CAP_SETPCAP", "and gives up every right" },
-  { "CAP_SYS_CHROOT", "a cell has a root of its own" },
   { "CAP_NET_ADMIN", "the loopback of a cell" },
   { "CAP_KILL", "programs of others that are to hold still" },
-  { "CAP_SYS_PTRACE", "whose files they have open" },
-  { "CAP_IPC_LOCK", "keys are not swapped out" },
 }
 
+-- What a service of root's and one of a user's have in common.
 local SERVICE <const> = [[
 # Written by '%s systemd'. What one workflow differs in stands in
 # saros@NAME.service.d.
 [Unit]
 Description=saros run %%i
 Documentation=man:saros(1)
-Wants=network-online.target
-After=network-online.target local-fs.target
-
+%s
 [Service]
 Type=oneshot
 ExecStart=%s run %%i
@@ -40,15 +36,28 @@ ExecStart=%s run %%i
 # goes on.
 ExecStopPost=-%s systemd --reap
 NotifyAccess=main
-Environment=HOME=/root
 Nice=5
 IOSchedulingClass=best-effort
 IOSchedulingPriority=7
 
 # One signal, to the program alone: it undoes what it has begun, and its helpers
-# see that it ends. It asks for more time while it does.
+# see that it ends. It asks for more time while it does. When that is over, or
+# when it was killed, all of them are, its guard too: that has let go by then, or
+# ExecStopPost does.
 KillMode=mixed
 TimeoutStopSec=2min
+%s]]
+
+local NETWORK <const> = [[
+Wants=network-online.target
+After=network-online.target local-fs.target
+]]
+
+local HARDENED <const> = [[
+
+Environment=HOME=/root
+# Its guard, which thaws, is not to wait behind anybody.
+LimitNICE=-20
 
 # Where it writes: here, and where the workflow's own file says.
 ProtectSystem=strict
@@ -80,9 +89,15 @@ ProtectControlGroups=yes
 LockPersonality=yes
 RestrictRealtime=yes
 # And why not more: all of this would hide files that are to be backed up, or
-# sockets of databases (PrivateTmp, ProtectHome, ProtectKernelModules,
-# PrivateDevices), keep a copy from being one (RestrictSUIDSGID), or a database
-# that is tried from being what it is (MemoryDenyWriteExecute, its JIT).
+# sockets of databases (PrivateTmp, ProtectHome, ProtectKernelModules), or loop
+# devices (PrivateDevices), keep a copy from being one (RestrictSUIDSGID), or a
+# database that is tried from compiling its queries (MemoryDenyWriteExecute).
+]]
+
+local OWN <const> = [[
+
+# A user has no right to give away, and what would need one is not tried.
+NoNewPrivileges=yes
 ]]
 
 local TIMER <const> = [[
@@ -124,10 +139,12 @@ local function rights()
   return table.concat(names, " ")
 end
 
---- The text of saros@.service. `program`: the absolute path of saros.
-function systemd.service(program)
+--- The text of saros@.service. `program`: the absolute path of saros. `own`: of
+--- a user, for a service manager that is only his.
+function systemd.service(program, own)
   local p <const> = quoted(program)
-  return SERVICE:format(program, p, p, rights())
+  return SERVICE:format(program, own and "" or NETWORK, p, p,
+    own and OWN or HARDENED:format(rights()))
 end
 
 --- The text of saros@.timer.
@@ -137,7 +154,11 @@ function systemd.timer(program) return TIMER:format(program) end
 --- which configuration it reads.
 function systemd.of_service(o)
   local lines = { "[Service]" }
-  for _, path in ipairs(o.paths) do
+  if o.paths.disks then
+    lines[2] = "# LVM reads and writes its disks by itself."
+    lines[3] = "DeviceAllow=block-* rw"
+  end
+  for _, path in ipairs(o.own and {} or o.paths) do
     -- With "-": what is not there now may be mounted later.
     lines[#lines + 1] = "ReadWritePaths=-" .. listed(path)
   end

@@ -16,15 +16,15 @@ local function content(path)
   return file and file:read "a"
 end
 
---- Mounts, as /proc/self/mountinfo has them: { path, type, source }.
+--- Mounts, as /proc/self/mountinfo has them: { path, type, source, device }.
 function paths.mounts(text)
   local list = {}
   for line in (text or content "/proc/self/mountinfo" or ""):gmatch "[^\n]+" do
-    local path, kind, source = line:match
-      "^%S+ %S+ %S+ %S+ (%S+) .- %- (%S+) (%S+)"
+    local device, path, kind, source = line:match
+      "^%S+ %S+ (%S+) %S+ (%S+) .- %- (%S+) (%S+)"
     if path then
       list[#list + 1] = { path = decoded(path), type = kind,
-        source = decoded(source) }
+        source = decoded(source), device = device }
     end
   end
   return list
@@ -47,11 +47,20 @@ local function backing_file(source)
   return file and file:gsub("\n$", "")
 end
 
+-- What LVM's own programs write to when they make a snapshot, beside disks.
+local lvm <const> = { "/etc/lvm", "/run/lock", "/run/lvm" }
+
+local function is_logical(m)
+  return (content("/sys/dev/block/" .. m.device .. "/dm/uuid") or "")
+    :find "^LVM%-" ~= nil
+end
+
 -- Of the file system of everything only the place of the shadows.
 local function add_volume(set, mounts, path, depth)
   local m = mount_of(mounts, path)
   if not m then return end
   set[m.path == "/" and "/.saros-shadows" or m.path] = true
+  if is_logical(m) then set.disks = true end
   local file = depth < 4 and backing_file(m.source)
   if file then add_volume(set, mounts, file, depth + 1) end
 end
@@ -68,7 +77,8 @@ local function path_of(one, name)
 end
 
 --- Where a workflow with these options writes, in order, beside what every one
---- does. `more`: files that are written besides (metrics).
+--- does; `disks` in it: to disks as well. `more`: files that are written besides
+--- (metrics).
 ---@param options table
 ---@param more? string[]
 ---@param mounts? table as paths.mounts has them
@@ -91,6 +101,8 @@ function paths.of(options, more, mounts)
     local directory = file:match "^(/.*)/[^/]+$"
     if directory then set[directory] = true end
   end)
+  list.disks, set.disks = set.disks, nil
+  if list.disks then each(lvm, function(path) set[path] = true end) end
   for path in pairs(set) do list[#list + 1] = path end
   table.sort(list)
   return list

@@ -2,8 +2,6 @@
 local core = require "saros.core"
 local shown = require "saros.text"
 
-local HERE <const> = "/etc/systemd/system"
-
 -- The program that this is, wherever it was called from.
 local function program(c)
   local name = c.options.program or (_G.arg or {})[0] or ""
@@ -21,21 +19,51 @@ local function program(c)
   return name
 end
 
--- What a dead run has left: so much that nobody has to wait for it.
+-- What a dead run has left.
 local function reap(c)
   local report, err = require "saros.vss".reap():wait()
   if not report then return nil, err end
-  for _, text in ipairs(type(report) == "table" and report or {}) do
-    c:say(shown.safe(tostring(text)))
+  for _, text in ipairs(report.thawed or {}) do c:say(shown.safe(text)) end
+  for _, one in ipairs(report.shadows or {}) do
+    c:say("took away the shadow of ", shown.safe(one.original))
+  end
+  for _, one in ipairs(report.failed or {}) do
+    c:partial(one.id and one.id .. ": " or "", shown.safe(one.message))
+  end
+end
+
+-- Where they lie, and whether that is of a user.
+local function where(c)
+  local own <const> = c.options.user or false
+  return c.options.directory
+    or require "saros.systemd.units".directory(own), own
+end
+
+local function check_name(c, name)
+  if require "saros.systemd".is_name(name) then return end
+  c:fail(2, "a workflow that is to be a unit is called by letters, digits, "
+    .. ":, _, . and -, and '%s' is not", shown.safe(name))
+end
+
+-- The workflow may be gone from the configuration.
+local function remove(c, name)
+  local here, own = where(c)
+  local list = require "saros.systemd.units".remove { directory = here,
+    name = name, own = own, told = not c.options.directory }
+  if #list == 0 then
+    local others = require "saros.systemd.units".names(here)
+    c:fail(4, "%s has no units in %s%s", shown.safe(name), shown.safe(here),
+      #others > 0 and "; these have: " .. shown.safe(table.concat(others,
+        ", ")) or "")
+  end
+  for _, path in ipairs(list) do
+    c:emit("removed", { path = path })
+    c:say("removed ", shown.safe(path))
   end
 end
 
 local function units(c, name)
   local systemd = require "saros.systemd"
-  if not systemd.is_name(name) then
-    c:fail(2, "a workflow that is to be a unit is called by letters, digits, "
-      .. ":, _, . and -, and '%s' is not", shown.safe(name))
-  end
   local found = c:config()
   local workflow = found.workflows[name]
   if not workflow then c:workflow(name) end -- says which there are
@@ -43,12 +71,13 @@ local function units(c, name)
     sources = workflow.options.sources, to = workflow.options.to
       or found.repository, state_dir = workflow.options.state_dir },
     { found.metrics })
-  local here, p = c.options.directory or HERE, program(c)
+  local here, own = where(c)
+  local p <const> = program(c)
   local list = {
-    { here .. "/saros@.service", systemd.service(p) },
+    { here .. "/saros@.service", systemd.service(p, own) },
     { here .. "/saros@.timer", systemd.timer(p) },
     { ("%s/saros@%s.service.d/saros.conf"):format(here, name),
-      systemd.of_service { paths = paths, program = p,
+      systemd.of_service { paths = paths, program = p, own = own,
         config = c.options.config and found.file } },
   }
   local timer = systemd.of_timer(c.options)
@@ -78,7 +107,9 @@ local function install(c, list, paths)
   end
   for _, path in ipairs(paths) do
     -- Where all the rest is read-only, it must be there before.
-    if path == "/.saros-shadows" and not c.options.directory then
+    if path == "/.saros-shadows" and not c.options.directory
+      and not c.options.user
+    then
       assert(core.process { argv = { "mkdir", "-p", "-m", "700", "--", path } }
         :wait())
     end
@@ -89,6 +120,13 @@ local function run(c)
   if c.options.reap then return reap(c) end
   local name = c.arguments[1]
   if not name then c:usage "which workflow?" end
+  check_name(c, name)
+  if c.options.remove then
+    if c.options.install then
+      c:usage "--install and --remove exclude each other"
+    end
+    return remove(c, name)
+  end
   local list, paths = units(c, name)
   if not c.options.install then
     for i, unit in ipairs(list) do
@@ -99,9 +137,14 @@ local function run(c)
     return
   end
   install(c, list, paths)
-  c:say "now: systemctl daemon-reload"
-  c:say(("     systemctl enable --now saros@%s.timer"):format(name))
-  c:say(("     systemctl start saros@%s    # the first, at once"):format(name))
+  local systemctl = "systemctl" .. (c.options.user and " --user" or "")
+  c:say("now: ", systemctl, " daemon-reload")
+  c:say(("     %s enable --now saros@%s.timer"):format(systemctl, name))
+  c:say(("     %s start saros@%s    # the first, at once"):format(systemctl,
+    name))
+  if c.options.user then
+    c:say "     loginctl enable-linger    # also while nobody is logged in"
+  end
 end
 
 return {
@@ -110,24 +153,29 @@ return {
   help = [[
 Prints, or installs, what systemd needs to run a workflow of the configuration:
 saros@.service and saros@.timer, which all workflows share, and where this one
-writes. The service may do what a backup has to, and nothing else; 'systemd-analyze
-security saros@NAME.service' shows it.
+writes. The service may do what a backup has to, and little else: 'systemd-analyze
+security saros@NAME.service' shows it. What you want otherwise goes beside it
+('systemctl edit saros@NAME.service'), and stays.
 
-Say it again when the workflow has other sources or another repository.]],
+Say it again when the workflow has other sources or another repository. With
+--user it is a service of your own, with the rights that you have.]],
   examples = {
     { "saros systemd nightly", "look at it" },
     { "saros systemd nightly --install --calendar '*-*-* 02:30'",
       "each night, at half past two or a little later" },
     { "journalctl -u saros@nightly", "what it had to say" },
+    { "saros systemd nightly --remove", "never again" },
   },
   options = {
     { "install", help = "write them" },
+    { "remove", help = "take them away; with the last, what all have shared" },
+    { "user", help = "for the systemd of your own user" },
     { "calendar", value = "WHEN",
       help = "when it runs, as 'systemd-analyze calendar' has it (daily)" },
     { "delay", value = "TIME", type = "duration",
       help = "by chance, up to so much later (1h)" },
     { "directory", value = "DIRECTORY", complete = "file",
-      help = "of the units (/etc/systemd/system)" },
+      help = "of the units (/etc/systemd/system, or your own)" },
     { "program", value = "PATH", complete = "file",
       help = "where saros is installed (this one)" },
     { "reap",
