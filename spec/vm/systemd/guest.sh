@@ -68,13 +68,13 @@ chmod 600 /etc/saros/*
 # Seconds since the beginning, for whoever wonders what takes so long.
 phase() { echo "== $1 ($(cut -d. -f1 /proc/uptime) s)"; }
 
-# What a unit has said since it was asked the last time.
+# What a unit has said since it was marked.
 said() {
   journalctl -q --sync
-  journalctl -q -o cat --no-pager -a -u "$1" --cursor-file="/run/cursor-$1" |
+  journalctl -q -o cat --no-pager -a -u "$1" --since "$(cat "/run/mark-$1")" |
     cut -c1-600
 }
-mark() { journalctl -q -n 0 --cursor-file="/run/cursor-$1" >/dev/null; }
+mark() { date '+%Y-%m-%d %H:%M:%S.%6N' >"/run/mark-$1"; }
 
 # The unit NAME, which runs a program of ours instead of a workflow; the rest is
 # more of its settings.
