@@ -341,6 +341,63 @@ describe("whoever began the backup", function()
     assert(vss.reap { state_dir = d.state }:wait())
   end)
 
+  it("is stopped: after its limit nothing is held, and it hears that", function()
+    local d <close> = directory()
+    local pg = common()
+    if tonumber(pg:must "SHOW server_version_num") < 140000 then
+      return pending "before PostgreSQL 14 a session may be idle for ever"
+    end
+    local p <close> = outside.start(outside.lua, "-e", ([[
+      local saros = require "saros"
+      local vss = require "saros.vss"
+      local w = require "saros.writers.postgres".writer { conninfo = %q,
+        freeze_timeout = 2 }
+      local v = vss.writer { id = %q, name = "witness", level = "system",
+        prepare_snapshot = function()
+          print "begun"
+          io.stdout:flush()
+          while not io.open(%q) do saros.sleep(0.01):wait() end
+        end }
+      local set, err = vss.shadow { paths = { %q }, provider = "copy",
+        state_dir = %q }:wait()
+      print("it ended: " .. tostring(set or err.message))
+    ]]):format(pg.conninfo, shared.id(9), d.state .. "/go", pg.at, d.state))
+    p:expect "begun\n"
+    outside.eventually("backup mode", function()
+      return pg:must "SELECT count(*) FROM pg_replication_slots" == "1\n"
+    end)
+    outside.system.kill(p.pid, 19)
+    goes_on(pg)
+    assert.match("terminating connection due to idle.session timeout",
+      outside.content(pg.log))
+    outside.write(d.state .. "/go", "")
+    outside.system.kill(p.pid, 18)
+    p:expect "it ended: "
+    assert.not_match("saros.vss.set", (p:finish()))
+  end)
+
+  it("takes longer than that: its session stays", function()
+    local d <close> = directory()
+    local pg = common()
+    local writer <close> = postgres.writer { conninfo = pg.conninfo,
+      freeze_timeout = 4 }
+    -- A word each second.
+    local seen, words = nil, 0
+    local _ <close> = vss.writer { id = shared.id(9), name = "witness",
+      level = "system", prepare_snapshot = function()
+      shared.until_true(function()
+        local at = pg:must [[SELECT max(query_start) FROM pg_stat_activity
+          WHERE query = 'SELECT 1' AND state = 'idle'
+            AND pid IN (SELECT active_pid FROM pg_replication_slots)]]
+        if at ~= "\n" and at ~= seen then seen, words = at, words + 1 end
+        return words == 6
+      end)
+    end }
+    local set <close> = assert(shadow(d, pg))
+    assert.equal(0, failure_of(set, writer).failure)
+    goes_on(pg)
+  end)
+
   it("cancels it, or closes its writer: nothing is held", function()
     local d <close> = directory()
     local pg <close> = servers.start()

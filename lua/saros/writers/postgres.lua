@@ -17,7 +17,8 @@
 --- mode from before the first is read until after the last was: the label, and
 --- the log that makes the copy whole, are what the writer says (`additions`). A
 --- session is held for all that; when it is lost, as by the death of this
---- process, the server ends backup mode by itself.
+--- process, the server ends backup mode by itself, and when this process is
+--- stopped, after `freeze_timeout` (from PostgreSQL 14 on).
 ---
 --- What it cannot promise: that a server which throws its log away keeps it
 --- until it was copied, where there is no replication slot for us; then the
@@ -152,8 +153,9 @@ end
 -- Lets go of the session: what it had begun, the server ends. What was
 -- collected stays for as long as somebody may copy it.
 local function let_go(run, all)
-  local db, stage = run.db, run.stage
-  run.db = nil
+  local db, stage, keeper = run.db, run.stage, run.keeper
+  run.db, run.keeper = nil, nil
+  if keeper then keeper:close() end
   if db then db:close(2) end
   if all and stage then
     run.stage = nil
@@ -184,6 +186,22 @@ local function checkpoint(run)
   error(err, 0)
 end
 
+-- In backup mode the server ends the session when it hears nothing for so long:
+-- whoever is stopped, and not killed, holds neither that nor the log. (Before
+-- PostgreSQL 14 it never does.) Somebody who lives says a word now and then.
+local function be_heard(run, seconds)
+  cluster.rows(run.db, "SELECT set_config(name, $1, false) FROM pg_settings "
+    .. "WHERE name = 'idle_session_timeout'",
+    ("%d"):format(math.ceil(seconds * 1000)))
+  local db <const> = run.db
+  run.keeper = core.spawn(function()
+    repeat
+      local pause <close> = core.sleep(seconds / 4)
+      pause:wait()
+    until not pcall(cluster.rows, db, "SELECT 1")
+  end)
+end
+
 local function begin(run, one, event, o)
   run.db = cluster.connect(one)
   local name = run.who.name
@@ -202,6 +220,7 @@ local function begin(run, one, event, o)
       or "of a standby only a shadow of one instant can be used; shadow the "
       .. "primary")), 0)
   elseif mode == "backup" then
+    be_heard(run, o.freeze_timeout or FREEZE_TIMEOUT)
     said.note = backup.start(run.db, run.who,
       "saros " .. (event.set or event.session or core.guid()))
     said.pending = true
@@ -259,7 +278,7 @@ end
 ---@field standby? boolean a cluster in recovery is welcome, where all is of one instant
 ---@field scratch? string the directory for what belongs over the files ($TMPDIR, or /var/tmp): as the database, nobody else's business
 ---@field connect_timeout? number seconds (10)
----@field freeze_timeout? number seconds from its freeze to its thaw (60)
+---@field freeze_timeout? number seconds from its freeze to its thaw (60); in backup mode the server ends it when it hears nothing of us for so long
 ---@field id? string its class: a GUID (`postgres.id`)
 ---@field instance? string this one of its class, a GUID
 ---@field name? string "postgres"
