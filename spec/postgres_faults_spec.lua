@@ -100,7 +100,7 @@ describe("a cluster that", function()
       end)
       local set, err = shadow(d, pg)
       assert.is_nil(set)
-      assert.match("15%-%d+ did not last until the shadow: ", err)
+      assert.match("%d+%-%d+ did not last until the shadow: ", err)
       assert.equal("", copies(d))
       if how == "dies" then pg:run() end
       goes_on(pg)
@@ -228,7 +228,7 @@ describe("a cluster that", function()
       .. " user=small" })
     local set, err = shadow(d, pg)
     assert.is_nil(set)
-    assert.match("permission denied for function pg_backup_start", err)
+    assert.match("permission denied for function pg_%a*_?start_?%a*", err)
     assert.match("grant this user", err)
     -- It needs no more than that.
     pg:must [[GRANT EXECUTE ON FUNCTION pg_backup_start, pg_backup_stop TO small;

@@ -259,7 +259,9 @@ describe("check", function()
       local ok, err = k.check(c, p)
       assert.is_nil(ok)
       assert.is_nil(err.untried)
-      assert.match("checksum", table.concat(err.problems, "\n"))
+      local problems = table.concat(err.problems, "\n")
+      assert.truthy(problems:find "checksum" or problems:find "invalid page",
+        problems)
     end)
   end)
 
@@ -295,7 +297,7 @@ describe("plan", function()
         etc .. "/pg_hba.conf"
       c.said.wal_directory = d .. "/wal/pg_wal"
       c.said.tablespaces = { { oid = oid, path = d .. "/space" } }
-      c.said.version_num = 150000
+      c.said.version_num = pg.major * 10000
       local function quote(text) return "'" .. text .. "'" end
       local lines = k.plan(c, { owner = "65534:65534", quote = quote,
         at = function(_, path) return '"$ROOT"' .. quote(path) end })

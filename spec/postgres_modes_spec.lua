@@ -336,7 +336,7 @@ describe("a shadow of a busy cluster", function()
     local set <close> = shadow(w, { one.at, two.at }, "btrfs")
     local said = set:said(writer.instance).components
     for _, pg in ipairs { one, two } do
-      local own = said["15-" .. pg.port]
+      local own = said[pg.major .. "-" .. pg.port]
       assert.equal("atomic", own.mode)
       prove({ name = "x", files = own.files, said = own }, set, w,
         { ledger = rows[pg == one and "one" or "two"] })
@@ -344,7 +344,7 @@ describe("a shadow of a busy cluster", function()
     -- Of those that have nothing to do with it nobody is asked anything.
     local alone <close> = shadow(w, { two.at }, "copy")
     local c = component(alone, writer)
-    assert.equal("15-" .. two.port, c.name)
+    assert.equal(two.major .. "-" .. two.port, c.name)
     assert.equal("backup", c.said.mode)
   end)
 end)

@@ -14,8 +14,11 @@ local system = outside.system
 
 local postgres = {}
 
--- Where Debian has them, the newest first.
+-- Where Debian has them, the newest first; or those of SAROS_POSTGRES, which
+-- are of another version then (spec/vm/postgres makes some).
 local function binaries()
+  local one = os.getenv "SAROS_POSTGRES"
+  if one and one ~= "" then return { one } end
   local pipe <close> = assert(io.popen(
     "ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -rn"))
   local found = {}
@@ -112,6 +115,7 @@ function postgres.start(options)
   local o = options or {}
   local self = setmetatable({ bin = o.bin or postgres.binaries[1],
     options = o }, server)
+  self.major = self.bin:match "(%d+)/bin$"
   number = number + 1
   self.port = o.port or 5500 + number
   local base = o.at

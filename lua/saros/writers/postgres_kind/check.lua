@@ -8,6 +8,7 @@ local core = require "saros.core"
 local files = require "saros.writers.postgres_kind.files"
 local pages = require "saros.writers.postgres_kind.pages"
 local server = require "saros.writers.postgres_kind.server"
+local trees = require "saros.writers.postgres_kind.trees"
 
 local function lines_of(text)
   local list = {}
@@ -47,14 +48,38 @@ local function named(database)
   return "dbname='" .. database:gsub("['\\]", "\\%0") .. "'"
 end
 
--- What psql prints of these statements, and its status.
+-- What psql prints of a statement, or of several, one by one (of several in one
+-- text it prints the last alone, before 15), and its status.
 local function asker(cluster, place, running)
   return function(sql, database)
-    return tool(cluster, place, { running.programs .. "/psql", "-XAtq",
-      "--no-password", "--set=ON_ERROR_STOP=1", "--host=" .. running.socket,
+    local argv = { running.programs .. "/psql", "-XAtq", "--no-password",
+      "--set=ON_ERROR_STOP=1", "--host=" .. running.socket,
       "--port=" .. running.port, "--username=" .. running.user,
-      "--dbname=" .. named(database), "--command=" .. sql })
+      "--dbname=" .. named(database) }
+    for _, one in ipairs(type(sql) == "table" and sql or { sql }) do
+      argv[#argv + 1] = "--command=" .. one
+    end
+    return tool(cluster, place, argv)
   end
+end
+
+-- In digits, for any name that somebody has thought of.
+local DATABASES <const> = [[SELECT pg_catalog.encode(pg_catalog.convert_to(
+  datname::text, 'UTF8'), 'hex') FROM pg_catalog.pg_database
+  WHERE datallowconn ORDER BY 1]]
+
+-- All that one can connect to.
+local function databases_of(ask)
+  local names, status = ask(DATABASES, "template1")
+  if status ~= 0 then
+    error(files.untried("%s", names[1] or "psql failed, and said nothing"), 0)
+  end
+  for i, digits in ipairs(names) do
+    names[i] = digits:gsub("%x%x", function(two)
+      return string.char(tonumber(two, 16))
+    end)
+  end
+  return names
 end
 
 local function position(text)
@@ -157,8 +182,13 @@ return files.told(function(c, place)
     local ask = asker(cluster, place, running)
     reached(cluster, ask)
     committed(cluster, ask)
-    amcheck(cluster, place, running)
-    leads = pages.check(cluster, ask, is_missing)
+    local databases = databases_of(ask)
+    if tonumber(cluster.version) < trees.UNTIL then
+      trees.check(cluster, databases, ask, is_missing)
+    else
+      amcheck(cluster, place, running)
+    end
+    leads = pages.check(cluster, databases, ask, is_missing)
   end
   local sums = checksums(cluster, place, programs)
   return { server = version, amcheck = "passed", indexes = leads,

@@ -11,18 +11,25 @@ local pages = {}
 
 local SHOWN <const> = 20
 
--- Every entry of every leaf, by the page of the table that it leads to; then
--- what is there. Rolled back: nothing stays in the copy.
-local LEADS <const> = [[
-  BEGIN;
-  SET LOCAL client_min_messages = error;
-  SET LOCAL work_mem = '64MB';
-  CREATE EXTENSION IF NOT EXISTS pageinspect WITH SCHEMA pg_catalog;
-  ALTER EXTENSION pageinspect UPDATE;
-  SELECT set_config('search_path', 'pg_catalog, ' || quote_ident(nspname), true)
+--- What is asked of a module of PostgreSQL's, and what that needs before: its
+--- functions are found where it lies. Rolled back: nothing stays in the copy.
+function pages.around(module, ...)
+  local list = { "BEGIN", "SET LOCAL client_min_messages = error",
+    "SET LOCAL work_mem = '64MB'",
+    ("CREATE EXTENSION IF NOT EXISTS %s WITH SCHEMA pg_catalog"):format(module),
+    ("ALTER EXTENSION %s UPDATE"):format(module),
+    ([[SELECT set_config('search_path',
+      'pg_catalog, ' || quote_ident(nspname), true)
     FROM pg_catalog.pg_extension e
     JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-    WHERE extname = 'pageinspect';
+    WHERE extname = '%s']]):format(module), ... }
+  list[#list + 1] = "ROLLBACK"
+  return list
+end
+
+-- Every entry of every leaf, by the page of the table that it leads to; then
+-- what is there.
+local LEADS <const> = [[
   WITH trees AS (
     SELECT i.indexrelid::regclass::text AS index,
       i.indrelid::regclass::text AS heap,
@@ -38,12 +45,12 @@ local LEADS <const> = [[
   leaves AS (
     SELECT t.index, t.heap, t.heap_pages, s.blkno, s.btpo_next
     FROM trees t, generate_series(1, t.pages - 1) n,
-      LATERAL bt_page_stats(t.index, n) s
+      LATERAL bt_page_stats(t.index, n::PAGE) s
     WHERE s.type = 'l'
       OR s.type = 'r' AND (SELECT level FROM bt_metap(t.index)) = 0),
   entries AS (
     SELECT l.index, l.heap, l.heap_pages, tid
-    FROM leaves l, LATERAL bt_page_items(l.index, l.blkno) i,
+    FROM leaves l, LATERAL bt_page_items(l.index, l.blkno::PAGE) i,
       LATERAL unnest(coalesce(i.tids, ARRAY[i.htid])) tid
     WHERE NOT i.dead AND (i.itemoffset > 1 OR l.btpo_next = 0)),
   targets AS (
@@ -55,35 +62,23 @@ local LEADS <const> = [[
   FROM targets t
   WHERE t.page >= t.heap_pages OR NOT lines <@ (
     SELECT coalesce(array_agg(lp::int), '{}')
-    FROM heap_page_items(get_raw_page(t.heap, 'main', t.page))
+    FROM heap_page_items(get_raw_page(t.heap, 'main', t.page::PAGE))
     WHERE lp_flags <> 0)
-  ORDER BY heap, page LIMIT 100;
-  ROLLBACK]]
-
--- In digits, for any name that somebody has thought of.
-local DATABASES <const> = [[SELECT pg_catalog.encode(pg_catalog.convert_to(
-  datname::text, 'UTF8'), 'hex') FROM pg_catalog.pg_database
-  WHERE datallowconn ORDER BY 1]]
+  ORDER BY heap, page LIMIT 100]]
 
 -- pageinspect says what it is asked since then.
-local SINCE <const> = 14
-
-local function named(digits)
-  return (digits:gsub("%x%x", function(two)
-    return string.char(tonumber(two, 16))
-  end))
-end
+local SINCE <const> = 13
 
 -- What one database has; or why nothing is known of it.
-local function look(name, ask, missing)
-  local lines, status = ask(LEADS, name)
+local function look(sql, name, ask, missing)
+  local lines, status = ask(sql, name)
   local found = {}
   for _, line in ipairs(lines) do
     local one = line:match "^saros:(.*)"
     -- Another version of the module is no damage.
     if status ~= 0 and line:find "ERROR.* does not exist" then
       return nil, line
-    elseif one or status ~= 0 then
+    elseif one or status ~= 0 and line:find ":" then
       found[#found + 1] = ("%s: %s"):format(name, one or line)
     end
   end
@@ -95,15 +90,15 @@ end
 
 --- Raises where an entry leads to nothing. `ask(sql, database)` are the lines
 --- of psql, and its status; `missing(lines)` says why it could not be asked.
-function pages.check(cluster, ask, missing)
-  if tonumber(cluster.version) < SINCE then return "not looked at" end
-  local names, status = ask(DATABASES, "template1")
-  if status ~= 0 then
-    error(files.untried("%s", names[1] or "psql failed, and said nothing"), 0)
-  end
+function pages.check(cluster, databases, ask, missing)
+  local version = tonumber(cluster.version)
+  if version < SINCE then return "not looked at" end
+  -- Pages had shorter numbers once.
+  local sql = pages.around("pageinspect",
+    (LEADS:gsub("PAGE", version < 14 and "int" or "bigint")))
   local problems = {}
-  for _, digits in ipairs(names) do
-    local found, why = look(named(digits), ask, missing)
+  for _, name in ipairs(databases) do
+    local found, why = look(sql, name, ask, missing)
     if not found then error(files.untried("%s", why), 0) end
     table.move(found, 1, #found, #problems + 1, problems)
   end
