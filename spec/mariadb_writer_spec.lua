@@ -284,6 +284,47 @@ describe("mariadb.writer", function()
     assert.equal(0, held.writers[1].failure)
   end)
 
+  it("says of one encrypted table that nobody here can look at it", function()
+    local plugin -- or where that of a package lies that is not installed
+    for _, path in ipairs { "/usr/lib/mysql/plugin", "/usr/lib64/mysql/plugin",
+      os.getenv "SAROS_MARIADB_PLUGINS" }
+    do
+      if not plugin and outside.content(path .. "/file_key_management.so") then
+        plugin = path
+      end
+    end
+    if not plugin then return pending "needs file_key_management" end
+    local keys <close> = shared.directory()
+    sh("chmod 755 %s; echo '1;%s' >%s/keys; chmod 644 %s/keys", keys.root,
+      ("0123456789abcdef"):rep(4), keys.root, keys.root)
+    local m <close>, why = case.start { args = { "--plugin-maturity=unknown",
+      "--plugin-dir=" .. plugin, "--plugin-load-add=file_key_management",
+      "--file-key-management-filename=" .. keys.root .. "/keys" } }
+    if not m then pending(why) return end
+    m:sql [[CREATE TABLE open (n INT) ENGINE=InnoDB;
+      INSERT INTO open VALUES (1);
+      CREATE USER u@localhost; GRANT RELOAD ON *.* TO u@localhost;
+      GRANT SELECT ON app.* TO u@localhost]]
+    for _, user in ipairs { "root", "u" } do
+      m:sql "DROP TABLE IF EXISTS secret"
+      for _, table in ipairs { "none", "the table app/secret" } do
+        local w <close> = case.writer(m, { user = user })
+        local set <close> = assert(case.shadow(m):wait())
+        local said = set:said(w.instance).components.data
+        assert.equal(table, said.settings.encrypted or "none")
+        if table ~= "none" and user == "root" then
+          -- Not that it was damaged: a server without the keys does not start.
+          local r, err = case.on_copy(m, set, said, function() end)
+          assert.is_nil(r)
+          assert.is_true(err.untried)
+          assert.match("encrypted %(the table app/secret%)", err.message)
+        end
+        m:sql [[CREATE TABLE IF NOT EXISTS secret (n INT) ENGINE=InnoDB
+          ENCRYPTED=YES; INSERT INTO secret VALUES (1)]]
+      end
+    end
+  end)
+
   it("refuses what is not MariaDB", function()
     local m <close>, why = case.start { args = { "--version=8.0.36" } }
     if not m then pending(why) return end

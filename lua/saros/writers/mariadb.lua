@@ -120,6 +120,18 @@ local function check_version(version)
   end
 end
 
+-- One table that is encrypted, or nil. An account that may not ask of all of them
+-- asks of those that it knows.
+local function encrypted_table(db)
+  for _, sql in ipairs(layout.encrypted_sql) do
+    local ok, rows = pcall(ask, db, sql)
+    if ok then return rows[1] and "the table " .. rows[1].name end
+    if type(rows) ~= "table" or rows.errno ~= 1227 and rows.errno ~= 1109 then
+      error(rows, 0)
+    end
+  end
+end
+
 local function look(db)
   local version = ask(db, "SELECT version() AS v")[1].v
   check_version(version)
@@ -127,7 +139,9 @@ local function look(db)
   for _, row in ipairs(ask(db, layout.sql)) do
     found[row.Variable_name] = row.Value or ""
   end
-  return layout.of(found, version)
+  local at = layout.of(found, version)
+  at.settings.encrypted = at.settings.encrypted or encrypted_table(db)
+  return at
 end
 
 -- Where the binary log is: nothing of that is needed to start again, so an

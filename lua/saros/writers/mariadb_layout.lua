@@ -28,6 +28,15 @@ end
 
 layout.sql = asked()
 
+--- Tables that are encrypted one by one (ENCRYPTED = YES), which no variable says;
+--- for who has PROCESS, and otherwise those that the account may look at.
+layout.encrypted_sql = { [[SELECT NAME AS name
+  FROM information_schema.INNODB_TABLESPACES_ENCRYPTION
+  WHERE ENCRYPTION_SCHEME <> 0 LIMIT 1]],
+  [[SELECT concat(TABLE_SCHEMA, '/', TABLE_NAME) AS name
+  FROM information_schema.TABLES
+  WHERE CREATE_OPTIONS REGEXP "ENCRYPTED`?='?YES" LIMIT 1]] }
+
 --- A program, to its end: what it printed. Raises.
 function layout.run(...)
   local op <close> = core.process { argv = { ... }, limit = 64 << 20 }
