@@ -34,7 +34,7 @@ local handle = core.methods
 ---@field exclude_larger_than? integer|string leave out larger files: bytes, or a text as "10M"
 ---@field one_file_system? boolean do not go into other file systems
 ---@field skip_if_unchanged? boolean write no version that is the same as the one before
----@field whole? string|string[] absolute paths: write no version when something of these could not be read
+---@field whole? string|string[] absolute paths: write no version when something of these could not be read. (Of `wsb.backup`, which says this of all that can be recovered, the same word is about what components have elsewhere)
 ---@field ignore_ctime? boolean a file with another ctime is unchanged all the same
 ---@field ignore_inode? boolean … and one with another inode
 ---@field with_atime? boolean keep the times of the last access

@@ -46,7 +46,7 @@ end
 ---@field timeouts? table of the session of vss
 ---@field state_dir? string of the session of vss
 ---@field scratch? string where what is written meanwhile lies ($TMPDIR, or /var/tmp)
----@field whole? boolean also what a component has elsewhere, when the first of its files lies in the paths: its configuration, its log (true). What is not in the version bars it
+---@field whole? boolean also what a component has elsewhere, when the first of its files lies in the paths: its configuration, its log (true). What is not in the version bars it. (Of `repo:backup` the same word is a list of paths of which everything must be read)
 ---@field on_component? fun(c: table) called for each component when it was checked
 ---@field name? string of the operation
 
