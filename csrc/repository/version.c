@@ -235,7 +235,8 @@ error *repo_version_enter(repo_version *v, repo_blobs *blobs,
                                &is_there, stop);
   if (e != NULL || (is_there && at.is_folder)) return e;
   return repo_error(SAROS_E_INVALIDARG,
-                    is_there ? "%.1000s is no directory in this version"
+                    is_there ? "%.1000s is no directory in this version; "
+                               "name the one that it is in, and it with include"
                              : "there is no %.1000s in this version",
                     v->folder);
 }

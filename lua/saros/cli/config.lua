@@ -239,7 +239,9 @@ function config.workflow(c, name)
     c:fail(4, "there is no workflow '%s'%s%s", shown.safe(name),
       arguments.nearest(name, found.names), #found.names > 0 and "\nthere are "
         .. shown.safe(table.concat(found.names, ", "))
-        or "\nthe configuration has none; 'saros init' writes one")
+        or found.file and "\nthe configuration has none: '"
+          .. shown.safe(found.file) .. "' ('saros help configuration')"
+        or "\nthere is no configuration; 'saros init' writes one")
   end
   local options = {}
   for key, value in pairs(said.options) do options[key] = value end

@@ -67,7 +67,7 @@ fails is noted in the repository, and not recovered from any more.
 
 The exit code is 0 when every application was restored and started, 3 when one
 of them failed, 1 when one could not be tried (a tool is missing, there was no
-room or no time). As root.]],
+room or no time). As root, but for SQLite.]],
   examples = {
     { "saros drill --repo /mnt/x", "the latest version" },
     { "saros drill 5c9ffefa --component 15-main --keep",
