@@ -301,8 +301,10 @@ local documented = { [0] = true }
 for _, code in ipairs(errors.codes) do documented[code[1]] = true end
 
 --- Whether a verb may end so at all.
-function matrix.is_documented(row, code)
-  if row.monitors then return code >= 0 and code <= 3 or code == 130 or code == 141 end
+function matrix.is_documented(row, code, cut)
+  if code == 130 or code == 141 then return true end
+  if code > 128 then return cut or false end -- a signal has ended it
+  if row.monitors then return code >= 0 and code <= 3 end
   if row.holds and code >= 125 and code <= 127 then return true end
   return documented[code] or false
 end
@@ -326,8 +328,8 @@ local function look_at_text(text, raw, say)
 end
 
 --- Looks at what was said: calls `say` for each thing that is wrong.
-function matrix.look(row, r, json, say)
-  if not matrix.is_documented(row, r.code) then
+function matrix.look(row, r, json, say, cut)
+  if not matrix.is_documented(row, r.code, cut) then
     say(("ends with %d, which is nowhere documented"):format(r.code))
   end
   look_at_text(r.err, false, function(what) say("stderr " .. what) end)
@@ -349,7 +351,7 @@ function matrix.look(row, r, json, say)
     end
   end
   local bad = r.code ~= 0 and r.code ~= 3 and r.code ~= 141 and r.code ~= 130
-    and not row.monitors and not row.looks
+    and not row.monitors and not row.looks and not (cut and r.code > 128)
   if bad and not (last and last.type == "error") then
     say "has no error at its end"
   elseif bad and last.exit_code ~= r.code and not row.holds then
@@ -400,7 +402,9 @@ local function shown(want)
   return type(want) == "table" and table.concat(want, " or ") or tostring(want)
 end
 
-local function next_is_sound(s, row, say)
+--- That the next run, with nothing in its way, is sound, and so is what it is
+--- about.
+function matrix.sound(s, row, say)
   local r = matrix.row(s, row)
   if r.code ~= 0 and r.code ~= row.once then
     return say(("the next run ended with %d: %s"):format(r.code, r.err))
@@ -437,14 +441,15 @@ function matrix.cell(row, fault, json)
   local heard = fault.unheard and { code = r.code, out = "", err = "" } or r
   -- What is lost on its way has no end.
   if not fault.dumb then
-    matrix.look(row, heard, not fault.unheard and (json or false) or nil, say)
+    matrix.look(row, heard, not fault.unheard and (json or false) or nil, say,
+      fault.cut)
   end
   if fault.look then fault.look(s, row, r, say) end
   if fault.undo then fault.undo(s, row) end
   local leaves = fault.leaves
   if type(leaves) == "function" then leaves = leaves(row) end
   if not leaves then matrix.left(s, say, row) end
-  if not fault.spoils then next_is_sound(s, row, say) end
+  if not fault.spoils then matrix.sound(s, row, say) end
   return wrong
 end
 

@@ -94,12 +94,28 @@ static error *walk(backup *b, const plan *root) {
 ** The version
 ** ---------------------------------------------------------------- */
 
+/* The end by the clock that it began by: that on the wall may have been set
+   meanwhile. */
+static struct timespec end_of(const backup *b) {
+  struct timespec t;
+  clock_gettime(CLOCK_BOOTTIME, &t);
+  t.tv_sec += b->begun.tv_sec - b->steady.tv_sec;
+  t.tv_nsec += b->begun.tv_nsec - b->steady.tv_nsec;
+  if (t.tv_nsec < 0) {
+    t.tv_nsec += 1000000000;
+    t.tv_sec -= 1;
+  } else if (t.tv_nsec >= 1000000000) {
+    t.tv_nsec -= 1000000000;
+    t.tv_sec += 1;
+  }
+  return t;
+}
+
 static void put_summary(backup *b, repo_snapshot *s) {
   packer_counts stored;
   backup_counts *n = &b->counts;
   repo_packer_count(b->packer, &stored);
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  struct timespec now = end_of(b);
   s->has_summary = true;
   s->summary = (repo_summary){.start = b->begun,
                               .end = now,
@@ -284,6 +300,7 @@ error *repo_work_backup(repo_call *c) {
   char host[256] = "";
   backup b = {.stop = {backup_stopped}, .c = c, .open_most = few_files()};
   clock_gettime(CLOCK_REALTIME, &b.begun);
+  clock_gettime(CLOCK_BOOTTIME, &b.steady);
   error *e = repo_check_open(c->r);
   if (e == NULL) e = repo_backup_options_read(c, &b.o);
   if (e == NULL) {

@@ -206,7 +206,7 @@ struct backup {
   repo_users *users;
   packer *packer;
   crew *crew;
-  struct timespec begun;
+  struct timespec begun, steady;
   repo_snapshot *parent; /* NULL: none */
   bool trusts;           /* what the parent says of unchanged nodes is ours */
   repo_id zeros;         /* of a chunk of zeros, once it is stored */
