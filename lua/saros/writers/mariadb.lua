@@ -23,6 +23,9 @@
 ---   one instant) is torn, whatever is locked. It is refused. Where nothing
 ---   atomic can be had, back up a stream: `mariadb-dump --all-databases
 ---   --single-transaction`, or `mariadb-backup --backup --stream=xbstream`.
+---   The check of a copy finds most of what a broken provider may tear, but not an
+---   undo tablespace of its own (`innodb_undo_tablespaces`) that is older than a
+---   transaction which was open: its changes are there then, as if committed.
 --- - Engines with files elsewhere, or that know no backup locks (Spider, CONNECT
 ---   …): of those only what lies in the data directory is in the shadow.
 --- - What was not committed at that instant: it is rolled back by the server
