@@ -66,6 +66,25 @@ TEST(what_is_written_waits) {
   end(s, &p);
 }
 
+/* It is what a cancelled backup has yet to write. */
+TEST(what_names_the_packs_does_not_wait) {
+  static const repo_file kinds[] = {REPO_INDEXES, REPO_SNAPSHOTS, REPO_KEYS};
+  store_place p;
+  repo_id id;
+  repo_store *s = limited_at(&p, 1, 0);
+  CHECK_INT(store_code(store_put(s, REPO_PACKS, "a day of bytes", &id)), 0);
+  for (size_t i = 0; i < 3; i++) {
+    patience few = {{runs_out}, 3};
+    CHECK_INT(store_code(put_with(s, kinds[i], "an index", &id, &few.stop)),
+              0);
+    CHECK_INT(store_count(s, kinds[i]), 1);
+  }
+  patience little = {{runs_out}, 3}; /* but who comes next pays for them */
+  CHECK(store_says(put_with(s, REPO_PACKS, "more", &id, &little.stop),
+                   "rate limit"));
+  end(s, &p);
+}
+
 TEST(what_is_read_waits) {
   store_place p;
   repo_id id, other;
@@ -154,6 +173,7 @@ int main(int argc, char **argv) {
   store_engine();
   GATE_RUN(nothing_is_limited);
   GATE_RUN(what_is_written_waits);
+  GATE_RUN(what_names_the_packs_does_not_wait);
   GATE_RUN(what_is_read_waits);
   GATE_RUN(a_high_rate_is_nobodys_limit);
   GATE_RUN(everything_is_passed_on);

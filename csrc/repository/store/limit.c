@@ -83,8 +83,10 @@ static error *limited_save(repo_store *s, repo_file kind, const repo_id *id,
   limited *l = limited_of(s);
   size_t size = 0;
   for (size_t i = 0; i < count; i++) size += pieces[i].size;
-  /* A lock is refreshed in time, whatever else waits. */
-  if (kind == REPO_LOCKS)
+  /* Packs are nearly all there is, so they alone wait. A lock is refreshed in
+     time, and an index names what was stored also when it was cancelled: who
+     undoes that would wait for what all packs before it owe. */
+  if (kind != REPO_PACKS)
     order(l, &l->up, size);
   else {
     error *e = pay(l, &l->up, size, stop);
