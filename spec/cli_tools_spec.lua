@@ -224,6 +224,42 @@ describe("saros transfer", function()
     server:check(to, name, 500000)
   end)
 
+  it("sends a file, and says where it was not taken", function()
+    local d <close> = scene()
+    local from, name = d.root .. "/sent", bits.fresh()
+    outside.write(from, ("all of it\n"):rep(5000))
+    local to = ("http://127.0.0.1:%d/u/%s"):format(server.ports[1], name)
+    local list = lines_of(d.run(0, { "transfer", "put", from, to, "--json" }))
+    assert.same({ "summary", 1, 0, 50000 }, { list[#list].type,
+      list[#list].transferred, list[#list].failed, list[#list].bytes })
+    assert.equal(outside.content(from), server:ask("u/" .. name))
+    assert.match("no jobs", d.run(0, { "transfer" }).err)
+    -- What is refused stays in the queue, and the file where it is.
+    local r = d.run(1, { "transfer", "put", from, to .. "?plan=403" })
+    assert.match("'saros transfer resume %x+' tries again", r.err)
+    assert.match("%x+ +error", d.run(0, { "transfer" }).out)
+    assert.equal(50000, #outside.content(from))
+    assert.match("no such file", d.run(1, { "transfer", "put", from .. "-",
+      to }).err:lower())
+  end)
+
+  it("suspends a job until it is resumed, and gives one up", function()
+    local d <close> = scene()
+    local name = bits.fresh()
+    local to = d.root .. "/got"
+    local id = d.run(0, { "transfer", "get", server:url(name, 1000), to,
+      "--queue-only" }).out:match "%x+"
+    local function state()
+      return lines_of(d.run(0, { "transfer", "list", "--json" }))[1].state
+    end
+    assert.match("suspended " .. id, d.run(0, { "transfer", "suspend", id }).err)
+    assert.equal("suspended", state())
+    d.run(0, { "transfer", "cancel", id })
+    assert.match("no jobs", d.run(0, { "transfer" }).err)
+    assert.is_nil(d.read(to))
+    assert.match("no jobs", d.run(0, { "transfer", "resume" }).err)
+  end)
+
   it("says what is wrong with a call", function()
     local d <close> = scene()
     for _, wrong in ipairs {

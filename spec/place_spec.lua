@@ -16,7 +16,7 @@ end
 -- A directory with a scratch directory and a shadow of /srv/app in it.
 local function with_shadow(f)
   outside.directory(function(d)
-    sh([[cd %s && mkdir scratch shadow shadow/data shadow/data/sub && chmod 755 .
+    sh([[cd %s && umask 022; mkdir scratch shadow shadow/data shadow/data/sub && chmod 755 .
       echo one >shadow/data/one; echo two >shadow/data/sub/two
       ln -s /etc/passwd shadow/data/link; echo log >shadow/db.log]], d)
     f(d, function(path)
@@ -74,6 +74,27 @@ describe("a place of a shadow", function()
       assert.equal("one\n", said)
       assert.equal(0, code)
       assert.equal("700\n", sh("stat -c %%a %s", p.root))
+    end)
+  end)
+
+  it("is as open as it has to be, whatever the umask is", function()
+    with_shadow(function(d)
+      sh("chmod 755 %s/scratch", d)
+      outside.write(d .. "/f.lua", ([[
+        require "saros"
+        local p <close> = require "saros.place".of_shadow {
+          scratch = %q, paths = { "/srv/app/data" },
+          at = function() return %q end }
+        os.execute(("stat -c %%%%a %%s/.. %%s %%s/srv %%s/srv/app"):format(
+          p.root, p.root, p.root, p.root))]]):format(d .. "/scratch",
+        d .. "/shadow/data"))
+      for _, mask in ipairs { "000", "022", "027", "077" } do
+        local said, _, status = outside.run("sh", "-c", "umask " .. mask
+          .. "; LUA_PATH=$1 LUA_CPATH=$2 exec $3 $4", "sh", outside.lua_path,
+          outside.lua_cpath, outside.lua, d .. "/f.lua")
+        assert.equal(0, status, said)
+        assert.equal("711\n700\n700\n700\n", said, mask)
+      end
     end)
   end)
 
