@@ -75,8 +75,7 @@ TEST(what_names_the_packs_does_not_wait) {
   CHECK_INT(store_code(store_put(s, REPO_PACKS, "a day of bytes", &id)), 0);
   for (size_t i = 0; i < 3; i++) {
     patience few = {{runs_out}, 3};
-    CHECK_INT(store_code(put_with(s, kinds[i], "an index", &id, &few.stop)),
-              0);
+    CHECK_INT(store_code(put_with(s, kinds[i], "an index", &id, &few.stop)), 0);
     CHECK_INT(store_count(s, kinds[i]), 1);
   }
   patience little = {{runs_out}, 3}; /* but who comes next pays for them */
