@@ -2,7 +2,8 @@
 ** Taking a lock and letting it go. There is nothing in a store that two cannot
 ** do at once, so each writes its lock, waits until what another one wrote in
 ** the same moment can be seen, and looks: of two that are in each other's way
-** at least one sees the other.
+** at least one sees the other. Where that can be seen at once nobody waits: who
+** did not see the other's lock has written his own before the other looked.
 */
 #include <errno.h>
 #include <string.h>
@@ -220,6 +221,11 @@ static bool is_named(const repo_id *id) {
   return !repo_id_equal(id, &none);
 }
 
+static uint64_t settle_ms(repo_store *s) {
+  bool at_once = s->way->at_once != NULL && s->way->at_once(s);
+  return at_once ? 0 : repo_lock_time.settle;
+}
+
 /* Once. */
 static error *try_to_take(repo_lock *l, const repo_stop *stop) {
   ids seen = {0};
@@ -230,7 +236,7 @@ static error *try_to_take(repo_lock *l, const repo_stop *stop) {
     e = repo_lock_write(l, &l->mine.id, stop);
     if (e == NULL) {
       l->fresh = before;
-      e = repo_pause(stop, repo_lock_time.settle) ? check(l, &seen, stop)
+      e = repo_pause(stop, settle_ms(l->k.store)) ? check(l, &seen, stop)
                                                   : cancelled();
     }
     /* Also when storing it has failed: it may be there all the same. */

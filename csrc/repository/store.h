@@ -70,6 +70,9 @@ typedef struct repo_store_way {
   /* May be NULL. Whatever is there is durable when it returns, whoever has
      stored it: for what is found and will be relied on. */
   error *(*settle)(repo_store *s, const repo_stop *stop);
+  /* May be NULL: no. Whether what one has done the next one sees, wherever he
+     is: there is no cache between them. */
+  bool (*at_once)(repo_store *s);
   void (*close)(repo_store *s);
 } repo_store_way;
 

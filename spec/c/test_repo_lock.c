@@ -272,7 +272,7 @@ static void *crowds(void *argument) {
   return NULL;
 }
 
-TEST(one_after_the_other) {
+static void crowds_into(bool at_once) {
   enum { THREADS = 3 };
   crowd c;
   pthread_t threads[THREADS];
@@ -280,6 +280,10 @@ TEST(one_after_the_other) {
   begin(&c.b);
   repo_lock_time.settle = 20; /* a loaded machine may write slowly */
   repo_lock_time.retry_most = 40;
+  if (at_once) {
+    c.b.k.store = c.b.inner;
+    repo_lock_time.settle = 600000; /* nobody waits for that */
+  }
   for (int i = 0; i < THREADS; i++)
     CHECK_INT(pthread_create(&threads[i], NULL, crowds, &c), 0);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -287,6 +291,15 @@ TEST(one_after_the_other) {
   CHECK(c.had >= THREADS);
   CHECK_INT(locks(&c.b), 0);
   end(&c.b);
+}
+
+TEST(one_after_the_other) {
+  crowds_into(false);
+}
+
+/* Where it lies what others write is seen at once. */
+TEST(one_after_the_other_at_once) {
+  crowds_into(true);
 }
 
 
@@ -904,6 +917,7 @@ int main(int argc, char **argv) {
   GATE_RUN(it_says_who);
   GATE_RUN(two_at_once);
   GATE_RUN(one_after_the_other);
+  GATE_RUN(one_after_the_other_at_once);
   GATE_RUN(waits_until_it_is_free);
   GATE_RUN(waiting_can_be_cancelled);
   GATE_RUN(cancelled_while_it_settles);

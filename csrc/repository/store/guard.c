@@ -97,6 +97,10 @@ static error *guarded_settle(repo_store *s, const repo_stop *stop) {
   return inner(s)->way->settle(inner(s), stop);
 }
 
+static bool guarded_at_once(repo_store *s) {
+  return inner(s)->way->at_once != NULL && inner(s)->way->at_once(inner(s));
+}
+
 static void guarded_close(repo_store *s) {
   mem_free(s);
 }
@@ -113,6 +117,7 @@ static const repo_store_way way = {.name = "guarded",
                                    .may_remove = guarded_may_remove,
                                    .tidy = guarded_tidy,
                                    .settle = guarded_settle,
+                                   .at_once = guarded_at_once,
                                    .close = guarded_close};
 
 repo_store *repo_store_guard(repo_store *store, repo_lock *l) {

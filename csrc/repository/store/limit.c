@@ -124,6 +124,10 @@ static error *limited_settle(repo_store *s, const repo_stop *stop) {
   return inner(s)->way->settle(inner(s), stop);
 }
 
+static bool limited_at_once(repo_store *s) {
+  return inner(s)->way->at_once != NULL && inner(s)->way->at_once(inner(s));
+}
+
 static void limited_close(repo_store *s) {
   repo_store_close(inner(s));
   pthread_mutex_destroy(&limited_of(s)->lock);
@@ -142,6 +146,7 @@ static const repo_store_way way = {.name = "limited",
                                    .may_remove = limited_may_remove,
                                    .tidy = limited_tidy,
                                    .settle = limited_settle,
+                                   .at_once = limited_at_once,
                                    .close = limited_close};
 
 repo_store *repo_store_limit(repo_store *store, uint64_t upload,

@@ -7,8 +7,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "repository/store/local_parts.h"
@@ -406,6 +408,24 @@ static void local_busy(repo_store *s, bool begins) {
   pthread_mutex_unlock(&l->lock);
 }
 
+/* Of the kernel's own: what lies behind a network has caches. */
+static bool local_at_once(repo_store *s) {
+  static const unsigned long own[] = {EXT4_SUPER_MAGIC,      XFS_SUPER_MAGIC,
+                                      BTRFS_SUPER_MAGIC,     TMPFS_MAGIC,
+                                      OVERLAYFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
+  struct statfs fs;
+  int root;
+  error *e = repo_local_root(local_of(s), &root);
+  if (e != NULL) {
+    error_unref(e);
+    return false;
+  }
+  if (fstatfs(root, &fs) != 0) return false;
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    if ((unsigned long)fs.f_type == own[i]) return true;
+  return false;
+}
+
 static void local_close(repo_store *s) {
   local *l = local_of(s);
   saros_device_release(l->hold);
@@ -426,6 +446,7 @@ static const repo_store_way way = {.name = "local",
                                    .remove = local_remove,
                                    .busy = local_busy,
                                    .settle = repo_local_settle,
+                                   .at_once = local_at_once,
                                    .close = local_close};
 
 /* It may be used when the process is elsewhere. */
