@@ -26,7 +26,11 @@ describe("a backup of Redis", function()
         local r <close> = server.start { config = { appendonly = mode[2] } }
         local _ <close> = redis.writer { socket = r.socket, name = "cache",
           staging = t.scratch }
-        for i = 1, 50 do r:cli("SET", "key" .. i, tostring(i)) end
+        local keys = {}
+        for i = 1, 50 do
+          keys[2 * i - 1], keys[2 * i] = "key" .. i, tostring(i)
+        end
+        r:cli("MSET", table.unpack(keys))
         local v = t.backup { paths = { r.root } }
         local c = app.component(v, "redis")
         assert.equal("redis", c.kind)

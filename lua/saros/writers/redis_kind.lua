@@ -182,7 +182,9 @@ local function config_of(l, place, dir)
     "auto-aof-rewrite-percentage 0", "appendfsync no",
     -- One that was held still ends with a whole command.
     "aof-load-truncated " .. (l.whole and "no" or "yes"),
-    'notify-keyspace-events ""', "maxmemory 0", "always-show-logo no" }
+    'notify-keyspace-events ""', "maxmemory 0", "always-show-logo no",
+    -- A dump of it is for one, and begins at once.
+    "repl-diskless-sync-delay 0" }
   if l.appendonly then
     lines[#lines + 1] = "appendfilename " .. quoted(l.aof)
     if l.aof_dir then
