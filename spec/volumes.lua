@@ -9,44 +9,18 @@
 --- local v <close>, why = volumes.make("btrfs", 256)
 --- ```
 
-require "saros" -- which starts nothing yet
-local system = require "testmod".system
-
-local ok, why = system.private_mounts()
+local scratch = require "spec.scratch"
 
 local volumes = {
   --- Why there is none to be had at all, or nil.
   ---@type string?
-  missing = not ok and "no file system can be mounted here: " .. why or nil
+  missing = scratch.missing,
+  run = scratch.run,
+  unmount = scratch.unmount,
+  --- A new directory, which spec/run takes away with all that is attached from
+  --- there, if this process cannot.
+  scratch = scratch.path,
 }
-
---- Runs a shell command: its output (both streams), and whether it ended well.
-function volumes.run(command, ...)
-  local pipe = assert(io.popen("exec 2>&1; PATH=$PATH:/usr/sbin:/sbin; "
-    .. command:format(...)))
-  local text = pipe:read "a"
-  return text, (pipe:close())
-end
-
---- Unmounts whatever is mounted below a directory, the last first: before
---- somebody removes it.
-function volumes.unmount(directory)
-  if volumes.missing then return end
-  volumes.run([[findmnt -rn -o TARGET | tac | while read -r at; do
-    at=$(printf '%%b' "$at")
-    case $at in '%s'/*) umount -l "$at" ;; esac
-  done]], directory)
-end
-
---- A new directory, which spec/run takes away with all that is attached from
---- there, if this process cannot.
----@return string
-function volumes.scratch()
-  local root = volumes.run "mktemp -d /tmp/saros-${SAROS_SUITE:-spec}-XXXXXX"
-    :gsub("\n", "")
-  assert(root:find "^/tmp/saros%-")
-  return root
-end
 
 local number = 0
 
@@ -55,17 +29,18 @@ local number = 0
 --- and removes it. nil and why: it cannot be had here.
 ---@param type "ext4"|"xfs"|"btrfs"
 ---@param megabytes integer
----@param options? { directory: string?, mkfs: string? } where its file lies
+---@param options? { directory: string?, mkfs: string? } where its file lies, if not in memory
 function volumes.make(type, megabytes, options)
   options = options or {}
   if volumes.missing then return nil, volumes.missing end
-  local root = volumes.scratch()
+  local d = scratch.new()
+  local root = d.path
   number = number + 1
   local v = { type = type, path = root .. "/mounted",
     image = ("%s/volume%d.img"):format(options.directory or root, number) }
   function v.close()
-    volumes.unmount(root)
-    volumes.run("rm -f '%s'; rm -rf --one-file-system '%s'", v.image, root)
+    d:close()
+    os.remove(v.image)
   end
   local text, good = volumes.run([[set -e; mkdir '%s'; truncate -s %dM '%s'
     mkfs.%s %s %s '%s'; mount -o loop -t %s '%s' '%s'

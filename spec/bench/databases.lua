@@ -233,7 +233,8 @@ local function of_database(name)
     return
   end
   case(("longest statement, %s on btrfs"):format(name), function()
-    local v <close> = assert(volumes.make("btrfs", 2000))
+    local v <close> = assert(volumes.make("btrfs", 2000,
+      { directory = root })) -- on a disk, whose time counts
     local db <close> = databases.start(name, v.path, true)
     local w <close> = db:writer { freeze_timeout = 60 }
     local peers = { { name = "saros", take = function()
@@ -247,7 +248,7 @@ local function of_database(name)
   end)
   case(("longest statement, %s in an image"):format(name), function()
     local below <close> = assert(volumes.make("xfs", 3000,
-      { mkfs = "-m reflink=1" }))
+      { mkfs = "-m reflink=1", directory = root }))
     local v <close> = assert(volumes.make("ext4", 800,
       { directory = below.path }))
     local db <close> = databases.start(name, v.path, true)
@@ -272,7 +273,7 @@ for _, name in ipairs(databases.names) do of_database(name) end
 -- Everybody is on one btrfs: what is measured is how writers go side by side.
 local together = "from go to shadows"
 case(together, function()
-  local v <close> = assert(volumes.make("btrfs", 3000))
+  local v <close> = assert(volumes.make("btrfs", 3000, { directory = root }))
   local list <close> = setmetatable({}, { __close = function(l)
     for _, db in ipairs(l) do db:close() end
   end })

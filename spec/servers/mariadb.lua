@@ -12,6 +12,7 @@
 --- There is an empty database `app`; root has no password.
 
 local outside = require "spec.outside"
+local scratch = require "spec.scratch"
 local system = outside.system
 
 local function lacking()
@@ -56,13 +57,6 @@ local function as_nobody(...)
   return "setpriv", "--reuid", id, "--regid", id, "--clear-groups", ...
 end
 
-local function scratch()
-  local at = output "mktemp -d /tmp/saros-${SAROS_SUITE:-spec}-XXXXXX"
-  assert(at:find "^/tmp/saros%-")
-  sh("chmod 755 '%s'", at)
-  return at
-end
-
 -- ------------------------------------------------------------------
 -- The template
 -- ------------------------------------------------------------------
@@ -76,9 +70,7 @@ local small = { "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M",
 
 -- Made aside and moved, so that two suites at a time are in nobody's way.
 local function make_template(place)
-  local at <close> = setmetatable({ path = scratch() }, { __close = function(d)
-    os.execute(("rm -rf --one-file-system '%s'"):format(d.path))
-  end })
+  local at <close> = scratch.new()
   local data = at.path .. "/data"
   sh("mkdir -m 700 '%s'; %s", data, root
     and ("chown %d:%d '%s'"):format(mariadb.uid, mariadb.uid, data) or "true")
@@ -131,8 +123,9 @@ server.__index = server
 ---@return spec.servers.mariadb
 function mariadb.start(options)
   options = options or {}
-  local at = options.at or scratch()
-  local m = setmetatable({ root = at, made = not options.at and at,
+  local made = not options.at and scratch.new() or nil
+  local at = options.at or made.path
+  local m = setmetatable({ root = at, made = made,
     data = options.data or at .. "/data", socket = at .. "/my.sock",
     log = at .. "/my.log" }, server)
   assert(#m.socket <= 107, "the path of its socket is too long: " .. m.socket)
@@ -258,9 +251,7 @@ end
 
 function server:__close()
   self:kill()
-  if self.made then
-    os.execute(("rm -rf --one-file-system '%s'"):format(self.made))
-  end
+  if self.made then self.made:close() end
 end
 
 return mariadb

@@ -10,6 +10,7 @@
 --- ```
 
 local outside = require "spec.outside"
+local scratch = require "spec.scratch"
 local system = outside.system
 
 local postgres = {}
@@ -67,12 +68,9 @@ end
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 --- A new directory that the servers' user may look into.
-function postgres.directory(within)
-  local path = must("d=$(mktemp -d %s/saros-%s-XXXXXX); chmod 755 $d; echo $d",
-    within or "/tmp", os.getenv "SAROS_SUITE" or "spec"):gsub("\n", "")
-  return path, setmetatable({}, { __close = function()
-    sh("rm -rf --one-file-system %s", quoted(path))
-  end })
+function postgres.directory()
+  local d = scratch.new()
+  return d.path, d
 end
 
 -- What initdb makes, with small WAL files: so that there are several. Nobody
@@ -276,17 +274,18 @@ end
 server.__close = server.close
 server.__gc = server.close
 
---- Somebody who commits rows one after the other into a new table, and notes
---- each that was acknowledged. `:acknowledged()` is how many were.
+--- Somebody who commits rows one after the other into a new table, hundreds a
+--- second, and notes each that was acknowledged. `:acknowledged()` is how many were.
 function server:load(name, tablespace)
   name = name or "ledger"
   self:must(("CREATE TABLE %s (n bigserial PRIMARY KEY, t text)%s"):format(name,
     tablespace and " TABLESPACE " .. tablespace or ""))
   local notes = self.at .. "/" .. name .. ".acknowledged"
   local load = { notes = notes }
-  -- A statement that is answered is committed.
-  local insert = ("INSERT INTO %s (t) VALUES (repeat('x', 300)) RETURNING n;")
-    :format(name)
+  -- A statement that is answered is committed. He takes breath, so that the
+  -- others have a processor, and what is looked at later is small.
+  local insert = ("INSERT INTO %s (t) VALUES (repeat('x', 300)) RETURNING n;"
+    .. " SELECT pg_sleep(0.002);"):format(name)
   load.process = outside.start("sh", "-c", ("yes %s | stdbuf -oL %s/psql -XAtq "
     .. "-v ON_ERROR_STOP=1 %s >%s 2>&1"):format(quoted(insert), self.bin,
     quoted(self.conninfo), quoted(notes)))

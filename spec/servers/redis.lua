@@ -10,6 +10,7 @@
 --- ```
 
 local outside = require "spec.outside"
+local scratch = require "spec.scratch"
 local system = outside.system
 
 local redis = {
@@ -64,13 +65,9 @@ end
 ---@return spec.servers.redis
 function redis.start(options)
   options = options or {}
-  local at, made = options.at, false
-  if not at then
-    local pipe <close> = assert(io.popen(
-      "mktemp -d /tmp/saros-${SAROS_SUITE:-spec}-XXXXXX"))
-    at, made = assert(pipe:read "l"), true
-  end
-  local r = setmetatable({ root = at, made = made and at, data = at .. "/data",
+  local made = not options.at and scratch.new() or nil
+  local at = options.at or made.path
+  local r = setmetatable({ root = at, made = made, data = at .. "/data",
     socket = at .. "/redis.sock", config = at .. "/redis.conf",
     log = at .. "/redis.log", auth = options.auth or {} }, server)
   assert(#r.socket <= 107, "the path of its socket is too long: " .. r.socket)
@@ -184,9 +181,7 @@ end
 
 function server:__close()
   self:kill()
-  if self.made then
-    os.execute(("rm -rf --one-file-system '%s'"):format(self.made))
-  end
+  if self.made then self.made:close() end
 end
 
 return redis
