@@ -95,7 +95,7 @@ describe("saros.workflow's options", function()
   it("show no password of a location", function()
     case.with(function(t)
       local _, err = t.run { to = { "rest:http://u:geheim@127.0.0.1:9/x" },
-        timeout = { open = 5 } }
+        timeout = { open = 1 } }
       assert.is_nil(tostring(err):find "geheim")
       local text = outside.content(record.list { state_dir = t.state }[1].path)
       assert.is_nil(text:find "geheim")
@@ -179,6 +179,22 @@ describe("a workflow", function()
         name = "other" })
       assert.is_true(run.targets[1].pruned)
       assert.equal(3, #t.versions(t.a)) -- of the other one nothing goes
+    end)
+  end)
+
+  it("knows what it did in this same second", function()
+    case.with(function(t)
+      local o <const> = { keep = { last = 2 }, to = { t.a } }
+      assert.is_true(assert(t.run(o)).targets[1].pruned)
+      local begun = record.list { state_dir = t.state }[1].time
+      local time <const> = os.time
+      local _ <close> = setmetatable({}, { __close = function()
+        os.time = time -- luacheck: ignore
+      end })
+      function os.time(of) -- luacheck: ignore
+        return of and time(of) or math.floor(begun)
+      end
+      assert.is_nil(assert(t.run(o)).targets[1].pruned)
     end)
   end)
 

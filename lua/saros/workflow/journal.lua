@@ -89,7 +89,8 @@ function journal.due(o, every, what, location)
   for _, run in ipairs(journal.runs(o, MOST)) do
     local age = now - run.time
     if age > seconds * 0.95 then return true end
-    if age >= 0 and has(run, what, location) then return false end
+    -- What began in this same second is not in the future.
+    if age > -1 and has(run, what, location) then return false end
   end
   return true
 end
