@@ -201,7 +201,10 @@ TEST(it_is_stopped_and_goes_on) {
   unsigned sent = s3_parts_sent();
   CHECK(s3_row_has(&t, "\"id\""));
   CHECK_INT(upload_go(&t), BITS_END_WHOLE);
-  CHECK(s3_parts_sent() + sent <= 6);
+  /* Four are sent at a time: when the fifth is begun one of them is over. */
+  unsigned again = s3_parts_sent();
+  CHECK_INT(sent, 5);
+  CHECK(again <= 4);
   CHECK(s3_is_stored(&t, "stopped", SIZE));
   upload_done(&t);
 }
