@@ -663,10 +663,11 @@ static void restic_keeps_off(const char *apart) {
 TEST(restic_keeps_off) {
   if (system("command -v restic >/dev/null 2>&1") != 0)
     SKIP("there is no restic here (Debian: restic)");
+  void (*ours)(int) = signal(SIGHUP, SIG_DFL); /* nohup may have started us */
   restic_keeps_off(" (saros)");
   signal(SIGHUP, SIG_IGN);
   restic_keeps_off("");
-  signal(SIGHUP, SIG_DFL);
+  signal(SIGHUP, ours);
 }
 
 TEST(a_child_has_its_own) {
