@@ -135,6 +135,17 @@ await t
   end)
 end)
 
+describe("what goes on behind the prompt", function()
+  it("says once that it failed, and moves no cursor", function()
+    local r = piped("saros.spawn(function() error '\\27[2J on purpose' end)\n"
+      .. "saros.sleep(0):wait()\n_ = nil\ncollectgarbage()\n"
+      .. "saros.sleep(0):wait()\nwarn 'something'\nsaros.sleep(0):wait()\n")
+    assert.matches("nobody waited for: .*\\x1b%[2J on purpose", r.err)
+    assert.matches("\nsomething\n$", r.err)
+    assert.is_nil(r.err:find "\27")
+  end)
+end)
+
 describe("a local", function()
   local function gives(out, text)
     local r = piped(text)
@@ -531,6 +542,16 @@ describe("Ctrl-C", function()
     end)
   end)
 
+  it("ends what shows a value", function()
+    session(function(s)
+      s.type("t = setmetatable({}, { __tostring = function() print('wai' .. "
+        .. "'ting') while true do end end })\nt\n")
+      s.shows "waiting"
+      s.type(CTRL.c)
+      s.shows "interrupted"
+    end)
+  end)
+
   it("undoes what was begun", function()
     session(function(s)
       outside.write(s.root .. "/big", ("x"):rep(1 << 20))
@@ -578,10 +599,20 @@ describe("a session", function()
     end
   end)
 
+  it("leaves the terminal as it was when a task leaves the program", function()
+    local p <close> = outside.terminal("sh", "-c", ("env HOME=/nowhere "
+      .. "SAROS_STATE_DIR=/nowhere TERM=xterm '%s' repl; echo \"code $?\"; "
+      .. "stty -a"):format(cli.program))
+    p:expect "> "
+    p:write "saros.spawn(function() saros.sleep(0.2):wait() os.exit(7) end)\r"
+    p:expect "code 7"
+    assert.matches("[^-]icanon", (p:finish()))
+  end)
+
   it("has a plain prompt where nothing can be drawn", function()
     session(function(s)
       s.type "1 + 1\n"
-      s.shows "\n2"
+      s.shows "\n2\n>"
       s.type "for i = 5, 5 do\n"
       s.shows "\n>>"
       s.type "print(i) end\n"

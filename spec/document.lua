@@ -57,7 +57,8 @@ function document.commands(text)
       list[#list + 1] = { command = command, typed = {}, shown = {} }
     elseif not last then
       error("a console begins with a command: " .. line, 0)
-    elseif typed and last.command:find "lua5.4" then
+    elseif typed and (last.command:find "lua5.4"
+      or last.command:find "saros repl") then
       last.typed[#last.typed + 1] = typed
     else
       last.shown[#last.shown + 1] = line

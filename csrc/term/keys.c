@@ -2,6 +2,7 @@
 ** A terminal whose keys are read one by one, for an editor of lines.
 */
 #include <errno.h>
+#include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -10,7 +11,12 @@
 static struct termios before;
 static int changed = -1; /* whose that is */
 
+void term_restore(void) {
+  if (changed >= 0) tcsetattr(changed, TCSANOW, &before);
+}
+
 int term_keys(int fd, bool on) {
+  static bool registered;
   struct termios keys;
   if (!on) {
     if (changed != fd) return 0;
@@ -19,6 +25,7 @@ int term_keys(int fd, bool on) {
   }
   if (changed == fd) return 0;
   if (tcgetattr(fd, &before) != 0) return errno;
+  if (!registered && atexit(term_restore) == 0) registered = true;
   keys = before;
   /* Ctrl-C stays a signal, which also ends what keeps us from reading keys;
      what is written is still translated. */

@@ -21,6 +21,7 @@ static void on_signal(int number) {
   int before = errno;
   unsigned char byte = (unsigned char)number;
   if (number != SIGWINCH && atomic_fetch_add(&unread, 1) >= PATIENCE) {
+    term_restore();
     signal(number, SIG_DFL);
     raise(number);
   }

@@ -54,6 +54,8 @@ int term_write(int fd, const char *bytes, size_t size);
 /* From now on each key is told as it is typed, and nothing is shown by itself;
    or as it was before. 0 or errno. */
 int term_keys(int fd, bool on);
+/* As it was, for a program that ends now: also in a handler. */
+void term_restore(void);
 
 /* Asks a question on the terminal of the process, whatever its outputs are, and
    reads a line; a hidden one is not shown. 0 or errno: ENXIO when there is no

@@ -137,8 +137,15 @@ local function unwind(self, task, list)
 end
 
 --- Lets everything go on, once: "time", "input" (when asked for), a signal.
-function repl:turn(seconds, input)
+--- Where a task has ended meanwhile nothing is waited for.
+---@param task? saros.operation
+function repl:turn(seconds, input, task)
   while saros.step(0) do end
+  if task and task:done() then return "ready" end
+  local warned = term.warned()
+  if warned then
+    self:say(colored(self, shown.lines((warned:gsub("\n$", "")))))
+  end
   local what = term.wait(saros.fd(), seconds, input)
   if what == "WINCH" then self.c.screen:measure() end
   return what
@@ -161,7 +168,7 @@ local function attend(self, task)
     local late = now - begun >= PATIENCE
     if late and self.c.terminal then follow(self, task) end
     local due = late and 0.2 or PATIENCE
-    local what = self:turn(self.c.terminal and due or nil)
+    local what = self:turn(self.c.terminal and due or nil, nil, task)
     if what == "INT" or what == "TERM" or what == "HUP" then
       if what ~= "INT" then self.over = what end
       self.interrupted = true
@@ -218,15 +225,26 @@ local function is_failed(results)
   return results.n >= 2 and results[1] == nil and core.is_failure(results[2])
 end
 
-local function print_results(self, results)
-  if is_failed(results) then
-    self.failed = true
-    return self:write("nil  " .. colored(self,
-      table.concat(errors.lines(results[2]), "\n  ")))
+-- As a part of the line, because showing a value may call somebody's function.
+local function shown_by(self, f)
+  return function()
+    local results = table.pack(f())
+    if is_failed(results) then
+      return false, table.concat(errors.lines(results[2]), "\n  ")
+    end
+    if results.n == 0 then return true end
+    if results[1] ~= nil then self.env._ = results[1] end
+    return true, show.results(results, self.c.width - 1)
   end
-  if results.n == 0 then return end
-  if results[1] ~= nil then self.env._ = results[1] end
-  self:write(show.results(results, self.c.width - 1))
+end
+
+local function print_results(self, results)
+  local good, text = results[1], results[2]
+  if not good then
+    self.failed = true
+    text = "nil  " .. colored(self, text)
+  end
+  if text then self:write(text) end
 end
 
 --- Compiles and runs some lines, and shows what comes of it. False: more have
@@ -238,7 +256,7 @@ function repl:run(text)
     self:complain((why:gsub("^repl:1: ", "")))
     return true
   end
-  local ok, results = self:perform(f)
+  local ok, results = self:perform(shown_by(self, f))
   if self.interrupted then
     self:say(colored(self, "interrupted"))
   elseif ok then

@@ -13,6 +13,7 @@
 
 #include "lua/term/interrupt.h"
 #include "lua/term/limit.h"
+#include "lua/term/warn.h"
 #include "term/term.h"
 
 /* nil, message, errno */
@@ -172,6 +173,7 @@ int luaopen_saros_term(lua_State *L) {
       {"read", read_function},
       {"list", list_function},
       {"interruptible", interruptible_function},
+      {"warned", warned_function},
       {NULL, NULL}};
   luaL_checkversion(L);
   luaL_newlib(L, functions);

@@ -47,13 +47,21 @@ local function described(value)
   return ("(its __tostring failed: %s)"):format(shown.safe(text))
 end
 
+local text_of
+
 local function name_of(key)
   if type(key) == "string" then
     if key:find "^[%a_][%w_]*$" then return key end
     return "[" .. quoted(key, LONG) .. "]"
   end
   if math.type(key) then return "[" .. tostring(key) .. "]" end
-  return "[" .. shown.safe(tostring(key)) .. "]"
+  return "[" .. shown.safe(text_of(key)) .. "]"
+end
+
+-- For an order, whatever its metatable does.
+function text_of(value)
+  local good, text = pcall(tostring, value)
+  return good and text or type(value)
 end
 
 -- Names in order, of each type by itself; what is in the list is left out.
@@ -68,7 +76,7 @@ local function keys_of(value, listed)
     local ta, tb = type(a), type(b)
     if ta ~= tb then return ta < tb end
     if ta == "number" or ta == "string" then return a < b end
-    return tostring(a) < tostring(b)
+    return text_of(a) < text_of(b)
   end)
   return keys
 end

@@ -103,14 +103,19 @@ function tour.run(session)
     cleaned(session, places)
   end })
   session.env.tour = places
-  session:write(("Everything lies in %s, and goes with the tour.\n"
-    .. "Enter runs what is shown; what else you type is run as well.")
+  local function say(text)
+    local wrap = require "saros.cli.help".wrap
+    session:write(table.concat(wrap(text, "", session.c.width - 1), "\n"))
+  end
+  say(("Everything lies in %s, and goes with the tour. Enter runs what is "
+    .. "shown; what else you type is run as well.")
     :format(shown.safe(places.at)))
   for i, step in ipairs(steps) do
-    session:write(("\n%d/%d  %s\n\n  %s\n"):format(i, #steps, step[1], step[2]))
+    say(("\n%d/%d  %s"):format(i, #steps, step[1]))
+    session:write("\n  " .. step[2] .. "\n")
     if not ask(session, step[2]) then return end
   end
-  session:write("\n" .. LAST)
+  say("\n" .. LAST)
 end
 
 return tour
