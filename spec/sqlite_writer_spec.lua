@@ -19,27 +19,8 @@ local busy = require "spec.sqlite_busy"
 local system = outside.system
 local modes = { "delete", "wal", "persist" }
 
-local function shadow(d, more)
-  local o = { paths = { d.a }, provider = "copy", state_dir = d.state }
-  for name, item in pairs(more or {}) do o[name] = item end
-  return vss.shadow(o)
-end
-
--- One that is told when the databases are held still.
-local function witness(freeze)
-  return vss.writer { id = shared.id(9), name = "witness", level = "system",
-    freeze = freeze }
-end
-
--- Somebody else who writes, now or not at all.
-local function insert(path, seconds)
-  local r = outside.run(outside.lua, "-e", ([[
-    local sqlite = require "saros.client.sqlite"
-    local db <close> = sqlite.open { path = %q, busy_timeout = %g }
-    local ok, err = db:exec "INSERT INTO t (x) VALUES (1)":wait()
-    print(ok and "written" or err.name)]]):format(path, seconds))
-  return (r:gsub("\n$", ""))
-end
+local case = require "spec.sqlite_case"
+local shadow, witness, insert = case.shadow, case.witness, case.insert
 
 -- The processes that hold databases for this one.
 local function holders()
