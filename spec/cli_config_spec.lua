@@ -87,6 +87,64 @@ describe("a configuration", function()
     wrong(("("):rep(100000), 1, "")
   end)
 
+  it("finds no way to what is outside", function()
+    wrong("local t = {}\nt.__index = t setmetatable(t, t)", 2, "'setmetatable'")
+    wrong("local x = (''):rep(1, {})", 1, "bad argument")
+    wrong("local x = ('x').format.__index", 1, "attempt to index")
+    wrong("local x = ('%s'):format(env)\nx.y = 1", 2, "attempt to index")
+    wrong("string.rep = nil\nlocal x = ('x'):gsub('x', 'y')", 2, "'gsub'")
+    wrong("local x = string.find('a', 'b')", 1, "'find'")
+    wrong("local x = ('a'):rep(30):match(('a*'):rep(30) .. 'b')", 1, "'match'")
+    wrong("local x = string.format('%s', { __tostring = 1 }) .. {}", 1, "attempt")
+    wrong("for _ in pairs(string) do for i = 1, 1e9 do end end", 1, "too long")
+    wrong("local t = {} for i = 1, 200 do t = { t } end\nerror(t)", 2, "")
+    wrong("goto x\n::x:: goto x", 2, "takes too long")
+    wrong("local t = table.pack(table.unpack({}, 1, 1e7))", 1, "too many")
+    wrong("local x = math.maxinteger // 0", 1, "divide by zero")
+    wrong("return error(nil)", 1, "")
+    wrong("table.concat({ {} })", 1, "invalid value")
+  end)
+
+  it("may begin and end its lines in any way", function()
+    assert.matches("no repository in /nowhere",
+      told("\xef\xbb\xbfrepository = '/nowhere'\n", 10))
+    assert.matches("no repository in /nowhere",
+      told("-- x\r\nrepository = '/nowhere'\r\nmax_age = '1d'\r\n", 10))
+    assert.matches("no repository in /nowhere",
+      told("#!/usr/bin/saros\nrepository = '/nowhere'", 10))
+    wrong("\r\n\r\nx = 1\r\n", 3, "nothing called 'x'")
+    wrong("repository = '/nowhere'\0", 1, "")
+    wrong("\0\0\0", 1, "")
+    wrong("-- \xff\xfe\n\xff = 1", 2, "")
+  end)
+
+  it("is a file, and of a size that somebody has written", function()
+    local root <close> = cli.scratch()
+    local function says(code, what, path)
+      local r = cli.ends(code, { "versions", "--config", root.path .. "/" .. path })
+      assert.is_truthy(r.err:find(what, 1, true), r.err)
+    end
+    volumes.run("cd '%s' && mkfifo fifo && truncate -s 100M large && ln -s loop "
+      .. "loop && ln -s fifo to-fifo && ln -s none dangling && mkdir -p of/d && "
+      .. "echo 'repository = \"/nowhere\"' >of/real && ln -s of/real good", root.path)
+    says(2, "is no file", "fifo")
+    says(2, "is no file", "to-fifo")
+    says(2, "is no file", "of/d")
+    says(2, "too large", "large")
+    says(2, "no", "loop")
+    says(2, "there is no", "dangling")
+    says(2, "there is no", "of/real/below")
+    says(10, "no repository in /nowhere", "good")
+    assert.matches("is no file", cli.ends(2, { "versions", "--config",
+      "/dev/zero" }).err)
+    -- What a link names is looked at, with the directory that it is in.
+    if volumes.run "id -u" ~= "0\n" then return end
+    volumes.run("chmod 777 '%s/of'", root.path)
+    says(2, "others may write", "good")
+    volumes.run("chmod 755 '%s/of'; chmod 666 '%s/of/real'", root.path, root.path)
+    says(2, "others may write", "good")
+  end)
+
   it("is no file of others", function()
     if volumes.run "id -u" ~= "0\n" then return pending "only root has others" end
     local root <close> = cli.scratch()

@@ -63,24 +63,39 @@ local function distrust(path, is, what)
   end
 end
 
+-- What a path names in the end, through links; each of them could be another
+-- if somebody may write to the directory that it is in.
+local function found_at(path)
+  local at = path
+  for _ = 1, 16 do
+    local folder = at:match "^(.*)/[^/]*$" or "."
+    if folder == "" then folder = "/" end
+    local is, err = core.entries { { "look", at }, { "follow", folder } }:wait()
+    if not is then return nil, shown.safe(err.message) end
+    if not is[1] then break end
+    local wrong = distrust(folder, is[2], " (its directory)")
+    if is[1].type ~= "symlink" then return at, is[1], wrong end
+    if wrong then error(errors.ending(2, wrong), 0) end
+    local target = is[1].target
+    at = target:sub(1, 1) == "/" and target or folder .. "/" .. target
+  end
+  return nil, "there is no " .. shown.safe(path)
+end
+
 local function content_of(path)
   if path == "/dev/null" then return "" end -- none
-  local folder = path:match "^(.*)/[^/]*$" or "."
-  if folder == "" then folder = "/" end
-  local is, err = core.entries { { "follow", path },
-    { "follow", folder } }:wait()
-  if not is then return nil, shown.safe(err.message) end
-  if not is[1] then return nil, "there is no " .. shown.safe(path) end
-  if is[1].type ~= "file" then return nil, shown.safe(path) .. " is no file" end
-  local wrong = distrust(path, is[1], "")
-    or distrust(folder, is[2], " (its directory)")
+  local at, is, in_folder = found_at(path)
+  if not at then return nil, is end
+  if is.type ~= "file" then return nil, shown.safe(path) .. " is no file" end
+  local wrong = distrust(at, is, "") or in_folder
   if wrong then error(errors.ending(2, wrong), 0) end
-  if is[1].size > 1 << 20 then
+  if is.size > 1 << 20 then
     return nil, shown.safe(path) .. " is no configuration: it is too large"
   end
-  local file <close>, why = io.open(path, "rb")
+  local file <close>, why = io.open(at, "rb")
   if not file then return nil, why end
-  return file:read "a"
+  -- As Lua reads files: without a mark of UTF-8, and a first line for the shell.
+  return (file:read "a":gsub("^\xef\xbb\xbf", ""):gsub("^#[^\n]*", ""))
 end
 
 -- ------------------------------------------------------------------
