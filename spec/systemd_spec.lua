@@ -350,9 +350,9 @@ describe("a guest with systemd", function()
           .. "--quiet %s/lib/lua/5.4"):format(d, d, d, d, os.getenv "SAROS_BUILD",
           d)))
         outside.write(d .. "/test/tried", tried())
-        helper.testmod.deadline(1200, "a guest")
+        helper.testmod.deadline(1750, "a guest")
         local status, said = sh("spec/vm/run -s -m 1024 -d 512M -d 512M -d 512M "
-          .. "-d 512M -f %s -t 1100 %s/vm /bin/sh "
+          .. "-d 512M -f %s -t 1700 %s/vm /bin/sh "
           .. "/usr/local/test/guest.sh", d, os.getenv "SAROS_BUILD")
         if os.getenv "SAROS_SAYS" then outside.write(os.getenv "SAROS_SAYS", said) end
         assert.equal(0, status, said)
