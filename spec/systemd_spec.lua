@@ -387,6 +387,7 @@ describe("a guest with systemd", function()
           "kill -s KILL --kill-whom=main", "stop" }
         do
           has(("\nprocess, %s: S, %s"):format(how, nothing))
+          has(("\nfrozen, %s, before: frozen"):format(how))
           has(("\nfrozen, %s: thawed, "):format(how))
           has(("\nfrozen, %s, then: thawed, %s"):format(how, nothing))
         end

@@ -196,13 +196,16 @@ sleeps() {
   main=$(systemctl show -P MainPID saros@frozen)
   [ "$main" != 0 ] && cat /proc/$main/task/*/stat 2>/dev/null | grep -q ') D '
 }
-is_frozen() { timeout -s KILL 2 fsfreeze -f /mnt/i 2>/dev/null && fsfreeze -u /mnt/i && return 1; }
+is_frozen() {
+  timeout -s KILL 2 fsfreeze -f /mnt/i 2>/dev/null || return 0
+  ! fsfreeze -u /mnt/i
+}
 for how in 'kill -s KILL --kill-whom=all' 'kill -s KILL --kill-whom=main' stop; do
   phase "frozen, $how"
   mark saros@frozen
   systemctl start --no-block saros@frozen
   until sleeps; do sleep 0.1; done
-  is_frozen && echo "frozen"
+  is_frozen && echo "frozen, $how, before: frozen"
   systemctl $how --no-block saros@frozen 2>/dev/null || systemctl $how saros@frozen
   n=0
   while is_frozen && [ $n -lt 300 ]; do sleep 0.2; n=$((n + 1)); done
