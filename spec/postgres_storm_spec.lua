@@ -43,8 +43,8 @@ local AUDIT <const> = [[
     (SELECT max(n) FROM ledger) AS last, (SELECT count(*) FROM ledger) AS rows]]
 
 local function bench(pg)
-  return outside.start("sh", "-c", ("exec %s/pgbench -n -c 3 -T 100000 '%s' "
-    .. ">/dev/null 2>&1"):format(pg.bin, pg.conninfo))
+  return outside.start("sh", "-c", ("exec %s/pgbench -n -c 3 -R 150 "
+    .. "-T 100000 '%s' >/dev/null 2>&1"):format(pg.bin, pg.conninfo))
 end
 
 local function counted(pg)
