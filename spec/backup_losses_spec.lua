@@ -248,6 +248,57 @@ describe("a component", function()
     end)
   end)
 
+  -- A version that this process did not live to complete says what one says that
+  -- it did complete, or less.
+  it("to which something comes that nobody expects is barred", function()
+    with(function(t)
+      run("cd %s; mkdir early late; echo label | tee early/l >late/l", t.root)
+      local function adding(...)
+        local list = {}
+        for i, name in ipairs { ... } do
+          list[i] = { path = t.root .. "/" .. name, to = t.data }
+        end
+        return list
+      end
+      local before, after, seen
+      local w <close> = app.writer(1, { components = { group("x", t.data) },
+        post_snapshot = function() return { components = { x = before } } end,
+        backup_complete = function()
+          seen = component(t.items(), "x")
+          return { components = { x = after } }
+        end })
+      -- It says again what it has said.
+      before = { additions = adding "early" }
+      after = { additions = adding "early" }
+      local c = component(t.backup(), "x")
+      assert.is_true(c.recoverable and seen.recoverable)
+      assert.equal(1, #c.additions)
+      -- Announced: until it is there the version is none.
+      before = { additions = adding "early", pending = true }
+      after = { additions = adding("early", "late") }
+      c = component(t.backup(), "x")
+      assert.is_false(seen.recoverable)
+      assert.is_true(c.recoverable)
+      c = component(t.items(), "x")
+      assert.is_true(c.recoverable)
+      assert.equal(2, #c.additions)
+      -- Not announced: the version had been one without it.
+      before = { additions = adding "early" }
+      for _, first in ipairs { { additions = adding "early" }, {} } do
+        before = first
+        c = component(t.backup(), "x")
+        assert.is_true(seen.recoverable)
+        for _, one in ipairs { c, (component(t.items(), "x")) } do
+          assert.is_false(one.recoverable)
+          assert.matches("/late when its files had been stored", one.why)
+          assert.equal(#(first.additions or {}), #one.additions)
+        end
+        after = { additions = adding "late" }
+      end
+      w:close()
+    end)
+  end)
+
   it("is told that it went well only if it can be recovered", function()
     with(function(t)
       run("cd %s; mkdir d e; touch d/f e/g", t.data)

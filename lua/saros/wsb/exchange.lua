@@ -148,11 +148,24 @@ end
 
 -- The directories above a path that are not there are made; they get the owner
 -- of those in the version when the files are laid.
+-- A link of somebody who could have put it there to have his files laid where he
+-- may not is not followed.
 local function make_way(self, directory)
-  local list, at = {}, ""
+  local list, links, at = {}, {}, ""
   for name in directory:gmatch "[^/]+" do
     at = at .. "/" .. name
     list[#list + 1] = { "follow", at }
+    links[#links + 1] = { "look", at }
+  end
+  local me = files.step("follow", "/proc/self")
+  for i, found in ipairs(files.steps(links)) do
+    if found and found.type == "symlink" and found.uid ~= 0
+      and not (me and found.uid == me.uid)
+    then
+      fail("SAROS_E_REFUSED", "%s is a link of user %d, who may have it lead "
+        .. "anywhere; make it one of root's (chown -h), or name a target",
+        links[i][2], found.uid)
+    end
   end
   for i, found in ipairs(files.steps(list)) do
     if not found then

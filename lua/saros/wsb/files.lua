@@ -141,6 +141,21 @@ function files.matches(pattern, path)
   return path:find(lua .. "$") ~= nil or path:find(lua .. "/") ~= nil
 end
 
+local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
+  t = "\t", v = "\v", ["\\"] = "\\", ["\""] = "\"" }
+
+--- A name as a version writes it, as it is.
+function files.unquoted(text)
+  return (text:gsub("\\([abfnrtv\\\"xuU])(%x?%x?%x?%x?%x?%x?%x?%x?)",
+    function(sign, hex)
+      local size = ({ x = 2, u = 4, U = 8 })[sign]
+      if not size then return signs[sign] .. hex end
+      local number = tonumber(hex:sub(1, size), 16)
+      return (sign == "x" and string.char or utf8.char)(number)
+        .. hex:sub(size + 1)
+    end))
+end
+
 --- As one word for the shell.
 function files.quote(text)
   if text:find "^[%w_%-%./:=@%%+,]+$" then return text end

@@ -23,6 +23,7 @@ function late.twin(c, other)
 end
 
 local function contains(additions, one)
+  if type(one) ~= "table" then return false end
   for _, other in ipairs(additions) do
     if other.path == one.path and other.to == one.to then return true end
   end
@@ -77,19 +78,18 @@ function late.add(c, said, root, list)
   end
 end
 
-local signs <const> = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r",
-  t = "\t", v = "\v", ["\\"] = "\\", ["\""] = "\"" }
-
--- A name as a version writes it, as it is.
-local function unquoted(text)
-  return (text:gsub("\\([abfnrtv\\\"xuU])(%x?%x?%x?%x?%x?%x?%x?%x?)",
-    function(sign, hex)
-      local size = ({ x = 2, u = 4, U = 8 })[sign]
-      if not size then return signs[sign] .. hex end
-      local number = tonumber(hex:sub(1, size), 16)
-      return (sign == "x" and string.char or utf8.char)(number)
-        .. hex:sub(size + 1)
-    end))
+-- What a writer adds now, of which no version says that it is to come: where this
+-- process ends before it is stored, nobody knows that it is missing.
+local function unannounced(c, said)
+  if c.late or c.recoverable == false or type(said.additions) ~= "table" then
+    return nil
+  end
+  for _, one in ipairs(said.additions) do
+    if not contains(added[c] or {}, one) then
+      return type(one) == "table" and tostring(one.path) or tostring(one)
+    end
+  end
+  return nil
 end
 
 -- What of a component is in the shadow and not in the version, its own excludes
@@ -101,7 +101,7 @@ local function missing(o, c, set, id)
     local op <close> = o.repository:ls { version = id, path = path }
     local ls = op:wait()
     for _, node in ipairs(ls and ls.items or {}) do
-      stored[unquoted(node.path)] = true
+      stored[files.unquoted(node.path)] = true
     end
   end
   for _, path in ipairs(c.files) do
@@ -193,6 +193,12 @@ function late.store(o, m, set, r)
     local said = components.said_of(all, c.name)
     local before, adds = c.recoverable or c.seen or false, {}
     c.seen = nil
+    local surprise = unannounced(c, said)
+    if surprise then
+      c.recoverable, c.why = false, ("its writer added %s when its files had "
+        .. "been stored, and had not said before that something was to come "
+        .. "(pending)"):format(surprise)
+    end
     late.add(c, said, at, adds)
     if c.late then components.hear(c, all) end
     if c.recoverable and said.pending == true then

@@ -398,7 +398,7 @@ local kinds <const> = { repository = "userdata", version = "string",
 ---@field host? string what "latest" means: only this host's
 ---@field application? string all its components: the name of a writer or of a kind, or a GUID
 ---@field component? string this one alone; with `application`, of that one
----@field files? string|string[] instead of components: these, with what is in them
+---@field files? string|string[] instead of components: these, with what is in them; where a link of the version is on the way, what it leads to
 ---@field target? string a directory to have it below, instead of where it was
 ---@field overwrite? "overwrite"|"copy"|"skip" what is there is kept aside (the default); or stays, and the copy lies beside it; or stays, and nothing is laid there
 ---@field no_roll_forward? boolean to this point in time: what the hooks are told

@@ -24,6 +24,63 @@ local function check_paths(o, elsewhere)
   end
 end
 
+-- What is at a path of the version, or nil.
+local function node_at(o, m, path)
+  local op <close> = o.repository:ls { version = m.id, path = path,
+    recursive = false, long = true }
+  local ls = op:wait()
+  for _, node in ipairs(ls and ls.items or {}) do
+    if files.unquoted(node.path) == path then return node end
+  end
+  return nil
+end
+
+-- Where a path leads in the version, links of the version followed; the last
+-- name is what is meant, also when it is a link. The first link on the way.
+local function followed(o, m, path)
+  if path == "/" or node_at(o, m, path) then return path end
+  local at, rest, first, hops = "", path, nil, 0
+  while true do
+    local name, more = rest:match "^/+([^/]+)(.*)$"
+    if not name then return at == "" and "/" or at, first end
+    local here = at .. "/" .. name
+    local node = more ~= "" and name ~= ".." and name ~= "."
+      and node_at(o, m, here)
+    if name == ".." then
+      at = at:match "^(.*)/" or ""
+    elseif node and node.type == "symlink" then
+      hops, first = hops + 1, first or here
+      local to = node.target or ""
+      if hops > 40 or to == "" then
+        fail("E_INVALIDARG", "%s leads nowhere in version %s: %s is a link "
+          .. "that cannot be followed", path, m.id:sub(1, 8), first)
+      end
+      if to:sub(1, 1) == "/" then at = "" end
+      more = "/" .. to .. more
+    elseif name ~= "." then
+      at = here
+    end
+    rest = more
+  end
+end
+
+-- What is named by way of a link of the version is where that leads to.
+local function follow_all(o, m, r)
+  local list = {}
+  for i, path in ipairs(o.files) do
+    local to, link = followed(o, m, path)
+    list[i] = to
+    if link and not node_at(o, m, to) then
+      fail("E_INVALIDARG", "%s is not in version %s: %s is a link there, which "
+        .. "leads to %s", path, m.id:sub(1, 8), link, to)
+    elseif link then
+      r.warnings[#r.warnings + 1] = ("%s is %s in the version, where %s is a "
+        .. "link"):format(path, to, link)
+    end
+  end
+  o.files = list
+end
+
 -- Files of an application that runs are laid as little as the whole of it.
 local function concerned(m, paths)
   local list = {}
@@ -123,6 +180,8 @@ end
 return function(o, m, r, check_busy)
   local root = o.target and files.plain(o.target) or ""
   if root == "/" then root = "" end
+  check_paths(o, root ~= "")
+  follow_all(o, m, r)
   check_paths(o, root ~= "")
   local tops, places, include = {}, {}, {}
   for i, path in ipairs(files.outermost(o.files)) do
