@@ -104,15 +104,22 @@ local rows = {
     repo = true, locks = "shared", records = true, configured = true } },
   systemd = { { "systemd nightly --config {root}/conf.lua --install "
     .. "--directory {root}/to/out --program /usr/bin/saros", writes = "target" } },
+  unlock = { { "unlock {repo}", repo = true, later = true } },
+  repl = { { "repl", plain = true, free = true, reads = true, later = true } },
   help = { { "help exit-codes", plain = true, free = true } },
 }
 
+-- A new one comes last: who is tried with what stays as it was.
 matrix.rows = {}
-for _, name in ipairs(verbs.names) do
-  for i, row in ipairs(rows[name] or {}) do
-    row.verb, row.line = name, row[1]
-    row.name = i == 1 and name or name .. " " .. i
-    matrix.rows[#matrix.rows + 1] = row
+for _, later in ipairs { false, true } do
+  for _, name in ipairs(verbs.names) do
+    for i, row in ipairs(rows[name] or {}) do
+      if (row.later or false) == later then
+        row.verb, row.line = name, row[1]
+        row.name = i == 1 and name or name .. " " .. i
+        matrix.rows[#matrix.rows + 1] = row
+      end
+    end
   end
 end
 
@@ -377,6 +384,7 @@ end
 
 --- Processes that know of any scene and have not ended.
 function matrix.alive()
+  if not base then return "" end
   return volumes.run("%s", ("grep -lzsF SAROS_SCENE=%s /proc/[0-9]*/environ | "
     .. "while read -r f; do tr '\\0' ' ' <${f%%environ}cmdline; echo; done")
     :format(quoted(base)))

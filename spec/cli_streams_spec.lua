@@ -132,6 +132,8 @@ end
 
 describe("every verb", function()
   for _, fault in ipairs(faults) do
+    -- Who only reads lines has a suite of its own for these.
+    function fault.concerns(row) return not row.reads end
     it("withstands " .. fault.name, function()
       assert.equal("", matrix.of(fault))
     end)
