@@ -580,8 +580,8 @@ describe("a session", function()
 
   it("ends with Ctrl-D, and with a signal, and the terminal is as it was", function()
     for _, ending in ipairs { "key", "signal" } do
-      local p <close> = outside.terminal("sh", "-c", ("env HOME=/nowhere "
-        .. "SAROS_STATE_DIR=/nowhere TERM=xterm '%s' repl; "
+      local p <close> = outside.terminal("sh", "-c", ("env HOME=/proc/nowhere "
+        .. "SAROS_STATE_DIR=/proc/nowhere TERM=xterm '%s' repl; "
         .. "echo \"code $?\"; stty -a"):format(cli.program))
       p:expect "> "
       if ending == "key" then
