@@ -69,6 +69,12 @@ local function session(f, o)
 end
 
 describe("lines of a pipe", function()
+  it("are none where there is no input", function()
+    local said, how, status = outside.run("sh", "-c",
+      'exec "$1" repl <&-', "sh", cli.program)
+    assert.same({ "exit", 0, "" }, { how, status, said })
+  end)
+
   it("are run, and nothing but what they give is written", function()
     local r = piped "local x = 20\nx + 1, 'a'\nx = nil\nnil\n= x, 2\n"
     assert.same({ 0, "21  \"a\"\nnil\nnil  2\n", "" }, { r.code, r.out, r.err })
@@ -600,8 +606,8 @@ describe("a session", function()
   end)
 
   it("leaves the terminal as it was when a task leaves the program", function()
-    local p <close> = outside.terminal("sh", "-c", ("env HOME=/nowhere "
-      .. "SAROS_STATE_DIR=/nowhere TERM=xterm '%s' repl; echo \"code $?\"; "
+    local p <close> = outside.terminal("sh", "-c", ("env HOME=/proc/nowhere "
+      .. "SAROS_STATE_DIR=/proc/nowhere TERM=xterm '%s' repl; echo \"code $?\"; "
       .. "stty -a"):format(cli.program))
     p:expect "> "
     p:write "saros.spawn(function() saros.sleep(0.2):wait() os.exit(7) end)\r"

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "term/term.h"
@@ -15,6 +16,7 @@ enum { PATIENCE = 2 /* how many may come that nobody asks for */ };
 
 static int ends[2] = {-1, -1};
 static atomic_int unread;
+static atomic_bool resized; /* is in the pipe: one tells as much as many */
 static void (*_Atomic on_interrupt)(void);
 
 static void on_signal(int number) {
@@ -27,14 +29,25 @@ static void on_signal(int number) {
   }
   void (*call)(void) = atomic_load(&on_interrupt);
   if (number == SIGINT && call != NULL) call();
-  /* A pipe that is full has enough of them. */
+  if (number == SIGWINCH && atomic_exchange(&resized, true)) return;
   if (write(ends[1], &byte, 1) < 0) errno = before;
   errno = before;
+}
+
+/* A number that the caller has closed would be the pipe's, and be read as the
+   input: it is nothing's. What is written to it fails as before. */
+static int keep_standard(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+      return errno;
+  return 0;
 }
 
 int term_take_signals(void) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
   if (ends[0] >= 0) return 0;
+  int closed = keep_standard();
+  if (closed != 0) return closed;
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     struct sigaction a = {.sa_handler = on_signal}, is;
@@ -51,7 +64,10 @@ int term_take_signals(void) {
 static bool take_one(int *number) {
   unsigned char byte;
   if (ends[0] < 0 || read(ends[0], &byte, 1) != 1) return false;
-  if (byte != SIGWINCH) atomic_fetch_sub(&unread, 1);
+  if (byte == SIGWINCH)
+    atomic_store(&resized, false);
+  else
+    atomic_fetch_sub(&unread, 1);
   *number = byte;
   return true;
 }
@@ -71,11 +87,14 @@ int term_signal_fd(void) {
 bool term_is_interrupted(void) {
   unsigned char byte;
   if (atomic_load(&unread) > 0) return true;
-  while (ends[0] >= 0 && read(ends[0], &byte, 1) == 1)
-    if (byte != SIGWINCH) { /* it came just now: back to the others */
-      if (write(ends[1], &byte, 1) == 1) return true;
-      break;
+  while (ends[0] >= 0 && read(ends[0], &byte, 1) == 1) {
+    if (byte == SIGWINCH) {
+      atomic_store(&resized, false);
+      continue;
     }
+    /* It came just now: back to the others. */
+    return write(ends[1], &byte, 1) == 1;
+  }
   return false;
 }
 

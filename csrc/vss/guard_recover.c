@@ -11,8 +11,7 @@
 ** An owner that was killed may not be dead yet: it may be asleep in the kernel,
 ** in a write to the very file system that it froze, which nobody but us will
 ** thaw any more; or in a FIFREEZE that may still succeed. So what it named is
-*let
-** go again and again until it has ended, and its record stays till then.
+** let go again and again until it has ended, and its record stays till then.
 **
 ** A guard whose owner is dead may still have a FITHAW to do. Whoever wants to
 ** freeze the same file system waits for that.

@@ -43,7 +43,8 @@ IOSchedulingPriority=7
 # One signal, to the program alone: it undoes what it has begun, and its helpers
 # see that it ends. It asks for more time while it does. When that is over, or
 # when it was killed, all of them are, its guard too: that has let go by then, or
-# ExecStopPost does.
+# ExecStopPost does. (Which never comes while the program cannot die, because it
+# sleeps in a write to what it has frozen, and its guard was killed with it.)
 KillMode=mixed
 TimeoutStopSec=2min
 %s]]
