@@ -188,12 +188,13 @@ static double clock_of(uint64_t instant) {
    of them is let go whatever happens. */
 static void tell_hold(work *w, uint64_t until) {
   shooting *g = w->more;
-  if (g->held_from == 0) g->held_from = engine_clock();
+  if (g->shown_from == 0)
+    g->shown_from = g->held_from != 0 ? g->held_from : engine_clock();
   for (size_t i = 0; i < w->s->seat_count; i++) {
     const seat *t = w->s->seats[i];
     if (t->told_freeze && t->window_end < until) until = t->window_end;
   }
-  op_set_detail(w->m.op, "held_since", value_real(clock_of(g->held_from)));
+  op_set_detail(w->m.op, "held_since", value_real(clock_of(g->shown_from)));
   op_set_detail(w->m.op, "held_until", value_real(clock_of(until)));
 }
 
@@ -201,9 +202,9 @@ static void tell_release(work *w) {
   shooting *g = w->more;
   if (g->held_to != 0) return;
   g->held_to = engine_clock();
-  if (g->held_from != 0)
+  if (g->shown_from != 0)
     op_set_detail(w->m.op, "held",
-                  value_real(clock_of(g->held_to - g->held_from)));
+                  value_real(clock_of(g->held_to - g->shown_from)));
 }
 
 /* The file systems' turn: nothing is allocated, logged or written from here

@@ -27,18 +27,19 @@ typedef struct shooting {
   places *at;
   member_job jobs[VOLUMES_MOST];
   size_t job_count;
-  unsigned level;     /* index into `levels` */
-  timer window;       /* the first writer's freeze that runs out */
-  timer again;        /* when Abort is told again */
-  work *w;            /* for the timers */
-  bool windowed;      /* it is set */
-  bool waits;         /* for the other one */
-  unsigned told;      /* how often Abort was */
-  bool holds;         /* hold_rehearse or hold_freeze was called */
-  bool releasing;     /* hold_release was */
-  bool released;      /* and it is done: the hold is a job's from here on */
-  uint64_t held_from; /* the first writer was told to freeze */
-  uint64_t held_to;   /* the first was told to thaw, or all file systems were */
+  unsigned level;      /* index into `levels` */
+  timer window;        /* the first writer's freeze that runs out */
+  timer again;         /* when Abort is told again */
+  work *w;             /* for the timers */
+  bool windowed;       /* it is set */
+  bool waits;          /* for the other one */
+  unsigned told;       /* how often Abort was */
+  bool holds;          /* hold_rehearse or hold_freeze was called */
+  bool releasing;      /* hold_release was */
+  bool released;       /* and it is done: the hold is a job's from here on */
+  uint64_t held_from;  /* the first writer was told to freeze */
+  uint64_t shown_from; /* the same, or the file systems were, without any */
+  uint64_t held_to; /* the first was told to thaw, or all file systems were */
 } shooting;
 
 /* One job for each member; shooting_back: all are back, and the first of their
