@@ -482,10 +482,10 @@ describe("a workflow's steps", function()
     end)
   end)
 
-  -- Noise for a repository that takes its time for it: some seconds.
+  -- Noise of two packs, for a repository that takes minutes after the first.
   local function slow(t)
     local random <close> = assert(io.open "/dev/urandom")
-    outside.write(t.data .. "/noise", random:read(300 << 10))
+    outside.write(t.data .. "/noise", random:read(20 << 20))
     return { location = t.b, limit_upload = "60K" }
   end
 
