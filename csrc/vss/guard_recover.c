@@ -32,6 +32,7 @@
 #include "base/format.h"
 #include "op/engine.h"
 #include "op/fork.h"
+#include "vss/grace.h"
 #include "vss/guard_parts.h"
 
 #define ENTRIES_MOST 4096
@@ -408,6 +409,7 @@ static error *recover(recovery *r, const char *runtime) {
 
 error *guard_recover(const char *runtime, value *report) {
   recovery r = {.report = report};
+  grace_heal();
   return recover(&r, runtime);
 }
 

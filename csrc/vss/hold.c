@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "op/fork.h"
+#include "vss/grace.h"
 #include "vss/hold_parts.h"
 
 #define THAW_TRIES 20
@@ -254,6 +255,7 @@ static void limit(hold *h) {
 
 static hold_result fail(hold *h, error **e, error *why) {
   h->phase = HOLD_BROKEN;
+  grace_end(&h->grace);
   *e = why;
   return HOLD_FAILED;
 }
@@ -307,6 +309,7 @@ void hold_rehearse(hold *h, machine *m) {
   h->phase = HOLD_REHEARSING;
   if (h->count == 0) return;
   limit(h);
+  grace_begin(&h->grace);
   rehearse_level(h);
 }
 
@@ -319,6 +322,7 @@ static void rehearsed(hold *h) {
     s->begun = s->thawed_at = 0;
   }
   h->level = h->level_end = 0;
+  grace_end(&h->grace);
   h->phase = HOLD_PLANNED;
 }
 
@@ -386,6 +390,7 @@ static hold_result step_flushing(hold *h, error **e) {
     if (is_out(&h->stops[i].job, &h->stops[i].submitted)) return HOLD_WAIT;
   h->phase = HOLD_FREEZING;
   limit(h);
+  grace_begin(&h->grace);
   int r = begin_level(h);
   return r == 0 ? HOLD_WAIT : fail_errno(h, e, r);
 }
@@ -436,6 +441,7 @@ hold_result hold_release_step(hold *h, error **e) {
   *e = NULL;
   if (any_out(h)) return HOLD_WAIT;
   timer_cancel(&h->patience);
+  grace_end(&h->grace);
   *e = hold_judge(h);
   return *e == NULL ? HOLD_DONE : HOLD_FAILED;
 }
@@ -485,6 +491,7 @@ void hold_free(hold *h) {
     return;
   }
   if (h->guard != NULL) part_from_guard(h);
+  grace_end(&h->grace);
   pool_dismiss(POOL_HELD, h->threads);
   for (size_t i = 0; h->stops != NULL && i < h->count; i++)
     fd_close(&h->stops[i].fd);

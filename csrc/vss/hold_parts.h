@@ -62,6 +62,7 @@ struct hold {
   machine *m;
   timer t, patience;
   hold_phase phase;
+  int grace;               /* see grace.h */
   size_t level, level_end; /* those of one depth, being frozen */
   bool expired, was_held;
   const char *late; /* the path of who was, when it expired */

@@ -383,6 +383,7 @@ static hold *make(size_t shadows, double seconds) {
   h->seconds = seconds;
   h->limit = (uint64_t)(seconds * 1e9);
   h->generation = fork_generation;
+  h->grace = -1;
   h->shadow_count = shadows;
   pthread_mutex_init(&h->lock, NULL);
   pthread_cond_init(&h->go, NULL);

@@ -6,6 +6,13 @@
 */
 #include "hold_case.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vss/grace.h"
+
 
 /* ------------------------------------------------------------------
 ** All is well
@@ -78,6 +85,74 @@ WHOLE(deepest_first_and_thawed_in_reverse) {
   finish_well(&d);
   CHECK_TEXT(story, "fIFIfXFXtXtI");
   end_scene(&s);
+}
+
+/* In a file instead of the kernel, which others here tell so, too. */
+static char told[8][16], told_by[9];
+
+static const char *grace_is(const char *path) {
+  static char text[16];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0);
+  ssize_t size = read(fd, text, sizeof text - 1);
+  CHECK(size >= 0);
+  text[size] = '\0';
+  close(fd);
+  return text;
+}
+
+static void grace_be(const char *text) {
+  int fd = open(grace_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  CHECK(fd >= 0);
+  CHECK_INT(write(fd, text, strlen(text)), strlen(text));
+  close(fd);
+}
+
+static void note_grace(const char *path, hold_moment moment) {
+  (void)path;
+  size_t n = strlen(told_by);
+  CHECK(n < 8);
+  told_by[n] = "FXXTRE"[moment];
+  snprintf(told[n], sizeof told[n], "%s", grace_is(grace_path));
+}
+
+WHOLE(the_kernel_is_hurried_for_as_long_as_it_freezes) {
+  /* What it was, and whether it is ours to change. */
+  static const struct {
+    const char *before, *meanwhile, *after;
+  } cases[] = {{"0\n", "1935\n", "0000\n"},
+               {"1\n", "1\n", "1\n"},
+               {"1935\n", "1935\n", "0000\n"}}; /* of who was killed */
+  const char *was = grace_path;
+  char at[1000];
+  snprintf(at, sizeof at, "%s", in("grace"));
+  grace_path = at;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    scene s = {.count = 0};
+    driver d;
+    grace_be(cases[i].before);
+    memset(told_by, 0, sizeof told_by);
+    add(&s, volumes[EXT4].path, &by_caller);
+    hold_hook = note_grace;
+    rehearsing = true;
+    drive(&d, plan(&s, LONG));
+    until_held(&d);
+    CHECK_TEXT(grace_is(at), cases[i].meanwhile);
+    finish_well(&d);
+    /* Rehearsed, flushed, frozen, thawed: nobody hurries while it flushes. */
+    CHECK_TEXT(told_by, "REFXXT");
+    for (size_t n = 0; n < 6; n++)
+      CHECK_TEXT(told[n], n == 2 ? cases[i].after : cases[i].meanwhile);
+    CHECK_TEXT(grace_is(at), cases[i].after);
+    end_scene(&s);
+  }
+  grace_be("1935\n");
+  CHECK(grace_heal());
+  CHECK_TEXT(grace_is(at), "0000\n");
+  CHECK(!grace_heal());
+  grace_path = in("no/such/place");
+  CHECK(!grace_heal());
+  grace_path = was;
 }
 
 /* Neither comes out of this before the other is in it. */
@@ -352,6 +427,7 @@ static void all(void) {
   GATE_RUN(nothing_to_freeze);
   GATE_RUN(each_file_system_once);
   GATE_RUN(deepest_first_and_thawed_in_reverse);
+  GATE_RUN(the_kernel_is_hurried_for_as_long_as_it_freezes);
   GATE_RUN(those_of_one_depth_side_by_side);
   GATE_RUN(thawed_side_by_side);
   GATE_RUN(there_is_a_thread_for_each_commit);
