@@ -67,6 +67,23 @@ local function refuse(note)
     :format(require "saros.text".safe(note.hostname or "?"), note.time)), 0)
 end
 
+-- Takes notes away. Two who claim it at once may do so with the same one: then
+-- nothing is removed, and what is left is looked for again.
+local function drop(repo, ids)
+  local wanted, ok, err = {}, true, nil
+  for _, id in ipairs(ids) do wanted[id] = true end
+  for _ = 1, 3 do
+    local left = {}
+    for _, note in ipairs(notes(repo)) do
+      if wanted[note.id] then left[#left + 1] = note.id end
+    end
+    if #left == 0 then return true end
+    ok, err = repo:forget { ids = left }:wait()
+    if ok or err.code ~= E.E_INVALIDARG then break end
+  end
+  return ok, err
+end
+
 local function claim(repo, host, force)
   local before <const> = notes(repo)
   local newest = before[1]
@@ -79,7 +96,8 @@ local function claim(repo, host, force)
   -- Two may claim it at once: the newest note counts, for both.
   local after <const>, old = notes(repo), {}
   if after[1].id ~= mine and not known[after[1].id] then
-    files.finish(repo:forget { ids = { mine } })
+    local ok, err = drop(repo, { mine })
+    if not ok then error(err, 0) end
     refuse(after[1])
   end
   for _, note in ipairs(after) do
@@ -87,7 +105,7 @@ local function claim(repo, host, force)
   end
   if #old > 0 then
     -- They count no more; while somebody reads they may stay.
-    local ok, err = repo:forget { ids = old }:wait()
+    local ok, err = drop(repo, old)
     if not ok and err.code ~= E.SAROS_E_LOCKED then error(err, 0) end
   end
   for _, note in ipairs(after) do
