@@ -49,15 +49,27 @@ local function session(f, o)
     s.type(("'mar' .. 'k%d'\n"):format(marks))
     return s.shows(('"mark%d"\n>'):format(marks))
   end
-  -- What a line shows.
-  function s.enter(line)
-    s.done()
-    local from = #s.screen:rows() - 1 -- the prompt is there
-    s.type(line .. "\n")
+  -- A prompt below so many rows.
+  local function prompted(above)
+    while true do
+      local rows = s.screen:rows()
+      if #rows > above and rows[#rows]:match "^>>?$" then return rows end
+      local before = #p.output
+      assert(p:read(outside.patience), "it ended, and did not ask for more")
+      s.screen:feed(p.output:sub(before + 1))
+    end
+  end
+  -- What a line shows. Each is typed when it is asked for: what comes while
+  -- another is being run is shown by the terminal, too.
+  function s.enter(lines)
     s.done()
     local rows = s.screen:rows()
-    local shown = table.move(rows, from + 1, #rows, 1, {})
-    return (table.concat(shown, "\n"):gsub("\n?> 'mar' .*$", ""))
+    local from = #rows
+    for line in (lines .. "\n"):gmatch "[^\n]*\n" do
+      s.type(line)
+      rows = prompted(#rows)
+    end
+    return table.concat(rows, "\n", from, #rows - 1)
   end
   s.shows ">"
   f(s)
@@ -349,7 +361,7 @@ describe("a line", function()
     session(function(s)
       assert.equal("> for i = 1, 2 do\n>> print(i)\n>> end\n1\n2",
         s.enter "for i = 1, 2 do\nprint(i)\nend")
-      s.type(CTRL.up .. CTRL.up) -- over the mark
+      s.type(CTRL.up)
       s.shows ">> end\n"
       s.type(CTRL.up .. CTRL.a .. CTRL.k .. "print(i + 5)\n")
       s.shows "\n6\n7"
