@@ -105,7 +105,7 @@ local rows = {
   systemd = { { "systemd nightly --config {root}/conf.lua --install "
     .. "--directory {root}/to/out --program /usr/bin/saros", writes = "target" } },
   unlock = { { "unlock {repo}", repo = true, later = true } },
-  repl = { { "repl", plain = true, free = true, reads = true, later = true } },
+  repl = { { "repl", plain = true, free = true, later = true } },
   help = { { "help exit-codes", plain = true, free = true } },
 }
 
@@ -201,11 +201,9 @@ local function make_template()
   end
   t.first = store():sub(1, 8)
   matrix.configure(t)
-  saros.run(function()
-    local ran = matrix.run(t, { "run", "nightly", "--config",
-      t.root .. "/conf.lua" })
-    assert(ran.code == 0, ran.err)
-  end)
+  local ran = matrix.run(t, { "run", "nightly", "--config",
+    t.root .. "/conf.lua" })
+  assert(ran.code == 0, ran.err)
   local data = t.root .. "/data"
   sh("mkdir '%s'", data)
   app.database(data .. "/app.db", 10)
@@ -221,10 +219,17 @@ local function make_template()
 end
 
 local made = 0
+local making -- by whoever came first; the others wait for it
+
+local function ready()
+  if template then return end
+  making = making or saros.spawn(make_template)
+  template = assert(making:wait())
+end
 
 --- A scene of its own; `name` is that of its directory.
 function matrix.scene(name)
-  template = template or make_template()
+  ready()
   made = made + 1
   local s = { number = made, mark = ("%s-%d"):format(base, made),
     first = template.first, had = template.root .. "/src" }
@@ -279,13 +284,20 @@ local function stopped(row, how)
   if not row.stop then return how end
   local more = {}
   for key, value in pairs(how or {}) do more[key] = value end
-  function more.wrap(argv, s)
+  local function told(argv, s)
     local said = quoted(s.root .. "/at")
-    local all = how and how.wrap and how.wrap(argv, s) or argv
     return { "sh", "-c", ('"$@" & p=$!; i=0; while kill -0 $p 2>/dev/null && '
       .. "[ $i -lt 600 ] && ! mountpoint -q %s; do sleep 0.02; i=$((i+1)); "
       .. "done; kill -INT $p 2>/dev/null; wait $p"):format(said), "sh",
-      table.unpack(all) }
+      table.unpack(argv) }
+  end
+  -- A terminal would not wait for who runs there.
+  local function wrapped(argv, s)
+    return how and how.wrap and how.wrap(argv, s) or argv
+  end
+  function more.wrap(argv, s)
+    if how and how.terminal then return wrapped(told(argv, s), s) end
+    return told(wrapped(argv, s), s)
   end
   return more
 end
@@ -382,13 +394,22 @@ function matrix.left(s, say, row)
   end
 end
 
---- Processes that know of any scene and have not ended.
-function matrix.alive()
-  if not base then return "" end
-  return volumes.run("%s", ("grep -lzsF SAROS_SCENE=%s /proc/[0-9]*/environ | "
-    .. "while read -r f; do tr '\\0' ' ' <${f%%environ}cmdline; echo; done")
-    :format(quoted(base)))
+-- Processes with this in their environment, which may still be about to end: what
+-- they are, if they go on.
+local function lasting(pattern)
+  local left
+  for i = 1, outside.patience * 20 do
+    left = volumes.run("%s", ("grep -lzs '^SAROS_SCENE=%s' /proc/[0-9]*/environ | "
+      .. "while read -r f; do tr '\\0' ' ' <${f%%environ}cmdline; echo; done")
+      :format(pattern))
+    if left == "" then return left end
+    if i > 1 then saros.sleep(0.05):wait() end
+  end
+  return left
 end
+
+--- Processes that know of any scene and do not end.
+function matrix.alive() return base and lasting(base) or "" end
 
 -- ------------------------------------------------------------------
 -- The table
@@ -503,7 +524,7 @@ end
 function matrix.close()
   if not base then return end
   volumes.run("umount -l '%s'; rm -rf '%s'", base, base:match "^(.*)/")
-  base, template = nil, nil
+  base, template, making = nil, nil, nil
 end
 
 return matrix

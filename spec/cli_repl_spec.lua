@@ -151,6 +151,36 @@ await t
       .. "2>/dev/null | head -n 1 >/dev/null"):format(cli.program))
     assert.same({ "exit", 0 }, { how, code })
   end)
+
+  it("may be long, and have an end", function()
+    local r = piped(("x = '%s'\n#x\n"):format(("a"):rep(5 << 20)))
+    assert.same({ 0, "5242880\n" }, { r.code, r.out })
+    r = piped("1\n", { argv = { "sh", "-c",
+      'exec "$0" repl </dev/zero', cli.program } })
+    assert.same({ 1, "a line of more than 16.0 MiB is not read\n" },
+      { r.code, r.err })
+  end)
+
+  it("end as other verbs do when nobody can read what is printed", function()
+    local ways = {
+      { 141, "^$", { "perl", "-e", "pipe(R, W); close R; open(STDOUT, '>&', W) "
+        .. "or die; close W; exec { $ARGV[0] } @ARGV", "--" } },
+      { 1, "^saros: the output cannot be written: No space left",
+        { "sh", "-c", 'exec "$@" >/dev/full', "sh" } },
+      { 1, "^saros: the output cannot be written: Bad file",
+        { "sh", "-c", 'exec "$@" >&-', "sh" } },
+    }
+    for _, text in ipairs { "print(1)", "1", "while true do print(1) end" } do
+      for _, way in ipairs(ways) do
+        local argv = { table.unpack(way[3]) }
+        table.move({ cli.program, "repl" }, 1, 2, #argv + 1, argv)
+        local r = piped(text, { argv = argv })
+        assert.equal(way[1], r.code, text .. ": " .. r.err)
+        assert.matches(way[2], r.err)
+        assert.equal("", r.out)
+      end
+    end
+  end)
 end)
 
 describe("what goes on behind the prompt", function()

@@ -14,6 +14,7 @@ local term = require "saros.term"
 local IN <const> = 0
 local PATIENCE <const> = 0.3 -- seconds before what runs is shown
 local LINES <const> = 5      -- operations that are shown
+local LONGEST <const> = 16 << 20 -- bytes of a line that is read
 
 ---@class saros.repl
 ---@field c saros.cli.context
@@ -38,8 +39,10 @@ end
 
 function repl:write(text)
   self:above(function()
-    local ok = io.stdout:write(text, "\n") and io.stdout:flush()
-    self.lost = self.lost or not ok
+    local ok, why, number = io.stdout:write(text, "\n")
+    if not ok and not self.lost then
+      self.lost, self.gone = why, number == term.EPIPE
+    end
   end)
 end
 
@@ -55,6 +58,7 @@ end
 
 function repl:complain(err)
   self.failed = true
+  if self.lost then return end -- which is said at the end
   if type(err) == "string" and not self.terminal then
     return io.stderr:write(shown.lines(err), "\n")
   end
@@ -281,27 +285,40 @@ function repl:ends(text)
   return f ~= nil or not incomplete
 end
 
+-- The next line of what was read; `rest` is what follows.
+local function cut(self, parts, more)
+  local at = more:find("\n", 1, true)
+  parts[#parts + 1] = at and more:sub(1, at - 1) or more
+  self.rest = at and more:sub(at + 1) or ""
+  return at ~= nil
+end
+
 -- A line that nobody edits here; nil at the end.
 local function plain_line(self)
-  while true do
-    local line, rest = self.rest:match "^(.-)\r?\n(.*)$"
-    if line then
-      self.rest = rest
-      return line
-    end
+  local parts, size = {}, 0
+  local whole = cut(self, parts, self.rest)
+  while not whole do
     local what = self:turn(nil, IN)
     if what == "input" then
       local more = term.read(IN)
       if not more or more == "" then
-        line, self.rest = self.rest, ""
+        local line = table.concat(parts)
         return line ~= "" and line or nil
       end
-      self.rest = self.rest .. more
+      size = size + #more
+      if size > LONGEST then
+        self:complain(("a line of more than %s is not read")
+          :format(shown.size(LONGEST)))
+        return nil
+      end
+      whole = cut(self, parts, more)
     elseif what == "INT" or what == "TERM" or what == "HUP" then
+      self.rest = table.concat(parts)
       if what ~= "INT" or not self.terminal then self.over = what end
       return nil, what
     end
   end
+  return (table.concat(parts):gsub("\r$", ""))
 end
 
 local function plain_read(self)
@@ -351,13 +368,12 @@ local function populate(self)
     return wait(op)
   end
   function env.help(what) require "saros.repl.help".tell(self, what) end
-  local print = print
   function env.print(...)
     local words = table.pack(...)
-    self:above(function()
-      print(table.unpack(words, 1, words.n))
-      io.stdout:flush()
-    end)
+    for i = 1, words.n do words[i] = tostring(words[i]) end
+    self:write(table.concat(words, "\t"))
+    -- Or a loop would go on printing for nobody.
+    if self.lost then error("print: nobody reads it", 2) end
   end
   env._PROMPT, env._PROMPT2 = env._PROMPT or "> ", env._PROMPT2 or ">> "
 end
@@ -467,7 +483,11 @@ function repl:loop()
     end
   end
   leave(self)
-  if self.lost then return 141 end
+  if self.gone then return 141 end
+  if self.lost then
+    self:say("saros: the output cannot be written: " .. self.lost)
+    return 1
+  end
   if self.over == "INT" or self.over == "TERM" or self.over == "HUP" then
     return 130
   end
