@@ -124,11 +124,34 @@ function context:defer(f) table.insert(self.closing, f) end
 ---@param lane? string where it stands in the record of the verb, if it has one
 ---@param parts? fun(): table[] what it is made of now: { lane, name, status }
 function context:progress(op, label, lane, parts)
+  if self.stopped then -- and the last one was not to be stopped any more
+    op:close()
+    error(self.stopped, 0)
+  end
+  return self:finish(op, label, lane, parts)
+end
+
+-- Until it has ended, also for who is cancelled meanwhile: it may be too late
+-- for that, and then it has been done.
+local function to_its_end(self, op)
+  local good, result, err = pcall(op.wait, op)
+  if good then return result, err end
+  self.stopped = result
+  op:cancel()
+  while not op:done() do op:wait() end
+  result, err = op:result()
+  if result == nil then error(self.stopped, 0) end
+  return result, err
+end
+
+--- The same of what belongs to the one before, and is done even if somebody
+--- interrupted that, when it was too late.
+function context:finish(op, label, lane, parts)
   local note = lane and self.recorded
     and self.recorded:op { lane = lane, name = label }
   if note then
     note:watch(op, false)
-    local result, err = self:progress(op, label)
+    local result, err = self:finish(op, label)
     note:done(result == nil and err or nil)
     return result, err
   end
@@ -138,7 +161,7 @@ function context:progress(op, label, lane, parts)
     if not op:done() then op:close() end
     self.shows:remove(item)
   end })
-  return op:wait()
+  return to_its_end(self, op)
 end
 
 --- A module that may have been left out of this build.
@@ -175,6 +198,7 @@ end
 function context:noted(kind)
   local good, err = pcall(self.record, self, kind)
   if not good then
+    if type(err) == "table" and err.cancelled then error(err, 0) end
     self:warn("there is no record of this: ", shown.safe(type(err) == "table"
       and err.message or err))
   end

@@ -90,12 +90,13 @@ end
 function password.know(location)
   if location:find "^%a%w+:" or password.note(location) then return end
   local path = path_of(location, "known")
-  pcall(function()
+  local good, err = pcall(function()
     make_directories(path)
     assert(core.entries { { "store", path, "a repository that saros has "
       .. "written to; without this file it takes the place for a new one\n" }
       }:wait())
   end)
+  if not good and type(err) == "table" and err.cancelled then error(err, 0) end
 end
 
 return password

@@ -84,6 +84,9 @@ end
 local function close(c)
   for i = #c.closing, 1, -1 do
     local ok, err = pcall(c.closing[i])
+    if not ok and type(err) == "table" and err.cancelled then -- but once
+      ok, err = pcall(c.closing[i])
+    end
     if not ok then c:warn(shown.safe(tostring(err))) end
   end
 end
@@ -93,7 +96,8 @@ local function work(c)
   local _ <close> = setmetatable({}, { __close = function() close(c) end })
   local code, err = c.verb.run(c)
   if code == nil and err ~= nil then error(err, 0) end
-  return math.type(code) == "integer" and code or 0
+  c.came_to = math.type(code) == "integer" and code or 0
+  return c.came_to
 end
 
 local function tell(c, err, code)
@@ -122,7 +126,9 @@ end
 
 local function ended(c, task)
   local code, err = task:wait()
-  if code == nil and c.interrupted then
+  if code == nil and err.cancelled and c.came_to then
+    code, err = c.came_to, nil -- it was too late for that
+  elseif code == nil and c.interrupted then
     local well = err.cancelled
     if not c.verb.until_interrupted or not well then
       c.screen:tell(well and "undone" or shown.safe(err.message))

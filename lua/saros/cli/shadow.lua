@@ -21,6 +21,9 @@ local function choose(c, paths)
     for _, provider in ipairs(cheap) do
       local ok, can, info = pcall(session.is_volume_supported, session, path,
         provider)
+      if not ok and type(can) == "table" and can.cancelled then
+        error(can, 0)
+      end
       if ok and can and info.atomic then
         providers[path] = provider
         break

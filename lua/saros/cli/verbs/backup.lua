@@ -77,7 +77,7 @@ local function run(c)
       .. " could not be read, or not all of it" })
   end
   if set then
-    local told, why = c:progress(set:backup_complete(r.failed == 0), "writers")
+    local told, why = c:finish(set:backup_complete(r.failed == 0), "writers")
     if told == nil then c:partial(shown.safe(why.message)) end
   end
   summary(c, r)
@@ -86,7 +86,8 @@ local function run(c)
     bytes_added = r.bytes_added, bytes_stored = r.bytes_packed } },
     held = set and set.held }
   if r.id and not o.dry_run then
-    require "saros.cli.password".know(location)
+    -- There is a version, whoever interrupts us now.
+    pcall(require "saros.cli.password".know, location)
     how_to_restore(c, r.id, location, password)
   end
 end

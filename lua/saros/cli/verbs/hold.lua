@@ -136,7 +136,10 @@ local function run(c)
     and require "saros.hold".misfit(command, paths)
   if misfit then c:usage("%s", shown.safe(misfit)) end
   local begun, record = pcall(record_of, c, paths, command, state_dir)
-  if not begun then return refused(c, record) end
+  if not begun then
+    if type(record) == "table" and record.cancelled then error(record, 0) end
+    return refused(c, record)
+  end
   local r, err, step = hold_all(c, given, record)
   if not r then
     if not err.before or err.cancelled then return nil, err end
