@@ -243,7 +243,7 @@ describe("a cluster that", function()
   it("is in recovery is refused, but for what is of one instant", function()
     if volumes.missing then pending(volumes.missing) return end
     local d <close> = directory()
-    local v <close> = assert(volumes.make("btrfs", 192))
+    local v <close> = assert(volumes.make("btrfs", 512))
     assert(volumes.run("chmod 755 %s %s/..", v.path, v.path))
     local pg <close> = servers.start { at = v.path .. "/pg" }
     pg:must "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n"

@@ -324,6 +324,15 @@ describe("plan", function()
   end)
 end)
 
+describe("what it writes", function()
+  it("is all there, or fails", function()
+    local files = require "saros.writers.postgres_kind.files"
+    local good, err = pcall(files.write, "/dev/full", "local all all trust\n")
+    assert.is_false(good)
+    assert.match("/dev/full: No space left on device", err.message)
+  end)
+end)
+
 describe("busy", function()
   it("is where a server runs", function()
     local pg <close> = servers.start()

@@ -27,10 +27,11 @@ local function sh(command, ...)
   return text
 end
 
--- Two volumes, and a directory for state.
+-- Two volumes, and a directory for state. A cluster grows as long as somebody
+-- writes, and a slow machine takes its time: there is room for that.
 local function world()
   local w = { d = shared.directory() }
-  w.v = assert(volumes.make("btrfs", 192))
+  w.v = assert(volumes.make("btrfs", 512))
   sh("chmod 755 %s %s/..", w.d.root, w.v.path)
   function w.subvolume(name)
     sh("btrfs subvolume create %s/%s; chmod 755 %s/%s", w.v.path, name,
@@ -204,7 +205,7 @@ describe("a shadow of a busy cluster", function()
 
   it("on two volumes is not of one instant", function()
     local w <close> = world()
-    local other <close> = assert(volumes.make("btrfs", 128))
+    local other <close> = assert(volumes.make("btrfs", 256))
     sh("chmod 755 %s/..", other.path)
     local pg <close> = servers.start { at = w.subvolume "pg" }
     pg:tablespace("aside", other.path .. "/space")

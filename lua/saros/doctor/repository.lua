@@ -14,6 +14,7 @@ end
 local function write(path, text)
   local file <close> = assert(io.open(path, "w"))
   assert(file:write(text))
+  assert(file:flush())
 end
 
 local function finished(op)

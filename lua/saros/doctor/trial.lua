@@ -23,6 +23,7 @@ end
 local function write(path, text)
   local file <close> = assert(io.open(path, "w"))
   assert(file:write(text))
+  assert(file:flush())
 end
 
 -- What did not work: a tool that is not there is named.

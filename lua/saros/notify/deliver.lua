@@ -73,7 +73,10 @@ end
 
 local function put(path, text)
   local file <close>, why = core.private_file(path)
-  if not file or not file:write(text) then fail("%s", why or path) end
+  local ok = file
+  if ok then ok, why = file:write(text) end
+  if ok then ok, why = file:flush() end -- a full disk is seen only there
+  if not ok then fail("%s", why or path) end
 end
 
 -- The queue of transfers knows how often, and what may be tried again at all.

@@ -86,6 +86,7 @@ local function readdress(c, place, path)
   end
   local file <close> = assert(io.open(path, "w"))
   assert(file:write(new))
+  assert(file:flush()) -- a full disk is seen only there
 end
 
 -- What a relative link goes through may be a link, too: where all of them end

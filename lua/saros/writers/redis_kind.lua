@@ -266,6 +266,7 @@ local function start(c, place, apart)
   do
     local file <close> = assert(io.open(config, "w"))
     assert(file:write(config_of(l, place, dir)))
+    assert(file:flush()) -- a full disk is seen only there
   end
   if is_root() then
     run("chown", "-h", ("%d:%d"):format(place.owner.uid, place.owner.gid), "--",

@@ -32,7 +32,10 @@ end
 
 function files.write(path, text)
   local file <close>, why = io.open(path, "wb")
-  if not file or not file:write(text) or not file:flush() then
+  local ok = file
+  if ok then ok, why = file:write(text) end
+  if ok then ok, why = file:flush() end
+  if not ok then
     files.fail("E_FAIL", "cannot write %s: %s", path, tostring(why))
   end
 end

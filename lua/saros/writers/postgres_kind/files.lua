@@ -72,6 +72,7 @@ function files.write(path, text, mode)
   local file <close>, why = io.open(path, mode or "w")
   if not file then error(files.refused("%s", why), 0) end
   local ok, err = file:write(text)
+  if ok then ok, err = file:flush() end -- a full disk is seen only there
   if not ok then error(files.refused("%s: %s", path, err), 0) end
 end
 
