@@ -40,13 +40,28 @@ return saros.workflow { name = "shop", sources = { "$disk/shop" },
   end } }
 ]]
 
--- Besides the database: some hundred files, half of them text.
 local FILL <const> = [[
   set -e; umask 022; mkdir -p "$1/tmp" "$1/disk/shop" && cd "$1/disk/shop"
   head -c 16000000 /dev/urandom >film
-  head -c 4000000 /dev/urandom | split -a 3 -b 12000 - photo-
-  seq 1 1000000 >list; seq 1 100000 | split -a 3 -l 500 - page-
+  seq 1 1000000 >list
   umask 077; head -c 24 /dev/urandom | base64 >"$1/password"]]
+
+-- What there is besides the database: two large files, and some hundred small
+-- ones, half of them text.
+local function fill(d)
+  place.run("sh", "-c", FILL, "sh", d.at)
+  local random <close> = assert(io.open("/dev/urandom", "rb"))
+  for i = 0, 332 do
+    local name = ("%s/disk/shop/photo-%03d"):format(d.at, i)
+    local file <close> = assert(io.open(name, "wb"))
+    assert(file:write(random:read(12000)))
+  end
+  for i = 0, 199 do
+    local name = ("%s/disk/shop/page-%03d"):format(d.at, i)
+    local file <close> = assert(io.open(name, "w"))
+    for line = i * 500 + 1, i * 500 + 500 do file:write(line, "\n") end
+  end
+end
 
 -- ------------------------------------------------------------------
 -- Commands, as somebody would type them
@@ -179,7 +194,7 @@ local function story(dir, why)
     screen.say("Shadows are copies here, of %s: %s. The rest is the same.",
       d.at, why)
   end
-  place.run("sh", "-c", FILL, "sh", d.at)
+  fill(d)
   d.database = d.at .. "/disk/shop/orders.db"
   local provider = dir and "" or "\n  provider = \"copy\","
   local file <close> = assert(io.open(d.at .. "/shop.lua", "w"))
