@@ -49,9 +49,11 @@ local function on_terminal(t, names, columns, rows, env)
     env or "", cli.program))
 end
 
--- What was drawn at once, each time: lists of lines.
+-- What was drawn at once, each time: lists of lines; without the ^C that the
+-- terminal shows itself, wherever that came between.
 local function frames(text)
   local list, now = {}, {}
+  text = text:gsub("%^C", "")
   for line, after in text:gmatch "([^\r\n]*)\27%[K()" do
     now[#now + 1] = line:match "([^\r\n]*)$":gsub("\27%[[%d;]*[A-Za-z]", "")
     if text:sub(after, after + 2) == "\27[J" then

@@ -523,6 +523,7 @@ describe("Tab", function()
   it("calls nobody's functions", function()
     session(function(s)
       s.type "t = setmetatable({}, { __index = function() os.exit(9) end })\n"
+      s.done()
       s.type "t.x.y\tt:a\t"
       s.shows "t.x.yt:a"
       s.type(CTRL.u)
@@ -547,7 +548,9 @@ describe("Ctrl-C", function()
 
   it("leaves what an earlier line has begun, and says so", function()
     session(function(s)
-      s.type "old = saros.sleep(1000)\nprint('wai' .. 'ting') await old\n"
+      -- Said by another task, when this one waits.
+      s.type("old = saros.sleep(1000)\nsaros.spawn(function() saros.sleep(0)"
+        .. ":wait() print('wai' .. 'ting') end) await old\n")
       s.shows "waiting"
       s.type(CTRL.c)
       s.shows "saros.sleep goes on: an earlier line began it"
@@ -619,7 +622,8 @@ end)
 describe("a session", function()
   it("shows how far an operation is", function()
     session(function(s)
-      s.type "await saros.sleep(1000, { name = 'the alarm' })\n"
+      -- Typed it looks otherwise.
+      s.type "await saros.sleep(1000, { name = 'the' .. ' alarm' })\n"
       s.shows "the alarm"
       s.type(CTRL.c)
       s.shows "interrupted"
