@@ -253,6 +253,40 @@ describe("the record of a run", function()
 end)
 
 describe("a file that is run", function()
+  it("is a workflow: what stands behind it is for that, or refused", function()
+    if not pcall(require, "saros.workflow") then return pending "there is none" end
+    local root <close> = cli.scratch()
+    local options = { cwd = root.path, env = { HOME = root.path,
+      SAROS_STATE_DIR = root.path .. "/state" } }
+    outside.write(root.path .. "/f.lua", ([[
+      print("given", ...)
+      return require "saros".workflow { name = "x", sources = { "%s/f.lua" },
+        to = { "%s/none" }, password = "x" }]]):format(root.path, root.path))
+    local function says(code, ...)
+      return cli.ends(code, { "run", ... }, options)
+    end
+    for _, more in ipairs { { "f.lua", "--dry-run" }, { "-n", "f.lua" },
+      { "f.lua", "here", "-n", "--only", root.path .. "/none" } } do
+      assert.matches("x would\n", says(0, table.unpack(more)).out)
+    end
+    assert.matches("no option %-%-dry%-rum; '%-%-dry%-run' perhaps",
+      says(2, "f.lua", "--dry-rum").err)
+    assert.matches("%-%-json stands before the file",
+      says(2, "f.lua", "--json").err)
+    assert.matches("no such target: /x", says(1, "f.lua", "-n", "--only", "/x").err)
+    assert.same({}, require "saros.record".list {
+      state_dir = root.path .. "/state" })
+    assert.matches("given\there\t%-%-\t%-%-json\n",
+      says(10, "f.lua", "here", "--", "--json").out)
+  end)
+
+  it("is no workflow, and was not to do anything", function()
+    local root <close> = cli.scratch()
+    outside.write(root.path .. "/f.lua", "")
+    assert.matches("it has done what it does", cli.ends(2, { "run", "-n",
+      root.path .. "/f.lua" }).err)
+  end)
+
   it("is a program", function()
     local root <close> = cli.scratch()
     local function file(text)

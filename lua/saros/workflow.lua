@@ -109,12 +109,13 @@ function workflow:run(how)
 end
 
 --- What a run would do now. Nothing is held, made, stored or removed.
----@param how? { state_dir: string? } as for a run
+---@param how? { only: string|string[]?, state_dir: string? } as for a run
 ---@return saros.operation op its result: `{ steps, paths, components, targets, warnings }`, which prints well
 function workflow:plan(how)
-  how = arguments.check("workflow:plan", how, { state_dir = "string" })
+  how = arguments.check("workflow:plan", how, { only = "list",
+    state_dir = "string" })
   return core.spawn_as(WHAT, nil, require "saros.workflow.plan",
-    completed(self, how))
+    completed(self, how), how)
 end
 
 --- How it stands, by the records of its runs.

@@ -134,7 +134,8 @@ local function look_into(plan, o, t)
   end
 end
 
-local function make(o)
+local function make(o, how)
+  local wanted = target.wanted(o, how.only)
   local plan = setmetatable({ name = o.name, steps = {}, paths = {},
     components = {}, targets = {}, warnings = {} }, print_out.plan)
   hook_of(plan, "the run", o)
@@ -146,7 +147,7 @@ local function make(o)
   if #plan.paths > 0 then
     step(plan, "take a shadow of %s", table.concat(plan.paths, ", "))
   end
-  for _, t in ipairs(o.targets) do
+  for _, t in ipairs(wanted) do
     try(plan, t.location, function() look_into(plan, o, t) end)
   end
   if o.drill and journal.due(o, o.drill.every, "drill") then

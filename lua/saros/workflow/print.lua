@@ -35,6 +35,11 @@ local function target_line(t)
   return line
 end
 
+-- Several lines in one of the list.
+local function indented(said)
+  return (text.lines(said):gsub("\n", "\n    "))
+end
+
 local function run_text(run)
   local line = ("%s: %s"):format(safe(run.name), run.state)
   if run.consistency then
@@ -44,11 +49,15 @@ local function run_text(run)
   local lines = { line }
   for _, t in ipairs(run.targets) do lines[#lines + 1] = target_line(t) end
   if run.drill then
+    local why = run.drill.message
+    for _, said in ipairs(run.warnings) do
+      if said == why then why = nil end -- it comes below
+    end
     lines[#lines + 1] = ("  drill: %s%s"):format(run.drill.state,
-      run.drill.message and ": " .. safe(run.drill.message) or "")
+      why and ": " .. indented(why) or "")
   end
   for _, said in ipairs(run.warnings) do
-    lines[#lines + 1] = "  " .. safe(said)
+    lines[#lines + 1] = "  " .. indented(said)
   end
   return table.concat(lines, "\n")
 end

@@ -434,29 +434,13 @@ local function tell(self)
   end
 end
 
-local function is_wanted(only, t)
-  if not only then return true end
-  for _, location in ipairs(only) do
-    if location == t.location or location == t.open.location then
-      return true
-    end
-  end
-  return false
-end
-
 local function make(o, how)
   local self = setmetatable({ name = o.name, state = "running", steps = {},
     hooks = {}, warnings = {}, targets = {}, partial = false }, run_type)
   local h = { o = o, targets = {}, finished = {}, running = {} }
   hidden[self] = h
-  for _, t in ipairs(o.targets) do
-    if is_wanted(how.only, t) then
-      h.targets[#h.targets + 1] = target.new(self, t, h)
-    end
-  end
-  if #h.targets == 0 then
-    files.fail("E_INVALIDARG", "saros.workflow: there is no such target: %s",
-      table.concat(how.only, ", "))
+  for _, t in ipairs(target.wanted(o, how.only)) do
+    h.targets[#h.targets + 1] = target.new(self, t, h)
   end
   return self, h
 end

@@ -166,8 +166,10 @@ function target:late(job)
   for _, c in ipairs(v.components) do
     if not c.recoverable then
       self.recoverable = false
+      local why = c.check and c.check.state == "failed" and "its check failed"
+        or c.why or "?"
       self.run:trouble(("%s: %s cannot be recovered: %s"):format(self.location,
-        c.name, c.why or "?"))
+        c.name, why))
     end
   end
   self.h.record:note("stored", { location = self.location, version = v.id,
@@ -256,6 +258,27 @@ function target:finish(err)
   self.repository = nil
   if repository then pcall(repository.close, repository) end
   hooks.over(self.run, self.lane, self.t, self.error or err)
+end
+
+--- Those of a workflow that are in the list, or all.
+---@param only? string[] locations
+function target.wanted(o, only)
+  if not only then return o.targets end
+  local missing, list = {}, {}
+  for _, location in ipairs(only) do missing[location] = true end
+  for _, t in ipairs(o.targets) do
+    if missing[t.location] ~= nil or missing[t.open.location] ~= nil then
+      missing[t.location], missing[t.open.location] = false, false
+      list[#list + 1] = t
+    end
+  end
+  for _, location in ipairs(only) do
+    if missing[location] then
+      files.fail("E_INVALIDARG", "saros.workflow: there is no such target: %s",
+        location)
+    end
+  end
+  return list
 end
 
 --- As the run shows it.

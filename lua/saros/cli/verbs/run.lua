@@ -1,4 +1,5 @@
 ---@private
+local options = require "saros.cli.options"
 local shown = require "saros.text"
 local where = require "saros.cli.where"
 
@@ -34,7 +35,8 @@ local function perform(c, workflow)
   local o = c.options
   local state_dir = where.state(c)
   if o.dry_run then
-    local plan, err = c:progress(workflow:plan { state_dir = state_dir },
+    local plan, err = c:progress(workflow:plan { only = o.only,
+      state_dir = state_dir },
       workflow.name)
     if not plan then return nil, err end
     c:emit("summary", plan)
@@ -53,12 +55,45 @@ local function perform(c, workflow)
   if r.state == "partial" then c:partial() end
 end
 
+-- What a run can be told.
+local of_run <const> = {
+  { "only", value = "LOCATION", list = true,
+    help = "only to these repositories" },
+  { "anew", help = "do not go on with a run that was killed" },
+  { "dry-run", "n", help = "only say what would be done" },
+  where.state_dir,
+}
+
+-- Behind a file stands what its program is given; of a workflow these options,
+-- too, and none that nobody would heed.
+local function heed(c)
+  local given, rest = options.parse({ options = of_run, arguments = {} },
+    table.move(c.arguments, 2, #c.arguments, 1, {}))
+  if not given then
+    c:usage("%s (what is for the program in the file stands behind --)",
+      shown.safe(rest))
+  end
+  for _, option in ipairs(options.common) do
+    local name = option[1]
+    if given[name] then c:usage("--%s stands before the file", name) end
+  end
+  given["--"] = nil
+  for name, value in pairs(given) do c.options[name] = value end
+end
+
 local function run(c)
   local name = c.arguments[1]
   if not is_file(name) then return perform(c, c:workflow(name)) end
   local made, err = loaded(c, name)
   if not made then return nil, err end
-  if is_workflow(made) then return perform(c, made) end
+  if is_workflow(made) then
+    heed(c)
+    return perform(c, made)
+  end
+  if c.options.dry_run then
+    c:fail(2, "%s is a program and no workflow: --dry-run was not for it, and "
+      .. "it has done what it does", shown.safe(name))
+  end
 end
 
 return {
@@ -66,7 +101,8 @@ return {
   usage = "[options] NAME | FILE.lua [ARGUMENT…]",
   help = [[
 NAME is a workflow of the configuration. A file is a program in Lua: when it
-returns a workflow, that is run; else it has done what it wanted.
+returns a workflow, that is run, with these options before or behind its name;
+else it has done what it wanted, and what stands behind its name was for it.
 
 A run that was killed goes on when it is begun again: what is finished is not
 done twice.]],
@@ -75,13 +111,7 @@ done twice.]],
     { "saros run nightly --dry-run", "what it would do" },
     { "saros run examples/backup.lua", "a program" },
   },
-  options = {
-    { "only", value = "LOCATION", list = true,
-      help = "only to these repositories" },
-    { "anew", help = "do not go on with a run that was killed" },
-    { "dry-run", "n", help = "only say what would be done" },
-    where.state_dir,
-  },
+  options = of_run,
   arguments = { min = 1, names = "NAME", complete = "file" },
   stop = is_file,
   run = run,
