@@ -110,7 +110,10 @@ static error *store_chunk(file *f, const void *data, size_t size, size_t number,
                           hand *h) {
   repo_id id;
   error *e = repo_packer_add(h->b->packer, h->tool, REPO_DATA, data, size, &id);
-  if (e != NULL) return e;
+  if (e != NULL) { /* no fault of this file's: nothing can be stored */
+    repo_backup_fail(h->b, error_ref(e));
+    return e;
+  }
   pthread_mutex_lock(&f->lock);
   f->ids[number] = id;
   pthread_mutex_unlock(&f->lock);
@@ -125,10 +128,8 @@ static void chunk_job(crew_job *job, void *hand_) {
   error *e = store_chunk(f, c->s->data + c->at, c->size, c->number, h);
   leave_segment(h->b, c->s);
   mem_free(c);
-  if (e != NULL) {
-    f->failed = true;
-    repo_backup_fail(h->b, e);
-  }
+  if (e != NULL) f->failed = true;
+  error_unref(e);
   repo_backup_file_leave(f, h);
 }
 

@@ -366,6 +366,8 @@ static void list_all(restore *r) {
     bool skipped = it->state == ITEM_SKIPPED, same = it->state == ITEM_SAME;
     if (it->link != NO_ITEM) same = repo_rest_is_linked(r, i);
     if (!skipped) atomic_fetch_add(same ? &r->same : &r->restored, 1);
+    if (!skipped && !same && it->type != REPO_NODE_FILE)
+      atomic_fetch_add(&r->others, 1);
     repo_restore_list(r, i,
                       skipped     ? "skip"
                       : same      ? "keep"
@@ -423,12 +425,13 @@ static error *tell_result(restore *r) {
   value *m = r->c->output = value_map();
   char id[REPO_ID_TEXT];
   repo_id_format(&r->version.snapshot->id, id);
-  bool good =
-      m != NULL && value_put(m, "version", value_text(id)) &&
-      path_put(m, r->target) && put(m, "files", r->restored) &&
-      put(m, "unchanged", r->same) && put(m, "skipped", r->skipped) &&
-      put(m, "removed", r->removed) && put(m, "directories", r->directories) &&
-      put(m, "not_given_away", r->kept_owner) && put(m, "bytes", r->done);
+  bool good = m != NULL && value_put(m, "version", value_text(id)) &&
+              path_put(m, r->target) && put(m, "files", r->restored) &&
+              put(m, "others", r->others) && put(m, "unchanged", r->same) &&
+              put(m, "skipped", r->skipped) && put(m, "removed", r->removed) &&
+              put(m, "directories", r->directories) &&
+              put(m, "not_given_away", r->kept_owner) &&
+              put(m, "bytes", r->done);
   value *errors = r->errors, *list = r->list; /* the map has them now, or… */
   r->errors = r->list = NULL;                 /* … they are gone */
   good = value_put(m, "errors", errors) && good;

@@ -173,6 +173,7 @@ typedef struct restore {
   _Atomic uint64_t total, done; /* bytes */
   _Atomic uint64_t next_tell;   /* when */
   _Atomic uint32_t restored, same, skipped, removed, directories, kept_owner;
+  _Atomic uint32_t others; /* of the restored: links, devices, fifos */
   pthread_mutex_t report;
   error *why;
   value *errors, *list;

@@ -80,6 +80,7 @@ static void make(restore *r, uint32_t i, int dir) {
   if (!put_in_place(r, i, dir, name)) return;
   atomic_store(&it->state, ITEM_DONE);
   atomic_fetch_add(&r->restored, 1);
+  atomic_fetch_add(&r->others, 1);
 }
 
 void repo_rest_item(restore *r, crew_mate *m, uint32_t i) {

@@ -96,7 +96,7 @@ local function judge(w, o, now)
   if w.last == "failed" or w.last == "interrupted" then
     is(w.success_at and not o.strict and WARNING or CRITICAL,
       "the last run %s%s", w.last == "failed" and "failed" or "was interrupted",
-      w.message and ": " .. shown.safe(w.message) or "")
+      w.message and ": " .. shown.safe((w.message:gsub("\n", "; "))) or "")
   elseif w.last == "partial" then
     is(WARNING, "the last run left something out")
   elseif w.last == "cancelled" then

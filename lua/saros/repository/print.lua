@@ -128,14 +128,22 @@ local function restored(r)
   count(r.unchanged, " were there already")
   count(r.skipped, " stayed as they were")
   count(r.removed, " removed")
-  count(r.not_given_away, " were somebody else's")
+  local what = some(r.files - r.others, "file")
+  if r.others > 0 then
+    what = what .. (r.others == 1 and ", 1 link or device"
+      or (", %d links or devices"):format(r.others))
+  end
   local lines = { ("version %s in %s: %s, %s%s%s"):format(short(r.version),
-    safe(r.path), some(r.files, "file"), size(r.bytes),
+    safe(r.path), what, size(r.bytes),
     #counts > 0 and "; " .. table.concat(counts, ", ") or "",
     r.items and " (a dry run)" or "") }
   add_lines(lines, r.items or {}, function(item)
     return ("  %-7s %s"):format(item.action, safe(item.path))
   end)
+  if r.not_given_away > 0 then
+    lines[#lines + 1] = ("  %d were somebody else's, and are yours now: only "
+      .. "root can give files to others"):format(r.not_given_away)
+  end
   if #r.errors > 0 then
     lines[#lines + 1] = some(#r.errors, "item") .. " could not be restored:"
     add_errors(lines, r)

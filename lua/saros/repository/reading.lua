@@ -33,6 +33,7 @@ local handle = core.methods
 ---@field version string its id
 ---@field path string the target
 ---@field files integer restored, with links and devices
+---@field others integer how many of them are no files: links, devices, pipes
 ---@field unchanged integer were there already, and right
 ---@field skipped integer stayed as they were, as `overwrite` says
 ---@field removed integer names that the version does not have

@@ -18,9 +18,6 @@ local function sources_of(c)
     streams[1] = { name = c.options.stdin, stream = 0 }
   end
   for i, path in ipairs(c.arguments) do paths[i] = absolute(path) end
-  if #paths + #streams == 0 then
-    c:usage "what shall be backed up? Name paths"
-  end
   if #paths == 0 then return streams end
   local sources, set = require "saros.cli.shadow".sources(c, paths)
   table.move(streams, 1, #streams, #sources + 1, sources)
@@ -57,6 +54,9 @@ end
 local function run(c)
   local o = c.options
   if o.init and o.no_init then c:usage "--init, or --no-init: not both" end
+  if #c.arguments == 0 and not o.stdin then
+    c:usage "what shall be backed up? Name paths"
+  end
   local wanted = o.init
   if o.no_init then wanted = false end
   local repo, location, password =
