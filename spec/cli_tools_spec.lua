@@ -353,7 +353,9 @@ describe("applications in versions", function()
       w:close()
       local r = t.cli(3, { "drill", "--scratch", t.scratch })
       assert.match("NOT everything", r.out)
-      assert.match("CANNOT BE RECOVERED", t.cli(0, { "items" }).out)
+      r = t.cli(0, { "items" })
+      assert.match("CANNOT BE RECOVERED", r.out)
+      assert.match("Another version may be whole: saros items %-%-all", r.err)
       local run = require "saros.record".list { state_dir = t.state }[1]
       assert.same({ "failed", "failed" }, { run.state,
         run.result.drill.state })

@@ -44,10 +44,17 @@ local function run(c)
   version(c, v)
   for _, item in ipairs(v.components) do component(v, c, item) end
   c:out(v)
-  if #v.components > 0 then
+  local good
+  for _, one in ipairs(v.components) do
+    good = good or one.recoverable and one
+  end
+  if good then
     c:say ""
     c:say("To have one back: saros recover ", v.id:sub(1, 8), " --component '",
-      shown.safe(v.components[1].name), "'")
+      shown.safe(good.name), "'")
+  elseif #v.components > 0 then
+    c:say ""
+    c:say "Another version may be whole: saros items --all"
   end
   c:emit("summary", { version = v.id, components = #v.components })
 end

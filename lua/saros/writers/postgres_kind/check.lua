@@ -121,6 +121,18 @@ local function committed(cluster, ask)
     number, cluster.original, lines[1] or status), 0)
 end
 
+-- What names the table: a server warns of a page before that, and pg_amcheck
+-- says in the next line what it is about.
+local function first_of(problems)
+  for i, line in ipairs(problems) do
+    if not line:find "WARNING:" then
+      local more = line:find ":%s*$" and problems[i + 1]
+      return more and line:gsub("%s+$", "") .. more:gsub("^%s*", " ") or line
+    end
+  end
+  return problems[1] or "what it did not say"
+end
+
 local function amcheck(cluster, place, running)
   local lines, status = tool(cluster, place, { running.programs
     .. "/pg_amcheck", "--all", "--install-missing", "--heapallindexed",
@@ -143,7 +155,7 @@ local function amcheck(cluster, place, running)
   local missing = status ~= 2 and is_missing(lines)
   if missing then error(files.untried("%s", missing), 0) end
   error(files.damaged(problems, "pg_amcheck found in the copy of %s: %s",
-    cluster.original, problems[1] or "what it did not say"), 0)
+    cluster.original, first_of(problems)), 0)
 end
 
 -- Every page, also those that no table has any more.
