@@ -412,6 +412,19 @@ describe("what is in the way", function()
         p.root .. "/open")
       assert.equal(3, r.status, r.stderr)
       assert.matches("d/b: ", r.stdout)
+      -- Who may only read has all but the lock.
+      p.with(0, "backup", p.src)
+      assert(os.execute(("chmod -R a+rX,go-w '%s/r'"):format(p.root)))
+      local function read(...)
+        return as_nobody("ls", "latest", "--repo", p.root .. "/r", "-p",
+          p.root .. "/open", ...)
+      end
+      r = read()
+      assert.equal(13, r.status, r.stderr)
+      assert.matches("needs none while nobody prunes %(no_lock, %-%-no%-lock%)",
+        r.stderr)
+      r = read "--no-lock"
+      assert.equal(0, r.status, r.stderr)
     end)
   end)
 

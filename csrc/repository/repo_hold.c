@@ -165,10 +165,23 @@ static error *no_room(const repo *r, repo_use use, error *e) {
       e->code, "there is no room in %s, not even for the lock: %s",
       r->store->location,
       use == REPO_READS
-          ? "what only reads needs none while nobody prunes (no_lock)"
+          ? "what only reads needs none while nobody prunes (no_lock, "
+            "--no-lock)"
           : "forget needs none to remove versions, and with `prune` what only "
             "they needed; or remove something else from that disk, and run "
             "this again");
+  if (made != error_no_memory()) made->number = e->number;
+  return error_because(made, e);
+}
+
+/* Who may read it, and not write: a lock is all that he lacks. */
+static error *no_right(const repo *r, error *e) {
+  error *made = repo_error(e->code,
+                           "no lock can be written in %s: what only reads "
+                           "needs none while nobody prunes (no_lock, "
+                           "--no-lock); or run "
+                           "this as somebody who may write there",
+                           r->store->location);
   if (made != error_no_memory()) made->number = e->number;
   return error_because(made, e);
 }
@@ -221,6 +234,9 @@ error *repo_hold_take_within(repo *r, repo_use use, uint64_t retry_ms,
     e = NULL;
   }
   if (repo_is_full(e)) e = no_room(r, use, e);
+  if (e != NULL && use == REPO_READS &&
+      (e->number == EACCES || e->number == EPERM))
+    e = no_right(r, e);
   if (e == NULL) e = guard(h);
   if (e != NULL) {
     repo_unref(r);
