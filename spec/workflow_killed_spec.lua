@@ -131,7 +131,9 @@ describe("a workflow that is killed", function()
             + math.random(math.max(1, lines // rounds))
         local dying <close> = child(t, at)
         local output, how = dying:finish()
-        assert.equal("signal", how, output)
+        -- (Samples are lines, too: a run that is quicker has fewer.)
+        assert.is_true(how == "signal" or output:find "succeeded\t" ~= nil,
+          output)
         local state, run = goes_on(t, ("killed at line %d of %d"):format(at,
           lines))
         for _, one in ipairs(run and run.targets or {}) do
