@@ -69,6 +69,27 @@ describe("a page", function()
     end)
   end)
 
+  it("shows a backup before a restore that is newer", function()
+    local restored = { wall = NOW - 60, kind = "restore", ops = {}, ended = 5,
+      result = {} }
+    with({ records.good(NOW - 7200), restored }, function(root)
+      local list = html.check(page_of(root))
+      assert.equal("nightly succeeded", html.all(list, "h1")[1].text)
+      restored.err, restored.wall = { message = "one\ntwo" }, NOW - 30
+      records.write(root, restored)
+      list = html.check(page_of(root))
+      assert.equal("restore failed", html.all(list, "h1")[1].text)
+      assert(visible(page_of(root)):find("one; two", 1, true))
+    end)
+  end)
+
+  it("counts from when a writer was asked, as the run does", function()
+    with({ records.good(NOW) }, function(root)
+      local held = data_of(html.check(page_of(root))).runs[1].held
+      assert.near(38.2, held.to - held.from, 0.05)
+    end)
+  end)
+
   it("has a table behind each drawing", function()
     with({ records.good(NOW) }, function(root)
       local page = page_of(root)

@@ -207,9 +207,10 @@ class Timeline {
     if (!lines.length) return y;
     const tall = 74;
     const top = y + 34, base = top + tall;
-    let most = 1;
+    let most = 0;
     for (const l of lines) for (const p of l.points)
       most = Math.max(most, p[1]);
+    if (!most) return y;
     svg(this.svg, "text", { x: 0, y: narrow ? top - 10 : top + 9 }, "Bytes");
     const kx = narrow ? this.right : this.left - 8;
     svg(this.svg, "text", { x: narrow ? kx : 0, y: narrow ? top - 10 : top + 25,

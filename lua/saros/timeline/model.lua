@@ -53,7 +53,8 @@ end
 function model.chain(err)
   local causes, last = {}, nil
   while type(err) == "table" and #causes < MOST_CAUSES do
-    local message = shown(err.message, "it failed and did not say why")
+    local said = type(err.message) == "string" and err.message:gsub("\n", "; ")
+    local message = shown(said or nil, "it failed and did not say why")
     if message ~= last then
       causes[#causes + 1] = { message = message, name = shown(err.name) }
     end
@@ -229,7 +230,10 @@ local function held_of(record)
   local function add(kind, given)
     for _, one in ipairs(list(given)) do
       if type(one) == "table" and #rows < 200 then
-        local first, last = number(one.from) or from, number(one.to) or to
+        -- Nobody writes for sure only when he has answered; he may have held
+        -- since he was asked.
+        local first = number(one.asked) or number(one.from) or from
+        local last = number(one.to) or to
         rows[#rows + 1] = { kind = kind, from = first,
           name = shown(one.name or one.path, "?"),
           to = math.max(first, last) }

@@ -75,6 +75,9 @@ end
 -- What there is over time
 -- ------------------------------------------------------------------
 
+-- What somebody opens the page for; a restore or a check is beside it.
+local backs_up <const> = { workflow = true, backup = true, hold = true }
+
 -- The newest of each name, those first that need somebody.
 local function board_of(entries)
   local seen, board = {}, {}
@@ -89,6 +92,8 @@ local function board_of(entries)
   table.sort(board, function(a, b)
     local one, other = page.urgency(a.state), page.urgency(b.state)
     if one ~= other then return one < other end
+    one, other = backs_up[a.kind] or false, backs_up[b.kind] or false
+    if one ~= other then return one end
     return a.place < b.place
   end)
   return board
