@@ -65,6 +65,10 @@ if tree then
       complain("does not install saros/" .. name)
     end
   end
+  -- It finds the rest by itself: nobody has said `luarocks path`.
+  local said = io.popen(("env -i PATH=\"$PATH\" '%s/bin/saros' --version 2>&1")
+    :format(tree)):read "a"
+  if not said:find "^saros " then complain("bin/saros: %s", said) end
   -- What a client is made of is there as a whole, or was left out.
   if modules["saros/client/sqlite.so"]
     and not below(tree .. "/lib/lua/5.4", "sqlite-*")["saros/client/sqlite-hold"]
