@@ -217,6 +217,17 @@ describe("a new repository", function()
       local before = outside.content(conf)
       p.saros(10, "init", "--repo", "new", "--config", conf)
       assert.matches("stays as it is", p.saros(0, "init", "--config", conf).err)
+      -- Where the configuration says another one, it is named; and each works.
+      for i, more in ipairs { { "--config", conf }, { "--no-config" } } do
+        r = p.saros(0, "init", "--repo", "new" .. i, "-p", "password",
+          table.unpack(more))
+        local now = r.err:match "\nNow: saros (backup [^\n]+)"
+        assert.truthy(now:find("--repo " .. p.root .. "/new" .. i, 1, true))
+        local words = {}
+        for word in now:gmatch "%S+" do words[#words + 1] = word end
+        words[2] = "src"
+        p.saros(0, table.unpack(words))
+      end
       assert.equal(before, outside.content(conf))
     end)
   end)
@@ -322,6 +333,27 @@ describe("what is in the way", function()
       assert.equal(p.root .. "/none", of(list, "failure")[1].path)
       assert.is_true(of(list, "summary")[1].partial)
       p.with(1, "backup", p.root .. "/none")
+    end)
+  end)
+
+  it("is in the record, too", function()
+    with(function(p)
+      local function last(kind)
+        local list = require "saros.record".list {
+          state_dir = p.root .. "/home/state" }
+        assert.equal(kind, list[1].kind)
+        return list[1].state
+      end
+      p.with(0, "backup", p.src)
+      assert.equal("succeeded", last "backup")
+      p.with(3, "backup", p.src, p.root .. "/none")
+      assert.equal("partial", last "backup")
+      assert(os.execute(("chmod -R u+w '%s/r/data' && find '%s/r/data' -type f "
+        .. "-exec truncate -s 1 {} +"):format(p.root, p.root)))
+      p.with(3, "restore", "latest", "--target", p.root .. "/back")
+      assert.equal("partial", last "restore")
+      p.with(3, "check", "--read-data")
+      assert.equal("failed", last "check")
     end)
   end)
 

@@ -85,6 +85,14 @@ describe("a configuration", function()
     wrong("table.sort({ 3, 2, 1, 5, 4 }, function(a, b) while true do end end)", 1,
       "takes too long")
     wrong(("("):rep(100000), 1, "")
+    -- One step each, of a C function.
+    wrong("local n = #('x'):rep(2, ',') + #(''):rep(1 << 62) + #(''):rep(9, '')\n"
+      .. "error(n)", 2, "3")
+    wrong("\nlocal a, b = ('x'):rep(3000000), ('x'):rep(3000000)\n"
+      .. "for i = 1, 1e6 do local _ = a == b end", 3, "takes too long")
+    wrong("local t = {}\nfor i = 1, 300000 do t[i] = i end\n"
+      .. "for i = 1, 1e6 do table.insert(t, 1, table.remove(t, 1)) end", 3,
+      "takes too long")
   end)
 
   it("finds no way to what is outside", function()
@@ -303,5 +311,18 @@ describe("a file that is run", function()
     assert.matches("no shadow here", cli.ends(1, { "run", file
       "error(require 'saros.core'.failure('saros', 0x80004005, 'no shadow here'), 0)"
       }).err)
+    -- What it returns is how it ended.
+    cli.ends(0, { "run", file "return nil" })
+    cli.ends(0, { "run", file "return true" })
+    assert.matches("returned false", cli.ends(1, { "run", file "return false" }).err)
+    assert.matches("f.lua: no room", cli.ends(1, { "run",
+      file "return nil, 'no room'" }).err)
+    local process = "return require 'saros'.process { argv = { '%s' } }"
+    cli.ends(0, { "run", file(process:format "true") })
+    assert.matches("status 1", cli.ends(1, { "run", file(process:format "false") }).err)
+    assert.matches("status 1", cli.ends(1, { "run",
+      file(process:format "false" .. ":wait()") }).err)
+    assert.matches("in part", cli.ends(3, { "run",
+      file "return { state = 'partial' }" }).err)
   end)
 end)

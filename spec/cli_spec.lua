@@ -2,7 +2,8 @@
 -- says to who calls it wrongly.
 local cli = require "spec.cli"
 local verbs = require "saros.cli.verbs"
-require "spec.helper"
+local core = require "spec.helper".core
+local options = require "saros.cli.options"
 
 local function files_of_verbs()
   local pipe <close> = assert(io.popen "ls lua/saros/cli/verbs")
@@ -58,6 +59,32 @@ describe("help", function()
     assert.matches("perhaps", cli.ends(2, { "help", "exit-code" }).err)
   end)
 
+  it("has examples that are right calls, as a shell reads them", function()
+    for _, name in ipairs(verbs.names) do
+      for _, example in ipairs(verbs.load(name).examples) do
+        -- Of what is piped to it, or from it, nothing is begun.
+        local call = example[1]:gsub("^.*| saros ", "saros "):gsub(" | .*$", "")
+        if call:sub(1, 6) ~= "saros " then goto another end
+        local pipe <close> = assert(io.popen(
+          "saros() { printf '%s\\0' \"$@\"; }; " .. call))
+        local words = {}
+        for word in pipe:read "a":gmatch "([^\0]*)\0" do words[#words + 1] = word end
+        assert.equal(name, table.remove(words, 1), example[1])
+        local given, wrong = options.parse(verbs.load(name), words)
+        assert.is_truthy(given, example[1] .. ": " .. tostring(wrong))
+        ::another::
+      end
+    end
+  end)
+
+  it("is for programs, too", function()
+    for _, words in ipairs { { "ls", "--help", "--json" }, { "help", "--json", "ls" } } do
+      local record = assert(core.json_read(cli.ends(0, words).out))
+      assert.same({ 1, "help" }, { record.saros, record.type })
+      assert.matches("^Usage: saros ls", record.text)
+    end
+  end)
+
   it("needs no terminal, no engine and no repository", function()
     local r = cli.ends(0, { "versions", "--help" }, { env = { TERM = false,
       HOME = false }, stdin = "" })
@@ -75,19 +102,32 @@ describe("a wrong call", function()
   it("names the verb that was meant", function()
     assert.matches("no verb 'versons'; 'versions' perhaps",
       cli.ends(2, { "versons" }).err)
+    local record = assert(core.json_read(cli.ends(2, { "versons", "--json" }).out))
+    assert.same({ "error", 2 }, { record.type, record.exit_code })
+    assert.matches("no verb or topic 'jsn'; 'json' perhaps",
+      core.json_read(cli.ends(2, { "help", "--json", "jsn" }).out).message)
     assert.matches("no verb 'x\\x1b%[2J'", cli.ends(2, { "x\27[2J" }).err)
     assert.matches("no option %-%-jsn before the verb", cli.ends(2, { "--jsn" }).err)
   end)
 
   it("names the option that was meant, of every verb", function()
     for _, name in ipairs(verbs.names) do
-      local r = cli.ends(2, { name, "--hlep" })
+      local code = verbs.load(name).misuse or 2 -- status has monitoring's
+      local r = cli.ends(code, { name, "--hlep" })
       assert.matches("no option %-%-hlep; '%-%-help' perhaps", r.err, 1, name)
       assert.matches("saros " .. name:gsub("%-", "%%-") .. " %-%-help", r.err)
-      r = cli.ends(2, { name, "--json", "--\27[31mx" })
-      assert.is_nil(r.out:find "\27")
-      assert.is_nil(r.err:find "\27")
-      assert.is_truthy((r.out .. r.err):find("there is no option", 1, true))
+      -- Wherever it stands, a program is told.
+      for _, words in ipairs { { "--json", "--\27[31mx" },
+        { "--\27[31mx", "--json" } }
+      do
+        r = cli.ends(code, { name, table.unpack(words) })
+        assert.is_nil(r.out:find "\27")
+        assert.equal("", r.err)
+        local record = assert(core.json_read(r.out))
+        assert.same({ 1, "error", code }, { record.saros, record.type,
+          record.exit_code })
+        assert.is_truthy(record.message:find("there is no option", 1, true))
+      end
     end
   end)
 

@@ -280,10 +280,18 @@ describe("saros status", function()
     d.status(3, { "-a", "-r", d.root .. "/repo" }, { RESTIC_PASSWORD = "y" })
   end)
 
+  it("ends with the code that it tells programs", function()
+    local d <close> = scene()
+    local r = d.status(3, { "--json", "--config", "/nowhere/config.lua" })
+    local last
+    for line in r.out:gmatch "[^\n]+" do last = core.json_read(line) end
+    assert.same({ "error", 3 }, { last.type, last.exit_code })
+  end)
+
   it("is called wrongly", function()
     local d <close> = scene()
-    assert.match("a time such as", d.status(2, { "--max-age", "soon" }).err)
-    assert.match("perhaps", d.status(2, { "--maxage", "1h" }).err)
-    assert.match("no name", d.status(2, { "-a", "nightly" }).err)
+    assert.match("a time such as", d.status(3, { "--max-age", "soon" }).err)
+    assert.match("perhaps", d.status(3, { "--maxage", "1h" }).err)
+    assert.match("no name", d.status(3, { "-a", "nightly" }).err)
   end)
 end)

@@ -4,7 +4,7 @@ local cli = require "spec.cli"
 local outside = require "spec.outside"
 local shared = require "spec.repository"
 local term = require "saros.term"
-require "spec.helper"
+local core = require "spec.helper".core
 
 local system = outside.system
 local CTRL_C <const> = "\3"
@@ -43,7 +43,7 @@ local function held(p, name, o)
   o = o or {}
   o.input = p.fifo
   local process = on_terminal(p, { "backup", "-r", "r", "-p", "password",
-    "--stdin", name or "stream" }, o)
+    "--stdin", name or "stream", o.json and "--json" or nil }, o)
   local pipe = assert(io.open(p.fifo, "w")) -- when it has been opened there
   return process, pipe
 end
@@ -197,6 +197,24 @@ describe("Ctrl-C", function()
       assert.equal(130, code, text)
       assert.matches("undone", text)
       assert.equal(0, check(p))
+    end)
+  end)
+
+  it("is told to programs, as the last line", function()
+    with(function(p)
+      local process <close>, pipe = held(p, nil, { json = true })
+      pipe:write "x"
+      pipe:flush()
+      repeat
+        assert(process:read(outside.patience), process.output)
+      until process.output:find('"type":"progress"', 1, true)
+      process:write(CTRL_C)
+      local text, how, code = process:finish()
+      pipe:close()
+      assert.same({ "exit", 130 }, { how, code }, text)
+      local last
+      for line in text:gmatch "{[^\r\n]*}" do last = core.json_read(line) end
+      assert.same({ "error", 130 }, { last.type, last.exit_code })
     end)
   end)
 

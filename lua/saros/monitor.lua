@@ -218,9 +218,12 @@ function monitor.line(list, worst, o)
   end
   local text = #bad > 0 and table.concat(bad, "; ")
     or #list == 0 and "there is no record of a run"
-    or ("%s, the oldest success %s ago"):format(#list == 1
-      and shown.safe(list[1].name) or shown.some(#list, "workflow"),
-      monitor.age(monitor.oldest(list)))
+    or #list == 1 and shown.safe(list[1].name)
+    or shown.some(#list, "workflow")
+  local oldest = monitor.oldest(list)
+  if #bad == 0 and oldest then
+    text = ("%s, the oldest success %s ago"):format(text, monitor.age(oldest))
+  end
   -- What ends the text for who reads it.
   text = text:gsub("|", "/")
   return ("SAROS %s - %s%s"):format(monitor.levels[worst], text,

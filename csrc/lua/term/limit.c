@@ -1,14 +1,16 @@
 /*
-** A function of Lua's that may take only so much memory and so many steps: of
-** a configuration, which may be anybody's mistake.
+** A function of Lua's that may take only so much memory, so many steps, and so
+** much time of the processor, since a step may be a text of megabytes: of a
+** configuration, which may be anybody's mistake.
 */
 #include "lua/term/limit.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
+#include <time.h>
 
-enum { STEPS = 1000 /* between two looks */ };
+enum { STEPS = 100 /* between two looks */ };
 
 /* One at a time in a state, and the command line has one state. */
 static struct {
@@ -16,6 +18,7 @@ static struct {
   void *context;
   size_t used, most;
   lua_Integer steps;
+  double until; /* by the clock of the processor */
   const char *source; /* of the function: lines of others say nothing */
   int line;
 } limit;
@@ -32,6 +35,12 @@ static void *alloc(void *context, void *block, size_t before, size_t after) {
   return p;
 }
 
+static double seconds(void) {
+  struct timespec now = {0};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void watch(lua_State *L, lua_Debug *d) {
   if (d->event == LUA_HOOKLINE) {
     if (lua_getinfo(L, "S", d) && d->source == limit.source)
@@ -39,17 +48,20 @@ static void watch(lua_State *L, lua_Debug *d) {
     return;
   }
   limit.steps -= STEPS;
-  if (limit.steps > 0) return;
+  if (limit.steps > 0 && seconds() < limit.until) return;
   lua_sethook(L, watch, LUA_MASKCOUNT, 1); /* whoever catches it */
   luaL_error(L, "it takes too long: is there a loop that does not end?");
 }
 
-/* limited(f, bytes, steps, …) --> true, results; or false, error, line */
+/* limited(f, bytes, steps, seconds, …) --> true, results; or false, error,
+   line */
 int limited_function(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_Integer bytes = luaL_checkinteger(L, 2);
   limit.steps = luaL_checkinteger(L, 3);
   luaL_argcheck(L, bytes > 0, 2, "bytes expected");
+  limit.until = seconds() + luaL_checknumber(L, 4);
+  lua_remove(L, 4);
   lua_remove(L, 3);
   lua_remove(L, 2);
   lua_checkstack(L, LUA_MINSTACK);

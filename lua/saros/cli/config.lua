@@ -10,7 +10,8 @@ local term = require "saros.term"
 
 local config = {}
 
-local MEMORY <const>, STEPS <const> = 16 << 20, 5000000
+local MEMORY <const>, STEPS <const>, SECONDS <const> = 16 << 20, 5000000, 5
+local LARGEST <const> = 1 << 20 -- of a file that somebody has written
 
 -- What may be said: by its type, and in words.
 local known <const> = {
@@ -89,13 +90,14 @@ local function content_of(path)
   if is.type ~= "file" then return nil, shown.safe(path) .. " is no file" end
   local wrong = distrust(at, is, "") or in_folder
   if wrong then error(errors.ending(2, wrong), 0) end
-  if is.size > 1 << 20 then
+  if is.size > LARGEST then
     return nil, shown.safe(path) .. " is no configuration: it is too large"
   end
   local file <close>, why = io.open(at, "rb")
   if not file then return nil, why end
+  local text = file:read(LARGEST) or ""
   -- As Lua reads files: without a mark of UTF-8, and a first line for the shell.
-  return (file:read "a":gsub("^\xef\xbb\xbf", ""):gsub("^#[^\n]*", ""))
+  return (text:gsub("^\xef\xbb\xbf", ""):gsub("^#[^\n]*", ""))
 end
 
 -- ------------------------------------------------------------------
@@ -110,8 +112,13 @@ end
 
 -- What needs no look at anything outside. Not the patterns: a bad one takes
 -- for ever, and counts as one step.
-local strings = copy_of(string, "byte char format len lower rep reverse sub "
-  .. "upper")
+local strings = copy_of(string, "byte char format len lower reverse sub upper")
+
+-- Nothing, very often, is neither memory nor a step.
+function strings.rep(text, n, separator)
+  if text == "" and (separator or "") == "" then n = 1 end
+  return string.rep(text, n, separator)
+end
 
 local function environment(found)
   local env = {
@@ -183,6 +190,8 @@ end
 local function placed(path, err, line)
   local text = tostring(err)
   local at, what = text:match "^config:(%d+): (.*)$"
+  -- (It may have been said in here.)
+  text = text:gsub("^%S*/cli/config%.lua:%d+: ", "")
   return ("%s:%d: %s"):format(shown.safe(path), at or line, what or text)
 end
 
@@ -197,7 +206,7 @@ local function run(path, text)
   local class = getmetatable ""
   local before = class.__index
   class.__index = strings
-  local ok, err, line = term.limited(chunk, MEMORY, STEPS)
+  local ok, err, line = term.limited(chunk, MEMORY, STEPS, SECONDS)
   class.__index = before
   if not ok then error(errors.ending(2, placed(path, err, line)), 0) end
   return found

@@ -225,7 +225,19 @@ function options.parse(verb, argv)
   if ok and not given.help then ok, err = pcall(count, verb, rest) end
   if ok then return given, rest end
   if getmetatable(err) ~= Misuse then error(err, 0) end
-  return nil, err[1], given
+  return nil, err[1]
+end
+
+--- Whether a program reads what is said of these words, which may be wrong.
+function options.wants_json(verb, argv)
+  for _, argument in ipairs(argv) do
+    if argument == "--json" then return true end
+    if argument == "--" then return false end
+    if argument:sub(1, 1) ~= "-" and stops(verb, argument) then
+      return false
+    end
+  end
+  return false
 end
 
 return options

@@ -8,9 +8,19 @@ local shown = require "saros.text"
 
 local repository = {}
 
--- Shown without what is secret in it.
+--- Whether it is on a server.
+function repository.is_remote(location)
+  return location:find "^%a%w+:" ~= nil
+end
+
+--- With … for what is secret in it.
+function repository.without_secret(location)
+  return (location:gsub("(//[^/@:]*):[^/@]*@", "%1:…@"))
+end
+
+-- For a person.
 local function location_shown(location)
-  return (shown.safe(location):gsub("(//[^/@:]*):[^/@]*@", "%1:…@"))
+  return repository.without_secret(shown.safe(location))
 end
 
 repository.shown = location_shown
@@ -61,7 +71,7 @@ end
 -- Who mistyped the place is not asked for a password. nil: nobody knows before
 -- it is opened.
 local function is_missing(location)
-  if not location or location:find "^%a%w+:" then return nil end
+  if not location or repository.is_remote(location) then return nil end
   return not assert(core.entries { { "follow",
     location .. "/config" } }:wait())[1]
 end
@@ -134,7 +144,7 @@ end
 
 -- A place that somebody may have mistyped is no place for a repository.
 local function check_place(c, location)
-  if location:find "^%a%w+:" then return end
+  if repository.is_remote(location) then return end
   local parent = location:gsub("/+$", ""):match "^(.*)/[^/]*$" or "."
   if parent == "" then parent = "/" end
   local is = assert(core.entries { { "follow", parent },

@@ -38,6 +38,8 @@ local function interrupt(c, task, signal)
   end
   local list = left(c)
   c.screen:hide()
+  c:emit("error", { exit_code = 130, message = "left in the middle of undoing: "
+    .. table.concat(list, "; ") })
   c.screen:tell "left in the middle of undoing:"
   for _, line in ipairs(list) do c.screen:tell("  " .. shown.safe(line)) end
   c.screen:tell "  what is frozen is let go by its guard; shadow copies and "
@@ -119,29 +121,36 @@ local function put_metrics(c)
   local op <close> = require "saros.metrics".write(found.metrics, {
     state_dir = require "saros.cli.where".state(c) })
   local ok, err = op:wait()
-  if not ok then
-    c.screen:tell("saros: metrics: " .. shown.safe(err.message))
-  end
+  if not ok then c:warn("metrics: ", shown.safe(err.message)) end
 end
 
+local function tell_interrupted(c, err, code)
+  if code == 0 then return end
+  c:emit("error", { exit_code = code, message = err.cancelled
+    and "interrupted, and undone" or err.message })
+  c.screen:tell(err.cancelled and "undone" or shown.safe(err.message))
+end
+
+-- What there is to say at the end is the last thing that is said.
 local function ended(c, task)
   local code, err = task:wait()
+  local said = tell
   if code == nil and err.cancelled and c.came_to then
     code, err = c.came_to, nil -- it was too late for that
   elseif code == nil and c.interrupted then
-    local well = err.cancelled
-    if not c.verb.until_interrupted or not well then
-      c.screen:tell(well and "undone" or shown.safe(err.message))
-    end
-    code = well and c.verb.until_interrupted and 0 or 130
+    code = err.cancelled and c.verb.until_interrupted and 0 or 130
+    said = tell_interrupted
   elseif code == nil then
     code = errors.exit_code(err)
-    tell(c, err, code)
   end
-  if code == true then code = 0 end
   if code == 0 and c.is_partial then code = 3 end
-  if c.recorded then c.recorded:done(err, c.result) end
+  if c.recorded then
+    local result = c.result or c.is_partial and {} or nil
+    if c.is_partial then result.partial = true end
+    c.recorded:done(err, result)
+  end
   put_metrics(c)
+  if err ~= nil then said(c, err, code) end
   return code
 end
 

@@ -14,7 +14,8 @@ topics["exit-codes"] = function()
   lines[#lines + 1] = ""
   lines[#lines + 1] = "'saros status' has those of monitoring instead: 0 OK, "
     .. "1 warning, 2 critical,"
-  lines[#lines + 1] = "3 unknown."
+  lines[#lines + 1] = "3 unknown, or called wrongly. 'saros hold' has those of "
+    .. "its command."
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -33,8 +34,10 @@ With --json each line of the output is an object, and has
                   a part of a workflow
   warning         message
   error           exit_code, message; name and code of the error, its path, and
-                  a cause of the same form; the last line when there is one
+                  a cause of the same form; the last line when there is one,
+                  also when it was interrupted, or called wrongly
   summary         the end of what went well, or in part: the figures of the verb
+  help            text: what --help says
   others          one for each thing that is listed, named after it: version,
                   file, match, change, finding, group, …
 

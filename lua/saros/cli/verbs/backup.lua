@@ -33,7 +33,12 @@ local function how_to_restore(c, id, location, password)
     who = { "--password-command", password.command }
   end
   local short = id:sub(1, 8)
-  local where = location:find "^%a%w+:" and location or absolute(location)
+  if c.options.cacert then
+    table.move({ "--cacert", absolute(c.options.cacert) }, 1, 2, #who + 1, who)
+  end
+  -- A password in it stays out of what is kept of this text.
+  local where = repositories.is_remote(location)
+    and repositories.without_secret(location) or absolute(location)
   c:say ""
   c:say "To restore it, with saros or with restic:"
   c:say("  ", quote.command("saros", "restore", short, "--target", "/scratch",

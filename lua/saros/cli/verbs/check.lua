@@ -38,6 +38,7 @@ local function run(c)
   found(c, report)
   summary(c, report)
   c:out(shown.safe(err.message))
+  if c.recorded then c.recorded:done(err) end
   return 3
 end
 

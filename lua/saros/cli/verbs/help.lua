@@ -3,7 +3,22 @@ local verbs = require "saros.cli.verbs"
 
 local topics = { ["exit-codes"] = true, json = true, configuration = true }
 
-local function plain(_, arguments)
+local function none(name, json)
+  local names = table.move(verbs.names, 1, #verbs.names, 1, {})
+  for topic in pairs(topics) do names[#names + 1] = topic end
+  local why = ("there is no verb or topic '%s'%s"):format(
+    require "saros.text".safe(name),
+    require "saros.arguments".nearest(name, names))
+  if json then
+    io.stdout:write(require "saros.core".json_write { saros = 1,
+      type = "error", exit_code = 2, message = why }, "\n")
+  else
+    io.stderr:write("saros: ", why, "\n")
+  end
+  return 2
+end
+
+local function plain(given, arguments)
   local help = require "saros.cli.help"
   local name = arguments[1]
   local text
@@ -14,12 +29,11 @@ local function plain(_, arguments)
   elseif topics[name] then
     text = require "saros.cli.topics"[name]()
   else
-    local names = table.move(verbs.names, 1, #verbs.names, 1, {})
-    for topic in pairs(topics) do names[#names + 1] = topic end
-    io.stderr:write(("saros: there is no verb or topic '%s'%s\n"):format(
-      require "saros.text".safe(name),
-      require "saros.arguments".nearest(name, names)))
-    return 2
+    return none(name, given.json)
+  end
+  if given.json then
+    text = require "saros.core".json_write { saros = 1, type = "help",
+      text = text } .. "\n"
   end
   return io.stdout:write(text) and io.stdout:flush() and 0 or 1
 end

@@ -117,7 +117,9 @@ end
 -- The command has not run.
 local function refused(c, err)
   local errors = require "saros.cli.errors"
-  c:emit("error", errors.record(err))
+  local record = errors.record(err)
+  record.exit_code = NO_SHADOW
+  c:emit("error", record)
   for _, line in ipairs(c.options.json and {} or errors.lines(err)) do
     c.screen:tell("saros: hold: " .. line)
   end

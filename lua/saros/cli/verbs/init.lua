@@ -57,18 +57,36 @@ local function text_of(location, password)
     line("password", said, '{ file = "/etc/saros/password" }'))
 end
 
+-- True: from now on it says all that.
 local function write(c, location, password)
   local path = c.options.config or require "saros.cli.config".places()[1]
   local there = assert(core.entries { { "look", path } }:wait())[1]
   if there then
     c:say(shown.safe(path), " is there, and stays as it is")
-    return
+    return false
   end
   local files = require "saros.cli.password"
   files.make_directories(path)
   assert(core.entries { { "store", path, text_of(location, password) } }:wait())
   c:emit("configuration", { path = path })
   c:say("wrote ", shown.safe(path))
+  return true
+end
+
+-- What has to be said where no configuration does.
+local function said_of(c, location, password)
+  local repositories = require "saros.cli.repository"
+  local words = { "--repo", repositories.without_secret(location) }
+  local function add(name, value)
+    words[#words + 1], words[#words + 2] = name, value
+  end
+  if password and password.file then
+    add("--password-file", place.absolute(password.file))
+  elseif password and type(password.command) == "string" then
+    add("--password-command", password.command)
+  end
+  if c.options.cacert then add("--cacert", place.absolute(c.options.cacert)) end
+  return words
 end
 
 -- Where it is from anywhere.
@@ -90,11 +108,12 @@ local function run(c)
     repo:close()
     location, password = where, who
   end
-  if not o.no_config then write(c, location, password) end
-  c:emit("summary", { location = location })
+  local wrote = not o.no_config and write(c, location, password)
+  c:emit("summary", { location = location
+    and require "saros.cli.repository".shown(location) })
   if location then
     c:say ""
-    local more = o.no_config and { "--repo", location }
+    local more = not wrote and said_of(c, location, password)
       or o.config and { "--config", o.config } or {}
     c:say("Now: ", quote.command("saros", "backup", "/etc",
       table.unpack(more)))

@@ -22,7 +22,7 @@ local function loaded(c, path)
     if require "saros.core".is_failure(err) then return nil, err end
     c:fail(1, "%s", shown.lines(err))
   end
-  return results[2] == nil and true or results[2]
+  return results[2], results[3]
 end
 
 local function is_workflow(value)
@@ -81,19 +81,34 @@ local function heed(c)
   for name, value in pairs(given) do c.options[name] = value end
 end
 
+-- What a program returned: that of its work, as an operation or its end.
+local function judge(c, name, made, err)
+  if require "saros.core".is_operation(made) then
+    made, err = c:progress(made, name)
+  end
+  if not made and err ~= nil then
+    if type(err) ~= "string" then return nil, err end
+    c:fail(1, "%s: %s", shown.safe(name), shown.lines(err))
+  end
+  if made == false then c:fail(1, "%s returned false", shown.safe(name)) end
+  if type(made) == "table" and made.state == "partial" then
+    c:partial(shown.safe(name), ": it was done in part")
+  end
+end
+
 local function run(c)
   local name = c.arguments[1]
   if not is_file(name) then return perform(c, c:workflow(name)) end
   local made, err = loaded(c, name)
-  if not made then return nil, err end
   if is_workflow(made) then
     heed(c)
     return perform(c, made)
   end
-  if c.options.dry_run then
+  if (made or err == nil) and c.options.dry_run then
     c:fail(2, "%s is a program and no workflow: --dry-run was not for it, and "
       .. "it has done what it does", shown.safe(name))
   end
+  return judge(c, name, made, err)
 end
 
 return {

@@ -52,12 +52,13 @@ local function show(c, list, worst, o)
   c:out(monitor.line(list, worst, o))
   local rows = {}
   for i, w in ipairs(list) do
-    rows[i] = { monitor.levels[w.level], shown.safe(w.name),
+    rows[i] = { monitor.levels[w.level], (shown.safe(w.name):gsub("|", "/")),
       w.running and "running" or w.last or "-", monitor.age(w.age),
       w.drill and ("%s %s"):format(w.drill, w.drill_age
         and monitor.age(w.drill_age) or "") or "-",
       w.held and ("%.3f s"):format(w.held) or "-",
-      table.concat(w.reasons, "; ") }
+      -- The bar is for figures, in each line.
+      (table.concat(w.reasons, "; "):gsub("|", "/")) }
     c:emit("workflow", { name = w.name, level = w.level,
       state = monitor.levels[w.level], reasons = w.reasons, last = w.last,
       last_at = stamp(w.last_at), success_at = stamp(w.success_at),
@@ -75,9 +76,9 @@ local function show(c, list, worst, o)
 end
 
 -- Who is named in the configuration hears what he has not heard yet: a run that
--- never came says nothing itself.
+-- never came says nothing itself. False: somebody could not be told.
 local function tell(c, rules)
-  local found = c:config()
+  local found, good = c:config(), true
   local names = {}
   for name in pairs(found.workflows or {}) do names[#names + 1] = name end
   table.sort(names)
@@ -91,10 +92,13 @@ local function tell(c, rules)
         drill_age = to.drill_age or rules.max_drill }
       local list, err = op:wait()
       if not list then
-        c:warn("nobody could be told of ", shown.safe(name), ": ", err.message)
+        good = false
+        c:warn("nobody could be told of ", shown.safe(name), ": ",
+          shown.safe(err.message))
       end
       for _, told in ipairs(list or {}) do
         for _, bad in ipairs(told.failed) do
+          good = false
           c:warn(shown.safe(name), ": ", bad.to, ": ", shown.safe(bad.message))
         end
         local ways = {}
@@ -104,6 +108,7 @@ local function tell(c, rules)
       end
     end
   end
+  return good
 end
 
 local function look(c)
@@ -117,14 +122,14 @@ local function look(c)
   local now = core.clocks()
   local list, worst = (o.all_hosts and hosts or of_records)(c, rules, now)
   show(c, list, worst, rules)
-  if o.tell then tell(c, rules) end
+  if o.tell and not tell(c, rules) then worst = monitor.worst(worst, 1) end
   return worst
 end
 
 -- Whatever went wrong: that nobody knows is an answer, too.
 local function run(c)
   if c.options.all_hosts and #c.arguments > 0 then
-    c:usage "with --all-hosts all are told: no name, but --host"
+    c:fail(UNKNOWN, "with --all-hosts all are told: no name, but --host")
   end
   local ok, worst = pcall(look, c)
   if ok then return worst end
@@ -132,7 +137,9 @@ local function run(c)
   if type(err) == "table" and err.cancelled or c.screen.lost then
     error(err, 0)
   end
-  c:emit("error", errors.record(err))
+  local record = errors.record(err)
+  record.exit_code = UNKNOWN
+  c:emit("error", record)
   c:out("SAROS UNKNOWN - ", (table.concat(errors.lines(err), "; ")
     :gsub("[\n|]", " ")))
   return UNKNOWN
@@ -145,12 +152,13 @@ return {
 Judges by the records that each run leaves on this machine, or, with
 --all-hosts, by the versions of all machines in a repository. The first line is
 for monitoring, with figures behind the bar; --quiet writes that line alone. The
-exit code is monitoring's: 0 OK, 1 warning, 2 critical, 3 unknown.
+exit code is monitoring's: 0 OK, 1 warning, 2 critical, 3 unknown, or called
+wrongly.
 
 Critical: it has never succeeded, its last success is older than --max-age, its
 last drill failed. A warning: its last run failed (with --strict that is
 critical), left something out or was cancelled, no drill has passed for
---max-drill. Unknown: there is no record of it. A run that is killed counts as
+--max-drill, --tell could not tell somebody. Unknown: there is no record of it. A run that is killed counts as
 interrupted, which is a failure.]],
   examples = {
     { "saros status --max-age 26h", "everything; critical when one is late" },
@@ -181,5 +189,6 @@ interrupted, which is a failure.]],
   arguments = { names = "NAME" },
   repository = true,
   filter = true,
+  misuse = UNKNOWN,
   run = run,
 }
