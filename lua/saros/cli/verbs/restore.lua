@@ -26,7 +26,8 @@ local function run(c)
   end
   c:emit("summary", { version = r.version, target = r.path, files = r.files,
     bytes = r.bytes, unchanged = r.unchanged, skipped = r.skipped,
-    removed = r.removed, failed = #r.errors })
+    removed = r.removed, failed = #r.errors,
+    not_given_away = r.not_given_away })
   if o.dry_run then
     for _, item in ipairs(r.items) do
       c:out(("%-8s %s"):format(item.action, shown.safe(item.path)))
