@@ -18,7 +18,7 @@ static struct {
   void *context;
   size_t used, most;
   lua_Integer steps;
-  double until; /* by the clock of the processor */
+  double until;       /* by the clock of the processor */
   const char *source; /* of the function: lines of others say nothing */
   int line;
 } limit;
