@@ -140,7 +140,8 @@ local CONF <const> = [[
 repository = %s
 password = { file = %s }
 state_dir = %s
-workflow "nightly" { sources = { %s }, provider = "copy", keep = { last = 2 } }
+workflow "nightly" { sources = { %s }, provider = "copy", keep = { last = 2 },
+  patience = 0 }
 ]]
 
 -- As Lua reads it, also where it is no text.

@@ -76,23 +76,6 @@ describe("a failure", function()
     end)
   end)
 
-  it("is told where there is no flock, too", function()
-    with({ records.full(NOW - 100) }, function(root)
-      outside.write(root .. "/check.lua", ([[
-        package.path, package.cpath = %q, %q
-        local list = assert(require "saros.notify".check { name = "nightly",
-          state_dir = %q, now = %d, to = { command = { "/bin/sh", "-c",
-          'echo "$SAROS_EVENT x" >>%s/told' } } }:wait())
-        print(#list)]]):format(package.path, package.cpath, root, NOW, root))
-      local lua = outside.run("sh", "-c", "command -v " .. outside.lua):match "[^\n]+"
-      for i = 1, 2 do
-        local said = outside.run("env", "PATH=" .. root, lua, root .. "/check.lua")
-        assert.equal(i == 1 and "1\n" or "0\n", said)
-      end
-      assert.same({ "failed" }, told(root))
-    end)
-  end)
-
   it("is another one in another run", function()
     with({ records.full(NOW - 90000) }, function(root)
       check(root)

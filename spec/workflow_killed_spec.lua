@@ -2,6 +2,7 @@
 -- has one version of that run, nobody is held, no shadow is left.
 local volumes = require "spec.volumes"
 local case = require "spec.workflow_case"
+local process = require "spec.workflow_child"
 local record = require "saros.record"
 
 local app, outside = case.app, case.outside
@@ -13,42 +14,8 @@ if case.missing then
   return
 end
 
--- The run in a process of its own, which dies when so many lines of its record
--- were written, or (0) not by itself. It says how many there were.
-local SCRIPT <const> = [[
-  local lines, most = 0, tonumber(os.getenv "DIES_AT")
-  local core, system = require "saros.core", require "testmod".system
-  local private_file = core.private_file
-  function core.private_file(path)
-    local file, why, number = private_file(path)
-    if not file then return file, why, number end
-    return { setvbuf = function() end, close = function() file:close() end,
-      write = function(_, text)
-        local good, wrong = file:write(text)
-        file:flush()
-        lines = lines + 1
-        if lines == most then system.kill(core.owner().pid, 9) end
-        return good, wrong
-      end }
-  end
-  local saros = require "saros"
-  io.stdout:setvbuf "no"
-  print "begins"
-  local run, err = saros.workflow(%s):run():wait()
-  print(run and run.state or err, lines)]]
-
-local function options_text(t)
-  return ([[{ name = "nightly", sources = { %q }, to = { %q, %q },
-    password = { file = %q }, provider = %q, state_dir = %q, scratch = %q,
-    host = "here", verify = true, keep = { last = 3 },
-    writers = { sqlite = { databases = { %q } } } }]]):format(t.data, t.a, t.b,
-    t.password, t.provider, t.state, t.scratch, t.db)
-end
-
 local function child(t, dies_at)
-  local path = t.root .. "/child.lua"
-  outside.write(path, SCRIPT:format(options_text(t)))
-  return outside.start("env", "DIES_AT=" .. dies_at, outside.lua, path)
+  return process.start(t, { DIES_AT = dies_at })
 end
 
 local function of_run(versions, id)
@@ -78,8 +45,7 @@ local function goes_on(t, when)
     return first and first.state -- it was over, or had not begun
   end
   is_free(t)
-  local load_options = assert(load("return " .. options_text(t)))
-  local run, err = case.saros.workflow(load_options()):run():wait()
+  local run, err = process.workflow(t):run():wait()
   assert(run, when .. ": " .. tostring(err))
   assert.equal("succeeded", run.state, when .. ": " .. tostring(run))
   assert.equal(first.id, run.resumes, when)
@@ -99,6 +65,7 @@ local function with(f)
   case.with(function(t)
     t.provider = v and "btrfs" or "copy"
     t.db = t.data .. "/app.db"
+    t.more = "verify = true, keep = { last = 3 }"
     app.database(t.db, 50)
     f(t)
   end, v and { data = v.path .. "/data" })
@@ -169,15 +136,13 @@ describe("a workflow that is killed", function()
       local first = first_of(t).id
       local second <close> = child(t, 22)
       second:finish()
-      local run = assert(case.saros.workflow(
-        assert(load("return " .. options_text(t)))()):run():wait())
+      local run = assert(process.workflow(t):run():wait())
       assert.equal(first, run.resumes)
       for _, location in ipairs { t.a, t.b } do
         assert.equal(1, of_run(t.versions(location), first))
       end
       -- And it is over: the next one is a new one.
-      run = assert(case.saros.workflow(
-        assert(load("return " .. options_text(t)))()):run():wait())
+      run = assert(process.workflow(t):run():wait())
       assert.is_nil(run.resumes)
       assert.equal(2, #t.versions(t.a))
     end)
@@ -187,8 +152,7 @@ describe("a workflow that is killed", function()
     with(function(t)
       local p <close> = child(t, 14)
       p:finish()
-      local o = assert(load("return " .. options_text(t)))()
-      local run = assert(case.saros.workflow(o):run { resume = false }:wait())
+      local run = assert(process.workflow(t):run { resume = false }:wait())
       assert.is_nil(run.resumes)
       assert.equal("", t.left())
     end)

@@ -419,7 +419,7 @@ describe("a workflow's hooks", function()
     case.with(function(t)
       local run = assert(t.run { to = { { location = t.a, after = { "sh", "-c",
         "echo $SAROS_WORKFLOW $SAROS_OF $SAROS_STATE" } } } })
-      assert.equal("nightly target:" .. t.a .. " running\n",
+      assert.equal("nightly target:" .. t.a .. " succeeded\n",
         run.hooks[1].result.stdout)
     end)
   end)

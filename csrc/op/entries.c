@@ -139,6 +139,17 @@ static value *settle(const char *path, const char *other) {
   return done(r);
 }
 
+static value *flush(const char *path, const char *other) {
+  (void)other;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  if (fd < 0) return NULL;
+  int r = fsync(fd);
+  int number = errno;
+  close(fd);
+  errno = number;
+  return done(r);
+}
+
 /* Writes all of it, and waits for the disk. */
 static bool fill(int fd, const char *text) {
   for (size_t left = strlen(text); left > 0;) {
@@ -176,6 +187,7 @@ static const struct verb {
     {"exchange", exchange, 2, "cannot exchange"},
     {"remove", take_away, 1, "cannot remove the directory"},
     {"sync", settle, 1, "cannot wait for the disk of"},
+    {"flush", flush, 1, "cannot have on the disk"},
     {"store", store, 2, "cannot write"},
 };
 

@@ -16,6 +16,7 @@
      exchange ONE TWO  each comes to the other's name, at once
      remove PATH       a directory that is empty
      sync PATH         all of its file system is on the disk
+     flush PATH        what was written to it is on the disk
      store PATH TEXT   a file that was not there, for its owner alone; it is on
                        the disk
    The result has an item for each. It ends at the first that fails; those

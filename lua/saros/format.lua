@@ -14,8 +14,8 @@ local format = {
   manifest = 1, late = 1, learned = 1, prune_owner = 1,
   -- Of a recovery that is under way.
   exchange = 1,
-  -- Of what somebody was told.
-  told = 1,
+  -- Of what somebody was told, and of a run's record.
+  told = 1, record = 1,
 }
 
 --- The table with its version, and who wrote it.

@@ -140,6 +140,7 @@ end
 ---@field max_age? number|string without a success after which it is late: seconds, or "26h"
 ---@field drill_age? number|string without a drill that succeeded
 ---@field now? number seconds since 1970
+---@field run? saros.record.summary the run that has just ended: where its record could not be written, it is told all the same
 ---@field state_dir? string
 
 --- Looks at the records of a name and tells what has not been told yet: after a
@@ -149,7 +150,8 @@ end
 function notify.check(options)
   local o = arguments.check("notify.check", options, { name = "string",
     to = "table", on = "list", max_age = "number|string",
-    drill_age = "number|string", now = "number", state_dir = "string" })
+    drill_age = "number|string", now = "number", state_dir = "string",
+    run = "table" })
   arguments.need("notify.check", o, "name", "of a workflow")
   arguments.need("notify.check", o, "to", '{ mail = "root" }')
   local to = check_places("notify.check", o.to, 3)

@@ -23,12 +23,12 @@ local options = require "saros.workflow.options"
 
 local WHAT <const> = "saros.workflow"
 
----@alias saros.workflow.hook (fun(run: saros.workflow.run, owner: table, err: any): ...)|string[] a function (`nil, err` fails it; an operation is waited for), or a program and its arguments, which has SAROS_WORKFLOW, SAROS_RUN, SAROS_OF, SAROS_STATE and SAROS_ERROR
+---@alias saros.workflow.hook (fun(run: saros.workflow.run, owner: table, err: any): ...)|string[] a function (`nil, err` fails it; an operation is waited for), or a program and its arguments, which has SAROS_WORKFLOW, SAROS_RUN, SAROS_OF, SAROS_STATE (running, then how it ended: succeeded, partial, failed, cancelled) and SAROS_ERROR
 
 ---@class saros.workflow.hooks
 ---@field before? saros.workflow.hook when it fails, what it belongs to has failed
----@field after? saros.workflow.hook when it went well
----@field failed? saros.workflow.hook when it did not
+---@field after? saros.workflow.hook when it went well, all of it
+---@field failed? saros.workflow.hook when it did not, or not all of it
 ---@field finally? saros.workflow.hook in any case
 
 ---@class saros.workflow.source: saros.workflow.hooks
@@ -61,7 +61,8 @@ local WHAT <const> = "saros.workflow"
 ---@field verify? boolean|string check the repository afterwards, and read so much of it: "10%", "1/7", "5G"
 ---@field drill? boolean|"daily"|"weekly"|"monthly"|table restore and start a version; `{ every =, verify = function(db, c) … end, … }` with what `saros.drill` takes
 ---@field retry? { tries: integer?, delay: number?, factor: number?, most: number?, jitter: number?, on: function? } each step is tried again, when its error is retryable
----@field timeout? table<string, number> seconds, by step: open, sources, writers, shadow, check, backup, complete, late, verify, forget, prune, drill, hook
+---@field timeout? table<string, number> seconds, by step: open, sources, writers, shadow, check, backup, complete, late, verify, forget, prune, drill, hook, reap
+---@field patience? number seconds that another workflow is waited for: while it makes a shadow, or has a repository locked (1800)
 ---@field notify? table who is told, and of what
 ---@field state_dir? string
 ---@field scratch? string where what is written meanwhile lies ($TMPDIR, or /var/tmp)

@@ -117,6 +117,8 @@ TEST(moves) {
   CHECK(!good(step("move", at("a"), at("b")), NULL)); /* it is there */
   CHECK_INT(content("b"), 'a');
   CHECK(good(step("move", at("a"), at("c")), step("sync", root, NULL)));
+  CHECK(good(step("flush", at("c"), NULL), NULL));
+  CHECK(!good(step("flush", at("gone"), NULL), NULL));
   CHECK_INT(content("c"), 'b');
   CHECK(good(step("make", at("d"), NULL), NULL));
   struct stat st;

@@ -24,13 +24,10 @@ local function slug(location)
     location = (location .. "/"):gsub("/%./", "/"):gsub("//+", "/")
       :gsub("(.)/$", "%1")
   end
-  local hash = 0xcbf29ce484222325
-  for byte in location:gmatch "." do
-    hash = (hash ~ byte:byte()) * 0x100000001b3
-  end
+  local hash = require "saros.text".hash(location)
   local text = location:gsub("//[^/@]*@", "//"):gsub("[^%w]+", "-")
     :gsub("^%-", ""):sub(-40)
-  return ("%s-%08x"):format(text, hash & 0xFFFFFFFF)
+  return text .. "-" .. hash:sub(-8)
 end
 
 local function path_of(location, ending)

@@ -4,7 +4,7 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
-local secrets = require "saros.notify.message"
+local secrets = require "saros.secrets"
 
 local deliver = {}
 

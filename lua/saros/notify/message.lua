@@ -4,6 +4,7 @@
 
 local advice = require "saros.timeline.advice"
 local model = require "saros.timeline.model"
+local secrets = require "saros.secrets"
 local words = require "saros.timeline.words"
 
 local message = {}
@@ -13,50 +14,6 @@ local LAST_WORDS <const> = 20 -- lines of the log
 local became <const> = { failed = "failed", partial = "did only part of its "
   .. "work", late = "is late", drill = "has no drill to rely on",
   recovered = "is well again" }
-
-
--- ------------------------------------------------------------------
--- Secrets
--- ------------------------------------------------------------------
-
---- What is known to be secret in the environment.
-message.variables = { "RESTIC_PASSWORD", "RESTIC_REST_PASSWORD",
-  "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD", "MYSQL_PWD",
-  "REDISCLI_AUTH" }
-
-local HIDDEN <const> = "…"
-
-local function replace_all(text, secret)
-  local from, parts = 1, {}
-  while true do
-    local first, last = text:find(secret, from, true)
-    if not first then break end
-    parts[#parts + 1] = text:sub(from, first - 1) .. HIDDEN
-    from = last + 1
-  end
-  return table.concat(parts) .. text:sub(from)
-end
-
---- The text without passwords in URLs, signatures, and what the environment and
---- `more` (a list) say is secret.
-function message.scrub(text, more)
-  for _, name in ipairs(message.variables) do
-    local secret = os.getenv(name)
-    if secret and #secret >= 4 then text = replace_all(text, secret) end
-  end
-  for _, secret in ipairs(more or {}) do
-    if #secret >= 4 then text = replace_all(text, secret) end
-  end
-  text = text:gsub("(%a[%w+.-]*://)[^/%s@]*@", "%1" .. HIDDEN .. "@")
-  return (text:gsub("([?&][^=&%s]*)=([^&%s]*)", function(name)
-    local low = name:lower()
-    for _, word in ipairs { "signature", "token", "secret", "password",
-      "credential", "key" } do
-      if low:find(word, 1, true) then return name .. "=" .. HIDDEN end
-    end
-    return nil
-  end))
-end
 
 
 -- ------------------------------------------------------------------
@@ -158,8 +115,8 @@ function message.of(o, to)
   add_circumstances(lines, o, run, now)
   lines[#lines + 1] = ""
   if o.event ~= "recovered" then add_log(lines, log) end
-  local secrets = { to.secret_url }
-  local function said(text) return message.scrub(text, secrets) end
+  local own = { to.secret_url }
+  local function said(text) return secrets.scrub(text, own) end
   local causes = {}
   for i, cause in ipairs(o.event ~= "recovered" and run.failures[1]
     and run.failures[1].chain or {}) do

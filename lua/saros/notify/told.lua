@@ -111,19 +111,21 @@ local function file_of(name)
   end)):sub(1, 200)
 end
 
--- The kernel lets go of it however this ends. Where there is no flock, two that
--- look at once may tell somebody twice, which is better than not at all.
+-- The kernel lets go of it however this ends. Where it cannot be had, as on a
+-- disk that is read-only, two that look at once may tell somebody twice, which is
+-- better than not at all.
 local function locked(path)
-  local op = core.process { argv = { "flock", "-w", tostring(PATIENCE), path,
-    "sh", "-c", "echo ours; exec sleep 1000000" }, stdout = "lines" }
-  for line in op:lines() do
-    if line == "ours" then return op end
+  local _, since = core.clocks()
+  while true do
+    local file, _, number = core.claimed_file(path)
+    if file or number ~= 11 then return file end
+    local _, now = core.clocks()
+    if now - since > PATIENCE then
+      error(core.failure("saros", E.SAROS_E_TIMEOUT, "another process has been "
+        .. "telling somebody for too long"), 0)
+    end
+    core.sleep(0.05):wait()
   end
-  local _, err = op:wait()
-  op:close()
-  if err and err.code == E.ERROR_FILE_NOT_FOUND then return nil end
-  error(core.failure("saros", E.SAROS_E_TIMEOUT, "another process has been "
-    .. "telling somebody for too long: " .. tostring(err and err.message)), 0)
 end
 
 local function read(path)
@@ -150,6 +152,16 @@ local function complete(to, had)
   return true
 end
 
+-- Where that cannot be written, somebody may be told twice.
+local function save(known, path)
+  if not path then return end
+  local good, why = pcall(publish.text, path, core.json_write(known, true))
+  if good then return end
+  if type(why) == "table" and why.cancelled then error(why, 0) end
+  warn("saros: what was told is not known the next time: "
+    .. tostring(type(why) == "table" and why.message or why))
+end
+
 -- Tells one thing to those who have not heard it. What was told is on the disk
 -- before anything else is.
 local function tell(event, known, path, o, to, send)
@@ -160,7 +172,7 @@ local function tell(event, known, path, o, to, send)
   if complete(to, entry.to) then return nil end
   local whole = event.run
   local ok, run = pcall(record.read, event.run.path)
-  if ok then whole = run end
+  if ok and run.state == whole.state then whole = run end
   local result = finish(send { to = o.to, event = event.event, run = whole,
     good = event.good, drill_said = event.drill_said, skip = entry.to,
     state_dir = o.state_dir })
@@ -168,19 +180,50 @@ local function tell(event, known, path, o, to, send)
   if next(entry.to) then
     known.told[event.event] = entry
     if event.event ~= "recovered" then known.bad = true end
-    publish.text(path, core.json_write(known, true))
+    save(known, path)
   end
   return { event = event.event, run = event.run.id, told = result.told,
     failed = result.failed }
 end
 
+-- What the records say, with the run that has just ended: its own may have no
+-- end, or not be there.
+local function runs_of(o)
+  local good, runs = pcall(record.list, { name = o.name,
+    state_dir = o.state_dir })
+  if not good then
+    if not o.run or runs.cancelled then error(runs, 0) end
+    runs = {}
+  end
+  if not o.run then return runs end
+  for i, run in ipairs(runs) do
+    if run.id == o.run.id then
+      if run.state == "running" then
+        runs[i] = setmetatable({ path = run.path }, { __index = o.run })
+      end
+      return runs
+    end
+  end
+  table.insert(runs, 1, o.run)
+  return runs
+end
+
+-- Where it is kept what was told; nil: there is no place for it, and somebody
+-- waits to be told.
+local function place_of(o)
+  local good, at = pcall(directory, o.state_dir)
+  if good then return at .. "/" .. file_of(o.name) end
+  if not o.run or type(at) == "table" and at.cancelled then error(at, 0) end
+  return nil
+end
+
 --- What notify.check does.
 function told.check(o, to, send)
-  local at = directory(o.state_dir) .. "/" .. file_of(o.name)
-  local _ <close> = locked(at .. ".lock")
-  local path = at .. ".json"
-  local known = read(path)
-  local runs = record.list { name = o.name, state_dir = o.state_dir }
+  local at = place_of(o)
+  local _ <close> = at and locked(at .. ".lock")
+  local path = at and at .. ".json"
+  local known = path and read(path) or { told = {} }
+  local runs = runs_of(o)
   local due, newest = told.due(runs, o, o.now or os.time())
   local on, list = {}, {}
   for _, event in ipairs(o.on) do on[event] = true end
@@ -196,7 +239,7 @@ function told.check(o, to, send)
       or complete(to, (known.told.recovered or {}).to or {})) then
       known.bad = nil
       known.told = { recovered = known.told.recovered }
-      publish.text(path, core.json_write(known, true))
+      save(known, path)
     end
   end
   return list

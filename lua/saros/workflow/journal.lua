@@ -20,39 +20,58 @@ function journal.runs(o, limit)
     kind = "workflow", limit = limit }
 end
 
+-- What a record says of an interrupted run. The newest version of a location
+-- counts, and what was done with that one.
 local function add(into, run)
   for _, one in ipairs(run.notes.stored or {}) do
-    into[one.location] = { stored = one, done = {} }
+    local known = type(one) == "table" and into[one.location]
+    if type(one) == "table" and one.location
+      and not (known and known.stored.version == one.version)
+    then
+      into[one.location] = { stored = one, done = {} }
+    end
   end
   for _, op in ipairs(run.ops) do
-    local location = op.lane:match "^target:(.*)$"
-    local target = location and into[location]
+    local target = into[op.lane:match "^%l+:(.*)$"]
     if target and op.state == "succeeded" then target.done[op.name] = true end
   end
 end
 
+local function root_of(run) return run.resumes or run.id end
+
+-- The run that was interrupted last, unless somebody has ended it since. No
+-- clock decides that, which may have been set meanwhile, but for one that was
+-- half a day ago, or will be.
+local function left_over(o, within)
+  local list, over = journal.runs(o, 100), {}
+  for _, run in ipairs(list) do
+    if run.state ~= "interrupted" then over[root_of(run)] = true end
+  end
+  local newest = list[1]
+  if not newest or newest.newer or over[root_of(newest)]
+    or math.abs(os.time() - newest.time) > within
+  then
+    return nil
+  end
+  local root, chain = root_of(newest), {}
+  for _, run in ipairs(list) do
+    if root_of(run) == root then table.insert(chain, 1, run) end
+  end
+  return root, chain
+end
+
 --- The run that was interrupted and is to be gone on with: its first id, and
---- what it has finished, by location. nil: there is none.
+--- what it has finished, by location. nil: there is none, or it was about
+--- something else than what is wanted now.
 function journal.interrupted(o, within)
   if within == true or within == nil then within = WITHIN end
   if within == false then return nil end
-  local chain, root = {}, nil
-  local now = os.time()
-  for _, run in ipairs(journal.runs(o, 100)) do
-    if root and run.id ~= root and run.resumes ~= root then break end
-    if not root and (run.state ~= "interrupted" or run.newer
-      or now - run.time > within)
-    then
-      return nil
-    end
-    root = root or run.resumes or run.id
-    table.insert(chain, 1, run)
-    if run.id == root then break end
-  end
-  if not root then return nil end
+  local root, chain = left_over(o, within)
   local finished = {}
-  for _, run in ipairs(chain) do
+  for _, run in ipairs(chain or {}) do
     local good, all = pcall(record.read, run.path)
+    local content = good and all.notes.content
+    if content and content[1] ~= o.content then return nil end
     if good then add(finished, all) end
   end
   return root, finished

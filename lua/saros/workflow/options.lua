@@ -9,6 +9,10 @@ local options = {}
 
 local WHAT <const> = "saros.workflow"
 
+-- So long others are waited for who make a shadow, or have locked a repository:
+-- at night several begin at once.
+local PATIENCE <const> = 1800
+
 local hook <const> = "function|table"
 local hooks <const> = { before = hook, after = hook, failed = hook,
   finally = hook }
@@ -25,7 +29,8 @@ local kinds <const> = with { name = "string", writers = "table",
   prune = "boolean|string", check = "boolean",
   verify = "boolean|string|integer", drill = "boolean|string|table",
   retry = "table", timeout = "table", notify = "table", init = "boolean",
-  require = "list", state_dir = "string", scratch = "string" }
+  require = "list", state_dir = "string", scratch = "string",
+  patience = "number" }
 
 local of_keep <const> = { tags = "table", within = "string" }
 for _, span in ipairs { "hourly", "daily", "weekly", "monthly", "yearly" } do
@@ -45,7 +50,7 @@ local of_drill <const> = { every = "string|number|boolean", verify = "function",
 options.steps = { open = "number", sources = "number", writers = "number",
   shadow = "number", check = "number", backup = "number", complete = "number",
   late = "number", verify = "number", forget = "number", prune = "number",
-  drill = "number", hook = "number" }
+  drill = "number", hook = "number", reap = "number" }
 
 --- How often something is due, in seconds.
 options.periods = { hourly = 3600, daily = 86400, weekly = 7 * 86400,
@@ -238,6 +243,7 @@ local function target(where, given, o)
   if mine.prune == nil then mine.prune = mine.keep ~= nil and "weekly" end
   check_period(where .. ".prune", mine.prune)
   check_verify(where .. ".verify", mine.verify)
+  rest.retry_lock = rest.retry_lock or o.patience
   mine.open = rest
   -- As it may be shown: a location may have a password in it.
   mine.location = rest.location:gsub("://[^/@]*@", "://")
@@ -286,6 +292,17 @@ local function check_notify(given)
   end
 end
 
+-- What is in its versions, in short: who has changed that does not go on with
+-- what was interrupted before.
+local function content_of(o)
+  local list = { o.type, o.exclude, {}, {} }
+  for i, source in ipairs(o.sources) do
+    list[3][i] = { source.path or "function", source.exclude or {} }
+  end
+  for i, one in ipairs(o.writers) do list[4][i] = one.kind end
+  return require "saros.text".hash(require "saros.core".json_write(list))
+end
+
 --- All options of a workflow, as the run takes them. Raises.
 function options.check(given)
   local o = checked("", given, kinds)
@@ -307,8 +324,10 @@ function options.check(given)
   o.timeout = o.timeout and checked("timeout", o.timeout, options.steps) or {}
   o.writers = writers_of(o.writers or {})
   o.sources = sources_of(o.sources)
+  o.patience = o.patience or PATIENCE
   o.targets = targets_of(o.to, o)
   o.type, o.exclude = o.type or "copy", o.exclude or {}
+  o.content = content_of(o)
   o.tags = o.tags or {}
   o.host = o.host or os.getenv "RESTIC_HOST"
     or (require "saros.wsb.files".content "/proc/sys/kernel/hostname" or "")

@@ -6,10 +6,12 @@
 local core = require "saros.core"
 local combine = require "saros.combine"
 local record = require "saros.record"
+local secrets = require "saros.secrets"
 local hooks = require "saros.workflow.hooks"
 local journal = require "saros.workflow.journal"
 local print_out = require "saros.workflow.print"
 local sources = require "saros.workflow.sources"
+local step = require "saros.workflow.step"
 local steps = require "saros.wsb.steps"
 local target = require "saros.workflow.target"
 local E = require "saros.code"
@@ -32,6 +34,7 @@ local files = require "saros.wsb.files"
 ---@field warnings string[]
 ---@field resumes? string the id of the run that was interrupted
 ---@field seconds number
+---@field begun string RFC 3339
 local run = {}
 
 local hidden = setmetatable({}, { __mode = "k" })
@@ -46,19 +49,13 @@ local function of(self) return hidden[self] end
 -- Steps
 -- ------------------------------------------------------------------
 
-local function seconds()
-  local _, now = core.clocks()
-  return now
-end
-
-local function message_of(err)
-  return tostring(type(err) == "table" and err.message or err)
-end
+--- A text without what opens its repositories.
+function run:clean(text) return of(self).said(text) end
 
 --- Something that does not end the run, and is not all right.
 function run:trouble(err)
   self.partial = true
-  local text = message_of(err)
+  local text = self:clean(step.message(err))
   self.warnings[#self.warnings + 1] = text
   of(self).record:log("warning", text)
 end
@@ -69,69 +66,12 @@ function run:remark(text)
   of(self).record:log("notice", text)
 end
 
--- Whether it is tried again; that is written down.
-local function again(self, o, entry)
-  return function(err)
-    local retry = of(self).o.retry
-    local yes = type(err) == "table" and err.retryable
-    if retry.on then yes = retry.on(err) end
-    if yes and (entry.tries or 1) < (retry.tries or 5) then
-      of(self).record:log("warning", ("%s (%s) is tried again: %s"):format(
-        o.name, o.lane, message_of(err)))
-    end
-    return yes
-  end
-end
-
--- What a step is handed: who watches an operation sees that in its place.
-local at_type = { __index = { watch = function(self, op)
-  self.note:watch(op, false)
-  self.watched = op
-end } }
-
-local function attempt(self, o, entry, at, begun, f)
-  local limit = of(self).o.timeout[o.kind or o.name]
-  local function once(try)
-    entry.tries = try > 1 and try or nil
-    local op = core.spawn(f, at)
-    begun[#begun + 1] = op
-    at.task, at.watched = op, nil
-    if not limit then return op end
-    begun[#begun + 1] = combine.timeout(op, limit)
-    return begun[#begun]
-  end
-  local retry = of(self).o.retry
-  if not retry or o.kind == "hook" then return once(1) end
-  local how = {}
-  for name, item in pairs(retry) do how[name] = item end
-  how.on = again(self, o, entry)
-  begun[#begun + 1] = combine.retry(how, once)
-  return begun[#begun]
-end
-
--- What is begun in the block is over behind it. (One that is made of others and
--- is cancelled before it has begun knows nothing of them.)
-local function owner()
-  return setmetatable({}, { __close = function(begun)
-    for i = #begun, 1, -1 do begun[i]:close() end
-  end })
-end
-
--- Closed, an operation has no status any more.
-local function status_of(at)
-  for _, op in ipairs { at.watched or at.task, at.task } do
-    local good, s = pcall(op.status, op)
-    if good then return s end
-  end
-  return nil
-end
-
 --- What is being done now, in the order of the beginnings.
 ---@return { lane: string, name: string, status: saros.status }[]
 function run:running()
   local list = {}
   for _, at in ipairs(of(self).running) do
-    local s = at.task and status_of(at)
+    local s = at:status()
     if s then
       list[#list + 1] = { lane = at.entry.lane, name = at.entry.name,
         status = s }
@@ -140,44 +80,11 @@ function run:running()
   return list
 end
 
-local function leave(list, at)
-  for i, other in ipairs(list) do
-    if other == at then return table.remove(list, i) end
-  end
-end
-
 --- Does something: in a task of its own, which may be tried again, and is given
 --- up when its time is over. It is called with what it may have an operation
 --- watched by. Results are those of f; raises why it failed.
 ---@param o { lane: string, name: string, kind: string?, detail: (fun(result: any): table?)? }
-function run:step(o, f)
-  local h = of(self)
-  local note = h.record:op { lane = o.lane, name = o.name, parent = h.parent }
-  local entry = { lane = o.lane, name = o.name, state = "running" }
-  self.steps[#self.steps + 1] = entry
-  local at = setmetatable({ note = note, entry = entry }, at_type)
-  table.insert(h.running, at)
-  local began, results = seconds(), nil
-  local good, err = pcall(function()
-    local begun <close> = owner()
-    local op <const> = attempt(self, o, entry, at, begun, f)
-    results = table.pack(op:wait())
-    if results[1] == nil and results[2] ~= nil then error(results[2], 0) end
-  end)
-  leave(h.running, at)
-  if good then err = nil end
-  local detail = good and o.detail and o.detail(results[1]) or {}
-  detail.tries = entry.tries
-  note:done(err, detail)
-  entry.seconds = seconds() - began
-  entry.state = err == nil and (detail.state or "succeeded")
-    or hooks.is_cancel(err) and "cancelled" or "failed"
-  if err ~= nil then
-    entry.error = message_of(err)
-    error(err, 0)
-  end
-  return table.unpack(results, 1, results.n)
-end
+function run:step(o, f) return step.take(self, of(self), o, f) end
 
 local function say(self, phase, done)
   of(self).at = done
@@ -187,12 +94,12 @@ end
 -- f of each, side by side. What it raises, unless that is a cancel, is the
 -- item's own.
 local function each(self, list, f, from, to)
-  local ops <close> = owner()
+  local ops <close> = step.begun()
   for i, item in ipairs(list) do
     ops[i] = core.spawn(function()
       local good, why = pcall(f, item)
       if good then return true end
-      if hooks.is_cancel(why) then error(why, 0) end
+      if step.is_cancel(why) then error(why, 0) end
       item:fail(why)
       return true
     end)
@@ -230,6 +137,45 @@ local function good_ones(list, field)
   return good
 end
 
+-- What a shadow of these paths is made of.
+local function wished(self, paths, exclude)
+  local h = of(self)
+  local o = h.o
+  local tags = { "saros-workflow:" .. o.name, "saros-run:" .. h.root,
+    table.unpack(o.tags) }
+  return { paths = paths, exclude = exclude, type = o.type, tags = tags,
+    provider = o.provider, host = o.host, state_dir = o.state_dir,
+    scratch = o.scratch, check = o.check,
+    writers = o.require and { require = o.require } or nil,
+    on_component = function(c)
+      if c.check and c.check.state == "failed" then
+        self:trouble(("the check of %s failed, and nothing can be recovered "
+          .. "of it: %s"):format(c.name, c.check.message))
+      end
+    end }
+end
+
+-- One shadow is made at a time on a machine: whoever makes another one is
+-- waited for, as who has locked a repository is.
+local function shadow(self, paths, exclude)
+  local h, since, told = of(self), step.seconds(), false
+  while true do
+    local good, job = pcall(steps.shadow, wished(self, paths, exclude))
+    if good then return job end
+    if type(job) ~= "table" or job.code ~= E.VSS_E_SNAPSHOT_SET_IN_PROGRESS
+      or step.seconds() - since >= h.o.patience
+    then
+      error(job, 0)
+    end
+    if not told then
+      h.record:log("notice", "the shadow waits for its turn: "
+        .. step.message(job))
+    end
+    told = true
+    core.sleep(0.2 + 0.3 * math.random()):wait()
+  end
+end
+
 -- One shadow, a version of it in each repository.
 local function store(self, wanted)
   local h = of(self)
@@ -239,21 +185,10 @@ local function store(self, wanted)
   say(self, "writers", 2)
   local writers <close> = self:step({ lane = "step", name = "writers" },
     function() return sources.open_writers(o) end)
-  local tags = { "saros-workflow:" .. o.name, "saros-run:" .. h.root }
   say(self, "shadow", 5)
   local job <close> = self:step({ lane = "step", name = "shadow",
     detail = function(job) return { id = job.set.id } end }, function()
-    return steps.shadow { paths = paths, exclude = exclude, type = o.type,
-      provider = o.provider, host = o.host, state_dir = o.state_dir,
-      scratch = o.scratch, check = o.check,
-      writers = o.require and { require = o.require } or nil,
-      tags = table.move(o.tags, 1, #o.tags, #tags + 1, tags),
-      on_component = function(c)
-        if c.check and c.check.state == "failed" then
-          self:trouble(("the check of %s failed, and nothing can be "
-            .. "recovered of it: %s"):format(c.name, c.check.message))
-        end
-      end }
+    return shadow(self, paths, exclude)
   end)
   local _ = writers
   h.record:held(job.set)
@@ -280,7 +215,7 @@ local function store(self, wanted)
   self:step({ lane = "step", name = "complete" }, function()
     local copies = {}
     for i, t in ipairs(stored) do copies[i] = t.copy end
-    steps.complete(job, copies, #stored == #h.targets)
+    steps.complete(job, copies, #stored == #h.o.targets)
   end)
   each(self, stored, function(t) t:late(job) end)
 end
@@ -306,10 +241,11 @@ local function drill(self)
   local t = good_ones(h.targets, "version")[1]
   if not t then return end
   if t.components and #t.components == 0 then return end
-  say(self, "drill", 92)
   local result = { state = "passed", location = t.location,
     version = t.version }
   self.drill = result
+  if t.done.drill then return end
+  say(self, "drill", 92)
   local good, why = pcall(self.step, self, { lane = "drill:" .. t.location,
     name = "drill" }, function(at)
     local start = {}
@@ -321,8 +257,8 @@ local function drill(self)
     return files.finish(op)
   end)
   if good then return end
-  if hooks.is_cancel(why) then error(why, 0) end
-  result.state, result.message = "untried", message_of(why)
+  if step.is_cancel(why) then error(why, 0) end
+  result.state, result.message = "untried", step.message(why)
   for _, c in ipairs(type(why) == "table" and why.report
     and why.report.components or {}) do
     if c.state == "failed" then result.state = "failed" end
@@ -338,7 +274,12 @@ end
 local function whole(self)
   local h = of(self)
   local targets <close> = setmetatable({}, { __close = function(_, err)
-    for i = #h.targets, 1, -1 do h.targets[i]:finish(err) end
+    local cancelled
+    for i = #h.targets, 1, -1 do
+      local good, why = pcall(h.targets[i].finish, h.targets[i], err)
+      if not good then cancelled = cancelled or why end
+    end
+    if cancelled then error(cancelled, 0) end
   end })
   local _ = targets
   say(self, "open", 1)
@@ -355,7 +296,7 @@ local function whole(self)
       end
     end)
     if not good then
-      if hooks.is_cancel(why) then error(why, 0) end
+      if step.is_cancel(why) then error(why, 0) end
       for _, t in ipairs(wanted) do
         if not t.version and not t.error then t:fail(why) end
       end
@@ -394,7 +335,7 @@ local function result_of(self)
     plain[i] = { location = t.location, state = t.state, version = t.version,
       verified = t.verified, removed = t.removed, pruned = t.pruned,
       resumed = t.resumed, failed = t.failed,
-      error = t.error and message_of(t.error) }
+      error = t.error and step.message(t.error) }
   end
   return { state = self.state, partial = self.partial, versions = versions,
     targets = plain, consistency = self.consistency, held = self.held,
@@ -402,25 +343,33 @@ local function result_of(self)
     warnings = #self.warnings > 0 and self.warnings or nil }
 end
 
+-- How it ended, and what is said to be wrong when that is not all right.
 local function judge(self, err)
   for _, t in ipairs(of(self).targets) do
     if t.error or (t.failed or 0) > 0 then self.partial = true end
   end
   if err == nil then
     self.state = self.partial and "partial" or "succeeded"
-  else
-    self.state = hooks.is_cancel(err) and "cancelled" or "failed"
+    return self.state, self.partial and (first_error(of(self).targets)
+      or core.failure("saros", E.SAROS_S_PARTIAL, self.warnings[1]
+        or "not every file could be read")) or nil
   end
+  self.state = step.is_cancel(err) and "cancelled" or "failed"
+  return self.state, err
 end
 
--- Nobody waits for long to be told, and that he could not be is no failure. His
--- record is what is told of: it has ended.
-local function tell(self)
+-- Nobody waits for long to be told, and that he could not be is no failure. Who
+-- has no record, because the disk of the state is full or damaged, says himself
+-- what is told.
+local function tell(self, err)
   local o = of(self).o
   if not o.notify then return end
   local good, why = pcall(function()
     local op <close> = require "saros.notify".check { name = o.name,
-      to = o.notify, state_dir = o.state_dir }
+      to = o.notify, state_dir = o.state_dir, run = { id = self.id,
+        kind = "workflow", name = o.name, host = o.host, state = self.state,
+        begun = self.begun, time = record.time(self.begun),
+        seconds = self.seconds, error = record.error(err, of(self).said) } }
     for _, event in ipairs(files.finish(op)) do
       for _, failed in ipairs(event.failed or {}) do
         self.warnings[#self.warnings + 1] = ("nobody could be told by %s: %s")
@@ -430,14 +379,16 @@ local function tell(self)
   end)
   if not good then
     self.warnings[#self.warnings + 1] = "nobody could be told: "
-      .. message_of(why)
+      .. step.message(why)
   end
 end
 
 local function make(o, how)
   local self = setmetatable({ name = o.name, state = "running", steps = {},
-    hooks = {}, warnings = {}, targets = {}, partial = false }, run_type)
-  local h = { o = o, targets = {}, finished = {}, running = {} }
+    hooks = {}, warnings = {}, targets = {}, partial = false,
+    begun = os.date "!%Y-%m-%dT%H:%M:%S+00:00", id = core.guid() }, run_type)
+  local h = { o = o, targets = {}, finished = {}, running = {},
+    said = secrets.hider(o.targets) }
   hidden[self] = h
   for _, t in ipairs(target.wanted(o, how.only)) do
     h.targets[#h.targets + 1] = target.new(self, t, h)
@@ -451,32 +402,45 @@ local function refuse(o, rival)
       rival.begun) or "; try again when it is over")
 end
 
+-- Begins its record, and goes on with one that was interrupted, if there is one.
+-- Of whom another one keeps from running the record is of another kind: it is
+-- no run that ended.
+local function enter(self, how, claim)
+  local h = of(self)
+  local o, root = h.o, nil
+  local rival = not claim and journal.rival(o)
+  local finished
+  if claim then root, finished = journal.interrupted(o, how.resume) end
+  h.finished = finished or {}
+  local r = record.begin { kind = claim and "workflow" or "refused",
+    name = o.name, host = o.host, state_dir = o.state_dir, argv = how.argv,
+    resumes = root, said = h.said }
+  h.record, self.id, h.root, self.resumes = r, r.id, root or r.id, root
+  if not claim then refuse(o, rival) end
+  r:note("content", o.content)
+  r:settle()
+end
+
 --- The task behind `workflow:run`.
 local function start(o, how)
   local self, h = make(o, how)
   if how.on_begin then how.on_begin(self) end
-  local began = seconds()
-  local claim <close> = record.claim(o.name, o.state_dir)
-  local rival = not claim and journal.rival(o)
-  local root, finished
-  if claim then root, finished = journal.interrupted(o, how.resume) end
-  local r <close> = record.begin { kind = "workflow", name = o.name,
-    host = o.host, state_dir = o.state_dir, argv = how.argv, resumes = root }
-  h.record, self.id, h.root = r, r.id, root or r.id
+  local began = step.seconds()
+  local may, claim = pcall(record.claim, o.name, o.state_dir)
+  local _ <close> = may and claim or nil
   local good, err = pcall(function()
-    if not claim then refuse(o, rival) end
-    if root then
-      self.resumes, h.finished = root, finished
-      tidy(self)
-    end
-    hooks.around(self, "run", o, function() whole(self) end)
+    if not may then error(claim, 0) end
+    enter(self, how, claim)
+    if self.resumes then tidy(self) end
+    hooks.around(self, "run", o, function() whole(self) end,
+      function(err) return judge(self, err) end)
   end)
   if good then err = nil end
   judge(self, err)
-  self.seconds = seconds() - began
+  self.seconds = step.seconds() - began
   local result = result_of(self)
-  r:done(err, result)
-  tell(self)
+  if h.record then h.record:done(err, result) end
+  tell(self, err)
   pcall(record.prune, { state_dir = o.state_dir })
   if err == nil then return self end
   if type(err) ~= "table" then

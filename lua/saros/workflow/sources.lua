@@ -21,6 +21,13 @@ local function add_source(list, source, where)
       files.fail("E_INVALIDARG", "saros.workflow: %s: a function returned a "
         .. "function", where)
     end
+    for _, hook in ipairs { "before", "after", "failed", "finally" } do
+      if made[hook] then
+        files.fail("E_INVALIDARG", "saros.workflow: %s: what a function "
+          .. "returns has no hooks; '%s' goes to the source itself, beside "
+          .. "path = f", where, hook)
+      end
+    end
     for _, pattern in ipairs(source.exclude or {}) do
       made.exclude = made.exclude or {}
       table.insert(made.exclude, pattern)

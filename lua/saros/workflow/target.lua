@@ -2,10 +2,12 @@
 -- A target: one repository, and what is done with it in a run: it is opened, a
 -- version is stored, read again, old ones are forgotten.
 
+local core = require "saros.core"
 local hooks = require "saros.workflow.hooks"
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
 local record = require "saros.record"
+local step = require "saros.workflow.step"
 local steps = require "saros.wsb.steps"
 local E = require "saros.code"
 
@@ -28,7 +30,7 @@ function target:fail(err)
   if self.error then return end
   self.error = err
   self.h.record:log("error", ("%s: %s"):format(self.location,
-    tostring(type(err) == "table" and err.message or err)))
+    step.message(err)))
 end
 
 function target:step(name, f, detail)
@@ -117,15 +119,22 @@ function target:begin()
     one = there and one or nil
   end
   if not one and self.h.root ~= self.run.id then
-    one = self:step("look", function() return { found(self) } end,
-      function(r) return { found = r[1] and r[1].version } end)[1]
+    one = self.run:step({ lane = self.lane, name = "look", kind = "open",
+      detail = function(r) return { found = r[1] and r[1].version } end },
+      function() return { found(self) } end)[1]
   end
   if not one then
     self.done = {}
     return
   end
   take(self, one)
+  self:stored(one)
+end
+
+-- From now on it is not done again, whatever happens.
+function target:stored(one)
   self.h.record:note("stored", one)
+  self.h.record:settle()
 end
 
 
@@ -172,11 +181,10 @@ function target:late(job)
         c.name, why))
     end
   end
-  self.h.record:note("stored", { location = self.location, version = v.id,
-    guid = v.guid, bytes_added = v.bytes_added, bytes_stored = v.bytes_stored,
+  self:stored { location = self.location, version = v.id, guid = v.guid,
+    bytes_added = v.bytes_added, bytes_stored = v.bytes_stored,
     bytes = v.bytes, files = v.files, failed = v.failed,
-    consistency = v.consistency,
-    recoverable = self.recoverable })
+    consistency = v.consistency, recoverable = self.recoverable }
 end
 
 
@@ -225,6 +233,10 @@ local function prune(self)
   then
     return
   end
+  if self.done.prune then
+    self.pruned = true
+    return
+  end
   local r = self:step("prune", function(at)
     local host = self.h.o.host
     local claim <close> = self.repository:claim_prune { host = host }
@@ -257,7 +269,15 @@ function target:finish(err)
   local repository = self.repository
   self.repository = nil
   if repository then pcall(repository.close, repository) end
-  hooks.over(self.run, self.lane, self.t, self.error or err)
+  local why, state = self.error or err, nil
+  if why == nil and (self.failed or 0) > 0 then
+    state = "partial"
+    why = core.failure("saros", E.SAROS_S_PARTIAL, self.failed
+      .. " of its files could not be read")
+  elseif self.version and not step.is_cancel(why) then
+    state = why and "partial"
+  end
+  hooks.over(self.run, self.lane, self.t, why, state)
 end
 
 --- Those of a workflow that are in the list, or all.
@@ -289,7 +309,7 @@ function target:result()
     bytes_added = self.bytes_added, bytes_stored = self.bytes_stored,
     bytes = self.bytes, files = self.files, failed = self.failed,
     errors = self.errors,
-    components = self.components, error = record.error(self.error),
+    components = self.components, error = record.error(self.error, self.h.said),
     verified = self.verified,
     removed = self.removed, pruned = self.pruned, resumed = self.resumed }
 end

@@ -106,11 +106,8 @@ end
 
 local function job_of(o)
   -- Which job's it is: versions of one are kept and forgotten together.
-  local hash = 0xcbf29ce484222325
-  for byte in (o.host .. "\0" .. table.concat(o.paths, "\0")):gmatch "." do
-    hash = (hash ~ byte:byte()) * 0x100000001b3
-  end
-  return ("%s/%016x"):format(manifest.LATE, hash)
+  return manifest.LATE .. "/" .. require "saros.text".hash(o.host .. "\0"
+    .. table.concat(o.paths, "\0"))
 end
 
 local function begin(o, set)
