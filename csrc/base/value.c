@@ -3,12 +3,12 @@
 ** value may be as deep as its maker likes, and the thread that meets it may
 ** have a small stack. Maps are in value_map.c.
 */
-#include "base/value.h"
-
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/value_parts.h"
 
 enum { FIRST_ITEMS = 4 };
 
@@ -46,14 +46,29 @@ value *value_real(double n) {
 }
 
 
+/* Its bytes lie behind it: most are small, and there are many. */
 value *value_string(const char *data, size_t size) {
-  value *v = make(VALUE_STRING);
+  if (size >= SIZE_MAX - sizeof(value)) return NULL;
+  value *v = mem_alloc(sizeof *v + size + 1);
   if (v == NULL) return NULL;
-  v->as.string.data = mem_bytes(data, size);
+  *v = (value){.type = VALUE_STRING};
+  v->as.string.data = (char *)(v + 1);
   v->as.string.size = size;
-  if (v->as.string.data != NULL) return v;
-  mem_free(v);
-  return NULL;
+  if (size > 0) memcpy(v->as.string.data, data, size);
+  v->as.string.data[size] = '\0';
+  return v;
+}
+
+
+value *value_of_bytes(char *data, size_t size) {
+  value *v = data != NULL ? make(VALUE_STRING) : NULL;
+  if (v == NULL) {
+    mem_free(data);
+    return NULL;
+  }
+  v->as.string.data = data;
+  v->as.string.size = size;
+  return v;
 }
 
 
@@ -121,13 +136,18 @@ static value **slot(const value *v, uint32_t index) {
 }
 
 
+static void free_string(value *v, bool wipe) {
+  char *data = v->as.string.data;
+  if (wipe) explicit_bzero(data, v->as.string.size);
+  if (data != (char *)(v + 1)) mem_free(data);
+}
+
+
 static void free_one(value *v, bool wipe) {
-  if (v->type == VALUE_STRING && wipe)
-    explicit_bzero(v->as.string.data, v->as.string.size);
-  if (v->type == VALUE_STRING) mem_free(v->as.string.data);
+  if (v->type == VALUE_STRING) free_string(v, wipe);
   if (v->type == VALUE_LIST) mem_free(v->as.items);
-  if (v->type == VALUE_MAP) mem_free(v->as.fields);
-  mem_free(v);
+  if (v->type == VALUE_MAP) value_free_fields(v);
+  if (!v->inner) mem_free(v);
 }
 
 
@@ -150,7 +170,6 @@ static void let_go(value *v, bool wipe) {
     if (v == NULL) return;
     v->count--;
     parent = *slot(v, v->count);
-    if (v->type == VALUE_MAP) mem_free(v->as.fields[v->count].name);
   }
 }
 

@@ -26,6 +26,7 @@ struct value {
   value_type type;
   uint32_t count;    /* of a list or a map */
   uint32_t capacity; /* internal */
+  bool inner;        /* internal: the map that it is in has its memory */
   union {
     bool boolean;
     int64_t integer;
@@ -34,8 +35,11 @@ struct value {
       char *data; /* NUL-terminated, may hold NULs */
       size_t size;
     } string;
-    value **items;              /* of a list */
-    struct value_field *fields; /* of a map, in the order they were put */
+    value **items; /* of a list */
+    struct {
+      struct value_field *fields; /* of a map, in the order they were put */
+      struct value_block *blocks; /* internal: what lies in it */
+    };
   } as;
 };
 
@@ -56,8 +60,13 @@ value *value_int(int64_t n);
 value *value_real(double n);
 value *value_string(const char *data, size_t size);
 value *value_text(const char *text); /* NULL makes a null */
+/* Without a copy: takes over `data`, which is one's own (memory.h) and has a NUL
+   behind it; also when it fails. */
+value *value_of_bytes(char *data, size_t size);
 value *value_list(void);
 value *value_map(void);
+/* The same, with room for so many fields at once. */
+value *value_map_of(uint32_t fields);
 
 /* Both take over `item`, also when they fail (a NULL item fails), so that
    calls nest; false when memory ran out. A name that is in the map already
@@ -65,6 +74,11 @@ value *value_map(void);
 bool value_add(value *list, value *item);
 bool value_put(value *map, const char *name, value *item);
 bool value_put_bytes(value *map, const char *name, size_t size, value *item);
+/* The same with a value_int, and with a value_string, for maps that are made by
+   the thousand: the item lies in memory of the map's. */
+bool value_put_int(value *map, const char *name, int64_t n);
+bool value_put_string(value *map, const char *name, const char *data,
+                      size_t size);
 
 /* NULL when it is not there, or `map` is not a map. */
 const value *value_get(const value *map, const char *name);

@@ -1,21 +1,25 @@
 /*
-** value_map: the fields of a map. They are kept in the order they were put;
-** a map with many of them has, behind the fields in the same block, a hash
-** table of their indexes, so that neither a look-up nor a hostile document
-** with a hundred thousand names takes long. The hash is keyed with a secret
-** of this process (SipHash-1-3): nobody outside can make names collide.
+** value_map: the fields of a map. They are kept in the order they were put; a
+** map with many of them has, behind the fields in the same block, a hash table
+** of their indexes, so that neither a look-up nor a hostile document with a
+** hundred thousand names takes long. The hash is keyed with a secret of this
+** process (SipHash-1-3): nobody outside can make names collide. Their names, and
+** small items, are in a few blocks, of which each is larger than the one before.
 */
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
 #include "base/memory.h"
-#include "base/value.h"
+#include "base/value_parts.h"
 
 enum {
   FIRST_FIELDS = 4,
-  SEARCHED = 8 /* a map of no more fields than this is searched one by one */
+  FIRST_BLOCK = 96,
+  A_FIELD = 64, /* most have no more in the blocks */
+  SEARCHED = 16 /* a map of no more fields than this is searched one by one */
 };
 
 
@@ -127,10 +131,8 @@ static value_field *find(const value *map, const char *name, size_t size) {
 }
 
 
-/* Twice the room. The table moves with its fields and is made anew. */
-static bool grow(value *map) {
-  if (map->capacity > UINT32_MAX / 64) return false;
-  uint32_t capacity = map->capacity > 0 ? 2 * map->capacity : FIRST_FIELDS;
+/* More room. The table moves with its fields and is made anew. */
+static bool grow(value *map, uint32_t capacity) {
   size_t size = capacity * sizeof(value_field);
   size_t table = capacity > SEARCHED ? 2 * capacity * sizeof(uint32_t) : 0;
   value_field *fields = mem_grow(map->as.fields, size + table);
@@ -145,10 +147,60 @@ static bool grow(value *map) {
 }
 
 
+static bool grow_twice(value *map) {
+  if (map->capacity > UINT32_MAX / 64) return false;
+  return grow(map, map->capacity > 0 ? 2 * map->capacity : FIRST_FIELDS);
+}
+
+
+typedef struct value_block {
+  struct value_block *before;
+  size_t used, capacity;
+  max_align_t bytes[];
+} value_block;
+
+
+static bool add_block(value *map, size_t capacity) {
+  value_block *b = mem_alloc(sizeof *b + capacity);
+  if (b == NULL) return false;
+  *b = (value_block){map->as.blocks, 0, capacity};
+  map->as.blocks = b;
+  return true;
+}
+
+
+/* Memory that goes with the map. `align` is a power of two. */
+static void *keep(value *map, size_t size, size_t align) {
+  if (size >= SIZE_MAX / 4) return NULL;
+  value_block *b = map->as.blocks;
+  size_t at = b != NULL ? (b->used + align - 1) & ~(align - 1) : 0;
+  if (b == NULL || at > b->capacity || b->capacity - at < size) {
+    size_t capacity = b != NULL ? 2 * b->capacity : FIRST_BLOCK;
+    while (capacity < size) capacity *= 2;
+    if (!add_block(map, capacity)) return NULL;
+    b = map->as.blocks;
+    at = 0;
+  }
+  b->used = at + size;
+  return (char *)b->bytes + at;
+}
+
+
+void value_free_fields(value *map) {
+  for (value_block *b = map->as.blocks, *before; b != NULL; b = before) {
+    before = b->before;
+    mem_free(b);
+  }
+  mem_free(map->as.fields);
+}
+
+
 static bool append(value *map, const char *name, size_t size, value *item) {
-  if (map->count == map->capacity && !grow(map)) return false;
-  char *copy = mem_bytes(name, size);
+  if (map->count == map->capacity && !grow_twice(map)) return false;
+  char *copy = keep(map, size + 1, 1);
   if (copy == NULL) return false;
+  if (size > 0) memcpy(copy, name, size);
+  copy[size] = '\0';
   map->as.fields[map->count++] = (value_field){copy, size, item};
   if (map->capacity > SEARCHED) *place_of(map, name, size) = map->count;
   return true;
@@ -171,6 +223,48 @@ bool value_put_bytes(value *map, const char *name, size_t size, value *item) {
 
 bool value_put(value *map, const char *name, value *item) {
   return value_put_bytes(map, name, strlen(name), item);
+}
+
+
+value *value_map_of(uint32_t fields) {
+  value *map = value_map();
+  uint32_t capacity = FIRST_FIELDS;
+  while (capacity < fields && capacity <= UINT32_MAX / 64) capacity *= 2;
+  if (map == NULL) return NULL;
+  if (grow(map, capacity) && add_block(map, (size_t)capacity * A_FIELD))
+    return map;
+  value_free(map);
+  return NULL;
+}
+
+
+/* An item in the map's own memory, with so many bytes behind it. */
+static value *make_inner(value *map, value_type type, size_t size) {
+  if (map == NULL || map->type != VALUE_MAP || size >= SIZE_MAX / 8)
+    return NULL;
+  value *v = keep(map, sizeof *v + size, _Alignof(value));
+  if (v != NULL) *v = (value){.type = type, .inner = true};
+  return v;
+}
+
+
+bool value_put_int(value *map, const char *name, int64_t n) {
+  value *v = make_inner(map, VALUE_INT, 0);
+  if (v == NULL) return false;
+  v->as.integer = n;
+  return value_put(map, name, v);
+}
+
+
+bool value_put_string(value *map, const char *name, const char *data,
+                      size_t size) {
+  value *v = make_inner(map, VALUE_STRING, size + 1);
+  if (v == NULL) return false;
+  v->as.string.data = (char *)(v + 1);
+  v->as.string.size = size;
+  if (size > 0) memcpy(v->as.string.data, data, size);
+  v->as.string.data[size] = '\0';
+  return value_put(map, name, v);
 }
 
 

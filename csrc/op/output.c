@@ -211,16 +211,7 @@ void output_free(output *o) {
 /* Without a copy: it may be large. */
 static value *buffer_value(buffer *b) {
   size_t size = b->size;
-  char *data = buffer_take(b);
-  value *v = data != NULL ? value_string("", 0) : NULL;
-  if (v == NULL) {
-    mem_free(data);
-    return NULL;
-  }
-  mem_free(v->as.string.data);
-  v->as.string.data = data;
-  v->as.string.size = size;
-  return v;
+  return value_of_bytes(buffer_take(b), size);
 }
 
 value *output_take(output *o) {

@@ -58,27 +58,25 @@ bool repo_snapshot_has_tags(const repo_snapshot *s, const value *tags) {
 ** As a value
 ** ---------------------------------------------------------------- */
 
-static value *time_value(struct timespec t, int32_t zone) {
+static bool put_time(value *map, const char *name, struct timespec t,
+                     int32_t zone) {
   buffer b = BUFFER_EMPTY;
   repo_go_time(&b, t, zone);
-  value *v = b.failed ? NULL : value_string(b.data, b.size);
+  bool done = !b.failed && value_put_string(map, name, b.data, b.size);
   buffer_free(&b);
-  return v;
-}
-
-static value *id_value(const repo_id *id) {
-  char text[REPO_ID_TEXT];
-  repo_id_format(id, text);
-  return value_string(text, REPO_ID_TEXT - 1);
+  return done;
 }
 
 static bool put_id(value *map, const char *name, bool is_there,
                    const repo_id *id) {
-  return !is_there || value_put(map, name, id_value(id));
+  char text[REPO_ID_TEXT];
+  if (!is_there) return true;
+  repo_id_format(id, text);
+  return value_put_string(map, name, text, REPO_ID_TEXT - 1);
 }
 
 static bool put_text(value *map, const char *name, const char *text) {
-  return text == NULL || value_put(map, name, value_text(text));
+  return text == NULL || value_put_string(map, name, text, strlen(text));
 }
 
 /* What is not there is an empty list: nobody should have to ask twice. */
@@ -88,15 +86,15 @@ static bool put_list(value *map, const char *name, const value *list) {
 
 static bool put_count(value *map, const char *name, uint64_t n) {
   int64_t most = n > INT64_MAX ? INT64_MAX : (int64_t)n;
-  return value_put(map, name, value_int(most));
+  return value_put_int(map, name, most);
 }
 
 static value *summary_value(const repo_summary *s) {
-  value *m = value_map();
+  value *m = value_map_of(16);
   bool done =
       m != NULL &&
-      value_put(m, "backup_start", time_value(s->start, s->start_zone)) &&
-      value_put(m, "backup_end", time_value(s->end, s->end_zone)) &&
+      put_time(m, "backup_start", s->start, s->start_zone) &&
+      put_time(m, "backup_end", s->end, s->end_zone) &&
       put_count(m, "files_new", s->files_new) &&
       put_count(m, "files_changed", s->files_changed) &&
       put_count(m, "files_unmodified", s->files_unmodified) &&
@@ -120,17 +118,17 @@ static bool put_ids(value *m, const repo_snapshot *s) {
   char text[REPO_ID_TEXT];
   repo_id_format(&s->id, text);
   return put_id(m, "id", stored, &s->id) &&
-         (!stored || value_put(m, "short_id", value_string(text, 8))) &&
+         (!stored || value_put_string(m, "short_id", text, 8)) &&
          put_id(m, "parent", s->has_parent, &s->parent) &&
          put_id(m, "tree", true, &s->tree) &&
          put_id(m, "original", s->has_original, &s->original);
 }
 
 value *repo_snapshot_value(const repo_snapshot *s) {
-  value *m = value_map();
+  value *m = value_map_of(16);
   bool done =
       m != NULL && put_ids(m, s) &&
-      value_put(m, "time", time_value(s->time, s->zone)) &&
+      put_time(m, "time", s->time, s->zone) &&
       put_list(m, "paths", s->paths) && put_list(m, "tags", s->tags) &&
       put_list(m, "excludes", s->excludes) &&
       put_text(m, "hostname", s->hostname) &&
