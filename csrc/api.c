@@ -76,7 +76,10 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(op_detail),
                        F(op_stream),
                        F(op_fail),
-                       F(wsb_check)
+                       F(wsb_check),
+                       F(value_map_of),
+                       F(value_put_integer),
+                       F(value_put_bytes)
 #undef F
 };
 

@@ -337,6 +337,13 @@ typedef struct saros_api {
      was called. */
   saros_op *(*wsb_check)(const saros_wsb_async *async, void *self,
                          const char *name);
+
+  /* For maps by the thousand: one with room for so many fields at once, and
+     items that lie in it. NULL, and 0: no memory. */
+  saros_value *(*value_map_of)(uint32_t fields);
+  int (*value_put_integer)(saros_value *map, const char *name, int64_t n);
+  int (*value_put_bytes)(saros_value *map, const char *name, const void *bytes,
+                         size_t size);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -447,6 +454,9 @@ SAROS_PROC(op_detail, (saros_op *op, const char *name, saros_value *item), (op, 
 SAROS_FN(int, op_stream, (saros_op *op), (op))
 SAROS_FN(int, op_fail, (saros_op *op, uint32_t code, const char *message, saros_value *more), (op, code, message, more))
 SAROS_FN(saros_op *, wsb_check, (const saros_wsb_async *async, void *self, const char *name), (async, self, name))
+SAROS_FN(saros_value *, value_map_of, (uint32_t fields), (fields))
+SAROS_FN(int, value_put_integer, (saros_value *map, const char *name, int64_t n), (map, name, n))
+SAROS_FN(int, value_put_bytes, (saros_value *map, const char *name, const void *bytes, size_t size), (map, name, bytes, size))
 /* clang-format on */
 
 #undef SAROS_FN

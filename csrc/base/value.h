@@ -60,8 +60,8 @@ value *value_int(int64_t n);
 value *value_real(double n);
 value *value_string(const char *data, size_t size);
 value *value_text(const char *text); /* NULL makes a null */
-/* Without a copy: takes over `data`, which is one's own (memory.h) and has a NUL
-   behind it; also when it fails. */
+/* Without a copy: takes over `data`, which is one's own (memory.h) and has a
+   NUL behind it; also when it fails. */
 value *value_of_bytes(char *data, size_t size);
 value *value_list(void);
 value *value_map(void);

@@ -3,8 +3,10 @@
 ** map with many of them has, behind the fields in the same block, a hash table
 ** of their indexes, so that neither a look-up nor a hostile document with a
 ** hundred thousand names takes long. The hash is keyed with a secret of this
-** process (SipHash-1-3): nobody outside can make names collide. Their names, and
-** small items, are in a few blocks, of which each is larger than the one before.
+** process (SipHash-1-3): nobody outside can make names collide. Their names,
+*and
+** small items, are in a few blocks, of which each is larger than the one
+*before.
 */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -18,7 +20,7 @@
 enum {
   FIRST_FIELDS = 4,
   FIRST_BLOCK = 96,
-  A_FIELD = 64, /* most have no more in the blocks */
+  A_FIELD = 56, /* most have no more in the blocks */
   SEARCHED = 16 /* a map of no more fields than this is searched one by one */
 };
 

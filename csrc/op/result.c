@@ -32,12 +32,25 @@ saros_value *saros_value_map(void) {
   return THEIRS(value_map());
 }
 
+saros_value *saros_value_map_of(uint32_t fields) {
+  return THEIRS(value_map_of(fields));
+}
+
 int saros_value_add(saros_value *list, saros_value *item) {
   return value_add(OURS(list), OURS(item));
 }
 
 int saros_value_put(saros_value *map, const char *name, saros_value *item) {
   return value_put(OURS(map), name, OURS(item));
+}
+
+int saros_value_put_integer(saros_value *map, const char *name, int64_t n) {
+  return value_put_int(OURS(map), name, n);
+}
+
+int saros_value_put_bytes(saros_value *map, const char *name, const void *bytes,
+                          size_t size) {
+  return value_put_string(OURS(map), name, bytes, size);
 }
 
 void saros_value_free(saros_value *v) {

@@ -41,12 +41,22 @@ static saros_value *give_list(value *v) {
   return list;
 }
 
+/* True: it is there, or there is nothing of it. */
+static bool give_field(saros_value *map, const value_field *f) {
+  const value *v = f->item;
+  if (v->type == VALUE_NULL) return true;
+  if (v->type == VALUE_INT)
+    return saros_value_put_integer(map, f->name, v->as.integer) != 0;
+  if (v->type == VALUE_STRING)
+    return saros_value_put_bytes(map, f->name, v->as.string.data,
+                                 v->as.string.size) != 0;
+  return saros_value_put(map, f->name, give(f->item)) != 0;
+}
+
 static saros_value *give_map(value *v) {
-  saros_value *map = saros_value_map();
+  saros_value *map = saros_value_map_of(v->count);
   for (uint32_t i = 0; map != NULL && i < v->count; i++) {
-    const value_field *f = &v->as.fields[i];
-    if (f->item->type == VALUE_NULL) continue;
-    if (saros_value_put(map, f->name, give(f->item))) continue;
+    if (give_field(map, &v->as.fields[i])) continue;
     saros_value_free(map);
     return NULL;
   }
@@ -115,11 +125,10 @@ static uint32_t carry_out(repo_call *c) {
   error *e = c->work->run(c);
   tell_details(c);
   if (e != NULL) return failed(c->op, e);
-  if (c->output != NULL) {
-    saros_value *v = give(c->output);
-    if (v == NULL) return SAROS_E_OUTOFMEMORY;
-    saros_op_output(c->op, v);
-  }
+  if (c->output != NULL && (c->list = give(c->output)) == NULL)
+    return SAROS_E_OUTOFMEMORY;
+  if (c->list != NULL) saros_op_output(c->op, c->list);
+  c->list = NULL;
   return c->partial ? SAROS_S_PARTIAL : SAROS_S_OK;
 }
 
@@ -129,10 +138,12 @@ static void let_go(repo_call *c) {
   value_wipe(c->options);
   repo_streams_free(c->streams, c->stream_count);
   value_free(c->output);
+  if (c->list != NULL) saros_value_free(c->list);
   value_free(c->details);
   repo_unref(c->r);
   repo_unref(c->other);
   c->options = c->output = c->details = NULL;
+  c->list = NULL;
   c->streams = NULL;
   c->stream_count = 0;
   c->r = c->other = NULL;
@@ -224,6 +235,14 @@ static void waits(void *context, const char *why) {
   saros_op_phase(c->op, "waiting for a lock");
   saros_op_detail(c->op, "waits_for", saros_value_bytes(why, strlen(why)));
   log_write(LOG_NOTICE, "repository", "%s waits: %s", c->work->kind.name, why);
+}
+
+error *repo_call_add(repo_call *c, value *item) {
+  if (c->list == NULL) c->list = saros_value_list();
+  bool good = item != NULL && c->list != NULL &&
+              saros_value_add(c->list, give(item)) != 0;
+  value_free(item);
+  return good ? NULL : error_no_memory();
 }
 
 static void cleanup(void *context, const char *what) {

@@ -171,6 +171,8 @@ error *repo_zip_unpack(repo_zip *z, const void *data, size_t data_size,
 }
 
 
+#define SMALL ((size_t)64 << 10)
+
 /* How large a window a frame may ask for, as a power of two: what our own and
    others' need, and no more than what may come out. */
 static int window_most(size_t most) {
@@ -211,8 +213,26 @@ static error *unpack_steps(repo_zip *z, ZSTD_inBuffer *in, size_t most,
 }
 
 
+/* One frame that says how much comes out, and that is little: at once. False:
+   it is not like that, or not as it says. */
+static bool unpack_small(repo_zip *z, const void *data, size_t data_size,
+                         size_t most, buffer *b) {
+  unsigned long long size = ZSTD_getFrameContentSize(data, data_size);
+  if (size > SMALL || size > most) return false; /* and what is not known */
+  char *room = buffer_room(b, (size_t)size);
+  if (room == NULL || ZSTD_decompressDCtx(z->unpack, room, (size_t)size, data,
+                                          data_size) != size)
+    return false;
+  b->size += (size_t)size;
+  b->data[b->size] = '\0';
+  return true;
+}
+
+
 error *repo_zip_unpack_all(repo_zip *z, const void *data, size_t data_size,
                            size_t most, buffer *b) {
+  if (unpack_small(z, data, data_size, most, b)) return NULL;
+  if (b->failed) return error_no_memory();
   size_t before = b->size;
   ZSTD_inBuffer in = {data, data_size, 0};
   if (most > SIZE_MAX / 4) most = SIZE_MAX / 4;

@@ -91,22 +91,21 @@ static bool put_count(value *map, const char *name, uint64_t n) {
 
 static value *summary_value(const repo_summary *s) {
   value *m = value_map_of(16);
-  bool done =
-      m != NULL &&
-      put_time(m, "backup_start", s->start, s->start_zone) &&
-      put_time(m, "backup_end", s->end, s->end_zone) &&
-      put_count(m, "files_new", s->files_new) &&
-      put_count(m, "files_changed", s->files_changed) &&
-      put_count(m, "files_unmodified", s->files_unmodified) &&
-      put_count(m, "dirs_new", s->dirs_new) &&
-      put_count(m, "dirs_changed", s->dirs_changed) &&
-      put_count(m, "dirs_unmodified", s->dirs_unmodified) &&
-      put_count(m, "data_blobs", s->data_blobs) &&
-      put_count(m, "tree_blobs", s->tree_blobs) &&
-      put_count(m, "data_added", s->data_added) &&
-      put_count(m, "data_added_packed", s->data_added_packed) &&
-      put_count(m, "total_files_processed", s->files) &&
-      put_count(m, "total_bytes_processed", s->bytes);
+  bool done = m != NULL &&
+              put_time(m, "backup_start", s->start, s->start_zone) &&
+              put_time(m, "backup_end", s->end, s->end_zone) &&
+              put_count(m, "files_new", s->files_new) &&
+              put_count(m, "files_changed", s->files_changed) &&
+              put_count(m, "files_unmodified", s->files_unmodified) &&
+              put_count(m, "dirs_new", s->dirs_new) &&
+              put_count(m, "dirs_changed", s->dirs_changed) &&
+              put_count(m, "dirs_unmodified", s->dirs_unmodified) &&
+              put_count(m, "data_blobs", s->data_blobs) &&
+              put_count(m, "tree_blobs", s->tree_blobs) &&
+              put_count(m, "data_added", s->data_added) &&
+              put_count(m, "data_added_packed", s->data_added_packed) &&
+              put_count(m, "total_files_processed", s->files) &&
+              put_count(m, "total_bytes_processed", s->bytes);
   if (done) return m;
   value_free(m);
   return NULL;
@@ -127,8 +126,7 @@ static bool put_ids(value *m, const repo_snapshot *s) {
 value *repo_snapshot_value(const repo_snapshot *s) {
   value *m = value_map_of(16);
   bool done =
-      m != NULL && put_ids(m, s) &&
-      put_time(m, "time", s->time, s->zone) &&
+      m != NULL && put_ids(m, s) && put_time(m, "time", s->time, s->zone) &&
       put_list(m, "paths", s->paths) && put_list(m, "tags", s->tags) &&
       put_list(m, "excludes", s->excludes) &&
       put_text(m, "hostname", s->hostname) &&

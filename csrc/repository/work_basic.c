@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "repository/call.h"
+#include "repository/version.h"
 
 error *repo_work_open(repo_call *c) {
   return repo_open(c->r, &c->stop);
@@ -18,33 +19,6 @@ error *repo_work_create(repo_call *c) {
 ** Versions
 ** ---------------------------------------------------------------- */
 
-/* Whether every text of `wanted` is in `list`. */
-static bool has_all(const value *list, const value *wanted) {
-  for (uint32_t i = 0; i < wanted->count; i++) {
-    const char *text = value_chars(wanted->as.items[i], "");
-    bool found = false;
-    for (uint32_t k = 0; list != NULL && k < list->count && !found; k++)
-      found = strcmp(value_chars(list->as.items[k], ""), text) == 0;
-    if (!found) return false;
-  }
-  return true;
-}
-
-static const value *list_in(const value *options, const char *name) {
-  const value *v = value_get(options, name);
-  return v != NULL && v->type == VALUE_LIST ? v : NULL;
-}
-
-static bool is_wanted(const repo_snapshot *s, const value *options) {
-  const char *host = value_chars(value_get(options, "host"), NULL);
-  const value *tags = list_in(options, "tags");
-  const value *paths = list_in(options, "paths");
-  const char *theirs = s->hostname != NULL ? s->hostname : "";
-  if (host != NULL && strcmp(theirs, host) != 0) return false;
-  if (tags != NULL && !repo_snapshot_has_tags(s, tags)) return false;
-  return paths == NULL || has_all(s->paths, paths);
-}
-
 /* Without a lock: a version is one file that is never changed, and one that is
    removed while we look is gone. */
 error *repo_work_versions(repo_call *c) {
@@ -53,13 +27,15 @@ error *repo_work_versions(repo_call *c) {
   error *e = repo_check_open(c->r);
   if (e == NULL) e = repo_versions(c->r, &all, &count, &c->stop);
   if (e != NULL) return e;
-  c->output = value_list();
-  bool good = c->output != NULL;
-  for (size_t i = 0; good && i < count; i++)
-    if (is_wanted(all[i], c->options))
-      good = value_add(c->output, repo_snapshot_value(all[i]));
-  repo_versions_free(all);
-  return good ? NULL : error_no_memory();
+  c->list = saros_value_list(); /* also of none */
+  if (c->list == NULL) e = error_no_memory();
+  for (size_t i = 0; i < count; i++) {
+    if (e == NULL && repo_version_is_wanted(all[i], c->options))
+      e = repo_call_add(c, repo_snapshot_value(all[i]));
+    repo_snapshot_free(all[i]);
+  }
+  mem_free(all);
+  return e;
 }
 
 

@@ -113,6 +113,78 @@ TEST(value_map_names_are_bytes) {
   value_free(map);
 }
 
+/* Of each kind of memory: its own, the map's first block, and a further one. */
+static bool build_rows(void) {
+  char name[32], text[400];
+  value *map = value_map_of(5), *copy = NULL;
+  memset(text, 'x', sizeof text);
+  bool good = map != NULL;
+  for (int i = 0; good && i < 40; i++) {
+    snprintf(name, sizeof name, "number %d", i);
+    good = value_put_int(map, name, i);
+    snprintf(name, sizeof name, "text %d", i);
+    good = good && value_put_string(map, name, text, (size_t)i * 10);
+    snprintf(name, sizeof name, "list %d", i);
+    good = good && value_put(map, name, value_list());
+  }
+  good = good && (copy = value_copy(map)) != NULL;
+  for (int i = 0; good && i < 40; i++) {
+    snprintf(name, sizeof name, "number %d", i);
+    CHECK_INT(value_integer(value_get(map, name), -1), i);
+    snprintf(name, sizeof name, "text %d", i);
+    CHECK_INT(value_get(map, name)->as.string.size, (size_t)i * 10);
+    CHECK_INT(strlen(value_chars(value_get(map, name), "y")), (size_t)i * 10);
+  }
+  CHECK(!good || value_equal(map, copy));
+  /* What takes the place of another. */
+  good = good && value_put_int(map, "text 3", 3) &&
+         value_put(map, "number 3", value_text("three")) &&
+         value_put_string(map, "list 3", "a\0b", 3);
+  if (good) {
+    CHECK_INT(map->count, 120);
+    CHECK_INT(value_integer(value_get(map, "text 3"), 0), 3);
+    CHECK_TEXT(value_chars(value_get(map, "number 3"), ""), "three");
+    CHECK_INT(value_get(map, "list 3")->as.string.size, 3);
+    CHECK(!value_equal(map, copy));
+  }
+  value_free(map);
+  value_free(copy); /* in memory of its own */
+  return good;
+}
+
+TEST(value_map_has_items_in_its_memory) {
+  long before = mem_blocks();
+  CHECK(build_rows());
+  CHECK_INT(mem_blocks(), before);
+  value *map = value_map_of(0), *list = value_list();
+  long with = mem_blocks();
+  CHECK(value_put_int(map, "a", 1));
+  CHECK(value_put_string(map, "b", NULL, 0));
+  CHECK_TEXT(value_chars(value_get(map, "b"), "y"), "");
+  CHECK_INT(mem_blocks(), with);
+  CHECK(!value_put_int(list, "a", 1));
+  CHECK(!value_put_string(list, "a", "b", 1));
+  CHECK(!value_put_int(NULL, "a", 1));
+  value_wipe(map);
+  value_free(list);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_rows_survive_without_memory) {
+  SWEEP(build_rows, 60);
+}
+
+TEST(value_takes_bytes_over) {
+  long before = mem_blocks();
+  value *v = value_of_bytes(mem_bytes("a\0b", 3), 3);
+  value *same = value_string("a\0b", 3);
+  CHECK(value_equal(v, same));
+  CHECK(value_of_bytes(NULL, 0) == NULL);
+  value_wipe(v);
+  value_free(same);
+  CHECK_INT(mem_blocks(), before);
+}
+
 TEST(value_refuses_what_does_not_fit) {
   long before = mem_blocks();
   value *list = value_list(), *map = value_map(), *number = value_int(1);
@@ -373,6 +445,9 @@ int main(int argc, char **argv) {
   RUN(value_map_keeps_order_and_finds);
   RUN(value_map_keeps_a_name_once);
   RUN(value_map_names_are_bytes);
+  RUN(value_map_has_items_in_its_memory);
+  RUN(value_rows_survive_without_memory);
+  RUN(value_takes_bytes_over);
   RUN(value_refuses_what_does_not_fit);
   RUN(value_content_or_fallback);
   RUN(value_copy_is_equal);

@@ -98,6 +98,52 @@ TEST(what_is_none) {
   check_refused(WITH(",\"summary\":{\"backup_end\":0}"));
   check_refused(WITH(",\"summary\":{\"files_new\":1.5}"));
   check_refused(WITH("x"));
+  check_refused(WITH("") " {}");
+  check_refused(WITH(",\"moon\":1,\"moon\":2"));
+  check_refused(WITH(",\"moon\":{\"a\":1,\"\\u0061\":2}"));
+  check_refused(WITH(",\"summary\":{\"moon\":1,\"moon\":2}"));
+  check_refused(WITH(",\"summary\":{\"files_new\":1,\"files_new\":1}"));
+}
+
+/* A million small ones in two fields, or in a list: what it costs is bounded
+   for all of them together. */
+static void check_many(const char *before, const char *one, const char *after,
+                       size_t count, bool good) {
+  buffer b = BUFFER_EMPTY;
+  error *e = NULL;
+  buffer_text(&b, before);
+  for (size_t i = 0; i < count; i++) {
+    if (i == count / 2) buffer_text(&b, after);
+    if (i > 0 && i != count / 2) buffer_byte(&b, ',');
+    buffer_text(&b, one);
+  }
+  buffer_text(&b, "]}");
+  CHECK(!b.failed);
+  repo_snapshot *s = repo_snapshot_read(b.data, b.size, &e);
+  CHECK_INT(s != NULL, good);
+  CHECK(good || e->code == SAROS_E_DAMAGED);
+  error_unref(e);
+  repo_snapshot_free(s);
+  buffer_free(&b);
+}
+
+#define BEGIN_WITH(field) \
+  "{\"time\":\"2024-03-02T10:00:00Z\",\"tree\":\"" HEX "\"," field ":["
+
+TEST(what_is_too_much) {
+  check_many(BEGIN_WITH("\"moon\""), "1", "],\"sun\":[", 990000, true);
+  check_many(BEGIN_WITH("\"moon\""), "1", "],\"sun\":[", 1000100, false);
+  check_many(BEGIN_WITH("\"paths\""), "\"\"", "],\"tags\":[", 1000100, false);
+}
+
+/* The field is named, and where it is. */
+TEST(what_is_wrong_is_named) {
+  const char *json = WITH(",\"hostname\":7");
+  error *e = NULL;
+  CHECK(repo_snapshot_read(json, strlen(json), &e) == NULL);
+  CHECK(strstr(e->message, "its hostname is missing or not what") != NULL);
+  CHECK(e->cause != NULL && strstr(e->cause->message, "at byte ") != NULL);
+  error_unref(e);
 }
 
 TEST(as_a_value) {
@@ -431,6 +477,8 @@ int main(int argc, char **argv) {
   check_begin(argc, argv);
   RUN(what_restic_wrote);
   RUN(what_is_none);
+  RUN(what_is_too_much);
+  RUN(what_is_wrong_is_named);
   RUN(as_a_value);
   RUN(memory);
   RUN(groups);

@@ -505,13 +505,14 @@ TEST(mounted_read_only) {
 
 /* The directory below the mount must get nothing. */
 static int taken_away(const store_place *p) {
-  repo_id id;
+  repo_id id, one;
+  buffer b = BUFFER_EMPTY;
   long count = 0;
   char place[300];
   snprintf(place, sizeof place, "%s", store_path(p, "m"));
   repo_store *s = store_open_at(place);
   CHECK_INT(store_code(s->way->create(s)), 0);
-  CHECK_INT(store_code(store_put(s, REPO_PACKS, "one", &id)), 0);
+  CHECK_INT(store_code(store_put(s, REPO_PACKS, "one", &one)), 0);
   CHECK_INT(umount2(place, MNT_DETACH), 0);
   CHECK_INT(store_code(store_put(s, REPO_PACKS, "two", &id)), SAROS_E_CHANGED);
   CHECK_INT(store_code(s->way->remove(s, REPO_PACKS, &id, NULL)),
@@ -521,6 +522,12 @@ static int taken_away(const store_place *p) {
       SAROS_E_CHANGED);
   CHECK_INT(count, 0);
   CHECK_INT(entries(place), 0);
+  /* What was there can be read, and of what was not it is said why. */
+  CHECK_INT(store_code(s->way->load(s, REPO_PACKS, &one, 100, &b, NULL)), 0);
+  CHECK_TEXT(b.data, "one");
+  CHECK_INT(store_code(s->way->load(s, REPO_PACKS, &id, 100, &b, NULL)),
+            SAROS_E_CHANGED);
+  buffer_free(&b);
   /* Something else in its place. */
   CHECK_INT(mount("other", place, "tmpfs", 0, NULL), 0);
   CHECK(store_says(store_put(s, REPO_PACKS, "two", &id),

@@ -246,17 +246,21 @@ static error *local_list(repo_store *s, repo_file kind, repo_store_each each,
 ** Reading
 ** ---------------------------------------------------------------- */
 
-/* Open, and what it is. A fifo with such a name must not keep us waiting. */
+/* Open, and what it is. A fifo with such a name must not keep us waiting. What
+   was opened is where it was when the repository was opened, whatever lies over
+   that now: only of what cannot be found is asked why. */
 static error *open_file(local *l, repo_file kind, const repo_id *id, int *fd,
                         struct stat *st) {
   char name[REPO_LOCAL_PATH];
   int root;
-  error *e = repo_local_root(l, &root);
+  error *e = ensure_open(l, &root);
   if (e != NULL) return e;
   repo_local_name(kind, id, name);
   *fd = openat(root, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (*fd < 0) return repo_local_error(l, errno, "read", kind, id);
-  int number = fstat(*fd, st) != 0 ? errno : 0;
+  int number = *fd < 0 ? errno : 0;
+  if (*fd < 0 && (e = repo_local_root(l, &root)) != NULL) return e;
+  if (*fd < 0) return repo_local_error(l, number, "read", kind, id);
+  number = fstat(*fd, st) != 0 ? errno : 0;
   if (number == 0 && S_ISREG(st->st_mode)) return NULL;
   close(*fd);
   if (number != 0) return repo_local_error(l, number, "read", kind, id);
