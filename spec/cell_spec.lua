@@ -95,6 +95,22 @@ describe("a cell", function()
     assert.truthy(said:find "\n0\n$")
   end)
 
+  it("can be entered by the owner whatever our umask is", function()
+    local script <const> = [[
+      require "saros"
+      local p <close> = require "saros.place".new { owner = { uid = 65534,
+        gid = 65534 } }
+      print(assert(require "saros.cell".run { place = p, argv = { "sh", "-c",
+        "umask; stat -c %a /tmp /run /dev /dev/shm; ls -d ." } }:wait()).stdout)]]
+    for _, mask in ipairs { "000", "022", "077" } do
+      local said, _, status = outside.run("sh", "-c", "umask " .. mask
+        .. "; LUA_PATH=$1 LUA_CPATH=$2 exec $3 -e \"$4\"", "sh",
+        outside.lua_path, outside.lua_cpath, outside.lua, script)
+      assert.equal(0, status, mask)
+      assert.equal("0077\n1777\n755\n755\n1777\n.\n\n", said)
+    end
+  end)
+
   for _, owner in ipairs { NOBODY, { uid = 0, gid = 0 } } do
     it("can write to its place alone, uid " .. owner.uid, function()
       local p <close> = new_place(owner)

@@ -161,7 +161,7 @@ end)
 describe("a place", function()
   it("has no file of an application that is a link", function()
     outside.directory(function(d)
-      sh([[cd %s && mkdir -p tree/srv other shadow/srv scratch && chmod 755 .
+      sh([[cd %s && umask 022 && mkdir -p tree/srv other shadow/srv scratch && chmod 755 .
         echo x >other/db
         for at in tree shadow; do
           ln -s %s/other/db $at/srv/db; ln -s %s/other $at/srv/dir

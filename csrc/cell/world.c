@@ -182,6 +182,8 @@ static void close_hidden(const cell_plan *plan) {
 void world_make(const cell_plan *plan) {
   int trees[CELL_MOST];
   char run[64];
+  /* Its owner comes through what is made here, whoever calls us. */
+  umask(022);
   take_places(plan, trees);
   make_read_only();
   snprintf(run, sizeof run, "mode=0755,size=64m,uid=%u,gid=%u",
