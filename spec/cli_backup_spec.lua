@@ -203,6 +203,15 @@ describe("a backup", function()
 end)
 
 describe("a new repository", function()
+  it("is made by init with a configuration that is not there yet", function()
+    with(function(p)
+      p.saros(0, "init", "--repo", "new", "--config", p.root .. "/c/new.lua")
+      p.saros(0, "backup", "src", "--config", p.root .. "/c/new.lua")
+      p.saros(2, "backup", "src", "--config", p.root .. "/c/none.lua")
+      p.saros(2, "init", "--repo", "other", "--config", p.root .. "/src")
+    end)
+  end)
+
   it("is made by init, with a password and a configuration", function()
     with(function(p)
       local conf = p.root .. "/conf.lua"

@@ -370,6 +370,8 @@ function matrix.look(row, r, json, say, cut)
       return say("has a line that is none: " .. line)
     end
   end
+  -- As its command ended, hold ends.
+  if row.holds and last and last.status == r.code then return end
   local bad = r.code ~= 0 and r.code ~= 3 and r.code ~= 141 and r.code ~= 130
     and not row.monitors and not row.looks and not (cut and r.code > 128)
   if bad and not (last and last.type == "error") then
@@ -479,7 +481,9 @@ function matrix.cell(row, fault, json)
   local leaves = fault.leaves
   if type(leaves) == "function" then leaves = leaves(row) end
   if not leaves then matrix.left(s, say, row) end
-  if not fault.spoils then matrix.sound(s, row, say) end
+  local spoils = fault.spoils
+  if type(spoils) == "function" then spoils = spoils(row) end
+  if not spoils then matrix.sound(s, row, say) end
   return wrong
 end
 

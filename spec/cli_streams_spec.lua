@@ -24,8 +24,9 @@ local function broken(stream)
   end }
 end
 
--- As it ends when all is well; hold has what its command makes of it.
-local function well(row) return row.holds and { 0, 1 } or 0 end
+-- As it ends when all is well; hold has what its command makes of it, whose
+-- output is the errors' with --json.
+local function well(row) return row.holds and { 0, 1, 141 } or 0 end
 
 local function lost(row)
   if row.holds then return { 0, 1, 141 } end
@@ -35,16 +36,16 @@ end
 local faults = {
   { name = "a pipe that nobody reads", how = broken "STDOUT", unheard = true,
     code = { 0, 141 } },
-  { name = "errors that nobody reads", how = broken "STDERR", code = 0 },
+  { name = "errors that nobody reads", how = broken "STDERR", code = well },
   { name = "no input", how = with 'exec "$@" <&-', code = 0 },
   { name = "no output", how = with 'exec "$@" >&-', code = lost, dumb = true },
-  { name = "no error output", how = with 'exec "$@" 2>&-', code = 0 },
+  { name = "no error output", how = with 'exec "$@" 2>&-', code = well },
   { name = "nothing open at all", how = with 'exec "$@" <&- >&- 2>&-',
     code = lost, dumb = true },
   { name = "an output on a full disk", how = with 'exec "$@" >/dev/full',
     code = lost, dumb = true },
   { name = "errors on a full disk", how = with 'exec "$@" 2>/dev/full',
-    code = 0 },
+    code = well },
   { name = "an input that never ends", how = with 'exec "$@" </dev/zero',
     code = function(row) return row.verb == "repl" and 1 or 0 end },
   { name = "no terminal to ask on", how = with 'exec setsid -w "$@" </dev/null',
@@ -60,7 +61,9 @@ local faults = {
     TERM = "\27[2J", NO_COLOR = "\xff", HOME = "", PWD = "/nowhere/../\27" } } },
   { name = "few descriptors", how = with 'ulimit -n 40; exec "$@"',
     code = well },
-  { name = "a directory that is gone", code = 0, how = {
+  { name = "a directory that is gone", code = function(row)
+      return row.holds and 127 or 0 -- where its command would be
+    end, how = {
     wrap = function(argv, s)
       return { "sh", "-c", 'mkdir gone && cd gone && rmdir "$0" && exec "$@"',
         s.root .. "/gone", table.unpack(argv) }
@@ -118,13 +121,18 @@ for what, name in pairs {
   ["is no UTF-8"] = "\xff\xfe\xc0\xaf",
   ["is as long as can be"] = ("n"):rep(200),
 } do
+  -- What is stored as applications see it has names in lines.
+  local function refused(row)
+    return name:find "\n" and (row.verb == "recover" or row.verb == "run")
+  end
   faults[#faults + 1] = { name = "a directory whose name " .. what, root = name,
-    code = function(row)
+    spoils = refused, code = function(row)
+      if refused(row) then return 2 end
       -- A unit is text, in lines.
       return row.verb == "systemd" and what ~= "is as long as can be" and { 0, 2 }
         or 0
     end, look = function(s, _, _, say)
-      local found = volumes.run("%s", ("find %s -name pwned"):format(
+      local found = volumes.run("%s", ("find %s -name pwned 2>/dev/null"):format(
         matrix.quoted(s.root:match "^(.*/m)/")))
       if found ~= "" then say "ran what a name says" end
     end }

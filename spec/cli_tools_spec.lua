@@ -370,6 +370,11 @@ describe("applications in versions", function()
   it("say what is wrong with a call, and what is not there", function()
     with(function(t)
       assert.match("what%?", t.cli(2, { "recover" }).err)
+      for _, words in ipairs { { "--file", "/etc/../x" }, { "--file", "/x",
+        "--target", "../out" }, { "--component", "x", "--target", "/a\nb" } } do
+        assert.match("'%.%.' or a line break", t.cli(2, { "recover",
+          table.unpack(words) }).err)
+      end
       assert.match("not both", t.cli(2, { "recover", "--file", "/x",
         "--component", "y" }).err)
       assert.match("a version, or", t.cli(2, { "items", "--all", "x" }).err)

@@ -9,7 +9,8 @@ local helper = { saros = saros, testmod = testmod, core = require "saros.core" }
 
 -- Valgrind and the sanitizers take their time. More than spec.outside has for
 -- one wait, so that what hangs is named.
-local patience = os.getenv "SAROS_SANITIZER" and 300 or 120
+local patience = os.getenv "SAROS_LONG" and 1800
+  or os.getenv "SAROS_SANITIZER" and 300 or 120
 
 busted.subscribe({ "test", "start" }, function(element)
   testmod.deadline(patience, element.name)

@@ -62,7 +62,8 @@ describe("saros.workflow's options", function()
     raises("writers has no option 'sqlit'; 'sqlite' perhaps?",
       with { writers = { sqlit = {} } })
     raises("writers[1]: { kind = ", with { writers = { {} } })
-    raises("sources[2]: an absolute path expected, got \"etc\"",
+    raises("sources[2]: an absolute path without '..' and line breaks "
+      .. "expected, got etc",
       with { sources = { "/srv", "etc" } })
     raises("sources[1] has no option 'paths'; 'path' perhaps?",
       with { sources = { { paths = "/" } } })

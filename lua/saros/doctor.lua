@@ -70,9 +70,10 @@ function tools.version(program, argument)
   return result.stdout:match "[^\n]+" or program
 end
 
---- What an error says to a person.
+--- What an error says to a person, who does not ask where in here it was.
 function tools.message(err)
-  return tostring(type(err) == "table" and err.message or err)
+  local text = tostring(type(err) == "table" and err.message or err)
+  return (text:gsub("^[^\n]-%.lua:%d+: ", "", 1))
 end
 
 --- Tries a thing: f returns its state, why, and the remedy; what it raises is

@@ -217,8 +217,10 @@ function config.load(c)
   local given = c.options.config or os.getenv "SAROS_CONFIG"
   if given and given ~= "" then
     local text, why = content_of(given)
-    if not text then c:fail(2, "%s", why) end
-    return run(given, text)
+    if text then return run(given, text) end
+    local is = core.entries { { "look", given } }:wait()
+    if not c.verb.configures or not is or is[1] then c:fail(2, "%s", why) end
+    return { workflows = {}, names = {} }
   end
   for _, path in ipairs(config.places()) do
     local ok, text = pcall(content_of, path)

@@ -186,7 +186,8 @@ function options.source(where, given)
   check_hooks(where .. ".", o)
   if type(o.path) == "function" then o.resolve, o.path = o.path, nil end
   if o.path and not require "saros.wsb.files".is_path(o.path) then
-    wrong(where, "an absolute path expected, got %q", o.path)
+    wrong(where, "an absolute path without '..' and line breaks expected, got "
+      .. "%s", require "saros.text".safe(o.path))
   end
   return o
 end

@@ -46,13 +46,14 @@ local function run(c)
   if not found then return nil, err end
   show(c, found)
   local count = summary_of(found)
-  record:done(err, { drill = { state = report and "passed"
-    or count.failed > 0 and "failed" or "untried" },
+  record:done(err, { drill = { state = count.failed > 0 and "failed"
+    or count.untried > 0 and "untried" or "passed" },
     versions = { { id = found.version } } })
   c:emit("summary", count)
   if report then return 0 end
-  if count.failed > 0 then return 3 end
-  -- A drill that could not be made is no proof of damage.
+  -- A drill that could not be made is no proof of damage; one that was made and
+  -- could not be noted was made.
+  if count.failed > 0 or count.untried == 0 then return 3 end
   return nil, err
 end
 
@@ -66,8 +67,9 @@ and no file of this machine within its reach; then takes all of it away. What
 fails is noted in the repository, and not recovered from any more.
 
 The exit code is 0 when every application was restored and started, 3 when one
-of them failed, 1 when one could not be tried (a tool is missing, there was no
-room or no time). As root, but for SQLite.]],
+of them failed or what was found could not be noted, 1 when one could not be
+tried (a tool is missing, there was no room or no time). As root, but for
+SQLite.]],
   examples = {
     { "saros drill --repo /mnt/x", "the latest version" },
     { "saros drill 5c9ffefa --component 15-main --keep",

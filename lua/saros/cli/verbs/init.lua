@@ -144,5 +144,6 @@ is.]],
   },
   arguments = { max = 0 },
   repository = true,
+  configures = true, -- what is not there yet is made
   run = run,
 }

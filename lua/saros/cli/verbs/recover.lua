@@ -2,6 +2,15 @@
 local shown = require "saros.text"
 local where = require "saros.cli.where"
 
+-- As wsb wants them: nobody guesses what is meant by a way up.
+local function plain(c, name, path)
+  if path and (path:find "\n" or (path .. "/"):find "/%.%./") then
+    c:usage("--%s: %s has '..' or a line break in it, which cannot be here",
+      name, shown.safe(path))
+  end
+  return path
+end
+
 local function run(c)
   local o = c.options
   if not (o.application or o.component or o.file) then
@@ -10,11 +19,13 @@ local function run(c)
   if o.file and (o.application or o.component) then
     c:usage "files, or an application and its component, not both"
   end
+  local paths = o.file and where.absolute(o.file)
+  for _, path in ipairs(paths or {}) do plain(c, "file", path) end
+  local target = plain(c, "target", o.target and where.absolute { o.target }[1])
   local repo = c:repository()
   local given = { repository = repo, version = c.arguments[1],
     application = o.application, component = o.component,
-    files = o.file and where.absolute(o.file), host = o.host,
-    target = o.target and where.absolute { o.target }[1],
+    files = paths, host = o.host, target = target,
     overwrite = o.overwrite, no_roll_forward = o.no_roll_forward,
     dry_run = o.dry_run, force = o.force }
   if not (o.target or o.dry_run or o.yes) then
