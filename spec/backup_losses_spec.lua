@@ -426,13 +426,10 @@ describe("a recovery", function()
         if r then break end
         assert.is_true(err.cancelled, tostring(err))
         -- It is cleaned up behind the one that waited.
-        local limit <const> = 500
-        for i = 1, limit do
-          local names = (outside.run("ls", "-A", t.data)):gsub("\n", " ")
-          if names == "1 2 3 " then break end
-          assert.is_true(i < limit, names)
-          saros.sleep(0.02):wait()
-        end
+        outside.eventually("it is cleaned up", function()
+          while saros.step(0) do end
+          return outside.run("ls", "-A", t.data) == "1\n2\n3\n"
+        end)
         for i = 1, 3 do
           assert.equal("new\n", outside.content(t.data .. "/" .. i .. "/f"))
         end

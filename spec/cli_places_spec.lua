@@ -94,6 +94,16 @@ local faults = {
 -- Locks
 -- ------------------------------------------------------------------
 
+-- Whether none of its threads does anything any more: one that was in the middle
+-- of something does that to its end.
+local function stands_still(pid)
+  local all = volumes.run("cat /proc/%d/task/*/stat 2>/dev/null", pid)
+  for state in all:gmatch "%) (%a) %d" do
+    if not state:find "[TZX]" then return false end
+  end
+  return true
+end
+
 -- Somebody who has the repository for himself, held in the middle of it.
 local function somebody(s, signal)
   local at = quoted(s.root .. "/r")
@@ -107,6 +117,9 @@ local function somebody(s, signal)
         or (outside.content(("/proc/%d/cmdline"):format(p.pid)) or "") == ""
     end)
     outside.system.kill(p.pid, signal)
+    outside.eventually("it stands still", function()
+      return stands_still(p.pid)
+    end)
     if volumes.run("%s", "ls " .. at .. "/locks") ~= "" then return p end
     outside.system.kill(p.pid, 18)
     p:finish()

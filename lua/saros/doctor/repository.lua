@@ -13,8 +13,9 @@ end
 
 local function write(path, text)
   local file <close> = assert(io.open(path, "w"))
-  assert(file:write(text))
-  assert(file:flush())
+  local ok, why = file:write(text)
+  if ok then ok, why = file:flush() end -- a full disk is seen only there
+  if not ok then error(("%s: %s"):format(path, why), 0) end
 end
 
 local function finished(op)

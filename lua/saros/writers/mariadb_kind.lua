@@ -85,8 +85,9 @@ local function readdress(c, place, path)
       path:sub(#place.root + 1), to), 0)
   end
   local file <close> = assert(io.open(path, "w"))
-  assert(file:write(new))
-  assert(file:flush()) -- a full disk is seen only there
+  local ok, why = file:write(new)
+  if ok then ok, why = file:flush() end -- a full disk is seen only there
+  if not ok then error(refused("%s: %s", path, why), 0) end
 end
 
 -- What a relative link goes through may be a link, too: where all of them end
