@@ -265,8 +265,9 @@ local function start(c, place, apart)
   local config = at .. "/redis.conf"
   do
     local file <close> = assert(io.open(config, "w"))
-    assert(file:write(config_of(l, place, dir)))
-    assert(file:flush()) -- a full disk is seen only there
+    local ok, why = file:write(config_of(l, place, dir))
+    if ok then ok, why = file:flush() end -- a full disk is seen only there
+    if not ok then error(untried("%s: %s", config, why), 0) end
   end
   if is_root() then
     run("chown", "-h", ("%d:%d"):format(place.owner.uid, place.owner.gid), "--",
