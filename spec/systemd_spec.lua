@@ -1,5 +1,5 @@
--- saros.systemd and the verb `systemd`: units as systemd reads them. Under
--- SAROS_LONG they run, in a guest with systemd.
+-- saros.systemd and the verb `systemd`: units as systemd reads them. That they
+-- run is in spec/systemd_guest_spec.lua.
 local helper = require "spec.helper"
 local outside = require "spec.outside"
 
@@ -80,6 +80,7 @@ describe("the units", function()
         assert.is_truthy(own:find('ReadWritePaths=-"/mnt/\\"c"', 1, true), own)
         assert.is_truthy(own:find('"/var/lib/prom"', 1, true), own)
         assert.is_truthy(own:find("/config.lua\" %i", 1, true), own)
+        assert.is_truthy(own:find("/config.lua\" --reap %i", 1, true), own)
         assert.matches("RandomizedDelaySec=5400s", outside.content(d
           .. "/saros@nightly.timer.d/saros.conf"))
       end)
@@ -176,6 +177,70 @@ describe("the verb", function()
     end)
   end)
 
+  -- A program is stopped, and who holds it is killed with its guard, as all of
+  -- a service may be. Gives how that program is now.
+  local function held(d, f)
+    local sleeper <close> = outside.start("sleep", "100000")
+    local holder <close> = outside.start(outside.lua, "-e", ([[
+      local saros = require "saros"
+      local _ <close> = require "saros.writers.process".writer {
+        pids = { %d }, files = { %q }, state_dir = %q }
+      local _ <close> = saros.vss.writer { name = "says", level = "system",
+        id = "0f7c2f0e-52b5-4a4b-a1f7-0a4b8f6f8d25", freeze = function()
+          print "held"
+          io.stdout:flush()
+          saros.sleep(1000):wait()
+        end }
+      saros.vss.shadow { paths = { %q }, provider = "copy",
+        state_dir = %q }:wait()]]):format(sleeper.pid, d, d, d, d))
+    holder:expect "held\n"
+    local function state(pid)
+      return (outside.content(("/proc/%d/stat"):format(pid)) or ") Z")
+        :match "^.*%) (%a)"
+    end
+    assert.equal("T", state(sleeper.pid))
+    local _, record = sh("cat $(find %s -path '*/frozen/*.json')", d)
+    local guard = tonumber(record:match '"guard": {%s*"pid": (%d+)')
+    outside.system.kill(guard, 9)
+    outside.eventually("the end of the guard", function()
+      return state(guard) == "Z"
+    end)
+    outside.system.kill(holder.pid, 9)
+    holder:finish()
+    assert.equal("T", state(sleeper.pid))
+    f()
+    outside.eventually("that it goes on", function()
+      return state(sleeper.pid) == "S"
+    end)
+  end
+
+  -- How it is called, which may be a configuration that nobody can read.
+  for words, text in pairs {
+    ["systemd --config C --reap nightly"] = 'state_dir = "D"\n' .. CONFIG,
+    ["systemd --config C --reap weekly"] =
+      'workflow "weekly" { sources = "/etc", to = "/r", state_dir = "D" }',
+    ["SAROS_STATE_DIR systemd --config C --reap nightly"] = "no Lua at all",
+  } do
+    it("lets go what nobody holds any more: " .. words, function()
+      outside.directory(function(d)
+        outside.write(d .. "/config.lua", (text:gsub('"D"', '"' .. d .. '"')))
+        assert(os.execute(("chmod 600 %s/config.lua"):format(d)))
+        local given = words:find "^SAROS" and "SAROS_STATE_DIR=" .. d or ""
+        local command = given .. " " .. PROGRAM .. " " .. words:match "systemd.*"
+          :gsub(" C ", " " .. d .. "/config.lua ")
+        held(d, function()
+          local status, said = sh(command)
+          assert.equal(0, status, said)
+          assert.matches("was left stopped by a process that was killed", said)
+          assert.equal(given ~= "", said:find("config.lua:1", 1, true) ~= nil, said)
+        end)
+        local status, said = sh(command)
+        assert.equal(0, status)
+        assert.is_nil(said:find("left stopped", 1, true), said)
+      end)
+    end)
+  end
+
   it_verifies("writes a service of a user, which asks for no right", function()
     installed(CONFIG, "--user --install nightly", function(d, status, said)
       assert.equal(0, status, said)
@@ -215,12 +280,7 @@ describe("where a workflow writes", function()
   end)
 end)
 
--- Each capability, and a step (spec/vm/systemd/steps.lua) that fails without it.
-local without <const> = {
-  SYS_ADMIN = "image", DAC_OVERRIDE = "same", CHOWN = "same",
-  FOWNER = "same", FSETID = "same", SETFCAP = "same", MKNOD = "same",
-  SETUID = "cell", SETGID = "cell", SETPCAP = "cell",
-  NET_ADMIN = "cell", KILL = "process" }
+local without <const> = require "spec.vm.systemd.tried".rights
 
 describe("its rights", function()
   it("has all that is tried, and tries all that it has", function()
@@ -296,107 +356,38 @@ describe("its rights", function()
   end)
 end)
 
-describe("a guest with systemd", function()
-  local function why_not()
-    if not os.getenv "SAROS_LONG" then return "takes minutes: make test-long" end
-    if os.getenv "SAROS_SANITIZER" then return "not under a sanitizer" end
-    local status, said = sh("spec/vm/build '%s/vm'", os.getenv "SAROS_BUILD")
-    if status == 77 then return said:match "([^\n]*)\n?$" end
-    assert.equal(0, status, said)
-    return nil
-  end
-
-  local options <const> = {
-    PrivateDevices = { "image", "PrivateDevices=yes" },
-    loops = { "image", "DeviceAllow=;DeviceAllow=/dev/loop-control rw" },
-    disks = { "lvm", "DeviceAllow=;DeviceAllow=/dev/mapper/control rw" },
-    RestrictSUIDSGID = { "same", "RestrictSUIDSGID=yes" },
-    PrivateTmp = { "tmp", "PrivateTmp=yes" },
-    ProtectHome = { "home", "ProtectHome=yes" },
-    ProtectKernelModules = { "modules", "ProtectKernelModules=yes" },
-    mnt = { "image", "RestrictNamespaces=;RestrictNamespaces=net pid ipc uts" },
-    net = { "cell", "RestrictNamespaces=;RestrictNamespaces=mnt pid ipc uts" },
-    pid = { "cell", "RestrictNamespaces=;RestrictNamespaces=mnt net ipc uts" },
-    ipc = { "cell", "RestrictNamespaces=;RestrictNamespaces=mnt net pid uts" },
-    uts = { "cell", "RestrictNamespaces=;RestrictNamespaces=mnt net pid ipc" },
-    netlink = { "cell", "RestrictAddressFamilies=;RestrictAddressFamilies="
-      .. "AF_UNIX AF_INET AF_INET6" },
-    mount = { "image", "SystemCallFilter=~@mount" },
-    readonly = { "image", "ReadWritePaths=" },
-  }
-
-  local function tried()
-    local lines = {}
-    for name, step in pairs(without) do
-      lines[#lines + 1] = ("%s %s CapabilityBoundingSet=~CAP_%s"):format(name,
-        step, name)
+describe("MemoryDenyWriteExecute", function()
+  it("would keep a database that is tried from compiling its queries", function()
+    local bin <const> = "/usr/lib/postgresql/15/bin"
+    local status = sh("test -e %s/../lib/llvmjit.so && id postgres && "
+      .. "test -x /usr/bin/python3 && test $(id -u) = 0", bin)
+    if status ~= 0 then
+      pending "needs root, python3 and a PostgreSQL that compiles" return
     end
-    for name, o in pairs(options) do
-      lines[#lines + 1] = name .. " " .. table.concat(o, " ")
-    end
-    table.sort(lines)
-    return table.concat(lines, "\n") .. "\n"
-  end
-
-  it("does everything under the hardened units, and lets go what it held",
-    function()
-      local why = why_not()
-      if why then pending(why) return end
-      outside.directory(function(d)
-        assert(os.execute(([[cd %s && mkdir -p share/lua lib/lua bin test]])
-          :format(d)))
-        assert(os.execute(("cp -r lua %s/share/lua/5.4 && "
-          .. "install -m 755 lua/bin/saros %s/bin && cp spec/vm/systemd/* %s/test "
-          .. "&& mkdir %s/lib/lua/5.4 && cd %s && "
-          .. "find saros -name '*.so' -o -name '*-hold' -o -name cell | cpio -pdm "
-          .. "--quiet %s/lib/lua/5.4"):format(d, d, d, d, os.getenv "SAROS_BUILD",
-          d)))
-        outside.write(d .. "/test/tried", tried())
-        helper.testmod.deadline(1750, "a guest")
-        local status, said = sh("spec/vm/run -s -m 1024 -d 512M -d 512M -d 512M "
-          .. "-d 512M -f %s -t 1700 %s/vm /bin/sh "
-          .. "/usr/local/test/guest.sh", d, os.getenv "SAROS_BUILD")
-        if os.getenv "SAROS_SAYS" then outside.write(os.getenv "SAROS_SAYS", said) end
-        assert.equal(0, status, said)
-        local function has(text)
-          assert.is_truthy(said:find(text, 1, true), text .. "\n" .. said)
-        end
-        has "started by: saros@nightly.timer"
-        has "result: success"
-        has "started by hand: success"
-        has "steps: success"
-        assert.is_nil(said:find "\nFAIL ", said)
-        for _, name in ipairs { "btrfs", "image", "reflink", "copy", "lvm",
-          "read", "same", "restore", "process", "locked", "cell", "redis",
-          "journal", "elsewhere", "clock", "tunable", "cgroup", "module" }
-        do
-          has("\nok " .. name .. "\n")
-        end
-        has '\n"PRIORITY":"4"\n'
-        has "\n1048577\n"
-        for name, step in pairs(without) do
-          has(("tried %s: FAIL %s"):format(name, step))
-        end
-        for name, o in pairs(options) do
-          has(("tried %s: FAIL %s"):format(name, o[1]))
-        end
-        has "slow: ok undone"
-        has "told: (READY=1"
-        has "STOPPING=1"
-        has "EXTEND_TIMEOUT_USEC="
-        local nothing <const> = "0 records, 0 mounts, 0 loops, 0 guards"
-        for _, how in ipairs { "kill -s KILL --kill-whom=all",
-          "kill -s KILL --kill-whom=main", "stop" }
-        do
-          has(("\nprocess, %s: S, %s"):format(how, nothing))
-          has(("\nfrozen, %s, before: frozen"):format(how))
-          -- Without a guard it is let go when the program can die: systemd does
-          -- not know before that it was killed.
-          if not how:find "whom=all" then
-            has(("\nfrozen, %s: thawed, "):format(how))
-          end
-          has(("\nfrozen, %s, then: thawed, %s"):format(how, nothing))
-        end
-      end)
+    outside.directory(function(d)
+      local said
+      status, said = sh("chown postgres %s && cd %s && setpriv "
+        .. "--reuid=postgres --regid=postgres --clear-groups %s/initdb -D %s/d "
+        .. "-A trust --no-sync", d, d, bin, d)
+      assert.equal(0, status, said)
+      -- What systemd forbids by a filter, the kernel forbids by itself.
+      outside.write(d .. "/run.py", ([[
+import ctypes, os, sys
+if sys.argv[1] == "yes" and ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
+  sys.exit(77)
+os.execv("%s/postgres", ["postgres", "--single", "-D", "%s/d", "-c", "jit=on",
+  "-c", "jit_above_cost=0", "postgres"])]]):format(bin, d))
+      local function query(denied)
+        return sh("cd %s && echo 'SELECT sum(n) FROM generate_series(1, 100) n' "
+          .. "| setpriv --reuid=postgres --regid=postgres --clear-groups "
+          .. "/usr/bin/python3 run.py %s", d, denied)
+      end
+      status, said = query "no"
+      assert.matches('sum = "5050"', said)
+      status, said = query "yes"
+      if status == 77 then pending "the kernel cannot forbid it" return end
+      assert.is_nil(said:find('sum = "5050"', 1, true), said)
+      assert.matches("error during JITing", said)
     end)
+  end)
 end)

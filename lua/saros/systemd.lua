@@ -34,7 +34,7 @@ Type=oneshot
 ExecStart=%s run %%i
 # Whatever was killed, and however: what was frozen is thawed, what was stopped
 # goes on.
-ExecStopPost=-%s systemd --reap
+ExecStopPost=-%s systemd --reap %%i
 NotifyAccess=main
 Nice=5
 IOSchedulingClass=best-effort
@@ -68,6 +68,8 @@ StateDirectoryMode=0755
 RuntimeDirectory=saros
 RuntimeDirectoryPreserve=yes
 ReadWritePaths=/tmp /var/tmp
+# By which a freeze does not wait for the kernel's grace periods.
+ReadWritePaths=-/sys/kernel/rcu_expedited
 
 CapabilityBoundingSet=%s
 AmbientCapabilities=
@@ -87,6 +89,7 @@ ProtectKernelTunables=yes
 ProtectHostname=yes
 ProtectClock=yes
 ProtectControlGroups=yes
+PrivateMounts=yes
 LockPersonality=yes
 RestrictRealtime=yes
 # And why not more: all of this would hide files that are to be backed up, or
@@ -167,6 +170,9 @@ function systemd.of_service(o)
     lines[#lines + 1] = "ExecStart="
     lines[#lines + 1] = ("ExecStart=%s run --config %s %%i"):format(
       quoted(o.program), quoted(o.config))
+    lines[#lines + 1] = "ExecStopPost="
+    lines[#lines + 1] = ("ExecStopPost=-%s systemd --config %s --reap %%i")
+      :format(quoted(o.program), quoted(o.config))
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -1,25 +1,67 @@
 -- Under the unit, in a guest: something is held, and stays so until this one is
--- ended. `process`: a program is stopped. `frozen`: an image is frozen, and what
--- clones it sleeps in the kernel, because somebody has frozen where that lies.
+-- ended.
+--   process        a program is stopped
+--   busy           the same, and from then on, when it is told to by a file,
+--                  this one computes and hears nothing
+--   frozen MOUNT   that is frozen; and with it /mnt/z, which sleeps in the
+--                  kernel, because somebody has frozen where its image lies
+--   own MOUNT      the same, and then, when it is told to by a file, this one
+--                  writes there
 local saros = require "saros"
-local what = ...
+local what, mount = ...
 
-saros.run(function()
-  local _ <close> = what == "process"
-    and require "saros.writers.process".writer {
-      command = "sleeper 100000", files = { "/mnt/x/data" } } or nil
+local function say(text)
+  io.stdout:write(text, "\n")
+  io.stdout:flush()
+end
+
+local function exists(path)
+  local file <close> = io.open(path)
+  return file ~= nil
+end
+
+local function await(path)
+  while not exists(path) do saros.sleep(0.1):wait() end
+end
+
+local function stops()
+  local _ <close> = require "saros.writers.process".writer {
+    command = "sleeper 100000", files = { "/mnt/x/data" } }
   local _ <close> = saros.vss.writer { name = "waiter", level = "system",
     id = "0f7c2f0e-52b5-4a4b-a1f7-0a4b8f6f8d22", freeze_timeout = 600,
+    freeze = function() saros.sleep(590):wait() end }
+  local _ <close> = assert(saros.vss.shadow { paths = { "/mnt/x/data" },
+    provider = "reflink", timeouts = { freeze = 600 } }:wait())
+end
+
+local function freezes()
+  local _ <close> = saros.vss.writer { name = "freezer", level = "system",
+    id = "0f7c2f0e-52b5-4a4b-a1f7-0a4b8f6f8d23", freeze_timeout = 600,
     freeze = function()
-      if what == "frozen" then
-        assert(saros.process { argv = { "fsfreeze", "-f", "/mnt/x" } }:wait())
-      else
-        saros.sleep(590):wait()
-      end
+      assert(saros.process { argv = { "fsfreeze", "-f", "/mnt/y" } }:wait())
+      say "freezes"
     end }
-  local path = what == "frozen" and "/mnt/i" or "/mnt/x/data"
-  local _ <close> = assert(saros.vss.shadow { paths = { path },
-    provider = what == "frozen" and "image" or "reflink",
-    timeouts = { freeze = 600 } }:wait())
-  print "it was not ended"
+  local _ <close> = assert(saros.vss.shadow { paths = { mount, "/mnt/z" },
+    provider = "image", timeouts = { freeze = 600 } }:wait())
+end
+
+saros.run(function()
+  if what == "busy" then
+    saros.spawn(function()
+      local _ <close> = saros.process { argv = { "sh", "-c",
+        "trap 'echo told' TERM; echo helper; while :; do sleep 1; done" },
+        stdout = "inherit" }
+      await "/tmp/busy"
+      say "busy"
+      while true do end
+    end)
+  elseif what == "own" then
+    saros.spawn(function()
+      await "/tmp/own"
+      say "writes"
+      local _ <close> = io.open(mount .. "/own", "w")
+    end)
+  end
+  if mount then freezes() else stops() end
+  say "it was not ended"
 end)

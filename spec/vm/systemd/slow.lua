@@ -3,8 +3,8 @@
 local saros = require "saros"
 
 saros.run(function()
-  saros.process { grace = 100, stdout = "inherit", argv = { "sh", "-c",
+  local op <close> = saros.process { grace = 100, stdout = "inherit", argv = { "sh", "-c",
     "echo ok begun; trap "
     .. "'sleep 20; echo ok undone; exit' TERM; while :; do sleep 1; done" } }
-    :wait()
+  op:wait()
 end)

@@ -117,6 +117,26 @@ end
 finds("tmp", "test -e /tmp/file")
 finds("home", "test -e /root/file")
 finds("modules", "test -e /usr/lib/modules/file")
+finds("tcp", "redis-cli -h 127.0.0.1 client id")
+finds("socket", "redis-cli -s /run/redis-t/s client id")
+finds("readable", "touch /tmp/made && test $(stat -c %a /tmp/made) = 644")
+finds("machine", "test -e /proc/meminfo && test -e /proc/uptime")
+finds("expedited", ": <>/sys/kernel/rcu_expedited")
+
+-- What thaws is not to wait behind anybody.
+step("guard", function()
+  local nice
+  local _ <close> = vss.writer { name = "looks", level = "system",
+    id = "0f7c2f0e-52b5-4a4b-a1f7-0a4b8f6f8d24",
+    freeze = function()
+      nice = shell("for f in /proc/[0-9]*/comm; do "
+        .. "grep -qsx saros-guard $f && sed 's/.*) //' ${f%comm}stat; "
+        .. "done | cut -d' ' -f17")
+    end }
+  local _ <close> = assert(vss.shadow { paths = { "/mnt/i" },
+    provider = "image" }:wait())
+  assert(tonumber(nice) == -20, tostring(nice))
+end)
 
 -- What it must not be able to do: a mistake in a configuration, a hook, a
 -- program that was restored.
@@ -129,8 +149,15 @@ local function refused(name, command)
 end
 refused("elsewhere", "touch /etc/x || touch /usr/x || touch /mnt/x/../elsewhere")
 refused("clock", "date -s @1")
-refused("tunable", "echo 1 >/proc/sys/kernel/sysrq")
+refused("tunable", "echo 1 >/proc/sys/kernel/sysrq || "
+  .. "echo 1 >/sys/kernel/rcu_normal")
 refused("cgroup", "mkdir /sys/fs/cgroup/x")
+refused("hostname", "hostname elsewhere")
+refused("personality", "setarch -R true")
+refused("users", "unshare --user true")
+refused("disk", "head -c 1 /dev/vdc >/dev/null")
+refused("swap", "cd /mnt/x/img && dd if=/dev/zero of=swap bs=64k count=16 && "
+  .. "chmod 600 swap && mkswap swap && swapon swap && swapoff swap")
 refused("module", "modprobe dummy || insmod /lib/modules/*/modules.dep")
 
 local asked = { ... }

@@ -1,6 +1,8 @@
 ---@private
 local core = require "saros.core"
+local errors = require "saros.cli.errors"
 local shown = require "saros.text"
+local where = require "saros.cli.where"
 
 -- The program that this is, wherever it was called from.
 local function program(c)
@@ -19,21 +21,49 @@ local function program(c)
   return name
 end
 
--- What a dead run has left.
-local function reap(c)
-  local report, err = require "saros.vss".reap():wait()
-  if not report then return nil, err end
-  for _, text in ipairs(report.thawed or {}) do c:say(shown.safe(text)) end
-  for _, one in ipairs(report.shadows or {}) do
-    c:say("took away the shadow of ", shown.safe(one.original))
+-- Where runs note what they hold, and maybe this workflow others. What cannot be
+-- read of the configuration keeps nothing frozen.
+local function states(c, name)
+  local list, seen = { {} }, {}
+  local function add(directory)
+    if type(directory) == "string" and not seen[directory] then
+      seen[directory] = true
+      list[#list + 1] = { state_dir = directory }
+    end
   end
-  for _, one in ipairs(report.failed or {}) do
-    c:partial(one.id and one.id .. ": " or "", shown.safe(one.message))
+  local ok, found = pcall(c.config, c)
+  if not ok then
+    for _, line in ipairs(errors.lines(found)) do c:warn(line) end
+    add(os.getenv "SAROS_STATE_DIR")
+    return list
+  end
+  add(where.state(c))
+  local workflow = name and found.workflows[name]
+  if workflow then add(workflow.options.state_dir) end
+  return list
+end
+
+-- What a dead run has left.
+local function reap(c, name)
+  for _, state in ipairs(states(c, name)) do
+    local report, err = require "saros.vss".reap(state):wait()
+    if report then
+      for _, text in ipairs(report.thawed or {}) do c:say(shown.safe(text)) end
+      for _, one in ipairs(report.shadows or {}) do
+        c:say("took away the shadow of ", shown.safe(one.original))
+      end
+      for _, one in ipairs(report.failed or {}) do
+        c:partial(one.id and one.id .. ": " or "", shown.safe(one.message))
+      end
+    else
+      c:partial(state.state_dir and shown.safe(state.state_dir) .. ": " or "",
+        shown.safe(err.message))
+    end
   end
 end
 
 -- Where they lie, and whether that is of a user.
-local function where(c)
+local function home(c)
   local own <const> = c.options.user or false
   return c.options.directory
     or require "saros.systemd.units".directory(own), own
@@ -47,7 +77,7 @@ end
 
 -- The workflow may be gone from the configuration.
 local function remove(c, name)
-  local here, own = where(c)
+  local here, own = home(c)
   local list = require "saros.systemd.units".remove { directory = here,
     name = name, own = own, told = not c.options.directory }
   if #list == 0 then
@@ -71,7 +101,7 @@ local function units(c, name)
     sources = workflow.options.sources, to = workflow.options.to
       or found.repository, state_dir = workflow.options.state_dir },
     { found.metrics })
-  local here, own = where(c)
+  local here, own = home(c)
   local p <const> = program(c)
   local list = {
     { here .. "/saros@.service", systemd.service(p, own) },
@@ -117,8 +147,8 @@ local function install(c, list, paths)
 end
 
 local function run(c)
-  if c.options.reap then return reap(c) end
   local name = c.arguments[1]
+  if c.options.reap then return reap(c, name) end
   if not name then c:usage "which workflow?" end
   check_name(c, name)
   if c.options.remove then

@@ -1,0 +1,96 @@
+# A file system is frozen, and the program sleeps in the kernel, where it can
+# neither undo anything nor die: it freezes another, whose image lies where
+# somebody else has frozen. With its guard beside it, or without anybody.
+image /mnt/k /mnt/x/img/k.img 320M 'mkfs.xfs -q'
+image /mnt/z /mnt/y/img/z.img 64M 'mkfs.ext4 -q'
+install
+for m in i k; do
+  program "frozen-$m" "held.lua frozen /mnt/$m" TimeoutStopSec=15s \
+    ReadWritePaths=/mnt/y
+done
+program own 'held.lua own /mnt/i' TimeoutStopSec=15s ReadWritePaths=/mnt/y
+systemctl daemon-reload
+
+sleeps() {
+  cat /proc/"$1"/task/*/stat 2>/dev/null | grep -q ') D '
+}
+is_frozen() {
+  timeout -s KILL 5 fsfreeze -f "$1" 2>/dev/null || return 0
+  ! fsfreeze -u "$1"
+}
+is_thawed() { is_frozen "$1" && echo frozen || echo thawed; }
+
+# Begun, and so far that the main process (in $main) sleeps.
+begin() {
+  systemctl start --no-block "saros@$1"
+  until main=$(systemctl show -P MainPID "saros@$1") && [ "$main" != 0 ] &&
+    [ -s "/run/said-$1" ] && sleeps "$main" && is_frozen "$2"; do
+    [ "$(is "$1")" != failed ] || { cat "/run/said-$1"; exit 1; }
+    sleep 0.2
+  done
+}
+
+# Until it is let go; what is left of the program then.
+let_go() {
+  while is_frozen "$1"; do sleep 0.2; done
+  echo "$(is_thawed "$1"), $(sleeps "$main" && echo asleep || echo awake)"
+}
+
+# What it sleeps for comes; then it ends.
+finish() {
+  fsfreeze -u /mnt/y
+  ended "$1"
+  echo "$2, then: $(is_thawed "$3"), $(is_thawed /mnt/z), $(left)"
+  sed "s/^/$1: /" "/run/said-$1"
+  rm -f "/run/said-$1" /tmp/own
+}
+
+guarded() {
+  for m in /mnt/i /mnt/k; do
+    for how in 'kill -s KILL --kill-whom=main' stop; do
+      name=frozen-${m#/mnt/}
+      phase "$name, $how"
+      begin "$name" $m
+      # shellcheck disable=SC2086
+      systemctl --no-block $how "saros@$name"
+      echo "$name, $how: $(let_go $m)"
+      finish "$name" "$name, $how" $m
+    done
+  done
+}
+
+alone() {
+  # It was killed with its guard. Nobody knows, until it can die, or is told to
+  # stop: then systemd waits TimeoutStopSec twice, and no longer.
+  for how in 'nothing' 'stop'; do
+    phase "all, $how"
+    begin frozen-i /mnt/i
+    # The guard is quick: should the program be killed before it, it has thawed.
+    for guard in $(guards); do
+      kill -s STOP "$(echo "$guard" | cut -d/ -f3)"
+    done
+    systemctl kill -s KILL --kill-whom=all saros@frozen-i
+    until [ "$(guards | wc -l)" = 0 ]; do sleep 0.1; done
+    echo "all, $how, before: $(is_thawed /mnt/i)"
+    [ $how = nothing ] || {
+      systemctl stop --no-block saros@frozen-i
+      echo "all, $how: $(let_go /mnt/i)"
+    }
+    finish frozen-i "all, $how" /mnt/i
+  done
+
+  # It writes to what it has frozen itself, and so hears nothing.
+  for how in 'kill -s KILL --kill-whom=main' stop; do
+    phase "own, $how"
+    begin own /mnt/i
+    touch /tmp/own
+    until grep -q '^writes' /run/said-own; do sleep 0.1; done
+    until [ "$(state "$main")" = D ]; do sleep 0.1; done
+    # shellcheck disable=SC2086
+    systemctl --no-block $how saros@own
+    echo "own, $how: $(let_go /mnt/i)"
+    finish own "own, $how" /mnt/i
+  done
+}
+
+$2
