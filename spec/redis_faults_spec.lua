@@ -184,7 +184,7 @@ describe("a Redis that fails", function()
   it("is full when it is to be let go: it goes on by itself", function()
     local d <close> = shared.directory()
     local r <close> = server.start()
-    local _ <close> = redis.writer { socket = r.socket, freeze_timeout = 2 }
+    local _ <close> = redis.writer { socket = r.socket, freeze_timeout = 5 }
     local full <close> = client.open { socket = r.socket }
     local _ <close> = witness { freeze = function()
       assert(full:command("CONFIG", "SET", "maxclients", 1):wait())
@@ -433,7 +433,7 @@ describe("a Redis that fails", function()
       local saros = require "saros"
       local vss = require "saros.vss"
       local w = require "saros.writers.redis".writer { socket = %q,
-        freeze_timeout = 2 }
+        freeze_timeout = 5 }
       local other = vss.writer { id = %q, name = "x", level = "system",
         freeze = function()
           print "held"
