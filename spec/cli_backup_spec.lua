@@ -198,6 +198,11 @@ describe("a backup", function()
       same(p.src, p.root .. "/out")
       r = p.with(0, "backup", v.path .. "/src", "--config", "conf.lua")
       assert.matches("0 new, 0 changed, 2 as before", r.out)
+      -- What is no part of the shadow is no part of the version.
+      volumes.run("btrfs subvolume create '%s/src/inner'", v.path)
+      r = p.with(0, "backup", v.path .. "/src", "--config", "conf.lua")
+      assert.matches("nested subvolume [^\n]*/src/inner is not in the shadow",
+        r.err)
     end)
   end)
 end)

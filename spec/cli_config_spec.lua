@@ -288,6 +288,18 @@ describe("a file that is run", function()
       says(10, "f.lua", "here", "--", "--json").out)
   end)
 
+  it("is a workflow of whose failure nobody could be told", function()
+    if not pcall(require, "saros.workflow") then return pending "there is none" end
+    local root <close> = cli.scratch()
+    outside.write(root.path .. "/f.lua", ([[
+      return require "saros".workflow { name = "x", sources = { "/etc/hostname" },
+        to = { "%s/none" }, password = "x", notify = { command = "false" } }]])
+      :format(root.path))
+    assert.matches("saros: run: nobody could be told by command: false ",
+      cli.ends(10, { "run", "f.lua" }, { cwd = root.path,
+        env = { HOME = root.path, SAROS_STATE_DIR = root.path } }).err)
+  end)
+
   it("is no workflow, and was not to do anything", function()
     local root <close> = cli.scratch()
     outside.write(root.path .. "/f.lua", "")

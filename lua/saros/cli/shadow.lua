@@ -45,6 +45,15 @@ local function told(c, set, paths)
   c:say(("shadow copy of %s (%s%s)"):format(table.concat(names, " "),
     set[paths[1]].provider,
     set.held > 0 and (", writes held %.3f s"):format(set.held) or ""))
+  -- Of nested subvolumes above all: what is in them is in no version then.
+  for _, path in ipairs(paths) do
+    local warnings = set[path].warnings or {}
+    for i = 1, math.min(#warnings, 8) do c:warn(shown.safe(warnings[i])) end
+    if #warnings > 8 then
+      c:warn(("%s: %d more such warnings"):format(shown.safe(path),
+        #warnings - 8))
+    end
+  end
   for _, writer in ipairs(set.left_out) do
     c:partial(("the writer %s was left out: %s"):format(
       shown.safe(writer.name), shown.safe(writer.message)))

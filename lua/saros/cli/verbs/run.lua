@@ -49,7 +49,12 @@ local function perform(c, workflow)
     on_begin = function(run) now = run end }, workflow.name, nil, function()
     return now and now:running() or {}
   end)
-  if not r then return nil, err end
+  if not r then
+    for _, said in ipairs(err.run and err.run.warnings or {}) do
+      c:warn(shown.safe(said))
+    end
+    return nil, err
+  end
   c:emit("summary", r)
   c:out(r)
   if r.state == "partial" then c:partial() end
