@@ -110,8 +110,11 @@ What could not be read is left out, named, and makes the exit code 3. A backup
 that is interrupted leaves no version; the next one finds what was stored.
 
 A repository that --repo names and that is not there yet is made, with a password
-file that is named. So is nothing where there was one before (its disk is not
-mounted), in a directory with other files, or below one that is not there.]],
+file that is named. None is made where there was one before (its disk is not
+mounted), in a directory with other files, or below one that is not there.
+
+A shadow of btrfs ends where a nested subvolume begins: those are named, and are
+backed up by themselves.]],
   examples = {
     { "saros backup /etc --repo /mnt/x",
       "makes the repository if there is none, with a password file that it "
