@@ -2,12 +2,13 @@
 -- at any moment.
 local cli = require "spec.cli"
 local outside = require "spec.outside"
+local screen = require "spec.screen"
 local shared = require "spec.repository"
 local term = require "saros.term"
 local core = require "spec.helper".core
 
 local system = outside.system
-local CTRL_C <const> = "\3"
+local CTRL_C <const>, CTRL_Z <const> = "\3", "\26"
 
 if shared.missing then
   describe("a terminal", function() pending(shared.missing) end)
@@ -21,12 +22,14 @@ local function on_terminal(p, argv, o)
   o = o or {}
   local words = {}
   for i, word in ipairs(argv) do words[i] = quoted(word) end
-  return outside.terminal("sh", "-c", ("stty cols %d; cd %s; exec env -u "
+  return outside.terminal("sh", "-c", ("stty cols %d; cd %s; %s env -u "
     .. "RESTIC_REPOSITORY -u RESTIC_PASSWORD -u RESTIC_PASSWORD_FILE -u NO_COLOR "
     .. "-u COLUMNS HOME=%s SAROS_STATE_DIR=$PWD XDG_CONFIG_HOME=/dev/null SAROS_CONFIG=/dev/null "
-    .. "TERM=xterm %s %s %s %s"):format(o.columns or 80, quoted(p.root),
-    quoted(p.root), o.env or "", quoted(cli.program), table.concat(words, " "),
-    o.input and "<" .. quoted(o.input) or ""))
+    .. "TERM=xterm %s %s %s %s %s"):format(o.columns or 80, quoted(p.root),
+    o.behind and "set -m;" or "exec", quoted(p.root), o.env or "",
+    quoted(cli.program), table.concat(words, " "),
+    o.input and "<" .. quoted(o.input) or "",
+    o.behind or ""))
 end
 
 local function with(f)
@@ -178,6 +181,58 @@ describe("a password", function()
       local text, how, code = process:finish()
       assert.equal("exit", how)
       assert.equal(130, code, text)
+    end)
+  end)
+end)
+
+describe("Ctrl-Z", function()
+  it("takes what is drawn away, and draws it again", function()
+    with(function(p)
+      local process <close>, pipe = held(p, nil, { behind =
+        "; echo has stopped; read x; fg >/dev/null; echo code $?" })
+      pipe:write(("x"):rep(3000000))
+      pipe:flush()
+      until_drawn(process, "backing up")
+      process:write(CTRL_Z)
+      process:expect "has stopped"
+      local shows = screen.new(80)
+      shows:feed(process.output)
+      assert.is_nil(shows:text():find("backing up", 1, true), shows:text())
+      local before = #drawn(process.output)
+      process:write "on\n"
+      repeat assert(process:read(outside.patience), process.output)
+      until #drawn(process.output) > before
+      pipe:close()
+      local text = process:finish()
+      assert.matches("code 0", text)
+      assert.equal(1, check(p))
+    end)
+  end)
+
+  it("leaves no terminal that shows nothing, at a password", function()
+    with(function(p)
+      local process <close> = on_terminal(p, { "versions", "-r", "r" }, { behind =
+        "; stty -a | grep -o '[ -]echo ' | tr ' ' '+'; read x; fg >/dev/null; echo code $?" })
+      process:expect "password of r: "
+      process:write(CTRL_Z)
+      process:expect "+echo+"
+      process:write "on\n"
+      process:expect "password of r: "
+      process:write "x\n"
+      assert.matches("code 0", process:finish())
+    end)
+  end)
+
+  it("draws nothing in the background", function()
+    with(function(p)
+      local process <close>, pipe = held(p, nil, {
+        behind = "& wait $!; echo code $?" })
+      pipe:write(("x"):rep(3000000))
+      pipe:close()
+      local text = process:finish()
+      assert.matches("code 0", text)
+      assert.same({}, drawn(text))
+      assert.equal(1, check(p))
     end)
   end)
 end)

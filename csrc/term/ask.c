@@ -19,7 +19,8 @@ static int read_line(int fd, char *line, size_t size) {
                             {.fd = term_signal_fd(), .events = POLLIN}};
     char c;
     if (poll(ask, 2, -1) < 0 && errno != EINTR) return errno;
-    if (term_is_interrupted()) return EINTR;
+    int other = term_interruption();
+    if (other != 0) return other;
     if (ask[0].revents == 0) continue;
     ssize_t r = read(fd, &c, 1);
     if (r < 0 && errno == EINTR) continue;
@@ -33,10 +34,9 @@ static int read_line(int fd, char *line, size_t size) {
   return 0;
 }
 
-int term_ask(const char *question, bool hidden, char *line, size_t size) {
+static int ask_once(int fd, const char *question, bool hidden, char *line,
+                    size_t size) {
   struct termios before, quiet;
-  int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return ENXIO;
   bool changed = hidden && tcgetattr(fd, &before) == 0;
   if (changed) {
     quiet = before;
@@ -51,6 +51,15 @@ int term_ask(const char *question, bool hidden, char *line, size_t size) {
     explicit_bzero(line, size);
     term_write(fd, "\n", 1);
   }
+  return r;
+}
+
+/* Who stops us meanwhile has the terminal as it was. */
+int term_ask(const char *question, bool hidden, char *line, size_t size) {
+  int r, fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return ENXIO;
+  while ((r = ask_once(fd, question, hidden, line, size)) == ERESTART)
+    term_suspend();
   close(fd);
   return r;
 }

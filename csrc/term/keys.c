@@ -8,16 +8,19 @@
 
 #include "term/term.h"
 
-static struct termios before;
+static struct termios before, keys;
 static int changed = -1; /* whose that is */
 
 void term_restore(void) {
   if (changed >= 0) tcsetattr(changed, TCSANOW, &before);
 }
 
+void term_change_again(void) {
+  if (changed >= 0) tcsetattr(changed, TCSADRAIN, &keys);
+}
+
 int term_keys(int fd, bool on) {
   static bool registered;
-  struct termios keys;
   if (!on) {
     if (changed != fd) return 0;
     changed = -1;

@@ -16,13 +16,20 @@ enum { PATIENCE = 2 /* how many may come that nobody asks for */ };
 
 static int ends[2] = {-1, -1};
 static atomic_int unread;
-static atomic_bool resized; /* is in the pipe: one tells as much as many */
+static atomic_bool resized;  /* is in the pipe: one tells as much as many */
+static atomic_bool stopping; /* the same of Ctrl-Z */
 static void (*_Atomic on_interrupt)(void);
 
 static void on_signal(int number) {
   int before = errno;
   unsigned char byte = (unsigned char)number;
-  if (number != SIGWINCH && atomic_fetch_add(&unread, 1) >= PATIENCE) {
+  if (number == SIGTSTP && atomic_exchange(&stopping, true)) {
+    signal(number, SIG_DFL); /* nobody looks: as it is elsewhere */
+    raise(number);
+    return;
+  }
+  if (number != SIGWINCH && number != SIGTSTP &&
+      atomic_fetch_add(&unread, 1) >= PATIENCE) {
     term_restore();
     signal(number, SIG_DFL);
     raise(number);
@@ -44,7 +51,7 @@ static int keep_standard(void) {
 }
 
 int term_take_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP};
   if (ends[0] >= 0) return 0;
   int closed = keep_standard();
   if (closed != 0) return closed;
@@ -64,12 +71,23 @@ int term_take_signals(void) {
 static bool take_one(int *number) {
   unsigned char byte;
   if (ends[0] < 0 || read(ends[0], &byte, 1) != 1) return false;
-  if (byte == SIGWINCH)
-    atomic_store(&resized, false);
-  else
-    atomic_fetch_sub(&unread, 1);
+  switch (byte) {
+    case SIGWINCH: atomic_store(&resized, false); break;
+    case SIGTSTP: atomic_store(&stopping, false); break;
+    default: atomic_fetch_sub(&unread, 1);
+  }
   *number = byte;
   return true;
+}
+
+void term_suspend(void) {
+  struct sigaction ours = {.sa_handler = on_signal};
+  sigemptyset(&ours.sa_mask);
+  term_restore();
+  signal(SIGTSTP, SIG_DFL);
+  raise(SIGTSTP); /* it returns when somebody goes on with us */
+  sigaction(SIGTSTP, &ours, NULL);
+  term_change_again();
 }
 
 void term_on_interrupt(void (*call)(void)) {
@@ -84,18 +102,23 @@ int term_signal_fd(void) {
   return ends[0];
 }
 
-bool term_is_interrupted(void) {
-  unsigned char byte;
-  if (atomic_load(&unread) > 0) return true;
-  while (ends[0] >= 0 && read(ends[0], &byte, 1) == 1) {
-    if (byte == SIGWINCH) {
-      atomic_store(&resized, false);
-      continue;
-    }
+int term_interruption(void) {
+  int number;
+  if (atomic_load(&unread) > 0) return EINTR;
+  while (take_one(&number)) {
+    unsigned char byte = (unsigned char)number;
+    if (number == SIGTSTP) return ERESTART;
+    if (number == SIGWINCH) continue;
     /* It came just now: back to the others. */
-    return write(ends[1], &byte, 1) == 1;
+    atomic_fetch_add(&unread, 1);
+    if (write(ends[1], &byte, 1) == 1) return EINTR;
   }
-  return false;
+  return 0;
+}
+
+bool term_is_ours(int fd) {
+  pid_t group = tcgetpgrp(fd);
+  return group < 0 || group == getpgrp();
 }
 
 term_event term_wait(int fd, int input, int ms, int *number) {

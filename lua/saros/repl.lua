@@ -152,6 +152,7 @@ function repl:turn(seconds, input, task)
   end
   local what = term.wait(saros.fd(), seconds, input)
   if what == "WINCH" then self.c.screen:measure() end
+  if what == "TSTP" then self.c.screen:suspend() end
   return what
 end
 

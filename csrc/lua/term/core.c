@@ -53,11 +53,25 @@ static int signals_function(lua_State *L) {
   return 1;
 }
 
+/* suspend(): the program stops, until somebody goes on with it. */
+static int suspend_function(lua_State *L) {
+  (void)L;
+  term_suspend();
+  return 0;
+}
+
+/* is_ours(fd): whether we run in the foreground of a terminal */
+static int is_ours_function(lua_State *L) {
+  lua_pushboolean(L, term_is_ours(fd_at(L, 1)));
+  return 1;
+}
+
 static const char *name_of(int number) {
   switch (number) {
     case SIGINT: return "INT";
     case SIGTERM: return "TERM";
     case SIGHUP: return "HUP";
+    case SIGTSTP: return "TSTP";
     default: return "WINCH";
   }
 }
@@ -164,6 +178,8 @@ int luaopen_saros_term(lua_State *L) {
       {"size", size_function},
       {"signals", signals_function},
       {"wait", wait_function},
+      {"suspend", suspend_function},
+      {"is_ours", is_ours_function},
       {"columns", columns_function},
       {"fit", fit_function},
       {"write", write_function},

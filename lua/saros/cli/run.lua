@@ -63,6 +63,8 @@ local function turn(c, task)
     local what = term.wait(saros.fd(), due)
     if what == "WINCH" then
       c.screen:measure()
+    elseif what == "TSTP" then
+      c.screen:suspend()
     elseif what ~= "ready" and what ~= "time" then
       interrupt(c, task, what)
     end

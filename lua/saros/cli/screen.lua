@@ -102,6 +102,7 @@ end
 --- Shows these lines below everything else; they take the place of those that
 --- were shown before.
 function screen:draw(lines)
+  if not term.is_ours(ERR) then return end -- it is a shell's now
   local key = table.concat(lines, "\n")
   if self.drawn and key == self.key then return end
   local back = self:erasing(true)
@@ -115,6 +116,14 @@ function screen:draw(lines)
   if self.out_terminal then self:flush() end
   term.write(ERR, table.concat(parts))
   self.drawn, self.key = #lines > 0 and widths or nil, key
+end
+
+--- Ctrl-Z: what is drawn goes, until somebody goes on with the program.
+function screen:suspend()
+  self:flush()
+  self:hide()
+  term.suspend()
+  self:measure()
 end
 
 --- Takes them away.
