@@ -12,10 +12,12 @@
 --- `saros_bytes_added` and `saros_bytes_stored` for each location,
 --- `saros_runs_total`, `saros_failures_total`,
 --- `saros_last_drill_timestamp_seconds`, `saros_last_drill_success`,
---- `saros_lock_age_seconds` for each location.
+--- `saros_lock_age_seconds` for each location that a run has used (0: nobody had
+--- locked it then).
 
 local core = require "saros.core"
 local arguments = require "saros.arguments"
+local locked = require "saros.record.locked"
 local model = require "saros.timeline.model"
 local words = require "saros.timeline.words"
 
@@ -40,7 +42,7 @@ local FAMILIES <const> = {
   { "last_drill_timestamp_seconds", "gauge", "When the last drill began." },
   { "last_drill_success", "gauge", "Whether the last drill succeeded." },
   { "lock_age_seconds", "gauge",
-    "How long the repository has been locked by somebody; 0: nobody has." },
+    "How old the oldest lock of the repository was when it was last asked." },
 }
 
 local escapes <const> = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
@@ -141,8 +143,22 @@ end
 
 ---@class saros.metrics.options
 ---@field now? number seconds since 1970
----@field locks? table<string, number> how old the oldest lock of each location is, in seconds
+---@field locks? table<string, number> how old the oldest lock of each location is now, in seconds; of others it is told as their last run has found it
 ---@field before? string what was written the last time: counters go on from there
+
+-- As the newest run that used a location has found it, or as it is now.
+local function count_locks(family, entries, now)
+  local ages = {}
+  for location, age in pairs(now or {}) do ages[location] = age end
+  for _, e in ipairs(entries) do
+    for _, l in ipairs(model.locks(e)) do
+      ages[l.location] = ages[l.location] or l.age
+    end
+  end
+  for location, age in pairs(ages) do
+    table.insert(family.lock_age_seconds, { labels("location", location), age })
+  end
+end
 
 --- The figures as Prometheus reads them.
 ---@param records saros.record.summary[] of `record.list`, the newest first
@@ -168,9 +184,7 @@ function metrics.text(records, options)
   table.sort(order)
   for _, key in ipairs(order) do count(family, groups[key], old) end
   count_drills(family, entries)
-  for location, age in pairs(o.locks or {}) do
-    table.insert(family.lock_age_seconds, { labels("location", location), age })
-  end
+  count_locks(family, entries, o.locks)
   local lines = {}
   for _, f in ipairs(FAMILIES) do
     local name, samples, had = "saros_" .. f[1], family[f[1]], {}
@@ -197,25 +211,17 @@ end
 
 -- A repository that cannot be reached has no figure, and is no reason to have
 -- none of the others.
-local function lock_ages(repositories, now)
+local function lock_ages(repositories)
   local ages = {}
   for _, repo in ipairs(repositories or {}) do
-    local ok, locks = pcall(repo.locks, repo)
-    if ok then
-      local oldest = 0
-      for _, l in ipairs(locks) do
-        local since = words.instant(l.since or l.time)
-        if since then oldest = math.max(oldest, now - since / 1000) end
-      end
-      ages[repo:location()] = oldest
-    end
+    ages[repo:location()] = locked.age(repo)
   end
   return ages
 end
 
 ---@class saros.metrics.write.options
 ---@field state_dir? string where saros keeps its state, when not where it is usually
----@field repositories? saros.repository.handle[] of which the age of locks is told
+---@field repositories? saros.repository.handle[] of which the age of locks is asked; of others it is told as their last run has found it
 ---@field mode? string of the file ("644": the exporter is another user)
 
 --- Writes the file, at once: who reads it never sees a part. It fails when it
@@ -234,7 +240,7 @@ function metrics.write(path, options)
     local now = os.time()
     local file <close> = io.open(path, "rb")
     local text = metrics.text(list, { now = now,
-      locks = lock_ages(o.repositories, now),
+      locks = lock_ages(o.repositories),
       before = file and file:read "a" or nil })
     require "saros.publish".text(path, text, o.mode or "644")
     return { path = path, records = #list }

@@ -24,7 +24,7 @@ end }
 
 function context.new(verb, options, arguments)
   local c = setmetatable({ verb = verb, options = options,
-    arguments = arguments, closing = {} }, class)
+    arguments = arguments, closing = {}, repositories = {} }, class)
   c.screen = screen.new(options.quiet)
   c.terminal = c.screen.terminal and not options.quiet and not options.json
   c.color = c.screen.color
@@ -114,6 +114,27 @@ end
 
 --- Calls f when the verb has ended, however it ended; the last one first.
 function context:defer(f) table.insert(self.closing, f) end
+
+--- A repository that is closed when the verb has ended.
+---@param location string as it may be shown
+function context:opened(repo, location)
+  table.insert(self.repositories, { repo, location })
+  self:defer(function() repo:close() end)
+end
+
+--- For the record: how long what was opened has been locked.
+---@param err any why the verb failed
+function context:note_locks(err)
+  if not self.recorded then return end
+  local locked = require "saros.record.locked"
+  for _, one in ipairs(locked.may_ask(err) and self.repositories or {}) do
+    local age = locked.age(one[1])
+    if age then
+      self.locks = self.locks or {}
+      table.insert(self.locks, { location = one[2], age = age })
+    end
+  end
+end
 
 -- ------------------------------------------------------------------
 -- Working

@@ -123,7 +123,7 @@ local function opened(c, options, origin, location)
     end
     explain(c, repo, location, origin)
   end
-  c:defer(function() repo:close() end)
+  c:opened(repo, location_shown(location))
   return repo, location, options.password
 end
 
@@ -196,7 +196,7 @@ function repository.make(c)
     end
     error(repo, 0)
   end
-  c:defer(function() repo:close() end)
+  c:opened(repo, location_shown(location))
   require "saros.cli.password".know(location)
   local file = made or options.password and options.password.file
   c:emit("repository", { location = location_shown(location),
@@ -217,7 +217,7 @@ local function open_or_make_remote(c, options, origin, location)
   if not origin then return repository.make(c) end
   local ok, repo = pcall(c:need "saros.repository".open, options)
   if ok then
-    c:defer(function() repo:close() end)
+    c:opened(repo, location_shown(location))
     return repo, location, options.password
   end
   if errors.is_absent(repo) then return repository.make(c) end

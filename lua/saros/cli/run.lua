@@ -85,7 +85,8 @@ local function listen(c)
   end
 end
 
-local function close(c)
+local function close(c, err)
+  pcall(c.note_locks, c, err) -- a verb has its outcome without that
   for i = #c.closing, 1, -1 do
     local ok, err = pcall(c.closing[i])
     if not ok and type(err) == "table" and err.cancelled then -- but once
@@ -97,7 +98,8 @@ end
 
 -- A verb may return an exit code, or nil and an error.
 local function work(c)
-  local _ <close> = setmetatable({}, { __close = function() close(c) end })
+  local _ <close> = setmetatable({}, {
+    __close = function(_, err) close(c, err) end })
   local code, err = c.verb.run(c)
   if code == nil and err ~= nil then error(err, 0) end
   c.came_to = math.type(code) == "integer" and code or 0
@@ -149,6 +151,10 @@ local function ended(c, task)
   if c.recorded then
     local result = c.result or c.is_partial and {} or nil
     if c.is_partial then result.partial = true end
+    if c.locks then
+      result = result or {}
+      result.locks = c.locks
+    end
     c.recorded:done(err, result)
   end
   put_metrics(c)

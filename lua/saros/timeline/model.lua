@@ -280,6 +280,18 @@ function model.versions(entry)
   return versions
 end
 
+--- How old the locks were that a run has found: { location, age }.
+function model.locks(entry)
+  local locks = {}
+  for _, l in ipairs(list(entry.result.locks)) do
+    if type(l) == "table" and number(l.age) then
+      locks[#locks + 1] = { location = shown(l.location, "?"),
+        age = number(l.age) }
+    end
+  end
+  return locks
+end
+
 local drill_states <const> = { passed = "succeeded", untried = "partial" }
 
 local function drill_of(entry, given)

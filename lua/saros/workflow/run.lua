@@ -320,9 +320,12 @@ local function tidy(self)
 end
 
 local function result_of(self)
-  local targets, versions = {}, {}
+  local targets, versions, locks = {}, {}, {}
   for i, t in ipairs(of(self).targets) do
     targets[i] = t:result()
+    if t.lock_age then
+      locks[#locks + 1] = { location = t.location, age = t.lock_age }
+    end
     if t.version then
       versions[#versions + 1] = { location = t.location, id = t.version,
         guid = t.guid, bytes_added = t.bytes_added,
@@ -338,8 +341,9 @@ local function result_of(self)
       error = t.error and step.message(t.error) }
   end
   return { state = self.state, partial = self.partial, versions = versions,
-    targets = plain, consistency = self.consistency, held = self.held,
-    drill = self.drill, hooks = #self.hooks > 0 and self.hooks or nil,
+    targets = plain, locks = #locks > 0 and locks or nil,
+    consistency = self.consistency, held = self.held, drill = self.drill,
+    hooks = #self.hooks > 0 and self.hooks or nil,
     warnings = #self.warnings > 0 and self.warnings or nil }
 end
 

@@ -6,6 +6,7 @@ local core = require "saros.core"
 local hooks = require "saros.workflow.hooks"
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
+local locked = require "saros.record.locked"
 local record = require "saros.record"
 local step = require "saros.workflow.step"
 local steps = require "saros.wsb.steps"
@@ -268,8 +269,11 @@ function target:finish(err)
   self.over = true
   local repository = self.repository
   self.repository = nil
-  if repository then pcall(repository.close, repository) end
   local why, state = self.error or err, nil
+  if repository then
+    if locked.may_ask(why) then self.lock_age = locked.age(repository) end
+    pcall(repository.close, repository)
+  end
   if why == nil and (self.failed or 0) > 0 then
     state = "partial"
     why = core.failure("saros", E.SAROS_S_PARTIAL, self.failed
