@@ -85,8 +85,8 @@ local function listen(c)
   end
 end
 
-local function close(c, err)
-  pcall(c.note_locks, c, err) -- a verb has its outcome without that
+local function close(c, failure)
+  pcall(c.note_locks, c, failure) -- a verb has its outcome without that
   for i = #c.closing, 1, -1 do
     local ok, err = pcall(c.closing[i])
     if not ok and type(err) == "table" and err.cancelled then -- but once
