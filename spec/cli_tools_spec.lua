@@ -435,6 +435,25 @@ describe("saros purge", function()
     assert.match("nothing to remove", d.run(0, { "purge" }).err)
   end)
 
+  it("leaves alone who goes on, and his record", function()
+    local d <close> = scene()
+    local p <close> = outside.start("env", "LUA_PATH=" .. outside.lua_path,
+      "LUA_CPATH=" .. outside.lua_cpath, outside.lua, "-e", ([[
+        local saros = require "saros"
+        local r = require "saros.record".begin { kind = "backup", name = "by hand",
+          state_dir = %q }
+        local bits = require "saros.bits"
+        q = bits.manager { path = %q }
+        print "begun"
+        saros.sleep(1000):wait()]]):format(d.state, d.state .. "/state/transfers.db"))
+    p:expect "begun"
+    local r = d.run(0, { "purge", "--really", "--yes" })
+    assert.match("stays: by hand goes on now", r.out)
+    assert.match("stays: .-works on it now", r.out)
+    assert.match("jsonl", (volumes.run("ls '%s/state/runs'", d.state)))
+    assert.match("transfers.db", (volumes.run("ls '%s/state'", d.state)))
+  end)
+
   it("leaves alone what somebody uses", function()
     local d <close> = scene()
     local p <close> = outside.start("env", "LUA_PATH=" .. outside.lua_path,

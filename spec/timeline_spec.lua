@@ -153,6 +153,14 @@ describe("a page", function()
     end)
   end)
 
+  it("says of what the clock was put back behind that it is ahead", function()
+    with({ records.good(NOW + 86400) }, function(root)
+      local text = visible(page_of(root))
+      assert.truthy(text:find("ahead of the clock", 1, true))
+      assert.is_nil(text:find("a moment ago", 1, true))
+    end)
+  end)
+
   it("says of a part what was stored all the same", function()
     local night = records.good(NOW)
     night.result.partial = true

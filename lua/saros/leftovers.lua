@@ -139,9 +139,20 @@ local function disks_of(list, o, state)
   end
 end
 
+-- Who moves its transfers now; nil: nobody, or nobody can tell.
+local function works_on(path)
+  local ok, bits = pcall(require, "saros.bits")
+  if not ok then return nil end
+  local good, q = pcall(bits.manager, { path = path, observe = true })
+  if not good then return nil end
+  local _ <close> = q
+  local owner = q:status().owned_by
+  return owner and ("%s works on it now"):format(tostring(owner)) or nil
+end
+
 local function queues_of(list, state)
   for _, path in ipairs(named(state, "*.db")) do
-    list[#list + 1] = { kind = "queue", name = path,
+    list[#list + 1] = { kind = "queue", name = path, keep = works_on(path),
       bytes = bytes_of(path), what = "a queue of transfers",
       remove = function()
         for _, suffix in ipairs { "", "-wal", "-shm" } do
@@ -205,14 +216,26 @@ local function configurations_of(list)
   end
 end
 
-local function directories_of(list, state, runtime)
+-- Whoever writes a record now would lose it.
+local function busy(o, state)
+  if not exists(state .. "/runs") then return nil end
+  local record = require "saros.record"
+  for _, run in ipairs(record.list { state_dir = o.state_dir }) do
+    if run.state == "running" then
+      return ("%s goes on now"):format(run.name or run.kind)
+    end
+  end
+end
+
+local function directories_of(list, o, state, runtime)
+  local keep = busy(o, state)
   for i, path in ipairs { state, runtime } do
     if exists(path) then
       list[#list + 1] = { kind = i == 1 and "state" or "runtime",
         name = path, bytes = bytes_of(path),
         what = i == 1 and "records of runs, and of shadows"
           or "locks and sockets",
-        last = true, remove = function() remove(path) end }
+        keep = keep, last = true, remove = function() remove(path) end }
     end
   end
 end
@@ -231,7 +254,7 @@ function leftovers.list(o)
     units_of(list)
     configurations_of(list)
   end
-  directories_of(list, state, runtime)
+  directories_of(list, o, state, runtime)
   return list
 end
 
@@ -243,7 +266,9 @@ end
 function leftovers.remove(list, told)
   local failed, needed = 0, false
   for _, item in ipairs(list) do
-    if item.kind == "shadow" and item.keep then needed = true end
+    if item.keep and (item.kind == "shadow" or item.kind == "queue") then
+      needed = true
+    end
     if not item.keep then
       local err
       if item.last and needed then

@@ -296,8 +296,8 @@ local function put_over_time(out, site)
       .. "whether they can be.</p>\n")
     tables.drills(out, site.drills, site.now)
   end
-  out "<h2>Runs</h2>\n"
   if #site.entries > 0 then
+    out "<h2>Runs</h2>\n"
     out('<div class="plot" data-past></div>\n')
     tables.runs(out, site.entries, site.slugs, site.now)
   end

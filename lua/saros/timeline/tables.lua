@@ -29,10 +29,12 @@ function tables.clock(ms, short)
     short and " data-short" or "", words.clock(ms))
 end
 
---- How long before `now` that was; a browser knows better when it is.
+--- How long before `now` that was; a browser knows better when it is. Of what
+--- was done before the clock was put back nobody knows.
 function tables.age(ms, now)
-  return ('<time datetime="%s" data-age>%s ago</time>'):format(
-    words.rfc3339(ms), words.age(math.max(0, now - ms)))
+  return ('<time datetime="%s" data-age>%s</time>'):format(words.rfc3339(ms),
+    ms - now > 60000 and "ahead of the clock"
+      or words.age(math.max(0, now - ms)) .. " ago")
 end
 
 local function bytes(n) return n and size(math.floor(n)) or "–" end

@@ -180,7 +180,7 @@ alone, and it needs no change at all.
 
 The exit code is the command's; 126: it cannot be run, 127: there is none, 128
 and its number: a signal ended it; 125: there was no shadow, and it has not run.
-While it runs it has the terminal, and Ctrl-C is for it.]],
+While it runs it has the terminal, and Ctrl-C is for it; Ctrl-Z does nothing.]],
   examples = {
     { "saros hold /srv --in-place -- restic backup /srv",
       "restic finds everything where it has always been" },
