@@ -194,6 +194,16 @@ describe("a workflow's hook", function()
     end)
   end)
 
+  it("knows what was stored", function()
+    case.with(function(t)
+      local said
+      local run = assert(t.run { after = function(run)
+        said = run.targets[2].version
+      end })
+      assert.equal(run.targets[2].version, said)
+    end)
+  end)
+
   it("that says the password is not told, nor kept", function()
     case.with(function(t)
       local secret = "Xq7-vault-9f3e-Zk2"

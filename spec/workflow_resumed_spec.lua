@@ -100,6 +100,15 @@ describe("a workflow that goes on", function()
     end)
   end)
 
+  it("says so in a dry run", function()
+    killed("finally", ALL .. ", finally = function() end", function(t)
+      local text = tostring(assert(child.workflow(t):plan():wait()))
+      assert.match("go on with the run " .. t.first.id, text)
+      assert.truthy(text:find("store none in " .. t.b, 1, true), text)
+      assert.is_nil(text:find("verify", 1, true))
+    end)
+  end)
+
   it("does for each repository what it lacks", function()
     -- The first of the two has its version when the second one's is written down.
     killed("late", ALL, function(t)

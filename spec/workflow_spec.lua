@@ -75,6 +75,13 @@ describe("saros.workflow's options", function()
       with { to = { { location = "/a", keep = { weakly = 1 } } } })
     raises("keep: no rule", with { keep = {} })
     raises("prune: true, false", with { prune = "sometimes" })
+    raises("timeout.shadow: seconds, or a time such as \"5m\" expected, got",
+      with { timeout = { shadow = "soon" } })
+    for _, more in ipairs { { prune = 86400 }, { prune = "10d" },
+      { drill = "1d12h" }, { drill = { every = 60, timeout = { start = 60 } } },
+      { timeout = { shadow = "5m", hook = 60 }, patience = "1h" } } do
+      assert(saros.workflow(with(more)))
+    end
     raises("drill.every: true, false", with { drill = "often" })
     raises("verify: true, a share", with { verify = "most" })
     raises("retry has no option 'trys'; 'tries' perhaps?",
@@ -96,7 +103,7 @@ describe("saros.workflow's options", function()
   it("show no password of a location", function()
     case.with(function(t)
       local _, err = t.run { to = { "rest:http://u:geheim@127.0.0.1:9/x" },
-        timeout = { open = 1 } }
+        timeout = { open = "1s" } }
       assert.is_nil(tostring(err):find "geheim")
       local text = outside.content(record.list { state_dir = t.state }[1].path)
       assert.is_nil(text:find "geheim")

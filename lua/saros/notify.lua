@@ -27,14 +27,11 @@ local PLACES <const> = { url = "string|table", command = "list",
   cacert = "string", timeout = "number", on = "list",
   max_age = "number|string", drill_age = "number|string" }
 
-local units <const> = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
-
 -- 93600, or "26h"
 local function seconds_of(what, option, given, level)
   if type(given) ~= "string" then return given end
-  local n, unit = given:match "^(%d+%.?%d*)%s*([smhdw])$"
-  if n then return tonumber(n) * units[unit] end
-  return error(("%s: option '%s': a time such as \"26h\" or \"7d\" expected, "
+  return require "saros.text".seconds(given)
+    or error(("%s: option '%s': a time such as \"26h\" or \"7d\" expected, "
     .. "got %q"):format(what, option, given), level + 1)
 end
 

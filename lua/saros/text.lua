@@ -62,6 +62,19 @@ function text.some(n, word)
   return ("%d %s"):format(n, n == 1 and word or plurals[word] or word .. "s")
 end
 
+local spans <const> = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
+
+--- The seconds of "90s", "26h", "7d", "1d12h"; nil: it is no such text.
+function text.seconds(given)
+  local sum, rest = 0, tostring(given)
+  repeat
+    local n, unit, more = rest:match "^(%d+%.?%d*)%s*([smhdw])(.*)$"
+    if not n then return nil end
+    sum, rest = sum + tonumber(n) * spans[unit], more
+  until rest == ""
+  return sum
+end
+
 --- A short name for a text, for those who mean no harm: 16 hexadecimal digits.
 function text.hash(given)
   local sum = 0xcbf29ce484222325

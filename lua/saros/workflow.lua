@@ -38,7 +38,7 @@ local WHAT <const> = "saros.workflow"
 ---@class saros.workflow.to: saros.repository.options, saros.workflow.hooks
 ---@field location string
 ---@field keep? table
----@field prune? boolean|string
+---@field prune? boolean|string|number
 ---@field verify? boolean|string
 ---@field init? boolean
 
@@ -56,13 +56,13 @@ local WHAT <const> = "saros.workflow"
 ---@field type? "copy"|"full" full lets the applications cut their logs, when all targets have a version
 ---@field init? boolean make a repository that is not there
 ---@field keep? { last: integer?, hourly: integer?, daily: integer?, weekly: integer?, monthly: integer?, yearly: integer?, within: string?, tags: table? } what forget keeps of this workflow's versions; nothing: all
----@field prune? boolean|"daily"|"weekly"|"monthly"|number remove what no version needs: always, never, or so often ("weekly", when there is `keep`)
+---@field prune? boolean|"daily"|"weekly"|"monthly"|string|number remove what no version needs: always, never, or so often: "daily", "10d", seconds ("weekly", when there is `keep`)
 ---@field check? boolean false: the applications are not checked on the shadow
 ---@field verify? boolean|string check the repository afterwards, and read so much of it: "10%", "1/7", "5G"
----@field drill? boolean|"daily"|"weekly"|"monthly"|table restore and start a version; `{ every =, verify = function(db, c) … end, … }` with what `saros.drill` takes
+---@field drill? boolean|"daily"|"weekly"|"monthly"|string|number|table restore and start a version; `{ every =, verify = function(db, c) … end, … }` with what `saros.drill` takes
 ---@field retry? { tries: integer?, delay: number?, factor: number?, most: number?, jitter: number?, on: function? } each step is tried again, when its error is retryable
----@field timeout? table<string, number> seconds, by step: open, sources, writers, shadow, check, backup, complete, late, verify, forget, prune, drill, hook, reap
----@field patience? number seconds that another workflow is waited for: while it makes a shadow, or has a repository locked (1800)
+---@field timeout? table<string, number|string> seconds, or "5m", by step: open, sources, writers, shadow, check, backup, complete, late, verify, forget, prune, drill, hook, reap
+---@field patience? number|string seconds, or "30m", that another workflow is waited for: while it makes a shadow, or has a repository locked (1800)
 ---@field notify? table who is told, and of what
 ---@field state_dir? string
 ---@field scratch? string where what is written meanwhile lies ($TMPDIR, or /var/tmp)

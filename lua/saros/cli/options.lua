@@ -69,18 +69,7 @@ end
 
 local function key_of(option) return (option[1]:gsub("-", "_")) end
 
-local units <const> = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
-
--- "26h", "1d12h"
-local function duration(text)
-  local sum, rest = 0, text
-  repeat
-    local n, unit, more = rest:match "^(%d+%.?%d*)([smhdw])(.*)$"
-    if not n then return nil end
-    sum, rest = sum + tonumber(n) * units[unit], more
-  until rest == ""
-  return sum
-end
+local function duration(text) return require "saros.text".seconds(text) end
 
 local types <const> = {
   integer = { math.tointeger, "a whole number" },

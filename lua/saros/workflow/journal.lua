@@ -3,7 +3,6 @@
 -- what is due again, and how it stands.
 
 local record = require "saros.record"
-local options = require "saros.workflow.options"
 
 local journal = {}
 
@@ -98,16 +97,15 @@ local function has(run, what, location)
 end
 
 --- Whether something is to be done now that is done every so often: `what` is
---- "drill", or "prune" of a location. A little early is on time: a timer is never
+--- "drill", or "prune" of a location, `every` so many seconds, or true. A little early is on time: a timer is never
 --- exact.
 function journal.due(o, every, what, location)
   if every == nil or every == false then return false end
   if every == true then return true end
-  local seconds = options.periods[every] or every
   local now = os.time()
   for _, run in ipairs(journal.runs(o, MOST)) do
     local age = now - run.time
-    if age > seconds * 0.95 then return true end
+    if age > every * 0.95 then return true end
     -- What began in this same second is not in the future.
     if age > -1 and has(run, what, location) then return false end
   end

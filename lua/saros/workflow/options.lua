@@ -4,6 +4,7 @@
 -- was called adds.
 
 local arguments = require "saros.arguments"
+local text = require "saros.text"
 
 local options = {}
 
@@ -26,11 +27,11 @@ local kinds <const> = with { name = "string", writers = "table",
   sources = "string|table|function", to = "string|table",
   password = "bytes|table", provider = "string|table", exclude = "list",
   tags = "list", host = "string", type = { "copy", "full" }, keep = "table",
-  prune = "boolean|string", check = "boolean",
-  verify = "boolean|string|integer", drill = "boolean|string|table",
+  prune = "boolean|string|number", check = "boolean",
+  verify = "boolean|string|integer", drill = "boolean|string|number|table",
   retry = "table", timeout = "table", notify = "table", init = "boolean",
   require = "list", state_dir = "string", scratch = "string",
-  patience = "number" }
+  patience = "number|string" }
 
 local of_keep <const> = { tags = "table", within = "string" }
 for _, span in ipairs { "hourly", "daily", "weekly", "monthly", "yearly" } do
@@ -44,20 +45,22 @@ local of_retry <const> = { tries = "integer", delay = "number",
 
 local of_drill <const> = { every = "string|number|boolean", verify = "function",
   component = "string", application = "string", scratch = "string",
-  timeout = "number", extract = "table" }
+  timeout = "number|table", extract = "table" }
 
---- The steps, by the names that `timeout` takes.
-options.steps = { open = "number", sources = "number", writers = "number",
-  shadow = "number", check = "number", backup = "number", complete = "number",
-  late = "number", verify = "number", forget = "number", prune = "number",
-  drill = "number", hook = "number", reap = "number" }
+-- The steps, by the names that `timeout` takes.
+local of_timeout <const> = {}
+for _, name in ipairs { "open", "sources", "writers", "shadow", "check",
+  "backup", "complete", "late", "verify", "forget", "prune", "drill", "hook",
+  "reap" } do
+  of_timeout[name] = "number|string"
+end
 
---- How often something is due, in seconds.
-options.periods = { hourly = 3600, daily = 86400, weekly = 7 * 86400,
+-- How often something is due, in seconds.
+local periods <const> = { hourly = 3600, daily = 86400, weekly = 7 * 86400,
   monthly = 30 * 86400 }
 
-local function wrong(where, text, ...)
-  error(("%s: %s: "):format(WHAT, where) .. text:format(...), 0)
+local function wrong(where, said, ...)
+  error(("%s: %s: "):format(WHAT, where) .. said:format(...), 0)
 end
 
 local function checked(where, given, of)
@@ -86,14 +89,34 @@ local function check_hooks(where, o)
   end
 end
 
-local function check_period(where, given)
-  if type(given) == "number" and given >= 0 or type(given) == "boolean" then
-    return
+-- true, false, or seconds.
+local function period(where, given)
+  if type(given) == "boolean" then return given end
+  local seconds = type(given) == "number" and given >= 0 and given
+    or periods[given] or text.seconds(given)
+  if not seconds then
+    wrong(where, "true, false, \"hourly\", \"daily\", \"weekly\", "
+      .. "\"monthly\", or a time such as \"10d\" expected, got %q",
+      tostring(given))
   end
-  if not options.periods[given] then
-    wrong(where, "true, false, \"hourly\", \"daily\", \"weekly\" or "
-      .. "\"monthly\" expected, got %q", tostring(given))
+  return seconds
+end
+
+-- 300, or "5m"; of a table, each.
+local function times(where, given, of)
+  if of then
+    local o = checked(where, given, of)
+    for name, item in pairs(o) do
+      o[name] = times(where .. "." .. name, item)
+    end
+    return o
   end
+  local seconds = type(given) == "number" and given or text.seconds(given)
+  if not seconds then
+    wrong(where, "seconds, or a time such as \"5m\" expected, got %q",
+      tostring(given))
+  end
+  return seconds
 end
 
 local function check_verify(where, given)
@@ -216,7 +239,7 @@ local function keep_of(where, given)
   return rules
 end
 
-local own <const> = with { keep = "table", prune = "boolean|string",
+local own <const> = with { keep = "table", prune = "boolean|string|number",
   verify = "boolean|string|integer", init = "boolean" }
 
 local function target(where, given, o)
@@ -242,7 +265,7 @@ local function target(where, given, o)
   end
   mine.keep = keep_of(where .. ".keep", mine.keep) or o.keep
   if mine.prune == nil then mine.prune = mine.keep ~= nil and "weekly" end
-  check_period(where .. ".prune", mine.prune)
+  mine.prune = period(where .. ".prune", mine.prune)
   check_verify(where .. ".verify", mine.verify)
   rest.retry_lock = rest.retry_lock or o.patience
   mine.open = rest
@@ -280,7 +303,7 @@ local function drill_of(given)
   if type(given) ~= "table" then given = { every = given } end
   local o = checked("drill", given, of_drill)
   if o.every == nil then o.every = true end
-  check_period("drill.every", o.every)
+  o.every = period("drill.every", o.every)
   return o
 end
 
@@ -301,7 +324,7 @@ local function content_of(o)
     list[3][i] = { source.path or "function", source.exclude or {} }
   end
   for i, one in ipairs(o.writers) do list[4][i] = one.kind end
-  return require "saros.text".hash(require "saros.core".json_write(list))
+  return text.hash(require "saros.core".json_write(list))
 end
 
 --- All options of a workflow, as the run takes them. Raises.
@@ -313,7 +336,7 @@ function options.check(given)
   end
   check_name(o.name)
   check_hooks("", o)
-  check_period("prune", o.prune == nil and true or o.prune)
+  if o.prune ~= nil then o.prune = period("prune", o.prune) end
   check_verify("verify", o.verify)
   o.keep = keep_of("keep", o.keep)
   o.drill = drill_of(o.drill)
@@ -322,10 +345,10 @@ function options.check(given)
     o.retry = checked("retry", o.retry, of_retry)
     if (o.retry.tries or 5) < 1 then wrong("retry.tries", "1 or more") end
   end
-  o.timeout = o.timeout and checked("timeout", o.timeout, options.steps) or {}
+  o.timeout = times("timeout", o.timeout or {}, of_timeout)
   o.writers = writers_of(o.writers or {})
   o.sources = sources_of(o.sources)
-  o.patience = o.patience or PATIENCE
+  o.patience = times("patience", o.patience or PATIENCE)
   o.targets = targets_of(o.to, o)
   o.type, o.exclude = o.type or "copy", o.exclude or {}
   o.content = content_of(o)

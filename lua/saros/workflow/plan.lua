@@ -95,7 +95,7 @@ local function ask_writers(plan, o)
   end
 end
 
-local function look_into(plan, o, t)
+local function look_into(plan, o, t, had)
   local entry = { location = t.location }
   plan.targets[#plan.targets + 1] = entry
   hook_of(plan, t.location, t)
@@ -115,9 +115,14 @@ local function look_into(plan, o, t)
   end
   local _ <close> = repo
   entry.versions = #repo:versions()
-  step(plan, "store a version in %s, which has %d", t.location,
-    entry.versions)
-  if t.verify then
+  if had then
+    step(plan, "store none in %s, which has %s of that run", t.location,
+      had.stored.version:sub(1, 8))
+  else
+    step(plan, "store a version in %s, which has %d", t.location,
+      entry.versions)
+  end
+  if t.verify and not (had and had.done.verify) then
     step(plan, "verify %s%s", t.location, t.verify ~= true
       and ", and read " .. tostring(t.verify) or "")
   end
@@ -138,6 +143,11 @@ local function make(o, how)
   local wanted = target.wanted(o, how.only)
   local plan = setmetatable({ name = o.name, steps = {}, paths = {},
     components = {}, targets = {}, warnings = {} }, print_out.plan)
+  local root, finished
+  try(plan, "records", function() root, finished = journal.interrupted(o) end)
+  if root then
+    step(plan, "go on with the run %s, which was interrupted", root)
+  end
   hook_of(plan, "the run", o)
   for _, source in ipairs(o.sources) do
     hook_of(plan, tostring(source.path or "a source"), source)
@@ -148,11 +158,15 @@ local function make(o, how)
     step(plan, "take a shadow of %s", table.concat(plan.paths, ", "))
   end
   for _, t in ipairs(wanted) do
-    try(plan, t.location, function() look_into(plan, o, t) end)
+    try(plan, t.location, function()
+      look_into(plan, o, t, root and finished[t.location])
+    end)
   end
-  if o.drill and journal.due(o, o.drill.every, "drill") then
-    step(plan, "restore and start the version, as a drill")
-  end
+  try(plan, "drill", function()
+    if o.drill and journal.due(o, o.drill.every, "drill") then
+      step(plan, "restore and start the version, as a drill")
+    end
+  end)
   return plan
 end
 

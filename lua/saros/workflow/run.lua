@@ -320,9 +320,8 @@ local function tidy(self)
 end
 
 local function result_of(self)
-  local targets, versions, locks = {}, {}, {}
-  for i, t in ipairs(of(self).targets) do
-    targets[i] = t:result()
+  local targets, versions, locks = self.targets, {}, {}
+  for _, t in ipairs(of(self).targets) do
     if t.lock_age then
       locks[#locks + 1] = { location = t.location, age = t.lock_age }
     end
@@ -332,7 +331,6 @@ local function result_of(self)
         bytes_stored = t.bytes_stored, bytes = t.bytes, files = t.files }
     end
   end
-  self.targets = targets
   local plain = {}
   for i, t in ipairs(targets) do
     plain[i] = { location = t.location, state = t.state, version = t.version,
@@ -349,7 +347,8 @@ end
 
 -- How it ended, and what is said to be wrong when that is not all right.
 local function judge(self, err)
-  for _, t in ipairs(of(self).targets) do
+  for i, t in ipairs(of(self).targets) do
+    self.targets[i] = t:result()
     if t.error or (t.failed or 0) > 0 then self.partial = true end
   end
   if err == nil then

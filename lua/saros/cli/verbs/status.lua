@@ -7,14 +7,6 @@ local where = require "saros.cli.where"
 
 local UNKNOWN <const> = 3
 
-local units <const> = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
-
--- As the configuration has it.
-local function seconds_of(text)
-  local n, unit = tostring(text):match "^(%d+%.?%d*)([smhdw])$"
-  return n and tonumber(n) * units[unit]
-end
-
 local function hosts(c, o, now)
   local repo = c:repository()
   local list = repo:versions { host = c.options.host, tags = c.options.tag,
@@ -117,7 +109,7 @@ local function look(c)
     max_run = o.max_run, strict = o.strict,
     names = #c.arguments > 0 and c.arguments or nil }
   if not rules.max_age and c:config().max_age then
-    rules.max_age = seconds_of(c:config().max_age)
+    rules.max_age = shown.seconds(c:config().max_age)
   end
   local now = core.clocks()
   local list, worst = (o.all_hosts and hosts or of_records)(c, rules, now)
