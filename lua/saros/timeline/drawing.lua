@@ -203,14 +203,14 @@ class Timeline {
 
   // The same time, below: what had been carried.
   drawBytes(y, narrow) {
-    const lines = this.run.lines;
+    // What counts to one is no transfer.
+    const lines = this.run.lines.filter((l) => l.points.some((p) => p[1] > 1));
     if (!lines.length) return y;
     const tall = 74;
     const top = y + 34, base = top + tall;
-    let most = 0;
+    let most = 1;
     for (const l of lines) for (const p of l.points)
       most = Math.max(most, p[1]);
-    if (!most) return y;
     svg(this.svg, "text", { x: 0, y: narrow ? top - 10 : top + 9 }, "Bytes");
     const kx = narrow ? this.right : this.left - 8;
     svg(this.svg, "text", { x: narrow ? kx : 0, y: narrow ? top - 10 : top + 25,
