@@ -187,6 +187,7 @@ describe("a page", function()
       local page = page_of(root)
       html.check(page)
       assert.truthy(visible(page):find("There is no run yet", 1, true))
+      assert.is_nil(page:find("<h2>Runs", 1, true))
     end)
   end)
 

@@ -220,9 +220,9 @@ end
 local function busy(o, state)
   if not exists(state .. "/runs") then return nil end
   local record = require "saros.record"
-  for _, run in ipairs(record.list { state_dir = o.state_dir }) do
-    if run.state == "running" then
-      return ("%s goes on now"):format(run.name or run.kind)
+  for _, one in ipairs(record.list { state_dir = o.state_dir }) do
+    if one.state == "running" then
+      return ("%s goes on now"):format(one.name or one.kind)
     end
   end
 end
