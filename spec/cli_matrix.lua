@@ -338,7 +338,9 @@ local function look_at_text(text, raw, say)
   for _, what in ipairs(never) do
     if text:find(what, 1, true) then say(("says %q"):format(what)) end
   end
-  local place = text:match "[%w_/]+%.lua:%d+:"
+  -- (The first pattern tries a long word once from each of its letters.)
+  local at = text:find "%.lua:%d+:"
+  local place = at and text:sub(math.max(at - 200, 1)):match "[%w_/]+%.lua:%d+:"
   if place and not place:find "conf%.lua" and not place:find "new%.lua" then
     say("says where in Lua: " .. place)
   end

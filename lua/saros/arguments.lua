@@ -29,8 +29,9 @@ end
 local function nearest(wrong, names)
   local near, least = nil, 3
   for _, name in ipairs(names) do
-    local d = distance(wrong, name)
-    if d < least then near, least = name, d end
+    -- What is much longer is no slip of the pen, and would take its time.
+    local d = math.abs(#wrong - #name) < least and distance(wrong, name)
+    if d and d < least then near, least = name, d end
   end
   return near
 end

@@ -10,7 +10,7 @@ local function escaped(bytes)
 end
 
 -- What changes the direction of a line, or ends it, without being seen:
--- U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069.
+-- U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069.
 local function of_direction(lead, last)
   local b = last:byte()
   if lead == "\xE2\x80" and (b == 0x8E or b == 0x8F or b >= 0xA8 and b <= 0xAE)
@@ -39,6 +39,7 @@ function text.safe(given)
   given = tostring(given):gsub("[%c]", escaped)
   if not given:find "[\x80-\xFF]" then return given end
   given = valid(given):gsub("\xC2[\x80-\x9F]", escaped)
+    :gsub("\xD8\x9C", escaped)
   return (given:gsub("(\xE2[\x80\x81])([\x80-\xBF])", of_direction))
 end
 

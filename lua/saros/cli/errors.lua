@@ -83,15 +83,24 @@ function errors.exit_code(err)
   return 1
 end
 
+local LONGEST <const> = 4000 -- bytes of a line
+
+-- What somebody has given may be as long as a command line.
+local function short(line)
+  if #line <= LONGEST then return line end
+  return shown.lines(line:sub(1, LONGEST // 2)) .. " … "
+    .. shown.lines(line:sub(-LONGEST // 4))
+end
+
 --- The lines of an error: what happened, then why.
 function errors.lines(err)
   err = inner(err)
-  if type(err) ~= "table" then return { shown.safe(err) } end
+  if type(err) ~= "table" then return { short(shown.safe(err)) } end
   local lines, said = {}, {}
   local e = err
   while e and #lines < 8 do
     local safe = getmetatable(e) == End and shown.lines or shown.safe
-    local text = safe(e.message or tostring(e))
+    local text = short(safe(e.message or tostring(e)))
     local before = lines[#lines]
     if not said[text] and not (before and before:find(text, 1, true)) then
       lines[#lines + 1] = (#lines > 0 and "because: " or "") .. text

@@ -69,16 +69,37 @@ end
 
 local function key_of(option) return (option[1]:gsub("-", "_")) end
 
-local function duration(text) return require "saros.text".seconds(text) end
+local LONGEST <const> = 60 -- bytes of what was given that are said
+
+-- What somebody has given, as it is said to him: it may be anything.
+local function named(text)
+  local safe = require "saros.text".safe
+  if #text <= LONGEST then return safe(text) end
+  return safe(text:sub(1, LONGEST)) .. "…"
+end
+
+local AGES <const> = 1e11 -- seconds that nobody means
+
+-- No sign, and an end to it.
+local function positive(n) return n and n >= 0 and n <= AGES and n or nil end
+
+local function duration(text)
+  if #text > LONGEST then return nil end
+  return positive(require "saros.text".seconds(text))
+end
 
 local types <const> = {
   integer = { math.tointeger, "a whole number" },
-  number = { tonumber, "a number" },
+  number = { function(text) return positive(tonumber(text)) end,
+    "a number of seconds" },
   duration = { duration, "a time such as 90m, 26h or 7d" },
-  seconds = { function(text) return tonumber(text) or duration(text) end,
-    "seconds, or a time such as 90s or 10m," },
+  seconds = { function(text)
+    return positive(tonumber(text)) or duration(text)
+  end, "seconds, or a time such as 90s or 10m," },
+  mode = { function(text) return text:match "^0?[0-7][0-7][0-7]$" end,
+    "a mode such as 644" },
   size = { function(text)
-    return text:match "^%d+%.?%d*[KMGTkmgt]?$" and text
+    return #text < 20 and text:match "^%d+%.?%d*[KMGTkmgt]?$" and text or nil
   end, "a size such as 500K or 10M" },
 }
 
@@ -112,7 +133,7 @@ local function set(given, option, name, text)
   end
   local value, expected = taken(option, text)
   if value == nil then
-    misuse("option %s: %s expected, got %q", name, expected, text)
+    misuse("option %s: %s expected, got \"%s\"", name, expected, named(text))
   end
   if option.list then
     given[key] = given[key] or {}
@@ -129,8 +150,8 @@ local function short(given, by, names, argument, following)
     local name = "-" .. argument:sub(at, at)
     local option = by[name]
     if not option then
-      misuse("there is no option %s%s", name, arguments.nearest("-" .. argument,
-        names))
+      misuse("there is no option %s%s", named(name), arguments.nearest(
+        "-" .. argument, names))
     end
     if option.value then
       local text = argument:sub(at + 1)
@@ -154,7 +175,8 @@ local function long(given, by, names, argument, following)
   name = name or argument
   local option = by[name]
   if not option then
-    misuse("there is no option %s%s", name, arguments.nearest(name, names))
+    misuse("there is no option %s%s", named(name), arguments.nearest(name,
+      names))
   end
   local used = 0
   if option.value and not text then
@@ -202,8 +224,8 @@ local function count(verb, rest)
     misuse("%s is missing", wanted.names or "an argument")
   end
   if wanted.max and #rest > wanted.max then
-    misuse(wanted.max == 0 and "there is nothing to be named here: %q"
-      or "too many arguments, from %q on", rest[wanted.max + 1])
+    misuse(wanted.max == 0 and "there is nothing to be named here: \"%s\""
+      or "too many arguments, from \"%s\" on", named(rest[wanted.max + 1]))
   end
 end
 
