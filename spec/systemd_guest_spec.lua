@@ -225,16 +225,13 @@ describe("in a guest with systemd", function()
       end)
     end)
 
-  it("and without a guard when it ends, or is told to", function()
-    guest("frozen alone", nil, function(has)
-      has "\nall, nothing, before: frozen\n"
-      has "\nall, stop, before: frozen\n"
-      has "\nall, stop: thawed, asleep\n"
-      for _, how in ipairs { "all, nothing", "all, stop",
-        "own, kill -s KILL --kill-whom=main", "own, stop" }
-      do
-        has(("\n%s, then: thawed, thawed, %s\n"):format(how, NOTHING))
-      end
+  it("and also when it writes there itself; without a guard when it ends",
+    function()
+      guest("frozen alone", nil, function(has)
+        has "\nall, before: frozen\n"
+        has(("\nall, then: thawed, thawed, %s\n"):format(NOTHING))
+        has "\nown: thawed, asleep\n"
+        has(("\nown, then: thawed, thawed, %s\n"):format(NOTHING))
+      end)
     end)
-  end)
 end)

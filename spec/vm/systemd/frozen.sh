@@ -60,37 +60,27 @@ guarded() {
 }
 
 alone() {
-  # It was killed with its guard. Nobody knows, until it can die, or is told to
-  # stop: then systemd waits TimeoutStopSec twice, and no longer.
-  for how in 'nothing' 'stop'; do
-    phase "all, $how"
-    begin frozen-i /mnt/i
-    # The guard is quick: should the program be killed before it, it has thawed.
-    for guard in $(guards); do
-      kill -s STOP "$(echo "$guard" | cut -d/ -f3)"
-    done
-    systemctl kill -s KILL --kill-whom=all saros@frozen-i
-    until [ "$(guards | wc -l)" = 0 ]; do sleep 0.1; done
-    echo "all, $how, before: $(is_thawed /mnt/i)"
-    [ $how = nothing ] || {
-      systemctl stop --no-block saros@frozen-i
-      echo "all, $how: $(let_go /mnt/i)"
-    }
-    finish frozen-i "all, $how" /mnt/i
+  # It was killed with its guard: let go when it can die.
+  phase all
+  begin frozen-i /mnt/i
+  # The guard is quick: should the program be killed before it, it has thawed.
+  for guard in $(guards); do
+    kill -s STOP "$(echo "$guard" | cut -d/ -f3)"
   done
+  systemctl kill -s KILL --kill-whom=all saros@frozen-i
+  until [ "$(guards | wc -l)" = 0 ]; do sleep 0.1; done
+  echo "all, before: $(is_thawed /mnt/i)"
+  finish frozen-i all /mnt/i
 
   # It writes to what it has frozen itself, and so hears nothing.
-  for how in 'kill -s KILL --kill-whom=main' stop; do
-    phase "own, $how"
-    begin own /mnt/i
-    touch /tmp/own
-    until grep -q '^writes' /run/said-own; do sleep 0.1; done
-    until [ "$(state "$main")" = D ]; do sleep 0.1; done
-    # shellcheck disable=SC2086
-    systemctl --no-block $how saros@own
-    echo "own, $how: $(let_go /mnt/i)"
-    finish own "own, $how" /mnt/i
-  done
+  phase own
+  begin own /mnt/i
+  touch /tmp/own
+  until grep -q '^writes' /run/said-own; do sleep 0.1; done
+  until [ "$(state "$main")" = D ]; do sleep 0.1; done
+  systemctl kill -s KILL --kill-whom=main saros@own
+  echo "own: $(let_go /mnt/i)"
+  finish own own /mnt/i
 }
 
 $2
