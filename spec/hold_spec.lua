@@ -273,6 +273,28 @@ describe("a process in the foreground", function()
     p:expect "[x]"
   end)
 
+  it("leaves it to a shell that has taken it meanwhile", function()
+    outside.directory(function(root)
+      assert(os.execute(("mkfifo '%s/go'"):format(root)))
+      outside.write(root .. "/p.lua", ([[
+        local saros = require "saros"
+        assert(saros.process { foreground = true, stdin = "inherit",
+          stdout = "inherit", argv = { "sh", "-c",
+            "kill -STOP $PPID; read x <%s/go" } }:wait())]]):format(root))
+      -- Stopped from outside, it goes on in the background, and ends there.
+      local p <close> = outside.terminal("env", "LUA_PATH=" .. outside.lua_path,
+        "LUA_CPATH=" .. outside.lua_cpath, "sh", "-c", ([[
+          set -m
+          %s %s/p.lua
+          bg >/dev/null; echo on >%s/go; wait
+          test $(ps -o tpgid= -p $$) = $(ps -o pgid= -p $$) && echo mine || echo lost
+        ]]):format(outside.lua, root, root))
+      local said, how, status = p:finish()
+      assert.same({ "exit", 0 }, { how, status }, said)
+      assert.truthy(said:find("mine", 1, true), said)
+    end)
+  end)
+
   it("needs no terminal", function()
     assert(saros.process { foreground = true, argv = { "true" } }:wait())
   end)

@@ -288,7 +288,7 @@ void spawn_run(spawn *s) {
 }
 
 void spawn_over(spawn *s) {
-  terminal_take_back(&s->lent);
+  terminal_take_back(&s->lent, s->pid);
   if (s->maker != NULL) pool_go(s->maker);
   s->maker = NULL;
   lifeline_cut(&s->line);

@@ -6,6 +6,7 @@
 #define SAROS_OP_TERMINAL_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <termios.h>
 
 typedef struct terminal {
@@ -16,9 +17,10 @@ typedef struct terminal {
 
 /* Ours, when we have one and are who reads from it; else none. */
 void terminal_find(terminal *t);
-/* The child is over, or never was: our group has it again, and what it changed
-   of it and did not change back, as the echo, is as it was. Every signal is
-   blocked here. */
-void terminal_take_back(terminal *t);
+/* The child (or 0) is over, or never was: our group has it again, and what it
+   changed of it and did not change back, as the echo, is as it was. Nothing of
+   that where somebody else has the terminal by now. Every signal is blocked
+   here. */
+void terminal_take_back(terminal *t, pid_t child);
 
 #endif
