@@ -1,7 +1,8 @@
 -- make bench: what the command line costs. How soon it answers, what its
 -- progress takes of a backup, and how it lists a thousand versions beside
--- restic. What the key costs both on purpose is taken out on both sides: by a
--- command that opens the repository and does nothing else, in the same round.
+-- restic. The key costs nothing, which it does on purpose otherwise, and would
+-- hide the rest; what it takes to open a repository is taken out on both sides, by
+-- a command that does nothing else, in the same round.
 -- (The wall says something on a quiet machine alone.)
 --   lua5.4 spec/bench/cli.lua [ROUNDS]
 
@@ -9,7 +10,8 @@ local figures = require "spec.bench.figures"
 local outside = require "spec.outside"
 local volumes = require "spec.volumes"
 local wall = require "testmod".wall
-local there, repository = pcall(require, "saros.repository")
+local shared = require "spec.repository"
+local PASSWORD <const> = "x"
 
 local rounds = math.tointeger(tonumber(arg[1])) or 5
 local program = (os.getenv "SAROS_BUILD" or "build") .. "/bin/saros"
@@ -21,9 +23,9 @@ local _ <close> = setmetatable({}, { __close = function()
 end })
 
 local settings <const> = ("cd %s; export SAROS_CONFIG=/dev/null TERM=xterm "
-  .. "XDG_CONFIG_HOME=/dev/null SAROS_STATE_DIR=%s/state RESTIC_PASSWORD=bench "
+  .. "XDG_CONFIG_HOME=/dev/null SAROS_STATE_DIR=%s/state RESTIC_PASSWORD=%s "
   .. "RESTIC_REPOSITORY=%s/r RESTIC_CACHE_DIR=%s/cache\n"):format(root, root,
-  root, root)
+  PASSWORD, root, root)
 
 -- Seconds of a command: of the wall, and of the processor.
 local function timed(command)
@@ -45,14 +47,14 @@ for i = 1, 4 * rounds do
 end
 figures.tell("saros --help", "ms", { { "saros", help }, { "an empty Lua", empty } },
   {}, 30)
-if not there then return end
+if not shared.repository then return end
 
 -- ------------------------------------------------------------------
 -- Progress
 -- ------------------------------------------------------------------
 
-local repo <close> = repository.init { location = root .. "/r",
-  password = { text = "bench" }, durable = false }
+local repo <close> = shared.cheap { location = root .. "/r",
+  password = PASSWORD, durable = false }
 assert(os.execute(("mkdir '%s/src' && head -c 400000000 /dev/urandom "
   .. ">'%s/src/large'"):format(root, root)))
 
@@ -81,7 +83,7 @@ end
 -- What does nothing but open the repository, which is the key above all.
 outside.write(root .. "/open.lua", ([[
   local repo <close> = require "saros.repository".open { location = %q,
-    password = { text = "bench" } }]]):format(root .. "/r"))
+    password = %q }]]):format(root .. "/r", PASSWORD))
 local commands <const> = { saros = program .. " versions",
   saros_key = program .. " run open.lua", restic = "restic snapshots",
   restic_key = "restic cat config" }
@@ -96,7 +98,7 @@ for i = 1, 2 * rounds do
   cpus[1][i] = cpu.saros - cpu.saros_key
   cpus[2][i] = cpu.restic - cpu.restic_key
   local from, of = wall(), os.clock()
-  assert(#repo:versions() == 1000)
+  assert(#repo:versions() >= 1000) -- and those of the backups above
   walls[3][i], cpus[3][i] = wall() - from, os.clock() - of
 end
 
