@@ -382,6 +382,18 @@ describe("a URL", function()
     end)
   end)
 
+  it("that leads elsewhere is not followed, and not said", function()
+    with({ records.full(NOW - 100) }, function(root)
+      local where = "redirect/307/" .. SECRET .. "?/inbox/led"
+      local list = check(root, { to = { url = url(where) } })
+      assert.same({}, list[1].told)
+      local said = list[1].failed[1].message
+      assert.truthy(said:find("307: it leads elsewhere", 1, true), said)
+      assert.is_nil(said:find(SECRET, 1, true), said)
+      assert.equal(0, #seen "led")
+    end)
+  end)
+
   it("that cuts off is asked again at once", function()
     with({ records.full(NOW - 100) }, function(root)
       local list = check(root, { to = { url = url "givesup/cut" } })

@@ -46,6 +46,13 @@ function secrets.scrub(text, more)
 end
 
 
+--- What must not be said of an address that is secret: all of it, and without
+--- its query, as whoever was asked says it.
+---@param url? string
+function secrets.of_url(url)
+  return { url, url and url:match "^%a+://[^/?#]+/[^?#]+" }
+end
+
 -- One newline at its end is not part of it. What is no plain file is read once,
 -- by whom it is for.
 local function content(path)

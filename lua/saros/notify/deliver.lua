@@ -221,7 +221,7 @@ function deliver.all(message, to, o)
       else
         local text = type(err) == "table" and err.message or tostring(err)
         failed[#failed + 1] = { to = name,
-          message = secrets.scrub(text, { to.secret_url }) }
+          message = secrets.scrub(text, secrets.of_url(to.secret_url)) }
       end
     end
   end

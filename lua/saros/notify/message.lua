@@ -115,7 +115,7 @@ function message.of(o, to)
   add_circumstances(lines, o, run, now)
   lines[#lines + 1] = ""
   if o.event ~= "recovered" then add_log(lines, log) end
-  local own = { to.secret_url }
+  local own = secrets.of_url(to.secret_url)
   local function said(text) return secrets.scrub(text, own) end
   local causes = {}
   for i, cause in ipairs(o.event ~= "recovered" and run.failures[1]
