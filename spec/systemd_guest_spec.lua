@@ -70,9 +70,10 @@ describe("what is tried", function()
     assert.is_true(n > 40)
   end)
 
-  -- Tried in spec/systemd_spec.lua; and it is this machine's files that it saves.
+  -- Tried in spec/systemd_spec.lua; and it is this machine's files that it saves;
+  -- and names are looked up by way of that.
   local elsewhere <const> = { MemoryDenyWriteExecute = true,
-    RootDirectory = true }
+    RootDirectory = true, netlink = true }
 
   it("is all that systemd finds wanting", function()
     local _, version = sh "systemd-analyze --version"
@@ -140,9 +141,6 @@ describe("in a guest with systemd", function()
         has "\ntold: (READY=1"
         assert.matches("\ntold: %([^\n]*STOPPING=1", said)
         assert.matches("\ntold: %([^\n]*EXTEND_TIMEOUT_USEC=", said)
-        has "\nslow is: undoing what was begun\n"
-        -- Longer than it was to have: it asked for more time, and had it.
-        has "\nslow: ok undone\n"
       end)
     end)
 

@@ -1,5 +1,4 @@
--- Under the unit, in a guest: ended, it needs longer to undo what it has begun
--- than TimeoutStopSec is.
+-- Under the unit, in a guest: a program of its own that does not want to end.
 local saros = require "saros"
 
 saros.run(function()

@@ -117,7 +117,7 @@ end
 finds("tmp", "test -e /tmp/file")
 finds("home", "test -e /root/file")
 finds("modules", "test -e /usr/lib/modules/file")
-finds("tcp", "redis-cli -h 127.0.0.1 client id")
+finds("tcp", "timeout 20 redis-cli -h 127.0.0.1 client id")
 finds("socket", "redis-cli -s /run/redis-t/s client id")
 finds("readable", "touch /tmp/made && test $(stat -c %a /tmp/made) = 644")
 finds("machine", "test -e /proc/meminfo && test -e /proc/uptime")

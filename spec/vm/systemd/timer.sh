@@ -50,12 +50,8 @@ systemctl log-level debug
 systemctl log-target journal
 systemctl start --no-block saros@slow
 until grep -q '^ok begun' /run/said-slow 2>/dev/null; do sleep 0.2; done
-systemctl stop --no-block saros@slow
-until [ "$(is slow)" = deactivating ]; do sleep 0.2; done
-while [ "$(is slow)" = deactivating ]; do
-  systemctl show -P StatusText saros@slow
-  sleep 0.5
-done | sort -u | sed 's/^/slow is: /'
+systemctl stop saros@slow
+ended slow
 systemctl log-level info
 journalctl -q --sync
 journalctl -q _PID=1 -o cat --no-pager |
