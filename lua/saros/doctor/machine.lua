@@ -74,8 +74,8 @@ local function apart(d)
   local why = cell.why()
   if not why then return "works" end
   if not d.root then
-    return "missing", why.message, "as root (no capability will do): drills and "
-      .. "some checks start a server apart from everything else"
+    return "missing", why.message, "as root (no capability will do): drills "
+      .. "and some checks start a server apart from everything else"
   end
   return "missing", why.message, "in a container: give it CAP_SYS_ADMIN, and "
     .. "take away a filter of unshare and mount; a kernel from 5.12 on"
