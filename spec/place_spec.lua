@@ -193,6 +193,34 @@ describe("a place", function()
   end)
 end)
 
+describe("a cancel", function()
+  it("that comes while a place is taken away leaves nothing of it", function()
+    outside.directory(function(d)
+      -- Its rm tells that it has begun, and waits.
+      sh([[cd %s; mkdir bin scratch; mkfifo begun on; chmod 755 .
+        printf '#!/bin/sh\necho >%s/begun; read -r x <%s/on; exec %s "$@"\n' \
+          >bin/rm; chmod 755 bin/rm]], d, d, d, sh("command -v rm"):match "%S+")
+      local said, how, code = outside.run("env", ("PATH=%s/bin:%s"):format(d,
+        os.getenv "PATH"), outside.lua, "-e", ([[
+        local saros, d = require "saros", %q
+        local place = require "saros.place"
+        local t = saros.spawn(function()
+          local p <close> = place.new { scratch = d .. "/scratch" }
+          io.open(p.root .. "/file", "w"):close()
+        end)
+        saros.run(function()
+          saros.process { argv = { "cat", d .. "/begun" } }:wait()
+          t:cancel()
+          saros.process { argv = { "sh", "-c", "echo >$0/on", d } }:wait()
+          local _, err = t:wait()
+          print(err.cancelled)
+        end)]]):format(d))
+      assert.same({ "true\n", "exit", 0 }, { said, how, code })
+      assert.equal("", sh("ls -A %s/scratch", d))
+    end)
+  end)
+end)
+
 describe("what a dead owner left", function()
   local script = [[
     local place = require "saros.place"

@@ -103,8 +103,17 @@ local function is_left(name, who)
   return now == nil or tonumber(now) ~= tonumber(start, 16)
 end
 
+-- To the end: a cancel that comes meanwhile is raised when nothing is left.
 local function remove(path)
-  run("rm", "-rf", "--one-file-system", "--", path)
+  local op <close>, raised = core.process {
+    argv = { "rm", "-rf", "--one-file-system", "--", path } }, nil
+  repeat
+    local ok, err = pcall(op.wait, op)
+    if not ok then raised = err end
+  until op:done()
+  local result, err = op:result()
+  if not result then error(err, 0) end
+  if raised then error(raised, 0) end
 end
 
 local function scratch_of(scratch)
