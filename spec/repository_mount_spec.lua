@@ -117,4 +117,30 @@ describe("a mounted repository", function()
       assert(repo:unlock():wait())
     end)
   end
+
+  it("is not there yet where one is that nobody answers for", function()
+    -- Its helper is held, and dies last.
+    local script = place .. "/script.lua"
+    local file = assert(io.open(script, "w"))
+    file:write(([[
+      local repo = require "saros.repository".open {
+        location = %q, password = "x" }
+      assert(repo:mount { at = %q })
+      os.execute "for c in $(cat /proc/$PPID/task/*/children); do \
+        [ $c = $$ ] || kill -STOP $c; done; kill -9 $PPID"
+      ]]):format(place .. "/r", at))
+    file:close()
+    local helper = ("pkill -%%s -xf 'sh -c .* saros-mount %s'"):format(at)
+    os.execute(("lua5.4 '%s' >/dev/null 2>&1"):format(script))
+    local op, err = repo:mount { at = at }
+    os.execute(helper:format "CONT")
+    assert.is_nil(op)
+    assert.matches("has died.*umount %-l", err.message)
+    for _ = 1, 3000 do
+      if not is_mounted() then break end
+      os.execute "sleep 0.01"
+    end
+    assert.is_falsy(is_mounted())
+    assert(repo:unlock():wait())
+  end)
 end)

@@ -81,6 +81,17 @@ static void tell_helper(const mount_place *p) {
   (void)!send(p->line, "\n", 1, MSG_NOSIGNAL);
 }
 
+static error *unusable(const char *path) {
+  return error_of_errno(
+      SAROS_FACADE_SAROS, errno,
+      errno == ENOTDIR ? "a repository is mounted at a directory"
+      : errno == ENOTCONN
+          ? "what is mounted there has died, and is unmounted in a moment; "
+            "where it is not: umount -l, with this directory"
+          : "the directory to mount at cannot be used",
+      path);
+}
+
 static error *cannot_mount(const mount_place *p, int number) {
   bool may_not = number == EPERM || number == EACCES;
   return error_of_errno(
@@ -110,12 +121,7 @@ static error *taken(const mount_place *p) {
 static error *hold(mount_place *p, int *held) {
   struct stat st, there;
   *held = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (*held < 0 || fstat(*held, &st) != 0)
-    return error_of_errno(SAROS_FACADE_SAROS, errno,
-                          errno == ENOTDIR
-                              ? "a repository is mounted at a directory"
-                              : "the directory to mount at cannot be used",
-                          p->path);
+  if (*held < 0 || fstat(*held, &st) != 0) return unusable(p->path);
   if (is_taken(p->path, &st)) return taken(p);
 #ifdef SAROS_TEST
   if (mount_gate != NULL) mount_gate();
@@ -161,9 +167,7 @@ static error *mount_it(mount_place *p, bool allow_other) {
 error *mount_begin(mount_place *p, const char *path, bool allow_other) {
   *p = (mount_place){.fd = -1, .line = -1};
   char *real = realpath(path, NULL);
-  if (real == NULL)
-    return error_of_errno(SAROS_FACADE_SAROS, errno,
-                          "the directory to mount at cannot be used", path);
+  if (real == NULL) return unusable(path);
   p->path = mem_text(real);
   free(real);
   if (p->path == NULL) return error_no_memory();
