@@ -383,6 +383,12 @@ function matrix.look(row, r, json, say, cut)
   end
 end
 
+local function mounted(s)
+  for line in io.lines "/proc/self/mountinfo" do
+    if line:find(s.root .. "/at", 1, true) then return line end
+  end
+end
+
 --- What must not be there when it has ended.
 function matrix.left(s, say, row)
   local text = volumes.run("%s", ([[cd %s && { find r/locks -type f
@@ -394,9 +400,8 @@ function matrix.left(s, say, row)
       say("left " .. line)
     end
   end
-  for line in io.lines "/proc/self/mountinfo" do
-    if line:find(s.root .. "/at", 1, true) then say("left a mount: " .. line) end
-  end
+  local mount = mounted(s)
+  if mount then say("left a mount: " .. mount) end
 end
 
 -- Processes with this in their environment, which may still be about to end: what
@@ -439,6 +444,11 @@ end
 --- That the next run, with nothing in its way, is sound, and so is what it is
 --- about.
 function matrix.sound(s, row, say)
+  -- What was killed has a helper that unmounts.
+  for _ = 1, row.stop and outside.patience * 20 or 0 do
+    if not mounted(s) then break end
+    saros.sleep(0.05):wait()
+  end
   local r = matrix.row(s, row)
   if r.code ~= 0 and r.code ~= row.once then
     return say(("the next run ended with %d: %s"):format(r.code, r.err))
