@@ -130,10 +130,10 @@ describe("a mounted repository", function()
         [ $c = $$ ] || kill -STOP $c; done; kill -9 $PPID"
       ]]):format(place .. "/r", at))
     file:close()
-    local helper = ("pkill -%%s -xf 'sh -c .* saros-mount %s'"):format(at)
+    local signal = ("pkill -%%s -xf 'sh -c .* saros-mount %s'"):format(at)
     os.execute(("lua5.4 '%s' >/dev/null 2>&1"):format(script))
     local op, err = repo:mount { at = at }
-    os.execute(helper:format "CONT")
+    os.execute(signal:format "CONT")
     assert.is_nil(op)
     assert.matches("has died.*umount %-l", err.message)
     for _ = 1, 3000 do
