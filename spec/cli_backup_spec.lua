@@ -5,6 +5,7 @@ local outside = require "spec.outside"
 local shared = require "spec.repository"
 local volumes = require "spec.volumes"
 local helper = require "spec.helper"
+local writers = require "spec.vss"
 
 local saros = helper.saros
 
@@ -203,6 +204,45 @@ describe("a backup", function()
       r = p.with(0, "backup", v.path .. "/src", "--config", "conf.lua")
       assert.matches("nested subvolume [^\n]*/src/inner is not in the shadow",
         r.err)
+    end)
+  end)
+end)
+
+describe("a shadow", function()
+  it("waits for its turn, as long as it is told", function()
+    if volumes.missing then return pending(volumes.missing) end
+    local v <close>, why = volumes.make("btrfs", 256)
+    if not v then return pending(why) end
+    with(function(p)
+      outside.write(v.path .. "/file", "text")
+      local line = { "env", "HOME=" .. p.root, "SAROS_STATE_DIR=" .. p.root
+        .. "/home/state", "XDG_CONFIG_HOME=/dev/null", cli.program, "backup",
+        v.path, "--repo", p.root .. "/r", "--password-file", p.root .. "/password",
+        "--shadow", "require" }
+      saros.run(function()
+        local gate, held = helper.gate()
+        local entered, inside = helper.gate()
+        local _ <close> = writers.writer(1, { components = { {
+          type = "filegroup", name = "files", files = { v.path } } },
+          freeze = function()
+            entered:finish(0)
+            held:wait()
+          end })
+        local first = saros.vss.shadow { paths = { v.path },
+          state_dir = p.root .. "/home/state" }
+        inside:wait()
+        local said, _, code = outside.run("sh", "-c", '"$@" --retry-lock 0 2>&1',
+          "sh", table.unpack(line))
+        assert.equal(1, code)
+        assert.matches("one at a time", said)
+        local p2 <close> = outside.start("sh", "-c", 'exec "$@" 2>&1', "sh",
+          table.unpack(line))
+        p2:expect "waits for its turn"
+        gate:finish(0)
+        assert(first:wait()):close()
+        said, _, code = p2:finish()
+        assert.equal(0, code, said)
+      end)
     end)
   end)
 end)

@@ -3,10 +3,15 @@
 -- everything first.
 
 local core = require "saros.core"
+local E = require "saros.code"
 local shown = require "saros.text"
 local where = require "saros.cli.where"
 
 local shadow = {}
+
+-- Seconds that another one is waited for, unless --retry-lock says how long: one
+-- shadow is made at a time on a machine, which is over in a moment.
+local PATIENCE <const> = 60
 
 -- Those of one instant. (The others read each file once more, or copy them.)
 local cheap <const> = { "btrfs", "image", "lvm" }
@@ -60,11 +65,30 @@ local function told(c, set, paths)
   end
 end
 
+local function make(c, paths, provider)
+  local _, since = core.clocks()
+  local waits = false
+  while true do
+    local set, err = c:progress(require "saros.vss".shadow { paths = paths,
+      provider = provider, type = c.options.type,
+      state_dir = where.state(c) }, "shadow copy", "step")
+    if set then return set end
+    local _, now = core.clocks()
+    if err.code ~= E.VSS_E_SNAPSHOT_SET_IN_PROGRESS
+      or now - since >= (c.options.retry_lock or PATIENCE)
+    then
+      error(err, 0)
+    end
+    if not waits then
+      c:say "it waits for its turn: another shadow is being made"
+      waits = true
+    end
+    core.sleep(0.1 + 0.2 * math.random()):wait()
+  end
+end
+
 local function take(c, paths, provider)
-  local set, err = c:progress(require "saros.vss".shadow { paths = paths,
-    provider = provider, type = c.options.type,
-    state_dir = where.state(c) }, "shadow copy", "step")
-  if not set then error(err, 0) end
+  local set = make(c, paths, provider)
   if c.recorded then c.recorded:held(set) end
   c:defer(function() set:close() end)
   told(c, set, paths)

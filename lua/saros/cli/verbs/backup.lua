@@ -104,7 +104,8 @@ return {
 Where a shadow copy can be taken that costs nothing (btrfs, LVM, an image on a
 file system that shares blocks) the backup reads that: what the paths held at
 one instant, while databases that saros knows of held still. Elsewhere the files
-are read as they are, and a line says so.
+are read as they are, and a line says so. One shadow is made at a time: another
+one is waited for, a minute or as long as --retry-lock says.
 
 What could not be read is left out, named, and makes the exit code 3. A backup
 that is interrupted leaves no version; the next one finds what was stored.
