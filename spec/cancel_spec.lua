@@ -212,6 +212,46 @@ describe("cancel of a task", function()
     assert.is_true(err.cancelled)
   end)
 
+  it("keeps what was noted in its error on the way out", function()
+    local g, op = gate()
+    local t = saros.spawn(function()
+      local _, err = pcall(op.wait, op)
+      err.noted, err.code, err.message = { "so far" }, 7, "mine"
+      error(err, 0)
+    end)
+    helper.settle()
+    t:cancel()
+    for _ = 1, 2 do
+      local _, err = t:wait()
+      assert.is_true(err.cancelled)
+      assert.same({ "so far" }, err.noted)
+      assert.equal(code.SAROS_E_CANCELLED, err.code)
+      assert.equal(t, err.op)
+      assert.is_not.equal("mine", err.message)
+    end
+    local good, err = pcall(saros.run, function()
+      local _, inner = t:wait()
+      error(inner, 0)
+    end)
+    assert.is_false(good)
+    assert.same({ "so far" }, err.noted)
+    -- Any other error is not the outcome, nor is a result.
+    for _, f in ipairs { function() error({ noted = true }, 0) end,
+      function() error "x" end, function() return { noted = true } end } do
+      local other = saros.spawn(function()
+        pcall(op.wait, op)
+        return f()
+      end)
+      helper.settle()
+      other:cancel()
+      local _, why = other:wait()
+      assert.is_true(why.cancelled)
+      assert.is_nil(why.noted)
+      assert.is_nil(why.value)
+    end
+    g:finish(0)
+  end)
+
   it("raises in a wait that blocks inside it: in a sort, in a generator", function()
     for _, within in ipairs {
       function(wait) table.sort({ 2, 1 }, function() wait() return false end) end,

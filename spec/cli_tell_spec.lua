@@ -73,6 +73,38 @@ describe("the command line", function()
     end)
   end)
 
+  it("says what a run has stored that was interrupted then", function()
+    with(function(p)
+      local shared = require "spec.repository"
+      shared.cheap_at(p.root .. "/repo", shared.PASSWORD)
+      outside.write(p.root .. "/password", shared.PASSWORD)
+      outside.write(p.root .. "/src/a", "a")
+      os.execute(("chmod 755 '%s'"):format(p.root)) -- copies go through it
+      local function run(more)
+        outside.write(p.root .. "/w.lua", ([[
+          return require "saros".workflow { name = "nightly",
+            sources = { "%s/src" }, to = { "%s/repo" }, provider = "copy",
+            password = { file = "%s/password" }, %s
+            finally = { "sh", "-c", "kill -INT $PPID; exec sleep 1000" } }]])
+          :format(p.root, p.root, p.root, more))
+        return cli.ends(130, { "run", p.root .. "/w.lua" },
+          { env = { SAROS_STATE_DIR = p.state, TMPDIR = p.root } }).err
+      end
+      local said = run ""
+      local id = cli.ends(0, { "versions", "--repo", p.root .. "/repo", "-p",
+        p.root .. "/password" }).out:match "\n(%x+)"
+      assert.truthy(said:find(("%s/repo has the version %s"):format(p.root, id),
+        1, true), said)
+      -- And why it was that it had failed before.
+      said = run 'before = { "sh", "-c", "echo no room >&2; exit 1" },'
+      assert.matches("the hook 'before' of the run failed: .*no room", said)
+      local last = require "saros.record".list { limit = 1,
+        state_dir = p.state }[1]
+      assert.equal("cancelled", last.state)
+      assert.matches("no room", last.error.cause.message)
+    end)
+  end)
+
   it("makes the page of what it has done", function()
     with(function(p)
       outside.write(p.root .. "/src/a", "a")

@@ -66,6 +66,9 @@ describe("a workflow that is cancelled", function()
             end)
             assert.is_nil(run)
             assert.is_true(err.cancelled)
+            helper.contains({ state = "cancelled", id = last(t).id }, err.run)
+            local at = err.run.steps[#err.run.steps]
+            assert.same({ name, "cancelled" }, { at.name, at.state })
           end)
           assert.equal("cancelled", last(t).state)
           assert.equal("", t.left())
@@ -93,6 +96,34 @@ describe("a workflow that is cancelled", function()
         local _, err = op:wait()
         assert.is_true(err.cancelled)
         assert.equal("", t.left())
+      end)
+    end)
+  end)
+
+  it("when all is done, says what it came to", function()
+    case.with(function(t)
+      saros.run(function()
+        local op
+        op = t.workflow { notify = { on = "recovered", command = "true" },
+          finally = function()
+            -- Who tells is waited for behind the end of the record.
+            saros.spawn(function()
+              while last(t).state == "running" do saros.sleep(0.001):wait() end
+              op:cancel()
+            end)
+          end }:run()
+        local notify = require "saros.notify"
+        local check, gate, never = notify.check, helper.gate()
+        local _ <close> = setmetatable({}, { __close = function()
+          notify.check = check
+          gate:finish(0)
+        end })
+        function notify.check() return never end
+        local _, err = op:wait()
+        assert.is_true(err.cancelled)
+        assert.equal("succeeded", err.run.state)
+        assert.equal("succeeded", last(t).state)
+        assert.equal(2, #err.run.targets)
       end)
     end)
   end)

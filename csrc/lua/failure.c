@@ -83,6 +83,37 @@ void failure_make(lua_State *L, saros_facade f, uint32_t code, int at,
   failure_push(L, e, at);
 }
 
+/* Fields of the table at the top, which goes, that the one below it lacks. */
+static void adopt(lua_State *L) {
+  lua_pushnil(L);
+  while (lua_next(L, -2)) { /* ours, theirs, key, value */
+    lua_pushvalue(L, -2);
+    if (lua_rawget(L, -5) == LUA_TNIL) {
+      lua_pushvalue(L, -3);
+      lua_pushvalue(L, -3);
+      lua_rawset(L, -7);
+    }
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
+/* What a task had come to say while the cancel unwound it: somebody on the way
+   may have noted in that error how far it was. */
+static void adopt_unwound(lua_State *L, saros_op *op, int at) {
+  if (at == 0 || !op_is_task(op) || !task_is(op_trailing(op), TASK_FAILED))
+    return;
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 8, "an error has too many fields");
+  if (task_push_results(L, at, NULL) == 1 && failure_is(L, -1)) {
+    lua_pushliteral(L, "cancelled");
+    bool is = lua_rawget(L, -2) == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (is) adopt(L);
+  }
+  lua_settop(L, top);
+}
+
 void failure_of(lua_State *L, saros_op *op, int at) {
   error *e = op_error(op);
   uint32_t code = saros_op_query(op, NULL);
@@ -97,6 +128,7 @@ void failure_of(lua_State *L, saros_op *op, int at) {
     set_text(L, "name", code_name(op->kind->facade, code, number));
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, "cancelled");
+    adopt_unwound(L, op, at);
   }
 }
 

@@ -100,7 +100,7 @@ end
 
 --- Runs it.
 ---@param how? saros.workflow.run.options
----@return saros.operation op its result: a `saros.workflow.run`, which may be `partial`. It fails when no repository has a version; then `err.run` says the rest
+---@return saros.operation op its result: a `saros.workflow.run`, which may be `partial`. It fails when no repository has a version; then, and when it is cancelled, `err.run` says what was done
 function workflow:run(how)
   how = arguments.check("workflow:run", how, { only = "list",
     resume = "boolean|number", argv = "table", name = "string",

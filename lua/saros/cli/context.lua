@@ -161,7 +161,7 @@ local function to_its_end(self, op)
   op:cancel()
   while not op:done() do op:wait() end
   result, err = op:result()
-  if result == nil then error(self.stopped, 0) end
+  if result == nil then error(err.cancelled and err or self.stopped, 0) end
   return result, err
 end
 

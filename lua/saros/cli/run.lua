@@ -131,8 +131,11 @@ end
 local function tell_interrupted(c, err, code)
   if code == 0 then return end
   c:emit("error", { exit_code = code, message = err.cancelled
-    and "interrupted, and undone" or err.message })
-  c.screen:tell(err.cancelled and "undone" or shown.safe(err.message))
+    and "interrupted, and undone" or err.message,
+    cause = err.cause and errors.record(err.cause) or nil })
+  local why = err.cancelled and err.cause or err -- it had failed before that
+  if not why.cancelled then c.screen:tell(shown.safe(why.message)) end
+  if err.cancelled then c.screen:tell "undone" end
 end
 
 -- What there is to say at the end is the last thing that is said.

@@ -113,7 +113,15 @@ function hooks.around(run, of, owner, f, judge)
   if good then why = nil end
   local state, reason = nil, why
   if judge then state, reason = judge(why) end
-  hooks.over(run, of, owner, reason, state)
+  local over, cancelled = pcall(hooks.over, run, of, owner, reason, state)
+  if not over then
+    -- What had failed before is not forgotten for that.
+    if not good and not step.is_cancel(why) then
+      cancelled.cause = core.is_failure(why) and why
+        or core.failure("saros", E.SAROS_E_LUA, step.message(why))
+    end
+    error(cancelled, 0)
+  end
   if not good then error(why, 0) end
 end
 

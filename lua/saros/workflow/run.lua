@@ -363,7 +363,7 @@ end
 
 -- Nobody waits for long to be told, and that he could not be is no failure. Who
 -- has no record, because the disk of the state is full or damaged, says himself
--- what is told.
+-- what is told. A cancel is raised.
 local function tell(self, err)
   local o = of(self).o
   if not o.notify then return end
@@ -380,10 +380,10 @@ local function tell(self, err)
       end
     end
   end)
-  if not good then
-    self.warnings[#self.warnings + 1] = "nobody could be told: "
-      .. step.message(why)
-  end
+  if good then return end
+  self.warnings[#self.warnings + 1] = "nobody could be told: "
+    .. step.message(why)
+  if step.is_cancel(why) then error(why, 0) end
 end
 
 local function make(o, how)
@@ -443,8 +443,13 @@ local function start(o, how)
   self.seconds = step.seconds() - began
   local result = result_of(self)
   if h.record then h.record:done(err, result) end
-  tell(self, err)
-  pcall(record.prune, { state_dir = o.state_dir })
+  -- A cancel that comes now is too late to change what the run came to.
+  for _, f in ipairs { function() tell(self, err) end, function()
+    record.prune { state_dir = o.state_dir }
+  end } do
+    local told, why = pcall(f)
+    if not told and err == nil and step.is_cancel(why) then err = why end
+  end
   if err == nil then return self end
   if type(err) ~= "table" then
     err = core.failure("saros", E.SAROS_E_LUA, tostring(err))

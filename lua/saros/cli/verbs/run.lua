@@ -31,6 +31,21 @@ local function is_workflow(value)
     and meta.__name == "saros.workflow"
 end
 
+-- What there is to say of a run beside why it ended. One that was cancelled has
+-- stored something before that, perhaps.
+local function tell_rest(c, run, err)
+  for _, text in ipairs(run.warnings) do c:warn(shown.safe(text)) end
+  for _, t in ipairs(run.targets) do
+    if t.version then
+      c:warn(shown.safe(t.location), " has the version ",
+        shown.safe(t.version:sub(1, 8)))
+    end
+    if t.error and t.error.message ~= err.message then
+      c:warn(shown.safe(t.location), ": ", shown.safe(t.error.message))
+    end
+  end
+end
+
 local function perform(c, workflow)
   local o = c.options
   local state_dir = where.state(c)
@@ -44,15 +59,15 @@ local function perform(c, workflow)
     return
   end
   local now
-  local r, err = c:progress(workflow:run { only = o.only,
+  local good, r, err = pcall(c.progress, c, workflow:run { only = o.only,
     resume = not o.anew, argv = c.argv, state_dir = state_dir,
     on_begin = function(run) now = run end }, workflow.name, nil, function()
     return now and now:running() or {}
   end)
-  if not r then
-    for _, said in ipairs(err.run and err.run.warnings or {}) do
-      c:warn(shown.safe(said))
-    end
+  if not good then err = r end
+  if err ~= nil then
+    if now then tell_rest(c, now, err) end
+    if not good then error(err, 0) end
     return nil, err
   end
   c:emit("summary", r)
