@@ -43,6 +43,8 @@ local function in_scene(f)
   end)
 end
 
+teardown(matrix.close)
+
 local BACKUP <const> = "backup {root}/src --shadow never --host clock {repo}"
 
 describe("every verb", function()
@@ -57,7 +59,6 @@ describe("every verb", function()
         end })
     end)
   end
-  teardown(matrix.close)
 end)
 
 describe("a clock that was put back", function()
