@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "fork_rest.h"
 #include "op/engine.h"
 #include "op/facade.h"
 #include "op/fork.h"
@@ -93,6 +94,7 @@ static inline void gate_begin(int argc, char **argv) {
   signal(SIGALRM, gate_hangs);
   alarm(GATE_HANG);
   check_begin(count, rest);
+  if (GATE_ASAN || GATE_TSAN) pthread_atfork(fork_until_rest, NULL, NULL);
   pthread_t id; /* a sanitizer starts its own thread with the first of ours */
   if (pthread_create(&id, NULL, gate_nothing, NULL) == 0)
     pthread_join(id, NULL);

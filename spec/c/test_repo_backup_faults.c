@@ -372,17 +372,10 @@ static void killed_child(long n, bool after) {
   _exit(saros_op_code(op) == 0 ? 0 : 4);
 }
 
-/* What another thread has at that instant of a sanitizer's allocator, nobody
-   lets go in the child: the engine has to have left. */
-static pid_t fork_alone(void) {
-  (void)gate_count();
-  fflush(stdout);
-  return fork();
-}
-
 static int in_child(long n, bool after) {
   int status = -1;
-  pid_t child = fork_alone();
+  fflush(stdout);
+  pid_t child = fork();
   if (child == 0) killed_child(n, after);
   waitpid(child, &status, 0);
   return status;
@@ -416,7 +409,8 @@ TEST(killed_at_each_change) {
 static void kill_at_chance(uint64_t *seed) {
   long n = 1 + gate_below(seed, 40);
   int status = -1;
-  pid_t child = fork_alone();
+  fflush(stdout);
+  pid_t child = fork();
   if (child == 0) {
     at_hook(NULL, NULL, die);
     times = (int)-n;

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <time.h>
 
+#include "fork_rest.h"
 #include "op/op.h"
 #include "vds/attach.h"
 #include "vds/object.h"
@@ -166,34 +167,6 @@ static inline const char *cleanup_of(saros_op *op) {
              value_chars(list->as.items[i], ""));
   value_free(status);
   return text;
-}
-
-static inline bool others_rest(void) {
-  bool rest = true;
-  DIR *d = opendir("/proc/self/task");
-  CHECK(d != NULL);
-  for (struct dirent *one; rest && d != NULL && (one = readdir(d)) != NULL;) {
-    char path[300], text[300];
-    if (one->d_name[0] == '.' || atoi(one->d_name) == gettid()) continue;
-    snprintf(path, sizeof path, "/proc/self/task/%s/stat", one->d_name);
-    FILE *f = fopen(path, "re");
-    if (f == NULL) continue;
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
-    const char *state = strrchr(text, ')');
-    rest = state == NULL || state[1] != ' ' || state[2] == 'S';
-  }
-  if (d != NULL) closedir(d);
-  return rest;
-}
-
-/* A child while all other threads sleep. What one of them held for a moment, as
-   the lock of a sanitizer's memory, the child would wait for for ever. */
-static inline pid_t fork_at_rest(void) {
-  fflush(stdout);
-  for (int i = 0; i < VDS_CASE_BOUND && !others_rest(); i++)
-    nanosleep(&(struct timespec){0, 1000000}, NULL);
-  return fork();
 }
 
 static inline bool is_brief(void) {
