@@ -8,7 +8,8 @@ local child = {}
 
 -- It dies when so many lines of its record were written (DIES_AT; 0: not by
 -- itself), or with the n-th that has a text in it (DIES_ON, DIES_AFTER). It says
--- how many there were.
+-- how many there were. How far something is, is a line now and then, as the
+-- clock has it: those do not count.
 local SCRIPT <const> = [[
   local lines, most = 0, tonumber(os.getenv "DIES_AT" or 0)
   local word, n = os.getenv "DIES_ON", tonumber(os.getenv "DIES_AFTER")
@@ -21,6 +22,8 @@ local SCRIPT <const> = [[
       write = function(_, text)
         local good, wrong = file:write(text)
         file:flush()
+        local line = core.json_read(text)
+        if line.bytes and not line.ended then return good, wrong end
         lines = lines + 1
         if word and text:find(word, 1, true) then n = n - 1 end
         if lines == most or word and n == 0 then
