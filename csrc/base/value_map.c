@@ -4,9 +4,7 @@
 ** of their indexes, so that neither a look-up nor a hostile document with a
 ** hundred thousand names takes long. The hash is keyed with a secret of this
 ** process (SipHash-1-3): nobody outside can make names collide. Their names,
-*and
-** small items, are in a few blocks, of which each is larger than the one
-*before.
+** and small items, are in a few blocks, each larger than the one before.
 */
 #include <stdatomic.h>
 #include <stddef.h>

@@ -1,8 +1,7 @@
 /*
 ** snapshot_read: a version from its file. There may be ten thousand, and all
-*are
-** read to list them: what we know goes to its place as it is met, and only what
-** we do not know becomes values.
+** are read to list them: what we know goes to its place as it is met, and only
+** what we do not know becomes values.
 */
 #include <string.h>
 

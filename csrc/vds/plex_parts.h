@@ -2,10 +2,9 @@
 ** Inside of the mirrors: what adding, removing and replacing a device have in
 ** common, and what reap does, too. What must be known to go on or to go back is
 ** in the record "plex": verb (add, remove, repair), fs (its id), step
-*("forward"
-** or "back"), data, meta (profiles before), to_data, to_meta, before (the uuids
-** of its members), device and uuid of the member in question, member (the
-** identity of its device), path.
+** ("forward" or "back"), data, meta (profiles before), to_data, to_meta, before
+** (the uuids of its members), device and uuid of the member in question, member
+** (the identity of its device), path.
 */
 #ifndef SAROS_VDS_PLEX_PARTS_H
 #define SAROS_VDS_PLEX_PARTS_H

@@ -9,10 +9,9 @@
 **
 ** That is told to the whole machine. So only for the moments of a freeze, and
 ** not by us where the machine is for real time (the kernel then does not
-*listen)
-** or /sys is not ours to write. Whoever is killed meanwhile leaves a number
-*that
-** nobody else would write there: the next of us knows it, and puts it back.
+** listen) or /sys is not ours to write. Whoever is killed meanwhile leaves a
+** number that nobody else would write there: the next of us knows it, and puts
+** it back.
 */
 #include "vss/grace.h"
 

@@ -1,8 +1,7 @@
 /*
 ** What the two files of a guest share: wire_guest.c (a requester that is
 ** connected to a writer of ours, and how it is heard) and wire_guest_tell.c
-*(how
-** the writer is told, and the requester answered).
+** (how the writer is told, and the requester answered).
 */
 #ifndef SAROS_VSS_WIRE_GUEST_H
 #define SAROS_VSS_WIRE_GUEST_H

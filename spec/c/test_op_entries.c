@@ -1,7 +1,6 @@
 /*
 ** Steps on the entries of directories: what each does and answers, that they
-*end
-** at the first that fails, and that memory may run out in any of them.
+** end at the first that fails, and that memory may run out in any of them.
 */
 #include "op/entries.h"
 
