@@ -13,6 +13,7 @@
 local core = require "saros.core"
 local arguments = require "saros.arguments"
 local shown = require "saros.text"
+local surely = require "saros.surely"
 
 ---@class saros.doctor
 local doctor = {}
@@ -95,14 +96,13 @@ end
 
 -- Whatever is tried lies in there, and goes with it.
 local function scratch_of(o)
-  local made, err = tools.run { "mktemp", "-d",
-    (o.scratch or os.getenv "TMPDIR" or "/var/tmp") .. "/saros-doctor-XXXXXX" }
-  local path = made and made.status == 0 and made.stdout:gsub("\n$", "") or nil
-  return setmetatable({ path = path, cause = err,
-    why = made and tools.last(made.stdout) or tools.message(err) },
+  local path, err = surely.directory((o.scratch or os.getenv "TMPDIR"
+    or "/var/tmp") .. "/saros-doctor-")
+  local failed = err and err.name == "SAROS_E_EXIT"
+  return setmetatable({ path = path, cause = not failed and err or nil,
+    why = err and (failed and tools.last(err.message) or tools.message(err)) },
     { __close = function()
-      if not path then return end
-      tools.run { "rm", "-rf", "--one-file-system", "--", path }
+      if path then surely.remove(path) end
     end })
 end
 

@@ -24,6 +24,7 @@ local cell = require "saros.cell"
 local kind = require "saros.writers.kind"
 local careful = kind.careful
 local place = require "saros.place"
+local surely = require "saros.surely"
 
 ---@class saros.drill
 local drill = {}
@@ -163,7 +164,7 @@ local function extract(apart, instance, wanted)
     table = wanted.table }
   local part = wanted.to .. ".part"
   local _ <close> = setmetatable({}, { __close = function()
-    finish(core.process { argv = { "rm", "-f", "--", part } })
+    surely.remove(part)
   end })
   store(apart.run { argv = made.argv, env = made.env, stdout = "stream" }, part)
   finish(core.process { argv = { "ln", "-T", "--", part, wanted.to } })

@@ -9,6 +9,7 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
+local surely = require "saros.surely"
 
 local place = {}
 
@@ -103,19 +104,6 @@ local function is_left(name, who)
   return now == nil or tonumber(now) ~= tonumber(start, 16)
 end
 
--- To the end: a cancel that comes meanwhile is raised when nothing is left.
-local function remove(path)
-  local op <close>, raised = core.process {
-    argv = { "rm", "-rf", "--one-file-system", "--", path } }, nil
-  repeat
-    local ok, err = pcall(op.wait, op)
-    if not ok then raised = err end
-  until op:done()
-  local result, err = op:result()
-  if not result then error(err, 0) end
-  if raised then error(raised, 0) end
-end
-
 local function scratch_of(scratch)
   return scratch or os.getenv "TMPDIR" or "/var/tmp"
 end
@@ -132,7 +120,7 @@ function place.sweep(scratch)
     "-printf", "%f\n")
   for name in list:gmatch "[^\n]+" do
     if is_left(name, who) then
-      remove(scratch .. "/" .. name)
+      surely.remove(scratch .. "/" .. name)
       number = number + 1
     end
   end
@@ -157,7 +145,7 @@ end
 function methods:close()
   local base = self.base
   self.base = nil
-  if base then remove(base) end
+  if base then surely.remove(base) end
 end
 
 methods.__close = methods.close

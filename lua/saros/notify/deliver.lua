@@ -5,6 +5,7 @@
 local core = require "saros.core"
 local E = require "saros.code"
 local secrets = require "saros.secrets"
+local surely = require "saros.surely"
 
 local deliver = {}
 
@@ -51,10 +52,10 @@ end
 local function scratch(state_dir)
   local path = ("%s/notify.%d-%s"):format(core.directory("run", state_dir),
     core.owner().pid, core.guid():sub(1, 8))
-  finish(core.entries { { "make", path } })
-  return path, setmetatable({}, { __close = function()
-    finish(core.process { argv = { "rm", "-rf", "--", path } })
-  end })
+  return path, setmetatable({}, {
+    __call = function() finish(core.entries { { "make", path } }) end,
+    __close = function() surely.remove(path) end,
+  })
 end
 
 -- What a process left that was killed in the middle.
@@ -65,8 +66,7 @@ local function sweep(state_dir)
     local lives = pid and io.open("/proc/" .. pid .. "/stat")
     if lives then lives:close() end
     if pid and not lives then
-      finish(core.process { argv = { "rm", "-rf", "--",
-        folder .. "/" .. name } })
+      surely.remove(folder .. "/" .. name)
     end
   end
 end
@@ -93,7 +93,8 @@ local function by_url(message, to, state_dir)
   end
   local seconds = to.timeout or TIMEOUT
   sweep(state_dir)
-  local path, _ <close> = scratch(state_dir)
+  local path, make <close> = scratch(state_dir)
+  make()
   put(path .. "/body", core.json_write(message))
   local headers = { ["Content-Type"] = "application/json" }
   for name, value in pairs(to.headers or {}) do headers[name] = value end

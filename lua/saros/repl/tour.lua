@@ -4,6 +4,7 @@
 
 local saros = require "saros"
 local shown = require "saros.text"
+local surely = require "saros.surely"
 
 local tour = {}
 
@@ -47,26 +48,23 @@ That was it; what it made is gone. The same from a shell:
 
 'saros init' writes a configuration, :help says what there is here.]]
 
-local function run(...)
-  local op <close> = saros.process { argv = { ... } }
-  return op:wait()
-end
-
 -- The directory, with files in it.
 local function prepared()
-  local made, err = run("mktemp", "-d", "-t", "saros-tour.XXXXXXXX")
-  if not made then return nil, err end
-  local at = made.stdout:gsub("\n$", "")
+  local at, err = surely.directory((os.getenv "TMPDIR" or "/tmp")
+    .. "/saros-tour.")
+  if not at then return nil, err end
   local places = { at = at, files = at .. "/files", state = at .. "/state",
     repo = at .. "/repo", back = at .. "/back" }
-  local ready
-  ready, err = run("mkdir", "-m", "700", places.files, places.state)
-  if ready then
+  local ready, cancelled
+  ready, err, cancelled = surely.wait(saros.process { argv = { "mkdir", "-m",
+    "700", places.files, places.state } })
+  if ready and not cancelled then
     local file <close> = assert(io.open(places.files .. "/ledger", "w"))
     for day = 1, 3 do file:write("day ", day, "\n") end
     return places
   end
-  run("rm", "-rf", "--", at)
+  surely.remove(at)
+  if cancelled then error(cancelled, 0) end
   return nil, err
 end
 
@@ -77,7 +75,7 @@ local function cleaned(session, places)
     session.locals.boxes[name] = nil
   end
   session.env.tour = nil
-  run("rm", "-rf", "--one-file-system", "--", places.at)
+  surely.remove(places.at)
 end
 
 -- Whether the step was done; false: enough.

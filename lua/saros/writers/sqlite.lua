@@ -19,6 +19,7 @@ local core = require "saros.core"
 local saros = require "saros"
 local client = require "saros.client.sqlite"
 local known_of = require "saros.writers.sqlite_kind"
+local surely = require "saros.surely"
 local vss = require "saros.vss"
 
 ---@class saros.writers.sqlite
@@ -328,8 +329,6 @@ local function finish(op)
   return result
 end
 
-local function run(...) return finish(saros.process { argv = { ... } }) end
-
 -- A directory of its own, and what takes it away again: also when this is
 -- cancelled while it is being made.
 local function scratch(directory)
@@ -345,7 +344,7 @@ local function scratch(directory)
       if not ok then error(err, 0) end
     end,
     __close = function()
-      if mine then run("rm", "-rf", "--", place) end
+      if mine then surely.remove(place) end
     end,
   })
 end

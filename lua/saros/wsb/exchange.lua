@@ -11,6 +11,7 @@ local core = require "saros.core"
 local files = require "saros.wsb.files"
 local format = require "saros.format"
 local others = require "saros.wsb.others"
+local surely = require "saros.surely"
 
 local exchange = {}
 
@@ -23,20 +24,15 @@ local MOST <const> = 64
 
 -- Waits for steps that cannot be cancelled, until it is known how they ended. A
 -- cancel that came meanwhile is in `pending`.
-local function surely(self, steps)
-  local op = core.entries(steps)
-  repeat
-    local ok, err = pcall(op.wait, op)
-    if not ok then self.pending = err end
-  until op:done()
-  local result, err = op:result()
-  op:close()
+local function take(self, steps)
+  local result, err, cancelled = surely.wait(core.entries(steps))
+  self.pending = cancelled or self.pending
   return result, err
 end
 
 -- The same of one step; raises why it failed.
 local function must(self, ...)
-  local ok, err = surely(self, { { ... } })
+  local ok, err = take(self, { { ... } })
   if not ok then error(err, 0) end
 end
 
@@ -136,7 +132,7 @@ local function claim(self, directory)
   end
   local name = directory .. NAME
   for _ = 1, 16 do
-    local ok, err = surely(self, { { "move", temporary, name } })
+    local ok, err = take(self, { { "move", temporary, name } })
     if ok then self.claims[at] = name end
     go_on(self)
     if ok then return name end
@@ -340,7 +336,7 @@ end
 local function one(self, item)
   local done = { item = item }
   if item.from and item.was then
-    local ok, err = surely(self, { { "exchange", item.from, item.to } })
+    local ok, err = take(self, { { "exchange", item.from, item.to } })
     if ok then
       -- What was there lies where the new one was.
       done.undo = { { "exchange", item.from, item.to } }
@@ -390,7 +386,7 @@ function methods:undo()
   local wrong = {}
   for i = #self.done, 1, -1 do
     local done = self.done[i]
-    local ok, err = surely(self, done.undo)
+    local ok, err = take(self, done.undo)
     if not ok then
       self.stays = true
       wrong[#wrong + 1] = ("%s could not be put back (%s): it lies at %s")
@@ -437,20 +433,16 @@ function methods:close()
   local kept = next(self.done) ~= nil
   -- What could not be put back may lie in there: the next one finds it.
   for _, path in ipairs(self.stays and {} or self.claims) do
-    local op = core.process { argv = { "rm", "-rf", "--one-file-system", "--",
-      path } }
-    repeat pcall(op.wait, op) until op:done()
-    op:close()
+    pcall(surely.remove, path)
   end
   if not kept and not self.stays then
     for i = #self.made, 1, -1 do
-      surely(self, { { "remove", self.made[i] } })
+      take(self, { { "remove", self.made[i] } })
     end
   end
   for _, holder in ipairs(self.holders) do
     holder:cancel()
-    repeat pcall(holder.wait, holder) until holder:done()
-    holder:close()
+    surely.wait(holder)
   end
   self.claims, self.holders, self.made = {}, {}, {}
 end

@@ -4,6 +4,7 @@
 
 local core = require "saros.core"
 local E = require "saros.code"
+local surely = require "saros.surely"
 
 local files = {}
 
@@ -44,16 +45,7 @@ end
 --- waits is raised when it is known how it ended.
 function files.steps(list)
   if #list == 0 then return {} end
-  local op <const>, raised = core.entries(list), nil
-  repeat
-    local ok, err = pcall(op.wait, op)
-    if not ok then raised = err end
-  until op:done()
-  local result, err = op:result()
-  op:close()
-  if raised then error(raised, 0) end
-  if result == nil then error(err, 0) end
-  return result
+  return surely.finish(core.entries(list))
 end
 
 --- The same of one step: its result.

@@ -5,6 +5,7 @@
 
 local core = require "saros.core"
 local files = require "saros.wsb.files"
+local surely = require "saros.surely"
 local vss = require "saros.vss"
 
 local telling = {}
@@ -153,14 +154,7 @@ function methods:before()
 end
 
 -- To its end; true when we were cancelled meanwhile: it goes on all the same.
-local function surely(op)
-  local late = false
-  repeat
-    if not pcall(op.wait, op) then late = true end
-  until op:done()
-  op:close()
-  return late
-end
+local function is_late(op) return select(3, surely.wait(op)) ~= nil end
 
 -- What became of those who were told, after the second time.
 local function look(self)
@@ -188,8 +182,8 @@ function methods:after(laid)
     for _, one in ipairs(self.chosen) do
       s:set_file_restore_status(one[1], one[2], laid and "all" or "none")
     end
-    late = surely(s:post_restore())
-    late = surely(s:gather_writer_status()) or late
+    late = is_late(s:post_restore())
+    late = is_late(s:gather_writer_status()) or late
     look(self)
   end)
   -- Of a session that was ended before it told anybody there is nothing to say.
