@@ -352,9 +352,9 @@ $(TERM_MODULE): $(TERM_OBJECTS) $(BUILD)/sources
 
 # program(modules in Lua, modules in C): the program, which looks there first.
 program = sed -e '1s|.*|\#!/usr/bin/env $(LUA)|' \
-  -e '2i local lua, c = "$(1)", "$(2)"' \
-  -e '2i package.path = lua .. "/?.lua;" .. lua .. "/?/init.lua;" .. package.path' \
-  -e '2i package.cpath = c .. "/?.so;" .. package.cpath' lua/bin/saros
+  -e '2a \  local lua, c = "$(1)", "$(2)"' \
+  -e '2a \  package.path = lua .. "/?.lua;" .. lua .. "/?/init.lua;" .. package.path' \
+  -e '2a \  package.cpath = c .. "/?.so;" .. package.cpath' lua/bin/saros
 
 # From the checkout.
 $(PROGRAM): lua/bin/saros Makefile $(BUILD)/flags

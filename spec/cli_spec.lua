@@ -141,3 +141,19 @@ describe("a wrong call", function()
       cli.ends(2, { "versions", "x" }).err)
   end)
 end)
+
+describe("Ctrl-C while it is loaded", function()
+  -- As the interpreter does it: a hook that raises, here at this instruction.
+  local HOOK <const> = [[debug.sethook(function()
+    debug.sethook()
+    error("interrupted!", 2)
+  end, "", %d)]]
+
+  it("ends it without a word", function()
+    -- What comes first is to set that hook, and to call what hears it.
+    for _, at in ipairs { 8, 12, 20, 35, 60, 100, 200, 400 } do
+      local r = cli.ends(130, { "help" }, { env = { LUA_INIT = HOOK:format(at) } })
+      assert.same({ "", "" }, { r.out, r.err }, at)
+    end
+  end)
+end)
