@@ -365,33 +365,6 @@ describe("a workflow", function()
       assert.match("nobody could be told", run.warnings[1])
     end)
   end)
-
-  it("says what it would do, and does nothing", function()
-    case.with(function(t)
-      local called
-      local _ <close>, log = writer(t)
-      local plan = assert(t.workflow { keep = { last = 1 }, verify = "10%",
-        to = { t.a, { location = t.root .. "/new", init = true },
-          t.root .. "/nowhere" },
-        before = function() called = true end, drill = true }:plan():wait())
-      local text = tostring(plan)
-      for _, part in ipairs { "call a function, before the run",
-        "hold app1 files still", "take a shadow of " .. t.data,
-        "store a version in " .. t.a .. ", which has 0", "and read 10%",
-        "make a repository in " .. t.root .. "/new", "as a drill",
-        "BUT " .. t.root .. "/nowhere: there is no repository" }
-      do
-        assert.truthy(text:find(part, 1, true), text)
-      end
-      assert.is_nil(called)
-      assert.equal("identify", table.concat(log, " "))
-      assert.equal(0, #t.versions(t.a))
-      assert.equal("", t.left())
-      assert.same({}, record.list { state_dir = t.state })
-      plan = assert(t.workflow { sources = { t.root .. "/gone" } }:plan():wait())
-      assert.match("is not there", tostring(plan))
-    end)
-  end)
 end)
 
 describe("a workflow's hooks", function()

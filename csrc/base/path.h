@@ -53,5 +53,8 @@ bool path_put(value *map, const char *path);
    or that is a symbolic link of another user. Allocated; NULL sets *e. */
 typedef enum path_kind { PATH_STATE, PATH_RUNTIME } path_kind;
 char *path_directory(path_kind kind, const char *base, error **e);
+/* The same of one that is there, which is checked. Nothing is made: NULL, and
+   no error, when it is not. */
+char *path_directory_there(path_kind kind, const char *base, error **e);
 
 #endif

@@ -30,6 +30,8 @@ typedef struct walk {
   const char *next; /* where in it */
   unsigned links;   /* followed so far */
   uid_t user;
+  bool look;    /* nothing is made */
+  bool missing; /* so it is not there */
 } walk;
 
 
@@ -192,7 +194,10 @@ static error *enter(walk *w, int fd, const struct stat *st, const char *name) {
 
 static error *step(walk *w, const char *name) {
   int fd = openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) fd = make(w, name);
+  if (fd < 0 && errno == ENOENT) {
+    w->missing = w->look;
+    if (!w->look) fd = make(w, name);
+  }
   if (fd < 0) return failed("cannot make or open the directory");
   struct stat st;
   error *e = NULL;
@@ -229,8 +234,8 @@ static error *check(const walk *w) {
 }
 
 
-static error *walk_to(const char *path, uid_t user) {
-  walk w = {.user = user, .way = mem_text(path)};
+static error *walk_to(const char *path, uid_t user, bool look, bool *missing) {
+  walk w = {.user = user, .way = mem_text(path), .look = look};
   if (w.way == NULL) return error_no_memory();
   w.next = w.way;
   w.at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -248,17 +253,32 @@ static error *walk_to(const char *path, uid_t user) {
   if (e == NULL) e = check(&w);
   if (w.at >= 0) close(w.at);
   mem_free(w.way);
+  *missing = w.missing;
   return e;
 }
 
 
-char *path_directory(path_kind kind, const char *base, error **e) {
+static char *find(path_kind kind, const char *base, bool look, error **e) {
   uid_t user = geteuid();
   char *path = choose(kind, base, user);
-  error *why = path != NULL ? walk_to(path, user)
+  bool missing = false;
+  error *why = path != NULL ? walk_to(path, user, look, &missing)
                             : failed("cannot tell where to keep things");
   if (why == NULL) return path;
-  *e = error_at(why, path);
+  if (missing)
+    error_unref(why);
+  else
+    *e = error_at(why, path);
   mem_free(path);
   return NULL;
+}
+
+
+char *path_directory(path_kind kind, const char *base, error **e) {
+  return find(kind, base, false, e);
+}
+
+
+char *path_directory_there(path_kind kind, const char *base, error **e) {
+  return find(kind, base, true, e);
 }

@@ -138,14 +138,18 @@ static int owner_lives_function(lua_State *L) {
   return 1;
 }
 
-/* directory("state" or "run", base or nil) --> its path; made, and nobody
-   else's to write to; or raises why not */
+/* directory("state" or "run", base or nil, make or nil) --> its path; made, and
+   nobody else's to write to; or raises why not. Nil: it is not there, and was
+   not to be made (false) */
 static int directory_function(lua_State *L) {
   static const char *const kinds[] = {"state", "run", NULL};
   int kind = luaL_checkoption(L, 1, NULL, kinds);
   const char *base = luaL_optstring(L, 2, NULL);
   error *e = NULL;
-  char *path = path_directory(kind == 0 ? PATH_STATE : PATH_RUNTIME, base, &e);
+  bool look = lua_isboolean(L, 3) && !lua_toboolean(L, 3);
+  char *path = (look ? path_directory_there : path_directory)(
+      kind == 0 ? PATH_STATE : PATH_RUNTIME, base, &e);
+  if (path == NULL && e == NULL) return 0;
   if (path == NULL) {
     failure_push(L, e, 0);
     return lua_error(L);

@@ -115,6 +115,29 @@ TEST(directory_makes_what_is_missing) {
   leave_scratch();
 }
 
+TEST(directory_that_is_only_looked_for) {
+  enter_scratch();
+  error *e = NULL;
+  int files = open_files();
+  long before = mem_blocks();
+  CHECK(path_directory_there(PATH_STATE, in("a/b"), &e) == NULL);
+  CHECK(e == NULL);
+  CHECK(access(in("a"), F_OK) != 0);
+  mem_free(path_directory(PATH_STATE, in("a/b"), &e));
+  CHECK(path_directory_there(PATH_RUNTIME, in("a/b"), &e) == NULL);
+  CHECK(e == NULL);
+  char *path = path_directory_there(PATH_STATE, in("a/b"), &e);
+  CHECK_TEXT(path, in("a/b/state"));
+  mem_free(path);
+  chmod(in("a/b/state"), 0777);
+  CHECK(path_directory_there(PATH_STATE, in("a/b"), &e) == NULL);
+  CHECK(e != NULL && e->code == SAROS_E_REFUSED);
+  error_unref(e);
+  CHECK_INT(open_files(), files);
+  CHECK_INT(mem_blocks(), before);
+  leave_scratch();
+}
+
 TEST(directory_does_not_care_for_the_umask) {
   static const mode_t masks[] = {0, 0777, 0177, 022};
   enter_scratch();
@@ -430,6 +453,7 @@ int main(int argc, char **argv) {
   check_begin(argc, argv);
   user = 24000 + (uid_t)getpid() % 40000;
   RUN(directory_makes_what_is_missing);
+  RUN(directory_that_is_only_looked_for);
   RUN(directory_does_not_care_for_the_umask);
   RUN(directory_may_be_relative);
   RUN(directory_keeps_the_mode_it_has);

@@ -13,14 +13,15 @@ local function did(step)
   return result[1]
 end
 
---- Its path, whether it is there or not.
+--- Its path; nil: there are no records, and nothing is made for that.
 function directory.path(state_dir)
-  return core.directory("state", state_dir) .. "/runs"
+  local state = core.directory("state", state_dir, false)
+  return state and state .. "/runs"
 end
 
 --- Its path, when it is there. Waits. Raises.
 function directory.made(state_dir)
-  local path = directory.path(state_dir)
+  local path = core.directory("state", state_dir) .. "/runs"
   if did { "look", path } then return path end
   local good, why = pcall(did, { "make", path })
   -- Somebody else was quicker, perhaps.
@@ -31,7 +32,7 @@ end
 --- The names of all records in a directory, the oldest first. Waits. Raises.
 function directory.names(path)
   local list = {}
-  if not did { "look", path } then return list end
+  if not path or not did { "look", path } then return list end
   for _, name in ipairs(did { "names", path }) do
     if name:find "^%d+T%d+Z%-%x+%.jsonl$" then list[#list + 1] = name end
   end

@@ -2,9 +2,11 @@
 -- A dry run: what a workflow would do now, without doing any of it. It opens the
 -- writers, asks them what they have, and looks into the repositories.
 
+local core = require "saros.core"
 local files = require "saros.wsb.files"
 local journal = require "saros.workflow.journal"
 local print_out = require "saros.workflow.print"
+local place = require "saros.place"
 local sources = require "saros.workflow.sources"
 local target = require "saros.workflow.target"
 local vss = require "saros.vss"
@@ -51,11 +53,26 @@ local function close(session)
   if not pcall(session.close, session) then pcall(session.close, session) end
 end
 
+-- Where writers and who asks them meet, when somebody has been there before; else
+-- a place that goes again, because whoever asks makes one.
+local function meeting(o)
+  local run = core.directory("run", o.state_dir, false)
+  if run and core.directory("state", o.state_dir, false)
+    and files.steps({ { "look", run .. "/writers" } })[1]
+  then
+    return o.state_dir
+  end
+  local at = place.new { scratch = o.scratch }
+  return at.root, at
+end
+
 -- Who there is, by asking who he is: nobody prepares for anything.
 local function ask_writers(plan, o)
-  local writers <close> = sources.open_writers(o)
-  local _ = writers
-  local session = vss.components { state_dir = o.state_dir }
+  local state_dir, made <close> = meeting(o)
+  local writers <close> = sources.open_writers { writers = o.writers,
+    state_dir = state_dir }
+  local _, _ = made, writers
+  local session = vss.components { state_dir = state_dir }
   local guard <close> = setmetatable({}, { __close = function()
     close(session)
   end })
