@@ -143,6 +143,36 @@ describe("run", function()
     assert.is_true(err.cancelled)
   end)
 
+  for name, within in pairs { ["in a task"] = function(f) f() end,
+    ["in a sort in a task"] = in_sort }
+  do
+    it("is cancelled with the task that waits for it, and unwound: " .. name,
+      function()
+        local g, never = gate()
+        local h, slow = gate()
+        local order = {}
+        local t
+        t = saros.spawn(function()
+          local ok, err = pcall(within, function()
+            saros.run(function()
+              local _ <close> = setmetatable({}, { __close = function()
+                order[#order + 1] = "undoes"
+                h:finish_later(0)
+                slow:wait()
+                order[#order + 1] = "undone"
+              end })
+              t:cancel() -- it waits for this one
+              never:wait()
+            end)
+          end)
+          order[#order + 1] = not ok and err.cancelled
+        end)
+        t:wait()
+        assert.same({ "undoes", "undone", true }, order)
+        g:finish(0)
+      end)
+  end
+
   it("a thousand times", function()
     for i = 1, 1000 do assert.equal(i, saros.run(function() return i end)) end
     assert.equal(0, helper.core.counts().tasks)

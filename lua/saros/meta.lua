@@ -165,7 +165,8 @@ function saros.process(options) end
 function saros.copy(options) end
 
 --- Runs f as a task and the loop until it and all it has spawned have ended.
---- f's error is raised again. In a task: spawn and wait.
+--- f's error is raised again. In a task: spawn and wait; when that task is
+--- cancelled, f is too, and it is waited for until it is unwound.
 ---@overload fun(options: saros.task.options, f: function, ...: any): ...
 ---@param f function
 ---@param ... any its arguments
