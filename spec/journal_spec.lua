@@ -211,6 +211,40 @@ describe("the service manager", function()
     end)
   end
 
+  it_listens("is asked for time, again and again, until all is undone", function()
+    outside.directory(function(d)
+      -- What it undoes takes until there is a file.
+      outside.write(d .. "/program.lua", ([[
+        local saros = require "saros"
+        saros.run(function()
+          local op <close> = saros.process { grace = 600, stdout = "inherit",
+            argv = { "sh", "-c", "trap 'until test -e %s/file; do sleep 0.1; "
+              .. "done; echo was undone; exit' TERM; echo has begun; "
+              .. "while :; do sleep 0.1; done" } }
+          op:wait()
+        end)]]):format(d))
+      listening(d .. "/notify", nil, function(l)
+        local program <close> = outside.start("env", "NOTIFY_SOCKET=" .. l.path,
+          os.getenv "SAROS_BUILD" .. "/bin/saros", "run", d .. "/program.lua")
+        program:expect "has begun"
+        assert.equal("READY=1", l:next().text)
+        outside.system.kill(program.pid, 15)
+        local seen
+        repeat seen = l:next().text until seen:find "STOPPING=1"
+        assert.equal("STATUS=undoing what was begun\nEXTEND_TIMEOUT_USEC=60000000"
+          .. "\nSTOPPING=1", seen)
+        for _ = 1, 2 do
+          assert.equal("EXTEND_TIMEOUT_USEC=60000000", l:next().text)
+        end
+        outside.write(d .. "/file", "")
+        program:expect "was undone"
+        program:expect "undone"
+        local _, how, code = program:finish()
+        assert.equal("exit 130", how .. " " .. code)
+      end)
+    end)
+  end)
+
   it("is not told when nobody asks, and it is said when nobody hears", function()
     assert.equal("false\nfalse\nfalse\n", run({ NOTIFY_SOCKET = "" }, NOTIFY))
     assert.matches("^nil\t.*/nowhere/socket", run({

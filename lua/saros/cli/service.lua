@@ -36,7 +36,7 @@ function service:turn(list)
   self.at = os.time()
   if self.undoing then sd.notify { extend = PATIENCE } end
   local text = table.concat(list, "; ")
-  if text == self.said then return end
+  if text == "" or text == self.said then return end
   self.said = text
   sd.notify { status = text }
 end
