@@ -162,6 +162,54 @@ describe("the owner of prune", function()
     end)
   end)
 
+  it("takes the place of no version, and is no group of the user's", function()
+    with(function(p)
+      local mine = p.backup "web1"
+      local owner = assert(p.repo:claim_prune { host = "web1" }:wait())
+      for _, by in ipairs { { "host" }, { "tags" }, {} } do
+        local r = assert(p.repo:forget { keep_last = 1, group_by = by }:wait())
+        assert.same({}, r.removed)
+        assert.equal(2, #r.groups)
+        for _, group in ipairs(r.groups) do
+          local is_note = group.keep[1].id == owner.id
+          assert.equal(is_note or nil, group.own)
+        end
+        local said = tostring(r)
+        assert.matches(mine:sub(1, 8), said, 1, true)
+        assert.is_nil(said:find(owner.id:sub(1, 8), 1, true), said)
+        assert.matches("notes for itself 1 kept", said, 1, true)
+      end
+      assert.same(owner, p.repo:prune_owner())
+    end)
+  end)
+
+  it("is known to rules, as is what belongs to a version", function()
+    with(function(p)
+      local ids, lates = {}, {}
+      for i = 1, 3 do
+        p.put("more", ("more"):rep(i))
+        ids[i] = assert(p.repo:backup { paths = { p.src }, host = "web1",
+          tags = i == 1 and { "dear" } or nil, time = 1e9 + i }:wait()).id
+        lates[i] = assert(p.repo:backup { host = "web1", force = true,
+          tags = { "saros-late:" .. i }, time = 1e9 + i,
+          sources = { { path = p.src,
+            origin = { path = "/.saros-late/a" } } } }:wait()).id
+      end
+      local r = assert(p.repo:forget { keep_tags = { "dear" },
+        dry_run = true }:wait())
+      assert.equal(4, #r.removed)
+      r = assert(p.repo:forget { keep_tags = { "dear" }, keep_last = 1,
+        group_by = { "host" } }:wait())
+      table.sort(r.removed)
+      local gone = { ids[2], lates[2] }
+      table.sort(gone)
+      assert.same(gone, r.removed)
+      local said = tostring(r)
+      assert.matches("\n1 version removed", said)
+      assert.matches("itself 2 kept, 1 removed", said, 1, true)
+    end)
+  end)
+
   it("may be called whatever a host is called", function()
     with(function(p)
       assert(p.repo:claim_prune { host = "a\27[2Jb" }:wait())

@@ -68,10 +68,10 @@ static error *refuse(const repo_snapshot *s) {
                     text);
 }
 
-/* What saros has noted about all the others is as old as it may be. */
-static error *keep_note(bool *keep, value **reasons) {
+static error *keep_because(const char *why, bool *keep, value **reasons) {
+  value_free(*reasons);
   *reasons = value_list();
-  *keep = value_add(*reasons, value_text("the newest note of its kind"));
+  *keep = value_add(*reasons, value_text(why));
   return *keep ? NULL : error_no_memory();
 }
 
@@ -92,13 +92,37 @@ static error *apply_to_group(forgetting *f, size_t group,
   bool decided = e == NULL;
   for (size_t i = 0; e == NULL && i < count; i++)
     if (!keep[i] && repo_is_note(f->all, f->count, numbers[i]))
-      e = keep_note(&keep[i], &reasons[i]);
+      /* What saros has noted about all the others is as old as it may be. */
+      e = keep_because("the newest note of its kind", &keep[i], &reasons[i]);
   for (size_t i = 0; i < count; i++) {
     f->keep[numbers[i]] = keep[i];
     f->reasons[numbers[i]] = decided ? reasons[i] : NULL;
     kept += keep[i];
   }
-  if (e == NULL && kept == 0 && !f->o->remove_all) e = refuse(members[0]);
+  if (e == NULL && kept == 0 && !f->o->remove_all &&
+      !repo_snapshot_is_own(members[0]))
+    e = refuse(members[0]);
+  return e;
+}
+
+/* What was stored later for a version has its time, and its host. */
+static bool belongs(const repo_snapshot *late, const repo_snapshot *s) {
+  return late->time.tv_sec == s->time.tv_sec &&
+         late->time.tv_nsec == s->time.tv_nsec &&
+         strcmp(late->hostname != NULL ? late->hostname : "",
+                s->hostname != NULL ? s->hostname : "") == 0;
+}
+
+/* And stays as long as that does, whichever rule keeps that. */
+static error *keep_late(forgetting *f) {
+  error *e = NULL;
+  for (size_t i = 0; e == NULL && i < f->count; i++) {
+    if (f->keep[i] || !repo_snapshot_is_own(f->all[i])) continue;
+    for (size_t k = 0; e == NULL && !f->keep[i] && k < f->count; k++)
+      if (f->keep[k] && belongs(f->all[i], f->all[k]) &&
+          !repo_snapshot_is_own(f->all[k]))
+        e = keep_because("what its version needs", &f->keep[i], &f->reasons[i]);
+  }
   return e;
 }
 
@@ -147,6 +171,7 @@ static error *decide(forgetting *f) {
     e = take_all(f);
   else
     e = apply(f);
+  if (e == NULL) e = keep_late(f);
   for (size_t i = 0; e == NULL && i < f->count; i++)
     if (!f->keep[i]) f->gone[f->gone_count++] = f->all[i]->id;
   return e;
@@ -234,7 +259,10 @@ static value *group_value(forgetting *f, size_t group) {
   bool good = map != NULL && keep != NULL && gone != NULL, first = true;
   for (size_t i = f->count; good && i-- > 0;) {
     if (f->group[i] != group) continue;
-    if (first) good = put_key(map, f, f->all[i]);
+    if (first)
+      good = put_key(map, f, f->all[i]) &&
+             (!repo_snapshot_is_own(f->all[i]) ||
+              value_put(map, "own", value_bool(true)));
     first = false;
     if (good) good = value_add(f->keep[i] ? keep : gone, version_value(f, i));
   }

@@ -47,9 +47,14 @@ value *repo_snapshot_value(const repo_snapshot *s);
    that has none at all. */
 bool repo_snapshot_has_tags(const repo_snapshot *s, const value *tags);
 
+/* Whether saros made it for itself: what it notes of the repository, and what
+   belongs to another version. It holds no path of anybody's. */
+bool repo_snapshot_is_own(const repo_snapshot *s);
+
 /* Those that belong together. group[i] is which group each is in, counted from
    0 as they appear; *groups how many there are. The order in which paths and
-   tags were given makes no difference. */
+   tags were given makes no difference. What is saros' own is never among the
+   others: there it would take the place of one of them. */
 enum { REPO_BY_HOST = 1, REPO_BY_PATHS = 2, REPO_BY_TAGS = 4 };
 error *repo_snapshots_group(repo_snapshot *const *all, size_t count,
                             unsigned by, size_t *group, size_t *groups);

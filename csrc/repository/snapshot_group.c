@@ -45,7 +45,18 @@ static void put_list(buffer *b, const value *list) {
   mem_free(items);
 }
 
+bool repo_snapshot_is_own(const repo_snapshot *s) {
+  static const char prefix[] = "/.saros-";
+  if (s->paths == NULL || s->paths->count == 0) return false;
+  for (uint32_t i = 0; i < s->paths->count; i++)
+    if (strncmp(value_chars(s->paths->as.items[i], ""), prefix,
+                sizeof prefix - 1) != 0)
+      return false;
+  return true;
+}
+
 static void put_key(buffer *b, const repo_snapshot *s, unsigned by) {
+  if (repo_snapshot_is_own(s)) by = REPO_BY_HOST | REPO_BY_PATHS;
   if (by & REPO_BY_HOST) {
     const char *host = s->hostname != NULL ? s->hostname : "";
     put_string(b, host, strlen(host));

@@ -269,6 +269,24 @@ TEST(groups) {
   free_all();
 }
 
+/* What is saros' own is in no group of anybody's, however it is grouped. */
+TEST(groups_of_our_own) {
+  add(T, "h", "/a", "x");
+  add(T, "h", "/.saros-prune-owner", "saros-prune-owner");
+  add(T, "h", "/a /.saros", "x");
+  add(T, "h", "/.saros-late/1", "saros-late:1");
+  add(T, "h", "/.saros-late/1", "saros-late:2");
+  add(T, "saros", "/.saros-learned", "saros-learned");
+  add(T, "h", "/.saros-late/1 /a", NULL);
+  check_groups(0, "abaccda");
+  check_groups(REPO_BY_HOST, "abaccda");
+  check_groups(REPO_BY_HOST | REPO_BY_PATHS, "abcddef");
+  check_groups(REPO_BY_TAGS, "abaccde");
+  CHECK(!repo_snapshot_is_own(all[0]) && repo_snapshot_is_own(all[3]));
+  CHECK(!repo_snapshot_is_own(all[2]) && !repo_snapshot_is_own(all[6]));
+  free_all();
+}
+
 TEST(tags) {
   repo_snapshot *s = made(T, "h", "/", "x y"), *none = made(T, "h", "/", NULL);
   static const struct {
@@ -482,6 +500,7 @@ int main(int argc, char **argv) {
   RUN(as_a_value);
   RUN(memory);
   RUN(groups);
+  RUN(groups_of_our_own);
   RUN(tags);
   RUN(counted);
   RUN(weeks);

@@ -134,6 +134,7 @@ end
 ---@field host? string
 ---@field paths? string[]
 ---@field tags? string[]
+---@field own? boolean it is of what saros stores for itself: the newest note of a kind stays, and what belongs to a version as long as that does
 ---@field keep saros.repository.version[] with `reasons`, a list of texts
 ---@field remove saros.repository.version[]
 

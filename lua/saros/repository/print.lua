@@ -172,9 +172,23 @@ local function pruned(r)
       size(r.bytes_unused_after))
 end
 
+-- What is saros' own is no group of anybody's: how many of those are kept.
+local function own_line(kept, gone)
+  if kept + gone == 0 then return nil end
+  return ("of what saros notes for itself %d kept%s (versions --all lists it)")
+    :format(kept, gone > 0 and (", %d removed"):format(gone) or "")
+end
+
 local function forgotten(r)
-  local lines = {}
+  local lines, groups, kept, gone = {}, {}, 0, 0
   for _, group in ipairs(r.groups) do
+    if group.own then
+      kept, gone = kept + #group.keep, gone + #group.remove
+    else
+      groups[#groups + 1] = group
+    end
+  end
+  for _, group in ipairs(groups) do
     local names = { group.host, texts(group.paths), texts(group.tags, ", ") }
     local title = {}
     for i = 1, 3 do
@@ -189,8 +203,9 @@ local function forgotten(r)
       return "  remove  " .. version_line(v)
     end)
   end
-  lines[#lines + 1] = some(#r.removed, "version")
+  lines[#lines + 1] = some(#r.removed - gone, "version")
     .. (r.dry_run and " would be removed" or " removed")
+  lines[#lines + 1] = own_line(kept, gone)
   if r.prune then lines[#lines + 1] = pruned(r.prune) end
   return table.concat(lines, "\n")
 end

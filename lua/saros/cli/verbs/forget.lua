@@ -38,7 +38,7 @@ local function tell(c, r)
   end
   c:emit("summary", { removed = r.removed, kept = r.kept,
     dry_run = r.dry_run, prune = r.prune })
-  c:out(r)
+  c:prose(r)
 end
 
 local function run(c)
@@ -72,7 +72,12 @@ return {
 What at least one rule keeps stays; the rules count for each machine and its paths
 by themselves (--group-by). What the versions alone needed goes with the next
 'saros prune', or at once with --prune. N may be "unlimited", a SPAN is such as
-1y5m7d2h.]],
+1y5m7d2h.
+
+What saros stores for itself is in no group of yours: the newest of its notes stays,
+and what belongs to a version stays as long as that does. restic sees all of it as
+versions like any other (paths /.saros-…), and its rules may remove it; so give
+restic --group-by host,paths, which is its default.]],
   examples = {
     { "saros forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --prune",
       "what most people want" },
