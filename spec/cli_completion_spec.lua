@@ -150,6 +150,29 @@ for _, name in ipairs { "bash", "zsh", "fish" } do
       end)
     end)
 
+    it("completes the words of a verb, and then its files", function()
+      prepared(function(root, made)
+        local ask = shells[name](root, made)
+        for verb, list in pairs { shadows = { "take", "reap", "unexpose" },
+          transfer = { "get", "put", "suspend" } }
+        do
+          local all = ask(verb, "")
+          for _, word in ipairs(list) do
+            assert.is_true(has(all, word), word .. " of\n" .. all)
+          end
+          assert.is_nil(all:find("file-one", 1, true), all)
+        end
+        local some = ask("shadows", "un")
+        assert.is_true(has(some, "unexpose") or name == "zsh", some)
+        local files = ask("shadows", "take", "fil")
+        assert.matches("file%-one", files)
+        files = ask("shadows", "take", "")
+        assert.is_false(has(files, "reap"), files)
+        assert.matches("dir%-file", files)
+        assert.is_true(has(ask("shadows", "--provider", "btrfs", ""), "take"))
+      end)
+    end)
+
     it("is not led astray by names of files", function()
       prepared(function(root, made)
         local ask = shells[name](root, made)
@@ -161,6 +184,22 @@ for _, name in ipairs { "bash", "zsh", "fish" } do
     end)
   end)
 end
+
+describe("the words of a verb", function()
+  it("are those that it knows", function()
+    for _, name in ipairs { "shadows", "transfer" } do
+      local verb = verbs.load(name)
+      local usage = {}
+      for word in verb.usage:match "%[(.-)%]":gmatch "%l+" do
+        usage[#usage + 1] = word
+      end
+      local list = table.move(verb.arguments.words, 1, #verb.arguments.words, 1, {})
+      table.sort(usage)
+      table.sort(list)
+      assert.same(usage, list)
+    end
+  end)
+end)
 
 describe("an installation", function()
   it("has them where the shells look", function()

@@ -27,6 +27,9 @@ local function arguments_of(verb)
   return verb.arguments and verb.arguments.complete or nil
 end
 
+-- Words of which one stands before these: nil, or a list.
+local function first_of(verb) return (verb.arguments or {}).words end
+
 -- Calls f with each option of a verb, once.
 local function each_option(verb, f)
   local seen = {}
@@ -58,7 +61,7 @@ local BASH <const> = [==[
 # What can come next on the command line of saros. Made from its verbs.
 _saros() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-  local verb=${COMP_WORDS[1]} names='' files='' values=''
+  local verb=${COMP_WORDS[1]} names='' files='' values='' first=''
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W '%s --help --version' -- "$word")
@@ -81,6 +84,10 @@ _saros() {
   fi
   case $verb in
 %s  esac
+  for before in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+    [[ " $first " == *" $before "* ]] && first=''
+  done
+  [ -n "$first" ] && files=$first
   if [[ $word == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
   elif [ "$files" = file ]; then
@@ -110,8 +117,9 @@ function completion.bash()
       values[#values + 1] = ("    %s) values='%s' ;;\n"):format(of, words(what))
     end)
     names[#names + 1] =
-      ("    %s)\n      files='%s'\n      names='%s'\n      ;;\n")
-      :format(name, words(arguments_of(verb)), table.concat(list, " "))
+      ("    %s)\n      first='%s'\n      files='%s'\n      names='%s'\n"
+      .. "      ;;\n"):format(name, words(first_of(verb)),
+      words(arguments_of(verb)), table.concat(list, " "))
   end
   return BASH:format(table.concat(verbs.names, " "), table.concat(values),
     table.concat(names))
@@ -181,6 +189,9 @@ function completion.zsh()
       .. of_zsh(verbs.summary[name])))
     local verb = verbs.load(name)
     local lines, what = zsh_options(verb), arguments_of(verb)
+    if first_of(verb) then
+      lines[#lines + 1] = quoted("1:WORD:" .. zsh_action(first_of(verb)))
+    end
     if what then
       lines[#lines + 1] = quoted("*:" .. of_zsh(verb.arguments.names) .. ":"
         .. zsh_action(what))
@@ -235,7 +246,13 @@ function completion.fish()
     local verb = verbs.load(name)
     local at = "complete -c saros -n '__saros_at " .. name .. "'"
     local what = arguments_of(verb)
-    if what == "file" then
+    if first_of(verb) then
+      local list = words(first_of(verb))
+      local seen = "__fish_seen_subcommand_from " .. list
+      line("complete -c saros -n '__saros_at %s; and not %s' -a %s\n", name,
+        seen, of_fish(list))
+      line("complete -c saros -n '__saros_at %s; and %s' -F\n", name, seen)
+    elseif what == "file" then
       line("%s -F\n", at)
     elseif what then
       line("%s %s\n", at, fish_action(what):gsub("^%-x ", ""))

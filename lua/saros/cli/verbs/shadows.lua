@@ -171,8 +171,8 @@ function words.prune(c, state_dir)
   for _, one in ipairs(r.failed) do
     c:partial(short(one.set), ": ", shown.safe(one.message))
   end
-  c:table(rows, { { "" }, { "SET" }, { "TIME" }, { "WHY", cut = true },
-    { "OF" } })
+  c:table(rows, { { "", called = "NOW" }, { "SET" }, { "TIME" },
+    { "WHY", cut = true }, { "OF" } })
   c:emit("summary", { kept = #r.kept, deleted = #r.deleted,
     failed = #r.failed, dry_run = o.dry_run or false })
 end
@@ -305,6 +305,7 @@ set is named by its id or the beginning of that.]],
     { "force", "f", help = "delete: also what is exposed or in use" },
     where.state_dir,
   },
-  arguments = { names = "WORD", complete = "file" },
+  arguments = { names = "WORD", complete = "file", words = {
+    "list", "take", "prune", "delete", "reap", "expose", "unexpose" } },
   run = run,
 }

@@ -264,6 +264,7 @@ kept in memory, and to be said again with what is resumed.]],
     { "proxy", value = "URL", help = "by which way" },
     where.state_dir,
   },
-  arguments = { names = "WORD", complete = "file" },
+  arguments = { names = "WORD", complete = "file", words = {
+    "list", "get", "put", "resume", "suspend", "cancel" } },
   run = run,
 }
