@@ -258,12 +258,36 @@ describe("a mail", function()
       local subject = {}
       for word in head:gmatch "=%?UTF%-8%?B%?([^?]*)%?=" do subject[#subject + 1] = word end
       assert(#subject > 0)
-      outside.write(root .. "/b64", body)
-      local text = outside.run("base64", "-d", root .. "/b64")
-      assert.truthy(text:find("täglich\\x0aBcc", 1, true))
-      assert.truthy(text:find("No space left on device", 1, true))
-      for line in mail:gmatch "[^\n]*" do assert(#line <= 76, line) end
+      -- The body is for who looks into the spool.
+      assert.truthy(head:find("\nContent-Transfer-Encoding: 8bit", 1, true), head)
+      assert.truthy(body:find("täglich\\x0aBcc", 1, true))
+      assert.truthy(body:find("No space left on device", 1, true))
+      for line in head:gmatch "[^\n]*" do assert(#line <= 76, line) end
     end)
+  end)
+
+  it("is plain where it can be, and never has a line that is too long", function()
+    for _, case in ipairs { { "x", "7bit" }, { "é", "8bit" },
+      { ("é"):rep(600), "base64" }, { ("x"):rep(1200), "base64" } }
+    do
+      local night = records.good(NOW - 100)
+      with({ night }, function(root)
+        local to = { mail = "root", sendmail = sendmail(root) }
+        local r = assert(notify.send { to = to, event = "late",
+          run = record.list { state_dir = root }[1], state_dir = root,
+          log = { { at = 1, level = "notice", text = case[1] } } }:wait())
+        assert.same({ mail = true }, r.told)
+        local mail = outside.content(root .. "/mail")
+        local head, body = mail:match "^(.-)\n\n(.*)$"
+        assert.equal(case[2], head:match "Transfer%-Encoding: (%S+)")
+        if case[2] == "base64" then
+          outside.write(root .. "/b64", body)
+          body = outside.run("base64", "-d", root .. "/b64")
+        end
+        assert.truthy(body:find(case[1], 1, true))
+        for line in mail:gmatch "[^\n]*" do assert(#line <= 998, line) end
+      end)
+    end
   end)
 
   it("has addresses that are some", function()

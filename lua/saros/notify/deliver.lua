@@ -178,15 +178,30 @@ local function encoded(text)
   return table.concat(parts, "\r\n ")
 end
 
+-- No line of a mail may be longer than 998 bytes; some programs take fewer.
+local LONGEST <const> = 900
+
+-- A body as somebody reads it who looks into the spool. Bytes of UTF-8 go
+-- through every program that delivers, long lines do not.
+local function body_of(text)
+  for line in text:gmatch "[^\n]+" do
+    if #line > LONGEST then
+      return "base64", (base64(text):gsub(("."):rep(76), "%0\r\n"))
+    end
+  end
+  return text:find "[\x80-\xFF]" and "8bit" or "7bit",
+    (text:gsub("\n", "\r\n"))
+end
+
 local function letter(message, to)
-  local body = base64(message.text):gsub(("."):rep(76), "%0\r\n")
+  local how, body = body_of(message.text)
   local lines = { "To: " .. table.concat(to.mail, ", "),
     "Subject: " .. (message.subject:find "[\x80-\xFF]"
       and encoded(message.subject) or message.subject:sub(1, 900)),
     "Date: " .. os.date "!%a, %d %b %Y %H:%M:%S +0000",
     "Auto-Submitted: auto-generated", "MIME-Version: 1.0",
     "Content-Type: text/plain; charset=UTF-8",
-    "Content-Transfer-Encoding: base64", "", body, "" }
+    "Content-Transfer-Encoding: " .. how, "", body, "" }
   if to.from then table.insert(lines, 1, "From: " .. to.from) end
   return table.concat(lines, "\r\n")
 end
