@@ -275,7 +275,7 @@ describe("a new repository", function()
       for i, more in ipairs { { "--config", conf }, { "--no-config" } } do
         r = p.saros(0, "init", "--repo", "new" .. i, "-p", "password",
           table.unpack(more))
-        local now = r.err:match "\nNow: saros (backup [^\n]+)"
+        local now = r.err:match "\nNow:\n  saros (backup [^\n]+)"
         assert.truthy(now:find("--repo " .. p.root .. "/new" .. i, 1, true))
         local words = {}
         for word in now:gmatch "%S+" do words[#words + 1] = word end

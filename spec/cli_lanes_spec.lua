@@ -159,7 +159,7 @@ describe("a workflow on a terminal", function()
         return #lines == 3 and lines[2]:find "字 before"
       end)
       process:write "\3"
-      process:expect "interrupted: undoing what was begun (nightly"
+      process:expect "interrupted: undoing what was begun"
       local text, _, code = process:finish()
       assert.equal(130, code, text)
       assert.is_nil(text:find("\27[2J", 1, true))

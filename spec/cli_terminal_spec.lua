@@ -380,6 +380,130 @@ describe("Ctrl-C", function()
   end)
 end)
 
+-- What a terminal of so many columns shows of it, row by row.
+local function shown_rows(p, argv, columns, code)
+  local process <close> = on_terminal(p, argv, { columns = columns })
+  local text, _, status = process:finish()
+  assert.equal(code or 0, status, text)
+  local lines = {}
+  for line in text:gsub("\27%[[%d;]*[A-Za-z]", ""):gmatch "[^\r\n]+" do
+    lines[#lines + 1] = line
+  end
+  return lines, table.concat(lines, "\n")
+end
+
+describe("a table", function()
+  local function filled(f)
+    with(function(p)
+      outside.write(p.root .. "/src/one", "1")
+      for _, host in ipairs { "a", ("漢"):rep(9) .. "\27[2J" } do
+        cli.ends(0, { "backup", p.root .. "/src", "-r", p.root .. "/r", "-p",
+          p.root .. "/password", "--host", host }, { env = {
+          SAROS_STATE_DIR = p.root } })
+      end
+      f(p, { "versions", "-r", "r", "-p", "password" })
+    end)
+  end
+
+  it("has a row for each where they fit", function()
+    filled(function(p, argv)
+      for _, columns in ipairs { 72, 80, 200 } do
+        local lines = shown_rows(p, argv, columns)
+        assert.equal(3, #lines)
+        assert.matches("^VERSION +TIME +HOST", lines[1])
+        for _, line in ipairs(lines) do
+          assert.is_true(term.columns(line) < columns, line)
+        end
+      end
+      -- What all of them lack makes room for the others.
+      assert.matches("TAGS", shown_rows(p, argv, 80)[1])
+      local lines = shown_rows(p, argv, 56)
+      assert.equal(3, #lines)
+      assert.is_nil(lines[1]:find "TAGS")
+    end)
+  end)
+
+  it("has lines for each where they do not", function()
+    filled(function(p, argv)
+      for _, columns in ipairs { 40, 33, 20, 12 } do
+        local lines, text = shown_rows(p, argv, columns)
+        local _, versions = text:gsub("VERSION  %x%x%x%x%x%x%x%x", "")
+        assert.equal(2, versions, text)
+        assert.matches("\nHOST     a\n", text)
+        assert.matches("\nPATHS    ", text)
+        assert.is_nil(text:find("TAGS", 1, true))
+        assert.matches("\\x1b[2J", text, 1, true) -- nothing is cut
+        if columns == 40 then
+          assert.matches("\nTIME     %d+%-%d+%-%d+ %d+:%d+:%d+ UTC\n", text)
+        elseif columns == 20 then
+          assert.matches("\nTIME     %d+%-%d+%-%d+\n         %d+:%d+:%d+\n", text)
+        end
+        for _, line in ipairs(lines) do
+          assert.is_true(term.columns(line) < math.max(columns, 20)
+            or not line:sub(10):find " ", line)
+        end
+      end
+    end)
+  end)
+
+  it("of how things stand is one for a person", function()
+    filled(function(p)
+      local lines, text = shown_rows(p, { "status" }, 80)
+      assert.matches("^SAROS OK %- backup, the oldest success %w+ s ago$", lines[1])
+      assert.matches("\nOK  backup  succeeded", text)
+      local _, narrow = shown_rows(p, { "status" }, 24)
+      assert.matches("\nSTATE    OK\nNAME     backup\nLAST     succeeded\n", narrow)
+      -- Monitoring reads all of it.
+      local _, quiet = shown_rows(p, { "status", "--quiet" }, 24)
+      assert.matches("| backup_age=", quiet, 1, true)
+    end)
+  end)
+end)
+
+describe("what is said", function()
+  it("goes on between words, and never in a command", function()
+    with(function(p)
+      local deep = ("d"):rep(30)
+      outside.write(p.root .. "/" .. deep, "1")
+      local new = p.root .. "/new"
+      for _, columns in ipairs { 80, 40, 20 } do
+        os.execute(("rm -rf '%s'"):format(new))
+        local lines, text = shown_rows(p, { "backup", deep, "-r", new, "-p",
+          "password" }, columns)
+        local one = text:gsub("\n", " ")
+        assert.matches("neither on btrfs nor on LVM nor on an image, so there is "
+          .. "no shadow copy: the files are read as they are", one, 1, true)
+        local commands = 0
+        for _, line in ipairs(lines) do
+          local command = line:match "^  (%l+) restore"
+          if command then
+            commands = commands + 1
+            assert.matches("password$", line)
+          else
+            assert.is_true(term.columns(line) < columns
+              or not line:find " ", line)
+          end
+        end
+        assert.equal(2, commands)
+      end
+    end)
+  end)
+
+  it("says so of errors, and not where nobody looks", function()
+    with(function(p)
+      local argv = { "backup", "src", "-r", "nowhere/r", "-p", "password" }
+      local lines, text = shown_rows(p, argv, 30, 10)
+      assert.is_true(#lines > 1, text)
+      for _, line in ipairs(lines) do
+        assert.is_true(term.columns(line) < 30, line)
+      end
+      argv[4] = p.root .. "/nowhere/r"
+      local r = cli.ends(10, argv)
+      assert.equal(1, select(2, r.err:gsub("\n", "")), r.err)
+    end)
+  end)
+end)
+
 describe("a mount", function()
   it("is there until it is interrupted, which is no failure", function()
     if io.popen("id -u"):read "l" ~= "0" then return pending "only root mounts" end

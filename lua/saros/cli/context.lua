@@ -61,8 +61,23 @@ function context:unread()
     .. self.screen.lost), 0)
 end
 
+--- The same of what only a person reads: on a terminal it goes on between
+--- words.
+function context:prose(...)
+  local text = joined(...)
+  if self.screen.out_terminal then
+    text = table.concat(screen.wrap(text, "", self.width - 1), "\n")
+  end
+  self:out(text)
+end
+
 --- A line for people, beside the result; nothing with --quiet.
 function context:say(...) self.screen:say(joined(...)) end
+
+--- The same of a command that can be copied.
+function context:say_command(...)
+  self.screen:say("  " .. require "saros.cli.quote".command(...), true)
+end
 
 --- A warning: a line that --quiet does not silence.
 function context:warn(...)
@@ -89,7 +104,8 @@ function context:emit(kind, record)
 end
 
 --- Rows in columns that fit the width: `columns` are { { "title", right = true,
---- cut = "tail" }, … }; the last one is cut where it does not fit.
+--- cut = "tail" }, … }; the last one is cut where it does not fit. What has no
+--- title is `called` something where each row is some lines.
 function context:table(rows, columns)
   if self.options.json then return end
   require "saros.cli.table".write(self, rows, columns)

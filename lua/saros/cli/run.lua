@@ -42,8 +42,8 @@ local function interrupt(c, task, signal)
     .. table.concat(list, "; ") })
   c.screen:tell "left in the middle of undoing:"
   for _, line in ipairs(list) do c.screen:tell("  " .. shown.safe(line)) end
-  c.screen:tell "  what is frozen is let go by its guard; shadow copies and "
-  c.screen:tell "  locks that are left go with the next run"
+  c.screen:tell("  what is frozen is let go by its guard; shadow copies and "
+    .. "locks that are left go with the next run")
   c.screen:flush()
   os.exit(130, false)
 end

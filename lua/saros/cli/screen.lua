@@ -13,6 +13,8 @@ local ENOUGH <const> = 32768
 ---@field terminal boolean the error output is a terminal that can be drawn on
 ---@field width integer columns
 ---@field rows integer
+---@field out_terminal boolean the output is a terminal
+---@field is_known boolean the error output is one, and says how wide it is
 ---@field color boolean
 local screen = {}
 screen.__index = screen
@@ -32,6 +34,7 @@ end
 --- How large it is now.
 function screen:measure()
   local columns, rows = term.size(self.out_terminal and OUT or ERR)
+  self.is_known = columns ~= nil and term.isatty(ERR)
   columns = columns or math.tointeger(tonumber(os.getenv "COLUMNS"))
   self.width = math.max(columns or 80, 10)
   -- One that does not know how high it is says 0.
@@ -64,14 +67,18 @@ function screen:out(text)
 end
 
 --- A line for people, above the progress.
-function screen:say(text)
+function screen:say(text, as_it_is)
   if self.quiet then return end
-  self:tell(text)
+  self:tell(text, as_it_is)
 end
 
---- The same, also with --quiet.
-function screen:tell(text)
+--- The same, also with --quiet. On a terminal it goes on between words.
+---@param as_it_is? boolean it is to be copied, such as a command
+function screen:tell(text, as_it_is)
   self:flush()
+  if self.is_known and not as_it_is then
+    text = table.concat(screen.wrap(text, "", self.width - 1), "\n")
+  end
   local before = self:erasing()
   self.drawn = nil
   term.write(ERR, before .. text .. "\n")
@@ -152,6 +159,41 @@ function screen.fit(text, columns, tail)
     best, at = at, at - 1
   end
   return "…" .. text:sub(best)
+end
+
+-- One that is longer than it may be; what it goes on with is further in.
+local function break_row(lines, row, room)
+  local margin = row:match "^ *"
+  local more = margin == "" and "" or margin .. "  "
+  local line, used = "", 0
+  for gap, word in row:gmatch "( *)([^ ]+)" do
+    local width = #gap + term.columns(word)
+    if line:find "%S" and used + width > room then
+      lines[#lines + 1] = line
+      line, used = more .. word, #more + term.columns(word)
+    else
+      line, used = line .. gap .. word, used + width
+    end
+  end
+  lines[#lines + 1] = line
+end
+
+--- Lines of a text in so many columns, broken between words alone.
+---@param indent? string of each line
+function screen.wrap(text, indent, columns)
+  local lines = {}
+  indent = indent or ""
+  for row in (text .. "\n"):gmatch "([^\n]*)\n" do
+    if #row <= columns - #indent then
+      lines[#lines + 1] = row
+    else
+      break_row(lines, row, columns - #indent)
+    end
+  end
+  for i, line in ipairs(lines) do
+    lines[i] = line ~= "" and indent .. line or ""
+  end
+  return lines
 end
 
 --- Filled up to so many columns.

@@ -1,5 +1,4 @@
 ---@private
-local quote = require "saros.cli.quote"
 local repositories = require "saros.cli.repository"
 local shown = require "saros.text"
 
@@ -41,10 +40,10 @@ local function how_to_restore(c, id, location, password)
     and repositories.without_secret(location) or absolute(location)
   c:say ""
   c:say "To restore it, with saros or with restic:"
-  c:say("  ", quote.command("saros", "restore", short, "--target", "/scratch",
-    "--repo", where, table.unpack(who)))
-  c:say("  ", quote.command("restic", "restore", short, "--target", "/scratch",
-    "--repo", where, table.unpack(who)))
+  for _, program in ipairs { "saros", "restic" } do
+    c:say_command(program, "restore", short, "--target", "/scratch", "--repo",
+      where, table.unpack(who))
+  end
 end
 
 local function summary(c, r)
@@ -53,7 +52,7 @@ local function summary(c, r)
     files_unmodified = r.files_unmodified, bytes_added = r.bytes_added,
     bytes_stored = r.bytes_packed, failed = r.failed, skipped = r.skipped,
     duration = r.duration, partial = r.failed > 0 })
-  c:out(r)
+  c:prose(r)
 end
 
 local function run(c)

@@ -5,7 +5,7 @@ local function found(c, report)
   for _, f in ipairs(report.findings) do
     c:emit("finding", { kind = f.kind, message = f.message, id = f.id,
       versions = f.versions, paths = f.paths })
-    c:out(shown.safe(f.kind), ": ", shown.safe(f.message))
+    c:prose(shown.safe(f.kind), ": ", shown.safe(f.message))
     for _, path in ipairs(f.paths or {}) do c:out("    ", shown.safe(path)) end
   end
   if report.finding_count > #report.findings then
@@ -28,7 +28,7 @@ local function run(c)
   if r then
     for _, hint in ipairs(r.hints or {}) do c:say(shown.safe(hint.message)) end
     summary(c, r)
-    c:out(r)
+    c:prose(r)
     return
   end
   local report = op:status()
@@ -37,7 +37,7 @@ local function run(c)
   end
   found(c, report)
   summary(c, report)
-  c:out(shown.safe(err.message))
+  c:prose(shown.safe(err.message))
   if c.recorded then c.recorded:done(err) end
   return 3
 end

@@ -1,5 +1,6 @@
 ---@private
 local core = require "saros.core"
+local screen = require "saros.cli.screen"
 local shown = require "saros.text"
 local where = require "saros.cli.where"
 
@@ -18,7 +19,7 @@ local colors <const> = { works = "32", missing = "31", degraded = "33",
   untried = "36" }
 
 local function wrapped(c, text, indent)
-  local lines = require "saros.cli.help".wrap(text, indent)
+  local lines = screen.wrap(text, indent, math.min(c.width, 81) - 1)
   for _, line in ipairs(lines) do c:out(line) end
 end
 

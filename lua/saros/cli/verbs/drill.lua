@@ -9,7 +9,7 @@ local function show(c, report)
       failed_at = one.failed_at, restored = one.restored,
       started = one.started, seconds = one.seconds, place = one.place })
   end
-  c:out(report)
+  c:prose(report)
   for _, one in ipairs(report.components) do
     for _, problem in ipairs(one.problems or {}) do
       c:out("    ", shown.safe(tostring(problem)))

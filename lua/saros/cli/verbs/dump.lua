@@ -30,7 +30,7 @@ local function run(c)
     c:partial(shown.safe(e.path or "?"), ": ", shown.safe(e.message))
   end
   c:emit("summary", { bytes = r.bytes, to = o.to })
-  if o.to then c:out(r) end
+  if o.to then c:prose(r) end
 end
 
 return {

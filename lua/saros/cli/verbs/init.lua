@@ -1,7 +1,6 @@
 ---@private
 local core = require "saros.core"
 local place = require "saros.cli.place"
-local quote = require "saros.cli.quote"
 local shown = require "saros.text"
 
 local TEXT <const> = [==[
@@ -115,8 +114,8 @@ local function run(c)
     c:say ""
     local more = not wrote and said_of(c, location, password)
       or o.config and { "--config", o.config } or {}
-    c:say("Now: ", quote.command("saros", "backup", "/etc",
-      table.unpack(more)))
+    c:say "Now:"
+    c:say_command("saros", "backup", "/etc", table.unpack(more))
   end
 end
 

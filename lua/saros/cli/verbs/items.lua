@@ -31,7 +31,7 @@ local function run(c)
         c:partial(v.id:sub(1, 8), ": ", shown.safe(tostring(v.error)))
       else
         version(c, v)
-        c:out(v)
+        c:prose(v)
       end
     end
     c:emit("summary", { versions = #list })
@@ -43,15 +43,15 @@ local function run(c)
   if not v then return nil, err end
   version(c, v)
   for _, item in ipairs(v.components) do component(v, c, item) end
-  c:out(v)
+  c:prose(v)
   local good
   for _, one in ipairs(v.components) do
     good = good or one.recoverable and one
   end
   if good then
     c:say ""
-    c:say("To have one back: saros recover ", v.id:sub(1, 8), " --component '",
-      shown.safe(good.name), "'")
+    c:say "To have one back:"
+    c:say_command("saros", "recover", v.id:sub(1, 8), "--component", good.name)
   elseif #v.components > 0 then
     c:say ""
     c:say "Another version may be whole: saros items --all"

@@ -15,7 +15,7 @@ local function run(c)
   local r, err = c:progress(repo:prune(given), "prune", "step")
   if not r then return nil, err end
   c:emit("summary", r)
-  c:out(r)
+  c:prose(r)
 end
 
 return {

@@ -53,7 +53,7 @@ local function run(c)
     c:emit("laid", { path = one.path, to = one.to, kept = one.kept,
       skipped = one.skipped })
   end
-  c:out(r)
+  c:prose(r)
   for _, text in ipairs(r.warnings or {}) do
     c:emit("warning", { message = shown.safe(text) })
   end

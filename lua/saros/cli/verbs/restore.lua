@@ -34,7 +34,7 @@ local function run(c)
     end
     r.items = {}
   end
-  c:out(r)
+  c:prose(r)
 end
 
 return {

@@ -55,7 +55,7 @@ local function perform(c, workflow)
       workflow.name)
     if not plan then return nil, err end
     c:emit("summary", plan)
-    c:out(plan)
+    c:prose(plan)
     return
   end
   local now
@@ -71,7 +71,7 @@ local function perform(c, workflow)
     return nil, err
   end
   c:emit("summary", r)
-  c:out(r)
+  c:prose(r)
   if r.state == "partial" then c:partial() end
 end
 

@@ -40,8 +40,15 @@ local function stamp(at)
   return at and os.date("!%Y-%m-%dT%H:%M:%S+00:00", math.floor(at)) or nil
 end
 
+-- The line for monitoring. The figures behind its bar are in the table, where
+-- a person reads that.
+local function show_line(c, line)
+  if c.options.quiet or not c.screen.out_terminal then return c:out(line) end
+  c:prose((line:gsub(" | [^|]*$", "")))
+end
+
 local function show(c, list, worst, o)
-  c:out(monitor.line(list, worst, o))
+  show_line(c, monitor.line(list, worst, o))
   local rows = {}
   for i, w in ipairs(list) do
     rows[i] = { monitor.levels[w.level], (shown.safe(w.name):gsub("|", "/")),
@@ -59,9 +66,9 @@ local function show(c, list, worst, o)
       record = w.record })
   end
   if not c.options.quiet then
-    c:table(rows, { { "" }, { c.options.all_hosts and "HOST" or "NAME",
-      cut = true }, { "LAST" }, { "SUCCESS" }, { "DRILL" }, { "HELD" },
-      { "WHY" } })
+    c:table(rows, { { "", called = "STATE" },
+      { c.options.all_hosts and "HOST" or "NAME", cut = true }, { "LAST" },
+      { "SUCCESS" }, { "DRILL" }, { "HELD" }, { "WHY" } })
   end
   c:emit("summary", { level = worst, state = monitor.levels[worst],
     line = monitor.line(list, worst, o) })
@@ -143,8 +150,8 @@ return {
   help = [[
 Judges by the records that each run leaves on this machine, or, with
 --all-hosts, by the versions of all machines in a repository. The first line is
-for monitoring, with figures behind the bar; --quiet writes that line alone. The
-exit code is monitoring's: 0 OK, 1 warning, 2 critical, 3 unknown, or called
+for monitoring, with figures behind the bar, which a terminal is spared; --quiet
+writes that line alone. The exit code is monitoring's: 0 OK, 1 warning, 2 critical, 3 unknown, or called
 wrongly.
 
 Critical: it has never succeeded, its last success is older than --max-age, its

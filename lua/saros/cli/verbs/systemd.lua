@@ -168,12 +168,15 @@ local function run(c)
   end
   install(c, list, paths)
   local systemctl = "systemctl" .. (c.options.user and " --user" or "")
-  c:say("now: ", systemctl, " daemon-reload")
-  c:say(("     %s enable --now saros@%s.timer"):format(systemctl, name))
-  c:say(("     %s start saros@%s    # the first, at once"):format(systemctl,
-    name))
+  c:say "now:"
+  for _, text in ipairs { "%s daemon-reload", "%s enable --now saros@%s.timer",
+    "%s start saros@%s    # the first, at once" }
+  do
+    c.screen:say("  " .. text:format(systemctl, name), true)
+  end
   if c.options.user then
-    c:say "     loginctl enable-linger    # also while nobody is logged in"
+    c.screen:say("  loginctl enable-linger    # also while nobody is logged in",
+      true)
   end
 end
 

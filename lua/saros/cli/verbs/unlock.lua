@@ -7,7 +7,7 @@ local function run(c)
   if not removed then return nil, err end
   c:out(("%s removed"):format(shown.some(removed, "lock")))
   local left = repo:locks()
-  if #left > 0 then c:out(left) end
+  if #left > 0 then c:prose(left) end
   c:emit("summary", { removed = removed, left = #left })
 end
 

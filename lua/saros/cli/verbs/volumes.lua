@@ -53,13 +53,13 @@ local function of_paths(c, paths)
     local rows = {}
     for i, name in ipairs(names) do
       local ok, r = session:is_volume_supported(path, name)
-      rows[i] = { name == best and "*" or " ", name, ok and "yes" or "no",
+      rows[i] = { name == best and "*" or "", name, ok and "yes" or "no",
         ok and r.worth or r.reason or "" }
       c:emit("provider", { original = path, provider = name, supported = ok,
         best = name == best, worth = ok and r.worth or nil,
         atomic = ok and r.atomic or nil, reason = not ok and r.reason or nil })
     end
-    c:table(rows, { { "" }, { "BY" }, { "CAN" },
+    c:table(rows, { { "", called = "BEST" }, { "BY" }, { "CAN" },
       { "WHAT IT IS WORTH, OR WHY NOT" } })
     if best == "-" then
       missing = true

@@ -134,8 +134,8 @@ local function test(c, state_dir, paths, list)
     c:emit("tested", { name = w.name, id = w.id, ok = good, asked = asked,
       held = held, failure = not good and w.failure or nil })
   end
-  c:table(rows, { { "WRITER" }, { "" }, { "TO FREEZE", right = true },
-    { "HELD", right = true } })
+  c:table(rows, { { "WRITER" }, { "", called = "IT" },
+    { "TO FREEZE", right = true }, { "HELD", right = true } })
   c:say(("nothing was copied; whoever held still did so for %.3f s at most")
     :format(set.held))
   if failed > 0 then c:partial() end
