@@ -120,20 +120,24 @@ describe("a mounted repository", function()
 
   it("is not there yet where one is that nobody answers for", function()
     -- Its helper is held, and dies last.
-    local script = place .. "/script.lua"
+    local script, helpers = place .. "/script.lua", place .. "/helpers"
     local file = assert(io.open(script, "w"))
     file:write(([[
       local repo = require "saros.repository".open {
         location = %q, password = "x" }
       assert(repo:mount { at = %q })
       os.execute "for c in $(cat /proc/$PPID/task/*/children); do \
-        [ $c = $$ ] || kill -STOP $c; done; kill -9 $PPID"
-      ]]):format(place .. "/r", at))
+        [ $c = $$ ] || { kill -STOP $c; echo $c >>'%s'; }; done; kill -9 $PPID"
+      ]]):format(place .. "/r", at, helpers))
     file:close()
-    local signal = ("pkill -%%s -xf 'sh -c .* saros-mount %s'"):format(at)
+    local function go_on()
+      os.execute(("kill -CONT $(cat '%s') 2>/dev/null; : >'%s'"):format(helpers,
+        helpers))
+    end
+    local _ <close> = setmetatable({}, { __close = go_on })
     os.execute(("lua5.4 '%s' >/dev/null 2>&1"):format(script))
     local op, err = repo:mount { at = at }
-    os.execute(signal:format "CONT")
+    go_on()
     assert.is_nil(op)
     assert.matches("has died.*umount %-l", err.message)
     for _ = 1, 3000 do
