@@ -62,8 +62,8 @@ end
 -- Its settings, as they were made for production, on a copy without a cell:
 -- what the spec is about does happen.
 local function provoke(d, pg, publisher)
+  pg:stop() -- and calls nobody any more
   local log = count(outside.content(publisher.log), "connection received")
-  pg:stop()
   local archive = state_of(d .. "/archive")
   local naive <close> = outside.start("sh", "-c", ([[cp -a '%s' '%s/naive'
     exec setpriv --reuid=65534 --regid=65534 --clear-groups %s/postgres \
