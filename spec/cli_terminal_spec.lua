@@ -22,7 +22,7 @@ local function on_terminal(p, argv, o)
   o = o or {}
   local words = {}
   for i, word in ipairs(argv) do words[i] = quoted(word) end
-  return outside.terminal("sh", "-c", ("stty cols %d; cd %s; %s env -u "
+  return outside.terminal(o.shell or "sh", "-c", ("stty cols %d; cd %s; %s env -u "
     .. "RESTIC_REPOSITORY -u RESTIC_PASSWORD -u RESTIC_PASSWORD_FILE -u NO_COLOR "
     .. "-u COLUMNS HOME=%s SAROS_STATE_DIR=$PWD XDG_CONFIG_HOME=/dev/null SAROS_CONFIG=/dev/null "
     .. "TERM=xterm %s %s %s %s %s"):format(o.columns or 80, quoted(p.root),
@@ -140,6 +140,26 @@ describe("progress", function()
       local r = cli.ends(0, { "backup", p.root .. "/src", "-r", p.root .. "/r",
         "-p", p.root .. "/password" })
       assert.is_nil((r.out .. r.err):find "[\27\r]")
+    end)
+  end)
+
+  it("ends with what is printed, where that goes through a pipe", function()
+    with(function(p)
+      for _, reader in ipairs { "cat", "head -n 3" } do
+        local process <close> = on_terminal(p, { "doctor", "--quick", "--scratch",
+          p.root }, { behind = "| " .. reader .. "; echo ${PIPESTATUS[0]}",
+          shell = "bash" })
+        local text = process:finish()
+        local before, behind, code = text:match
+          "^(.-)This machine\r\n(.*)\r\n(%d+)\r\n$"
+        assert.is_truthy(behind, text)
+        assert.is_true(before == "" or before:sub(-4) == "\r\27[J", text)
+        assert.is_nil(behind:find "\27", text)
+        assert.is_nil(behind:find("saros:", 1, true), text)
+        -- Who reads may be late, and all has been written before he goes.
+        assert.is_true(code == "0" or code == "1"
+          or code == "141" and reader ~= "cat", text)
+      end
     end)
   end)
 

@@ -36,6 +36,14 @@ static int isatty_function(lua_State *L) {
   return 1;
 }
 
+/* is_pipe(fd): whether a program reads what is written there */
+static int is_pipe_function(lua_State *L) {
+  struct stat s;
+  lua_pushboolean(L, fstat(fd_at(L, 1), &s) == 0 &&
+                         (S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode)));
+  return 1;
+}
+
 /* size(fd) --> columns, rows; nil when it has none */
 static int size_function(lua_State *L) {
   int columns, rows;
@@ -175,6 +183,7 @@ __attribute__((visibility("default"))) int luaopen_saros_term(lua_State *L);
 int luaopen_saros_term(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"isatty", isatty_function},
+      {"is_pipe", is_pipe_function},
       {"size", size_function},
       {"signals", signals_function},
       {"wait", wait_function},

@@ -1,7 +1,8 @@
 ---@private
 -- What is written, and where: results to the output, everything else to the
--- error output, progress below it. One write each time, so that nothing
--- flickers, and what a pipe is is never drawn on.
+-- error output, progress below it, or, where a pipe has the results, before the
+-- first of them. One write each time, so that nothing flickers, and what a pipe
+-- is is never drawn on.
 
 local shown = require "saros.text"
 local term = require "saros.term"
@@ -25,6 +26,7 @@ function screen.new(quiet)
   local able = os.getenv "TERM" ~= "dumb" and os.getenv "TERM" ~= nil
   self.terminal = able and term.isatty(ERR)
   self.out_terminal = term.isatty(OUT)
+  self.out_pipe = term.is_pipe(OUT)
   local none = os.getenv "NO_COLOR"
   self.color = self.terminal and (none == nil or none == "")
   self:measure()
@@ -54,7 +56,9 @@ function screen:flush()
   local text = table.concat(self.kept)
   self.kept, self.size = {}, 0
   if self.lost then return end
-  if self.out_terminal then self:hide() end
+  if self.out_terminal or self.out_pipe then self:hide() end
+  -- Who reads a pipe writes on this terminal when he likes.
+  self.shared = self.out_pipe
   check(self, term.write(OUT, text))
 end
 
@@ -109,7 +113,7 @@ end
 --- Shows these lines below everything else; they take the place of those that
 --- were shown before.
 function screen:draw(lines)
-  if not term.is_ours(ERR) then return end -- it is a shell's now
+  if self.shared or not term.is_ours(ERR) then return end -- or a shell's now
   local key = table.concat(lines, "\n")
   if self.drawn and key == self.key then return end
   local back = self:erasing(true)
