@@ -182,24 +182,15 @@ __attribute__((visibility("default"))) int luaopen_saros_term(lua_State *L);
 
 int luaopen_saros_term(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"isatty", isatty_function},
-      {"is_pipe", is_pipe_function},
-      {"size", size_function},
-      {"signals", signals_function},
-      {"wait", wait_function},
-      {"suspend", suspend_function},
-      {"is_ours", is_ours_function},
-      {"columns", columns_function},
-      {"fit", fit_function},
-      {"write", write_function},
-      {"ask", ask_function},
-      {"limited", limited_function},
-      {"keys", keys_function},
-      {"read", read_function},
-      {"list", list_function},
-      {"interruptible", interruptible_function},
-      {"warned", warned_function},
-      {NULL, NULL}};
+      {"isatty", isatty_function},   {"is_pipe", is_pipe_function},
+      {"size", size_function},       {"signals", signals_function},
+      {"wait", wait_function},       {"suspend", suspend_function},
+      {"is_ours", is_ours_function}, {"columns", columns_function},
+      {"fit", fit_function},         {"write", write_function},
+      {"ask", ask_function},         {"limited", limited_function},
+      {"keys", keys_function},       {"read", read_function},
+      {"list", list_function},       {"interruptible", interruptible_function},
+      {"warned", warned_function},   {NULL, NULL}};
   luaL_checkversion(L);
   luaL_newlib(L, functions);
   lua_pushinteger(L, EPIPE);
