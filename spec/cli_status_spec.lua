@@ -112,6 +112,11 @@ describe("how things stand", function()
     assert.equal(0, worst)
     assert.equal("0 s", monitor.age(w.age))
     assert.equal(1, select(2, monitor.line({ w }, worst, {}):gsub("|", "")))
+    -- Further ahead than a success is good for, it says nothing of now.
+    w, worst = judge({ run(-2 * DAY, "succeeded") }, { max_age = DAY })
+    assert.equal(1, worst)
+    assert.match("dated 2d from now", w.reasons[1])
+    assert.equal(0, select(2, judge({ run(-2 * DAY, "succeeded") }, {})))
   end)
 
   it("is one line, with figures that can be read by a program", function()
@@ -260,10 +265,11 @@ describe("saros status", function()
     local d <close> = scene()
     local where = { location = d.root .. "/repo", password = "x" }
     local repo = repository.init(where)
-    for host, time in pairs { young = core.clocks() - HOUR,
-      old = core.clocks() - 5 * DAY } do
-      assert(repo:backup { paths = { d.a }, host = host,
-        time = math.floor(time) }:wait())
+    -- A clock that was ahead for a while hides nothing.
+    for _, one in ipairs { { "young", -HOUR }, { "old", -5 * DAY },
+      { "old", 300 * DAY } } do
+      assert(repo:backup { paths = { d.a }, host = one[1],
+        time = math.floor(core.clocks() + one[2]) }:wait())
     end
     repo:close()
     local env = { RESTIC_PASSWORD = "x" }

@@ -179,6 +179,24 @@ describe("what did not happen", function()
     end)
   end)
 
+  it("is late, and has failed, also when a clock was ahead before", function()
+    with({ records.good(NOW + 31536000), records.good(NOW - 100000) },
+      function(root)
+        for _ = 1, 2 do check(root, { max_age = 93600 }) end
+        assert.same({ "late" }, told(root))
+        records.write(root, records.full(NOW - 50))
+        for _ = 1, 2 do check(root, { max_age = 93600 }) end
+        assert.same({ "late", "failed" }, told(root))
+      end)
+    -- A little ahead, and of what has just ended it is known that it has.
+    with({ records.good(NOW + 300), records.full(NOW - 50) }, function(root)
+      assert.same({}, check(root))
+      local run = record.list { state_dir = root, now = NOW }[2]
+      check(root, { run = run })
+      assert.same({ "failed" }, told(root))
+    end)
+  end)
+
   it("is a drill that is too old, or there never was", function()
     local drill = { wall = NOW - 700000, name = "nightly", kind = "drill",
       ended = 5000, ops = {}, result = {} }

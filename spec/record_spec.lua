@@ -4,6 +4,7 @@ local helper = require "spec.helper"
 
 local saros, core = helper.saros, helper.core
 local record = require "saros.record"
+local timeline = require "spec.timeline"
 
 local function sh(command, ...)
   local pipe = assert(io.popen("exec 2>&1; " .. command:format(...)))
@@ -224,6 +225,27 @@ describe("record.list", function()
     assert.equal(2, #record.list { state_dir = state, limit = 2 })
     assert.equal(3, #record.list { state_dir = state, name = "n1" })
     assert.equal("n1", record.list { state_dir = state, kind = "drill" }[1].name)
+  end)
+
+  it("has what lies ahead of the clock as the oldest", function()
+    local state, _ <close> = directory()
+    local now = 1795443746
+    for _, at in ipairs { -90000, -100, 300, 700, 31536000 } do
+      timeline.write(state, timeline.good(now + at))
+    end
+    local function ages(time, limit)
+      local list = {}
+      for i, run in ipairs(record.list { state_dir = state, now = time,
+        limit = limit }) do
+        list[i] = math.tointeger(run.time) - now
+      end
+      return list
+    end
+    -- A little ahead is as clocks are.
+    assert.same({ 300, -100, -90000, 31536000, 700 }, ages(now))
+    assert.same({ 300, -100 }, ages(now, 2))
+    assert.same({ 31536000, 700, 300, -100, -90000 }, ages(now + 31536000))
+    assert.same({ 31536000, 700, 300, -100, -90000 }, ages(now - 31536000))
   end)
 
   it("passes over what is no record", function()

@@ -92,6 +92,9 @@ local function judge(w, o, now)
   elseif w.age and o.max_age and w.age > o.max_age then
     is(CRITICAL, "the last success is %s ago (at most %s)",
       monitor.age(w.age), monitor.age(o.max_age))
+  elseif w.age and o.max_age and w.age < -o.max_age then
+    is(WARNING, "the last success is dated %s from now: the clock is wrong, or "
+      .. "was so then", monitor.age(-w.age))
   end
   if w.last == "failed" or w.last == "interrupted" then
     is(w.success_at and not o.strict and WARNING or CRITICAL,
@@ -160,6 +163,15 @@ function monitor.worst(a, b)
   return rank[b] > rank[a] and b or a
 end
 
+-- Of two times, the later one; but what lies ahead of every clock that is right
+-- hides nothing.
+local function is_later(at, than, now)
+  local is_ahead = require "saros.record".is_ahead
+  local hides = is_ahead(than, now)
+  if is_ahead(at, now) ~= hides then return hides end
+  return at > than
+end
+
 --- The versions of all machines in a repository, judged by the age of the newest
 --- of each: the same list.
 ---@param versions table[] as `repo:versions` has them
@@ -175,7 +187,7 @@ function monitor.hosts(versions, o, now, time)
     end
     local w = by[name]
     w.runs = w.runs + 1
-    if at and (not w.success_at or at > w.success_at) then
+    if at and (not w.success_at or is_later(at, w.success_at, now)) then
       w.success_at, w.last_at, w.last = at, at, "succeeded"
     end
   end

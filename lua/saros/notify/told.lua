@@ -190,21 +190,24 @@ end
 -- end, or not be there.
 local function runs_of(o)
   local good, runs = pcall(record.list, { name = o.name,
-    state_dir = o.state_dir })
+    state_dir = o.state_dir, now = o.now })
   if not good then
     if not o.run or runs.cancelled then error(runs, 0) end
     runs = {}
   end
   if not o.run then return runs end
+  local ended = o.run
   for i, run in ipairs(runs) do
     if run.id == o.run.id then
+      ended = table.remove(runs, i)
       if run.state == "running" then
-        runs[i] = setmetatable({ path = run.path }, { __index = o.run })
+        ended = setmetatable({ path = run.path }, { __index = o.run })
       end
-      return runs
+      break
     end
   end
-  table.insert(runs, 1, o.run)
+  -- Whatever a clock says that was set meanwhile.
+  table.insert(runs, 1, ended)
   return runs
 end
 

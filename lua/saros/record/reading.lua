@@ -95,21 +95,47 @@ local function summary(path, header, ending)
     result = ending and ending.result }
 end
 
+-- Seconds that a clock is put back by those who keep it right.
+local SLIGHT <const> = 600
+
+--- Whether a time lies further ahead than a clock that is right is ever wrong: who
+--- wrote it had another one.
+---@param time number seconds since 1970
+---@param now? number
+---@return boolean
+function reading.is_ahead(time, now)
+  return time > (now or os.time()) + SLIGHT
+end
+
+-- The oldest first. What lies ahead was written before the clock was put back,
+-- and so before all that was written since.
+local function in_order(names, now)
+  local ahead, list = {}, {}
+  local last = os.date("!%Y%m%dT%H%M%SZ", (now or os.time()) // 1 + SLIGHT)
+  for _, name in ipairs(names) do
+    local to = name:match "^[^-]*" > last and ahead or list
+    to[#to + 1] = name
+  end
+  return table.move(list, 1, #list, #ahead + 1, ahead)
+end
+
 ---@class saros.record.list.options
 ---@field state_dir? string
 ---@field name? string
 ---@field kind? string
 ---@field limit? integer
+---@field now? number seconds since 1970
 
---- The runs, the newest first: their beginnings and ends. Files that are none,
---- or are damaged at the beginning, are passed over.
+--- The runs, the newest first: their beginnings and ends. Those that were begun
+--- in time to come, as a clock had it that has been put back since, are the oldest.
+--- Files that are none, or are damaged at the beginning, are passed over.
 ---@param options? saros.record.list.options
 ---@return saros.record.summary[]
 function reading.list(options)
   local o = arguments.check("record.list", options, { state_dir = "string",
-    name = "string", kind = "string", limit = "integer" })
+    name = "string", kind = "string", limit = "integer", now = "number" })
   local at, list = directory.path(o.state_dir), {}
-  local names = directory.names(at)
+  local names = in_order(directory.names(at), o.now)
   for i = #names, 1, -1 do
     if o.limit and #list >= o.limit then break end
     local path = at .. "/" .. names[i]
