@@ -115,6 +115,31 @@ describe("a page in a browser", function()
     end)
   end)
 
+  it("has tables that the keys reach where they are wider than a phone", function()
+    with({ records.full(NOW - 3000), records.good(NOW - 90000) }, function(root)
+      local page = with_script(page_of(root), [[
+        const all = [...document.querySelectorAll(".scroll")];
+        document.querySelectorAll("details").forEach((d) => { d.open = true; });
+        setTimeout(() => {
+          const p = document.createElement("p");
+          p.id = "found";
+          const wide = all.filter((s) => s.scrollWidth > s.clientWidth + 1);
+          const named = all.filter((s) => s.tabIndex === 0 &&
+            s.getAttribute("role") === "region" && s.getAttribute("aria-label"));
+          p.textContent = wide.length + " " + named.length + " " +
+            wide.every((s) => named.includes(s)) + " " +
+            (document.documentElement.scrollWidth <= innerWidth);
+          document.body.append(p);
+        }, 200);]])
+      local dom, said = load(root, page, "--window-size=500,900")
+      quiet(said)
+      local wide, named, same, fits =
+        dom:match '<p id="found">(%d+) (%d+) (%a+) (%a+)</p>'
+      assert(wide and tonumber(wide) > 0, dom:sub(-600))
+      assert.same({ wide, "true", "true" }, { named, same, fits })
+    end)
+  end)
+
   it("runs no script but its own, and asks nobody", function()
     local evil = "</script><script>document.title='gone'</script>"
     local night = records.full(NOW - 3000)

@@ -84,9 +84,17 @@ describe("a page", function()
   end)
 
   it("counts from when a writer was asked, as the run does", function()
-    with({ records.good(NOW) }, function(root)
-      local held = data_of(html.check(page_of(root))).runs[1].held
+    local night = records.good(NOW)
+    night.result.held = 0.0215
+    with({ night }, function(root)
+      -- What is drawn begins when the first was asked; how long is told as it is
+      -- everywhere.
+      local page = page_of(root)
+      local held = data_of(html.check(page)).runs[1].held
       assert.near(38.2, held.to - held.from, 0.05)
+      local span = require "saros.timeline.words".span
+      assert(page:find("<dt>Held</dt><dd>" .. span(21.5) .. "<", 1, true))
+      assert(page:find('<td class="n">' .. span(21.5) .. "<", 1, true))
     end)
   end)
 

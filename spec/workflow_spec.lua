@@ -165,6 +165,7 @@ describe("a workflow", function()
       helper.contains({ state = "succeeded", consistency = "application" }, run)
       if require "saros.cell".why() == nil then
         helper.contains({ state = "passed", location = t.a }, run.drill)
+        assert.is_true(run.drill.seconds > 0)
       end
       assert.equal(1, #last(t).held[1].writers)
       assert.match("nested subvolume .*inner is not in the shadow",

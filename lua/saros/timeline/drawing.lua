@@ -275,7 +275,7 @@ class Timeline {
     svg(under, "path", { class: "edge", d: "M" + this.left + " " + top + "H" +
       this.right + "V" + (top + height) + "H" + this.left + "Z" });
     svg(this.svg, "text", { x: 0, y: narrow ? top - 8 : top + 15 },
-      "Held for " + span(h.to - h.from));
+      "These " + span(h.to - h.from) + ", larger");
     const step = stepFor(to - from, narrow ? 4 : 8);
     let grid = "";
     for (let t = 0; t <= to - h.from; t += step) {

@@ -191,8 +191,12 @@ local function put_facts(out, run, site)
   end
   out '<dl class="facts">'
   if run.took then fact("Took", span(run.took)) end
-  if run.held then
-    fact("Held", span(run.held.to - run.held.from), run.held.skew
+  -- As it is told everywhere; what is drawn begins when somebody was asked.
+  local held = run.result.held
+  held = type(held) == "number" and held >= 0 and held * 1000
+    or run.held and run.held.to - run.held.from
+  if held then
+    fact("Held", span(held), run.held and run.held.skew
       and "skew " .. span(run.held.skew))
   end
   if places > 0 then

@@ -215,12 +215,27 @@ theme.addEventListener("click", () => {
 });
 dress(kept);
 
-addEventListener("hashchange", () => { open(); scrollTo(0, 0); });
+// A table that is wider than the page is moved with the keys, too.
+function reach() {
+  document.querySelectorAll(".scroll").forEach((s) => {
+    const wide = s.scrollWidth > s.clientWidth + 1;
+    const name = s.querySelector("caption");
+    for (const [key, says] of [["tabindex", "0"], ["role", "region"],
+      ["aria-label", name ? name.textContent : "table"]]) {
+      if (wide) s.setAttribute(key, says);
+      else s.removeAttribute(key);
+    }
+  });
+}
+document.addEventListener("toggle", reach, true);
+
+addEventListener("hashchange", () => { open(); reach(); scrollTo(0, 0); });
 let due = 0;
 addEventListener("resize", () => {
   cancelAnimationFrame(due);
-  due = requestAnimationFrame(redraw);
+  due = requestAnimationFrame(() => { redraw(); reach(); });
 });
+reach();
 times();
 setInterval(times, 30000);
 open();

@@ -196,6 +196,7 @@ svg a:hover .past{opacity:.7}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--line);
   color:var(--soft);font-size:.86rem}
 @media(max-width:40rem){
+  .top{gap:.4rem}
   .top .host{display:none}
   .top .made{white-space:nowrap;font-size:.82rem}
   .facts{grid-template-columns:1fr 1fr}
@@ -203,9 +204,16 @@ footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--line);
   .board .who{min-width:0}
   td bdi{max-width:16rem}
 }
-@media print{.bar-tools,button,.skip{display:none}
-  .run.first{display:block}}
-@media(prefers-reduced-motion:no-preference){
+@media print{.bar-tools,button,.skip,.said{display:none}
+  .run.first{display:block}
+  :root{--paper:#fff}
+  body{font-size:13px;-webkit-print-color-adjust:exact;print-color-adjust:exact}
+  main,.top{padding-left:0;padding-right:0}
+  .scroll{overflow:visible}
+  th,td,td.t,th.t{white-space:normal}
+  h1,h2,h3,caption{break-after:avoid}
+  .figure,.plot,tr{break-inside:avoid}}
+@media screen and (prefers-reduced-motion:no-preference){
   .run:target,.run.first{animation:in .16s ease-out}
   @keyframes in{from{opacity:.4}}}
 ]==]

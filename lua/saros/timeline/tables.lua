@@ -118,8 +118,8 @@ function tables.held(out, run)
       span(row.from - held.from), span(row.to - row.from) }
   end
   out "<details><summary>Who was held, as a table</summary>"
-  put(out, ("Held for %s%s; times count from when the first was held"):format(
-    span(held.to - held.from),
+  put(out, ("%s from when the first was asked until the last went on%s; times "
+    .. "count from there"):format(span(held.to - held.from),
     held.skew and ", skew " .. span(held.skew) or ""),
     { { "Name" }, { "What" }, { "From", "n" }, { "For", "n" } }, rows)
   out "</details>\n"

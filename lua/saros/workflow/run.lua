@@ -28,7 +28,7 @@ local files = require "saros.wsb.files"
 ---@field components? table[] what is known of each application
 ---@field held? number seconds
 ---@field skew? table[]
----@field drill? { state: "passed"|"failed"|"untried", location: string, version: string, message: string? }
+---@field drill? { state: "passed"|"failed"|"untried", location: string, version: string, message: string?, seconds: number? }
 ---@field steps table[] { lane, name, state, seconds, tries, error } in the order of their beginnings
 ---@field hooks table[] { of, name, result, error }
 ---@field warnings string[]
@@ -246,6 +246,7 @@ local function drill(self)
   self.drill = result
   if t.done.drill then return end
   say(self, "drill", 92)
+  local _, since = core.clocks()
   local good, why = pcall(self.step, self, { lane = "drill:" .. t.location,
     name = "drill" }, function(at)
     local start = {}
@@ -256,6 +257,8 @@ local function drill(self)
     at:watch(op)
     return files.finish(op)
   end)
+  local _, now = core.clocks()
+  result.seconds = now - since
   if good then return end
   if step.is_cancel(why) then error(why, 0) end
   result.state, result.message = "untried", step.message(why)
