@@ -355,6 +355,8 @@ void task_unpark(task *t) {
     if (t->node.type == NODE_TASK_REF) saros_op_unref(task_op(t));
   }
   atomic_fetch_and(&t->events, (uint8_t) ~(WOKE_OVER | WOKE_TIME));
+  op_extra *o = op_extra_get(task_op(t));
+  if (o != NULL && o->unwinding_waits) op_unwinding_waits(task_op(t), false);
   if (t->w.op != NULL) saros_op_unref(t->w.op);
   t->w.op = NULL;
   task_unflag(t, TASK_PARKED | TASK_TIMED);

@@ -160,6 +160,10 @@ static int park(lua_State *L, state *s, task *t, saros_op *op, double seconds,
     return w->over(L, s, op);
   }
   task_flag(t, TASK_PARKED);
+  /* What it undoes takes as long as that of the other one. */
+  if (saros_state_is_terminal(op_state_now(task_op(t))) &&
+      saros_state_is_terminal(op_state_now(op)))
+    op_unwinding_waits(task_op(t), true);
   /* A continuation, because what wakes the task decides what the wait does:
      return results, say that time is up, or raise. */
   return lua_yieldk(L, 0, (lua_KContext)w, resumed);

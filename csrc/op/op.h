@@ -79,6 +79,7 @@ struct op_extra {
   uint32_t win32, transport, retries; /* of a transfer */
   bool transfer_error;                /* they are valid */
   bool unwinding_armed;
+  bool unwinding_waits; /* for another, which has such a deadline itself */
   bool no_estimate;
   timer unwinding; /* the deadline of the step being undone */
   saros_op *op;    /* for that timer */
@@ -105,6 +106,10 @@ uint32_t op_begin(saros_op *op, saros_state state);
    thing the work does with `op`: its reference goes with it. */
 bool op_finish_error(saros_op *op, uint32_t code, error *why);
 bool op_end_error(saros_op *op, uint32_t code, error *why);
+/* The step that is being undone waits for another operation's unwinding (which
+   has deadlines of its own, or a grace that somebody asked for), or no more:
+   then its own time begins anew. */
+void op_unwinding_waits(saros_op *op, bool waits);
 /* The result; taken over. Before op_finish. */
 void op_set_output(saros_op *op, value *output);
 /* One more field of status(); takes over `item`. */

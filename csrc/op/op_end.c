@@ -104,6 +104,8 @@ void saros_op_cleanup_failed(saros_op *op, const char *what) {
   op_unlock(op);
 }
 
+static void set_unwinding(saros_op *op, op_extra *x);
+
 /* Whoever waits for the unwinding has waited long enough. */
 static void unwinding_over(timer *t) {
   op_extra *x = (op_extra *)((char *)t - offsetof(op_extra, unwinding));
@@ -111,8 +113,13 @@ static void unwinding_over(timer *t) {
   aftermath a = {.count = 0};
   buffer b = BUFFER_EMPTY;
   op_lock(op);
-  x->unwinding_armed = false;
   bool left = !pending(op) && !flagged(op, OP_UNWOUND | OP_ENDED);
+  if (left && x->unwinding_waits) {
+    op_unlock(op);
+    set_unwinding(op, x);
+    return;
+  }
+  x->unwinding_armed = false;
   if (left) { /* noted before anybody's wait is over */
     buffer_text(&b, "did not end in time: ");
     buffer_text(&b, x->phase != NULL ? x->phase : op->kind->name);
@@ -164,17 +171,29 @@ static void arm_unwinding(saros_op *op) {
   engine_release();
 }
 
-void saros_op_unwinding(saros_op *op, const char *step) {
-  if (!ours(op)) return;
-  saros_op_phase(op, step);
-  op_extra *x = op_extra_get(op);
-  if (x == NULL) return;
+static void begin_anew(saros_op *op, op_extra *x) {
   op_lock(op);
   bool armed = !pending(op) && x->unwinding_armed && op_hold_engine(op);
   op_unlock(op);
   if (!armed) return;
   if (timer_cancel(&x->unwinding)) set_unwinding(op, x);
   engine_release();
+}
+
+void saros_op_unwinding(saros_op *op, const char *step) {
+  if (!ours(op)) return;
+  saros_op_phase(op, step);
+  op_extra *x = op_extra_get(op);
+  if (x != NULL) begin_anew(op, x);
+}
+
+void op_unwinding_waits(saros_op *op, bool waits) {
+  op_extra *x = ours(op) ? op_extra_get(op) : NULL;
+  if (x == NULL) return;
+  if (!waits) begin_anew(op, x); /* before: it may be about to fire */
+  op_lock(op);
+  x->unwinding_waits = waits;
+  op_unlock(op);
 }
 
 bool op_end_error(saros_op *op, uint32_t code, error *why) {

@@ -329,6 +329,24 @@ TEST(unwinding_that_takes_too_long) {
   CHECK(gate_back_to(before));
 }
 
+TEST(unwinding_that_waits_for_another) {
+  gate_counts before = gate_count();
+  gated g;
+  atomic_store(&op_unwinding_ms, 3600000);
+  gated_start(&g, SAROS_FACADE_SAROS);
+  CHECK_INT(saros_op_cancel(g.op), 0);
+  op_unwinding_waits(g.op, true);
+  atomic_store(&op_unwinding_ms, 20);
+  saros_op_unwinding(g.op, "waiting");
+  CHECK(!saros_op_wait(g.op, 200)); /* many times as long */
+  op_unwinding_waits(g.op, false);
+  CHECK(gate_wait(g.op)); /* now it counts */
+  atomic_store(&op_unwinding_ms, 0);
+  CHECK(!saros_op_finish(g.op, 0, NULL));
+  gated_done(&g);
+  CHECK(gate_back_to(before));
+}
+
 TEST(status_while_unwinding) {
   gated g;
   gated_start(&g, SAROS_FACADE_VDS);
@@ -455,6 +473,7 @@ int main(int argc, char **argv) {
   GATE_RUN(finish_twice);
   GATE_RUN(names);
   GATE_RUN(unwinding_that_takes_too_long);
+  GATE_RUN(unwinding_that_waits_for_another);
   GATE_RUN(status_while_unwinding);
   GATE_RUN(port_leave_cancels_what_nobody_holds);
   GATE_RUN(port_close_forgets_what_it_owns);
