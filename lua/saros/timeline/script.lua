@@ -218,6 +218,8 @@ dress(kept);
 // A table that is wider than the page is moved with the keys, too.
 function reach() {
   document.querySelectorAll(".scroll").forEach((s) => {
+    // To ask what is folded up would lay out all that is in it.
+    if (s.closest("details:not([open])")) return;
     const wide = s.scrollWidth > s.clientWidth + 1;
     const name = s.querySelector("caption");
     for (const [key, says] of [["tabindex", "0"], ["role", "region"],

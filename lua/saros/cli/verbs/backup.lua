@@ -87,7 +87,8 @@ local function run(c)
   summary(c, r)
   c.result = { partial = r.failed > 0, versions = { r.id and {
     location = repositories.shown(location), id = r.id, files = r.files,
-    bytes = r.bytes, bytes_added = r.bytes_added, bytes_stored = r.bytes_packed } },
+    bytes = r.bytes, bytes_added = r.bytes_added,
+    bytes_stored = r.bytes_packed } },
     held = set and set.held }
   if r.id and not o.dry_run then
     -- There is a version, whoever interrupts us now.
