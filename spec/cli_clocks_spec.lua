@@ -94,7 +94,28 @@ describe("a clock that was put back", function()
       -- been late either.
       local r = t.ends(0, off(-DAY), status)
       assert.is_nil(r.out:find('"age":%-1%d%d'))
+      -- In a year to come it says nothing at all, and somebody has to know.
+      r = t.ends(1, off(-365 * DAY), status)
+      assert.matches("from now: the clock is wrong", r.out)
       t.ends(0, off(0), status)
+    end)
+  end)
+
+  it("after a year ahead, takes no new version for an old one", function()
+    in_scene(function(t)
+      for i = 1, 2 do t.ends(0, off((365 + i) * DAY), BACKUP .. " --force") end
+      for i = 1, 3 do
+        t.ends(0, off(0), BACKUP .. " --force --tag v" .. i)
+        t.ends(0, off(0), "forget --host clock --keep-last 2 {repo}")
+      end
+      local tags = {}
+      for _, v in ipairs(t.lines(off(0), "versions --host clock {repo}")) do
+        if v.type == "version" then tags[#tags + 1] = (v.tags or {})[1] or "ahead" end
+      end
+      assert.same({ "v2", "v3", "ahead", "ahead" }, tags)
+      local list = t.lines(off(0), "ls latest --host clock {repo}")
+      local of = t.lines(off(0), "versions --host clock --tag v3 {repo}")
+      assert.equal(of[1].id, list[#list].version)
     end)
   end)
 
@@ -190,7 +211,9 @@ local function kept(zone, times, rule)
     for _, v in ipairs(core.json_read(r.out:match "[^\n]+")[1].keep) do
       theirs[#theirs + 1] = v.tags[1]
     end
-    t.ends(0, { env = { TZ = zone } }, "forget --host clock --group-by host "
+    -- Also where that is still to come: then those would be ahead of the clock.
+    local later = math.max(0, times[#times] + 60 - now)
+    t.ends(0, off(later, { TZ = zone }), "forget --host clock --group-by host "
       .. table.concat(rule, " ") .. " {repo}")
     for _, v in ipairs(t.lines(nil, "versions --host clock {repo}")) do
       if v.type == "version" then left[#left + 1] = v.tags[1] end

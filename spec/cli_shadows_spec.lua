@@ -19,7 +19,7 @@ end
 local function kept(times, rules)
   local list = {}
   for i, t in ipairs(times) do list[i] = { time = t } end
-  local why, result = retention.judge(list, rules), {}
+  local why, result = retention.judge(list, rules, noon(10)), {}
   for i = 1, #list do
     result[i] = why[i] and table.concat(why[i], ",") or false
   end
@@ -45,6 +45,15 @@ describe("keeping", function()
       kept(times, { monthly = 5 }))
     assert.same({ "hourly,yearly", "hourly", false, false, false },
       kept(times, { hourly = 2, yearly = 1 }))
+  end)
+
+  it("counts none that is ahead of the clock, and keeps it", function()
+    assert.same({ "ahead", "ahead", "last,within", "within", false },
+      kept({ noon(28), noon(12), noon(9), noon(8), noon(1) },
+        { last = 1, within = 2 * DAY }))
+    -- It may be noon in Kiribati.
+    assert.same({ "last", false }, kept({ noon(11, 13), noon(9) }, { last = 1 }))
+    assert.same({ "ahead" }, kept({ noon(20) }, { last = 0 }))
   end)
 
   it("keeps what is young beside the newest", function()

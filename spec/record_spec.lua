@@ -302,4 +302,60 @@ describe("record.prune", function()
     running:done()
     assert.equal(1, record.prune { state_dir = state, keep = 1 })
   end)
+
+  it("keeps what somebody will ask for, however old that is", function()
+    local state, _ <close> = directory()
+    local function add(err, result)
+      local r <close> = record.begin { kind = "workflow", name = "hourly",
+        state_dir = state }
+      r:done(err, result)
+      return r.id
+    end
+    local here = { location = "/here", pruned = true }
+    add(nil, { state = "succeeded", drill = { state = "passed" } })
+    local asked = {
+      add(nil, { state = "succeeded", targets = { here } }),
+      add(nil, { state = "partial", drill = { state = "passed" } }),
+      add(nil, { state = "partial", drill = { state = "untried" } }),
+      add(nil, { state = "succeeded" }),
+    }
+    for i = 1, 5 do asked[4 + i] = add "no room" end
+    -- The first drill, and all but the newest that failed.
+    assert.equal(5, record.prune { state_dir = state, keep = 1 })
+    local list = record.list { state_dir = state }
+    assert.same({ asked[9], asked[4], asked[3], asked[2], asked[1] },
+      { list[1].id, list[2].id, list[3].id, list[4].id, list[5].id })
+  end)
+end)
+
+describe("a record that is ahead of the clock", function()
+  it("is none of those that count", function()
+    local state, _ <close> = directory()
+    local paths = {}
+    for i, days in ipairs { 365, 1, -1, 0 } do
+      paths[i] = timeline.write(state, { name = "n", ops = {}, ended = 1,
+        wall = os.time() + days * 86400, result = { state = "succeeded",
+          drill = { state = "passed" } } })
+    end
+    local list = record.list { state_dir = state }
+    for i, n in ipairs { 4, 3, 1, 2 } do
+      assert.equal(paths[n], list[i].path)
+      assert.equal(n < 3 or nil, list[i].ahead)
+    end
+    local journal = require "saros.workflow.journal"
+    local o = { state_dir = state, name = "n" }
+    assert.is_false(journal.due(o, 7 * 86400, "drill"))
+    assert.equal(paths[4], journal.status(o).last.path)
+    for _, n in ipairs { 4, 3, 2 } do os.remove(paths[n]) end
+    assert.is_true(journal.due(o, 7 * 86400, "drill"))
+    assert.is_nil(journal.status(o).age)
+    -- Who is to be told of a run that is late is not told of another year.
+    local told = require "saros.notify.told"
+    local late = { { state = "failed", time = os.time() - 3 * 86400, id = "x",
+      kind = "workflow", host = "h", begun = "2026-01-01T00:00:00.000+00:00" },
+      record.list { state_dir = state }[1] }
+    local due = told.due(late, { max_age = 86400 }, os.time())
+    assert.equal("late", due[2].event)
+    assert.is_nil(due[2].good)
+  end)
 end)

@@ -140,6 +140,14 @@ describe("a workflow that goes on", function()
         assert.equal("passed", run.drill.state)
         assert.is_nil(done(run).drill)
       end)
+      -- One that is due weekly is not put off by a week for that, whoever makes
+      -- it up; then it is, until the week is over.
+      killed("drill", ALL .. ", drill = { every = 'weekly' }", function(t)
+        local run = assert(t.again { resume = false })
+        assert.is_nil(run.resumes)
+        assert.equal("passed", run.drill.state)
+        assert.is_nil(assert(t.again()).drill)
+      end)
     end)
 
   it("makes anew what somebody has removed since", function()

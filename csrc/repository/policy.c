@@ -83,6 +83,11 @@ static bool is_after(struct timespec a, struct timespec b) {
   return a.tv_nsec > b.tv_nsec;
 }
 
+bool repo_snapshot_is_ahead(const repo_snapshot *s, struct timespec now) {
+  now.tv_sec += 26 * 3600;
+  return is_after(s->time, now);
+}
+
 
 /* ------------------------------------------------------------------
 ** Buckets
@@ -249,6 +254,10 @@ static void find_latest(applying *a, const entry *entries, size_t count,
   }
 }
 
+static void apply_ahead(applying *a) {
+  keep(a, "", "ahead of the clock", "", NULL);
+}
+
 static void begin(applying *a, const repo_policy *p, size_t count) {
   *a = (applying){.p = p, .count = count};
   for (int i = 0; i < REPO_RULES; i++) {
@@ -257,13 +266,24 @@ static void begin(applying *a, const repo_policy *p, size_t count) {
   }
 }
 
-static error *apply(applying *a, const entry *entries, bool *keep,
-                    value **reasons) {
-  for (size_t i = 0; i < a->count; i++) {
+/* What is ahead of the clock stays, and is none of those that are counted: else
+   it would be the newest for ever, and what is new would go in its place. */
+static error *apply(applying *a, const entry *entries, struct timespec now,
+                    bool *keep, value **reasons) {
+  size_t ahead = 0;
+  while (ahead < a->count &&
+         repo_snapshot_is_ahead(entries[ahead].snapshot, now))
+    ahead++;
+  size_t all = a->count;
+  a->count -= ahead;
+  for (size_t i = 0; i < all; i++) {
     a->keep = false;
     a->reasons = reasons != NULL ? value_list() : NULL;
     if (reasons != NULL && a->reasons == NULL) a->no_memory = true;
-    if (!a->no_memory) apply_all(a, entries[i].snapshot, i);
+    if (!a->no_memory && i < ahead)
+      apply_ahead(a);
+    else if (!a->no_memory)
+      apply_all(a, entries[i].snapshot, i - ahead);
     keep[entries[i].index] = a->keep;
     if (!a->keep || a->no_memory)
       value_free(a->reasons);
@@ -303,7 +323,7 @@ error *repo_policy_apply(const repo_policy *p, repo_snapshot *const *all,
     applying a;
     begin(&a, p, count);
     find_latest(&a, entries, count, now);
-    e = apply(&a, entries, keep, reasons);
+    e = apply(&a, entries, now, keep, reasons);
     mem_free(entries);
   }
   /* What was not judged is not to be removed. */

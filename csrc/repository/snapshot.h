@@ -59,6 +59,10 @@ enum { REPO_BY_HOST = 1, REPO_BY_PATHS = 2, REPO_BY_TAGS = 4 };
 error *repo_snapshots_group(repo_snapshot *const *all, size_t count,
                             unsigned by, size_t *group, size_t *groups);
 
+/* Whether a clock must have been wrong, then or now: two that are right, each
+   taken for one of another zone, are 26 hours apart at most. */
+bool repo_snapshot_is_ahead(const repo_snapshot *s, struct timespec now);
+
 /* Forgetting: which of them stay, and why. */
 typedef struct repo_span {
   int years, months, days, hours;
@@ -84,7 +88,8 @@ bool repo_span_read(const char *text, repo_span *span); /* "1y5m7d2h" */
    frees; NULL for one that does not stay) may be NULL. One group: the caller
    has grouped them. An empty policy keeps all. Everything is counted in each
    version's own offset, so that where and when the question is asked makes no
-   difference; `now` only says which are in the future. */
+   difference; `now` only says which are in the future. What is so far ahead
+   that a clock was wrong stays, and no rule counts it. */
 error *repo_policy_apply(const repo_policy *p, repo_snapshot *const *all,
                          size_t count, struct timespec now, bool *keep,
                          value **reasons);

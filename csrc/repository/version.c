@@ -41,18 +41,23 @@ bool repo_version_is_wanted(const repo_snapshot *s, const value *filter) {
 ** By what was written
 ** ---------------------------------------------------------------- */
 
-/* The newest, or the one so many before it. */
+/* The newest, or the one so many before it. What is ahead of the clock comes
+   after all the others: nobody knows when that was. */
 static error *find_latest(repo *r, unsigned before, const value *filter,
                           repo_snapshot **found, const repo_stop *stop) {
   repo_snapshot **all;
   size_t count;
   error *e = repo_versions(r, &all, &count, stop);
   if (e != NULL) return e;
-  for (size_t i = count; i-- > 0 && *found == NULL;) {
-    if (!repo_version_is_wanted(all[i], filter) || before-- > 0) continue;
-    *found = all[i];
-    memmove(&all[i], &all[i + 1], (count - i) * sizeof all[0]);
-  }
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  for (int ahead = 0; ahead < 2; ahead++)
+    for (size_t i = count; i-- > 0 && *found == NULL;) {
+      if (repo_snapshot_is_ahead(all[i], now) != (ahead == 1)) continue;
+      if (!repo_version_is_wanted(all[i], filter) || before-- > 0) continue;
+      *found = all[i];
+      memmove(&all[i], &all[i + 1], (count - i) * sizeof all[0]);
+    }
   repo_versions_free(all);
   if (*found != NULL) return NULL;
   return repo_error(code_of_errno(ESRCH),

@@ -19,6 +19,7 @@ local core = require "saros.core"
 local arguments = require "saros.arguments"
 local locked = require "saros.record.locked"
 local model = require "saros.timeline.model"
+local retention = require "saros.retention"
 local words = require "saros.timeline.words"
 
 ---@class saros.metrics
@@ -85,7 +86,8 @@ local function seconds(ms) return ms / 1000 end
 local function ended_at(e) return seconds(e.begun + (e.took or 0)) end
 
 -- What is known of the runs of a name, the newest first.
-local function count(family, list, old)
+-- What is ahead of the clock says of no time that it was so late.
+local function count(family, list, old, now)
   local l = labels("name", list[1].name, "kind", list[1].kind)
   local function put(name, value, more)
     if value then family[name][#family[name] + 1] = { more or l, value } end
@@ -97,7 +99,7 @@ local function count(family, list, old)
   for _, e in ipairs(list) do
     if e.state == "running" then
       running = true
-    else
+    elseif not e.ahead then
       newest = newest or e
       good = good or e.state == "succeeded" and e or nil
       held = held or type(e.result.held) == "number" and e.result.held or nil
@@ -110,8 +112,9 @@ local function count(family, list, old)
       end
     end
   end
-  put("last_success_timestamp_seconds", good and ended_at(good)
-    or old["saros_last_success_timestamp_seconds" .. l])
+  local before = old["saros_last_success_timestamp_seconds" .. l]
+  if before and retention.is_ahead(before, now) then before = nil end
+  put("last_success_timestamp_seconds", good and ended_at(good) or before)
   put("last_success", newest and (newest.state == "succeeded" and 1 or 0))
   put("last_run_timestamp_seconds", newest and ended_at(newest))
   put("running", running and 1 or 0)
@@ -182,7 +185,9 @@ function metrics.text(records, options)
     table.insert(groups[key], e)
   end
   table.sort(order)
-  for _, key in ipairs(order) do count(family, groups[key], old) end
+  for _, key in ipairs(order) do
+    count(family, groups[key], old, seconds(now))
+  end
   count_drills(family, entries)
   count_locks(family, entries, o.locks)
   local lines = {}

@@ -36,14 +36,31 @@ local function keep_periods(list, why, name, period, count)
   end
 end
 
---- For each of `list` (the newest first, each with its `time` in seconds since
+-- Two clocks that are right, each taken for one of another zone, are no further
+-- apart.
+local ZONES <const> = 26 * 3600
+
+--- Whether a time is so far ahead of now that a clock must have been wrong, then
+--- or now: nobody knows when that was. It must not be the newest for ever.
+---@param time number seconds since 1970
+---@param now number
+function retention.is_ahead(time, now) return time > now + ZONES end
+
+--- For each of `given` (the newest first, each with its `time` in seconds since
 --- 1970) the rules that keep it, as a list of their names, or false. `within`
 --- is in seconds, before the newest of them; a number of -1 keeps all there are.
----@param list { time: number }[]
+--- What is ahead of the clock stays ("ahead"), and is not counted.
+---@param given { time: number }[]
 ---@param rules { last: integer?, hourly: integer?, daily: integer?, weekly: integer?, monthly: integer?, yearly: integer?, within: number? }
+---@param now? number seconds since 1970
 ---@return (string[]|false)[]
-function retention.judge(list, rules)
-  local why = {}
+function retention.judge(given, rules, now)
+  now = now or os.time()
+  local ahead, why = {}, {}
+  while given[#ahead + 1] and retention.is_ahead(given[#ahead + 1].time, now) do
+    ahead[#ahead + 1] = { "ahead" }
+  end
+  local list = table.move(given, #ahead + 1, #given, 1, {})
   local function because(i, name)
     why[i] = why[i] or {}
     table.insert(why[i], name)
@@ -60,8 +77,8 @@ function retention.judge(list, rules)
     local count = rules[period[1]]
     if count then keep_periods(list, why, period[1], period[2], count) end
   end
-  for i = 1, #list do why[i] = why[i] or false end
-  return why
+  for i = 1, #list do ahead[#ahead + 1] = why[i] or false end
+  return ahead
 end
 
 return retention

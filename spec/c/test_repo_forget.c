@@ -79,7 +79,8 @@ static value *some_words(const char *const *from, unsigned n) {
   return list;
 }
 
-/* Close together and far apart, now and then in the future. */
+/* Close together and far apart, now and then in the future, but by no more than
+   a clock may be that is right. */
 static void make_all(size_t n) {
   static const int32_t zones[] = {0, 3600, -28800, 19800, 45900, -12600};
   static const char *const hosts[] = {"one", "two"};
@@ -98,7 +99,7 @@ static void make_all(size_t n) {
     s->tags = some_words(tags, 3);
     s->tree.bytes[0] = (uint8_t)count;
     if (count + 3 > n && next_random(3) == 0)
-      s->time.tv_sec = 4000000000 + (time_t)count;
+      s->time.tv_sec = time(NULL) + 3600 + (time_t)count;
     store(s);
   }
 }
@@ -295,9 +296,50 @@ TEST(as_restic_does) {
   restic_end();
 }
 
+/* As days from a "now"; what stays, as bits, of a policy that keeps this. */
+static unsigned stay(int last, int daily, const char *within, size_t n,
+                     const double *days) {
+  repo_snapshot *some[8];
+  bool keeps[8];
+  value *reasons[8];
+  unsigned bits = 0;
+  struct timespec now = {1700000000, 0};
+  repo_policy p = {.keep = {last, 0, daily}};
+  if (within != NULL)
+    p.has_within[REPO_KEEP_LAST] =
+        repo_span_read(within, &p.within[REPO_KEEP_LAST]);
+  for (size_t i = 0; i < n; i++) {
+    some[i] = repo_snapshot_new();
+    some[i]->time.tv_sec = now.tv_sec + (time_t)(days[i] * 86400);
+  }
+  CHECK(repo_policy_apply(&p, some, n, now, keeps, reasons) == NULL);
+  for (size_t i = 0; i < n; i++) {
+    bits |= (unsigned)keeps[i] << i;
+    CHECK(keeps[i] == (reasons[i] != NULL));
+    bool said = keeps[i] && strcmp(value_chars(reasons[i]->as.items[0], ""),
+                                   "ahead of the clock") == 0;
+    CHECK_INT(said, days[i] > 2);
+    value_free(reasons[i]);
+    repo_snapshot_free(some[i]);
+  }
+  return bits;
+}
+
+TEST(what_is_ahead_of_the_clock_takes_nobodys_place) {
+  const double days[] = {-3, -2, -1, -0.01, 365, 366};
+  CHECK_INT(stay(1, 0, NULL, 6, days), 0x38);
+  CHECK_INT(stay(0, 2, NULL, 6, days), 0x3c);
+  CHECK_INT(stay(0, 0, "2d12h", 6, days), 0x3e);
+  const double zones[] = {-3, -2, 0.5, 1.04};
+  CHECK_INT(stay(1, 0, NULL, 4, zones), 8);
+  const double later[] = {700, 365, 366};
+  CHECK_INT(stay(1, 0, NULL, 3, later), 7);
+}
+
 int main(int argc, char **argv) {
   check_begin(argc, argv);
   store_engine();
+  RUN(what_is_ahead_of_the_clock_takes_nobodys_place);
   RUN(as_restic_does);
   return check_end();
 }

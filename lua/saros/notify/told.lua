@@ -51,13 +51,17 @@ local BAD <const> = { failed = "failed", interrupted = "failed",
 ---@param now number seconds since 1970
 function told.due(runs, o, now)
   local list, newest, good = {}, nil, nil
-  for _, run in ipairs(runs) do
+  local oldest
+  for i, run in ipairs(runs) do
     if run.state ~= "running" and run.state ~= "cancelled" then
       newest = newest or run
     end
-    if run.state == "succeeded" then good = good or run end
+    -- Of what is ahead nobody knows when it was, unless it has just ended.
+    if i == 1 or not run.ahead then
+      oldest = run
+      if run.state == "succeeded" then good = good or run end
+    end
   end
-  local oldest = runs[#runs]
   local function add(event, key, run, more)
     list[#list + 1] = { event = event, key = key, run = run, good = good,
       drill_said = more }

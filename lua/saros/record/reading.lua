@@ -83,10 +83,13 @@ end
 ---@field state "running"|"interrupted"|"succeeded"|"failed"|"cancelled"|"partial"
 ---@field error? table
 ---@field result? table
+---@field ahead? boolean it was begun in time to come: a clock was wrong, then or now
 
-local function summary(path, header, ending)
+local function summary(path, header, ending, now)
+  local time = reading.time(header.begun)
   return { path = path, id = header.id, kind = header.kind, name = header.name,
-    host = header.host, begun = header.begun, time = reading.time(header.begun),
+    host = header.host, begun = header.begun, time = time,
+    ahead = reading.is_ahead(time, now) or nil,
     pid = header.pid, argv = header.argv, resumes = header.resumes,
     version = header.version,
     newer = header.saros_record > format.record or nil,
@@ -144,7 +147,7 @@ function reading.list(options)
     if header and (not o.name or header.name == o.name)
       and (not o.kind or header.kind == o.kind)
     then
-      list[#list + 1] = summary(path, header, ending_of(file))
+      list[#list + 1] = summary(path, header, ending_of(file), o.now)
     end
   end
   return list
@@ -215,18 +218,40 @@ function reading.read(path)
   return run
 end
 
---- Removes old records: of each kind and name so many stay, and all that are
---- not over.
+-- What a run says that somebody will ask for: the newest that says it stays. A
+-- yearly drill of what is run hourly is the last of nine thousand.
+local function said_by(run)
+  local result = type(run.result) == "table" and run.result or {}
+  local said = { tostring(run.state) }
+  if type(result.drill) == "table" then
+    said[2] = "drill " .. tostring(result.drill.state)
+  end
+  for _, t in ipairs(type(result.targets) == "table" and result.targets
+    or {}) do
+    if type(t) == "table" and t.pruned then
+      said[#said + 1] = "pruned " .. tostring(t.location)
+    end
+  end
+  return said
+end
+
+--- Removes old records: of each kind and name so many stay, with the newest of
+--- each state, the newest drill, and all that are not over.
 ---@param options? { state_dir: string?, keep: integer? }
 ---@return integer removed
 function reading.prune(options)
   local o = arguments.check("record.prune", options, { state_dir = "string",
     keep = "integer" })
-  local keep, seen, removed = o.keep or 400, {}, 0
+  local keep, seen, known, removed = o.keep or 400, {}, {}, 0
   for _, run in ipairs(reading.list { state_dir = o.state_dir }) do
     local of = tostring(run.kind) .. "\0" .. tostring(run.name)
     seen[of] = (seen[of] or 0) + 1
-    if seen[of] > keep and run.state ~= "running"
+    local new = false
+    for _, text in ipairs(said_by(run)) do
+      new = new or not known[of .. "\0" .. text]
+      known[of .. "\0" .. text] = true
+    end
+    if seen[of] > keep and not new and run.state ~= "running"
       and os.remove(run.path)
     then
       removed = removed + 1

@@ -105,6 +105,8 @@ function handle:prune(options)
   return self:_call("prune", without_name(options), options.name)
 end
 
+--- What the rules keep stays. A version that is ahead of the clock by more than 26
+--- hours stays, too, and is not counted: else it would be the newest for ever.
 ---@class saros.repository.forget
 ---@field keep_last? integer|string so many of the latest; `"unlimited"`: all
 ---@field keep_hourly? integer|string the latest of each of so many hours

@@ -14,7 +14,7 @@ local handle = core.methods
 
 ---@class saros.repository.restore
 ---@field target string the directory to restore to; it is made when it is not there
----@field version? string "latest" (the default), the beginning of an id, or one of them with a folder: "latest:srv/www"
+---@field version? string "latest" (the default; none that is ahead of the clock, if there is another), the beginning of an id, or one of them with a folder: "latest:srv/www"
 ---@field host? string what "latest" means: only this host's
 ---@field tags? string|string[] only those with all of these tags
 ---@field paths? string|string[] only those of all of these paths

@@ -262,6 +262,7 @@ function model.entry(record, now)
   return { id = shown(record.id, "?"), name = shown(record.name, kind),
     kind = kind, host = shown(record.host, "?"), state = state, begun = begun,
     took = took and took * 1000, error = record.error, path = record.path,
+    ahead = record.ahead == true,
     result = list(record.result) }
 end
 

@@ -36,6 +36,7 @@ local function listed(o)
     end
   end
   table.sort(list, function(a, b)
+    if a.ahead ~= b.ahead then return b.ahead ~= nil end
     return tostring(a.begun) > tostring(b.begun)
   end)
   return list, unread

@@ -10,9 +10,6 @@ local journal = {}
 -- finished targets have is old, and the next one has to be made anyway.
 local WITHIN <const> = 12 * 3600
 
--- Enough to find what is done monthly.
-local MOST <const> = 400
-
 --- The records of a workflow, the newest first.
 function journal.runs(o, limit)
   return record.list { state_dir = o.state_dir, name = o.name,
@@ -78,7 +75,7 @@ end
 
 --- Somebody else who is running it; nil: he has just begun, or is over now.
 function journal.rival(o)
-  for _, run in ipairs(journal.runs(o, MOST)) do
+  for _, run in ipairs(journal.runs(o)) do
     if run.state == "running" then return run end
   end
   return nil
@@ -97,13 +94,13 @@ local function has(run, what, location)
 end
 
 --- Whether something is to be done now that is done every so often: `what` is
---- "drill", or "prune" of a location, `every` so many seconds, or true. A little early is on time: a timer is never
---- exact.
+--- "drill", or "prune" of a location, `every` so many seconds, or true. A little
+--- early is on time: a timer is never exact.
 function journal.due(o, every, what, location)
   if every == nil or every == false then return false end
   if every == true then return true end
   local now = os.time()
-  for _, run in ipairs(journal.runs(o, MOST)) do
+  for _, run in ipairs(journal.runs(o)) do
     local age = now - run.time
     if age > every * 0.95 then return true end
     -- What began in this same second is not in the future.
@@ -115,7 +112,7 @@ end
 ---@class saros.workflow.status
 ---@field name string
 ---@field last? saros.record.summary the newest run
----@field age? number seconds since that began
+---@field age? number seconds since that began; nil: it is ahead of the clock
 ---@field last_success? saros.record.summary the newest that succeeded whole
 ---@field success_age? number seconds since that began
 ---@field last_drill? saros.record.summary the newest with a drill that passed
@@ -142,11 +139,14 @@ end
 function journal.status(o)
   local s = { name = o.name, failures = 0 }
   local now = os.time()
-  for _, run in ipairs(journal.runs(o, MOST)) do
+  local function age(run)
+    return not run.ahead and math.max(0, now - run.time) or nil
+  end
+  for _, run in ipairs(journal.runs(o)) do
     if run.state == "running" and not s.running then s.running = run end
-    if not s.last then s.last, s.age = run, now - run.time end
+    if not s.last then s.last, s.age = run, age(run) end
     if run.state == "succeeded" and not s.last_success then
-      s.last_success, s.success_age = run, now - run.time
+      s.last_success, s.success_age = run, age(run)
     end
     if not s.last_success and run.state ~= "running" then
       s.failures = s.failures + 1
