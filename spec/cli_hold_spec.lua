@@ -199,6 +199,22 @@ describe("saros hold", function()
       assert.equal("", d.left())
     end)
 
+    it("has no command that stops, nor one that misses the window's size",
+      function()
+      local d <close> = scene()
+      -- As an editor's :stop does it, and as somebody moves the window's corner.
+      local p <close> = on_terminal(d, "hold", d.a, "--", "perl", "-e", [[
+        $| = 1; $SIG{WINCH} = sub { print "now ", `stty size`; $n = 1 };
+        print "ready\n"; kill TSTP => 0; print "goes on\n";
+        system "stty rows 31 columns 97"; sleep 1 until $n; exit 5]])
+      for _, text in ipairs { "ready", "goes on", "now 31 97" } do
+        p:expect(text)
+      end
+      local said, how, status = p:finish()
+      assert.same({ "exit", 5 }, { how, status }, said)
+      assert.equal("", d.left())
+    end)
+
     it("is interrupted itself before the command runs", function()
       local d <close> = scene()
       local w <close> = outside.start("env", "LUA_PATH=" .. outside.lua_path,
@@ -226,6 +242,54 @@ describe("saros hold", function()
       assert.is_nil(d.read(d.root .. "/ran"))
       assert.equal("", d.left())
     end)
+  end)
+
+  it("lets borg back up what is in place", function()
+    if not ROOT then return pending "needs root" end
+    if not outside.installed "borg" then return pending "borg is not installed" end
+    local d <close> = scene()
+    local env = { BORG_BASE_DIR = d.root .. "/borg",
+      BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK = "yes",
+      BORG_RELOCATED_REPO_ACCESS_IS_OK = "yes" }
+    local function borg(...)
+      local said, how, status = outside.run("env", "BORG_BASE_DIR="
+        .. env.BORG_BASE_DIR, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes",
+        "borg", ...)
+      assert.same({ "exit", 0 }, { how, status }, said)
+      return said
+    end
+    local repo = d.root .. "/repo"
+    borg("init", "-e", "none", repo)
+    d.hold(0, { "-i", d.a, "--provider", "copy", "--", "borg", "create",
+      repo .. "::one", d.a }, { env = env })
+    d.hold(0, { "-i", d.a, "--provider", "copy", "--", "borg", "create",
+      repo .. "::{hostname}-{now}", d.a }, { env = env })
+    -- What the originals say meanwhile is not in there.
+    d.hold(0, { "-i", d.a, "--provider", "copy", "--", "sh", "-c",
+      'echo more >"$1/file" && exit 99; borg create "$2::two" "$1"', "sh", d.a,
+      repo }, { env = env })
+    for _, name in ipairs { "::one", "::two" } do
+      assert.equal("one\n", borg("extract", "--stdout", repo .. name,
+        d.a:sub(2) .. "/file"))
+    end
+    d.hold(2, { "-i", d.a, "--", "borg", "create", repo .. "::two", d.a },
+      { env = env })
+    assert.equal("", d.left())
+  end)
+
+  it("lends btrfs a shadow to send", function()
+    if not ROOT then return pending "needs root" end
+    local d <close> = scene()
+    local v <close>, why = volumes.make("btrfs", 160)
+    if not v then return pending(why) end
+    assert(select(2, volumes.run("btrfs subvolume create '%s/data' && "
+      .. "mkdir '%s/received'", v.path, v.path)))
+    outside.write(v.path .. "/data/file", "sent\n")
+    d.hold(0, { v.path .. "/data", "--", "sh", "-c",
+      'btrfs -q send "$1" | btrfs -q receive "$2"', "sh", "{}",
+      v.path .. "/received" })
+    assert.equal("sent\n", (volumes.run("cat '%s'/received/*/file", v.path)))
+    assert.equal("", d.left())
   end)
 
   describe("with restic", function()
