@@ -103,7 +103,7 @@ describe("the units", function()
         .. "--offline=yes '%s/saros@x.service'", d)
       local exposure = tonumber(said:match "exposure level for [^:]*: ([%d.]+)")
       assert.is_truthy(exposure, said)
-      assert.is_true(exposure <= 6, "exposure " .. exposure)
+      assert.is_true(exposure <= 5, "exposure " .. exposure)
       for _, name in ipairs { "SYS_MODULE", "SYS_TIME", "SYS_RAWIO", "SYS_BOOT",
         "AUDIT_*", "SYSLOG", "BPF" }
       do

@@ -43,8 +43,9 @@ IOSchedulingPriority=7
 # One signal, to the program alone: it undoes what it has begun, and its helpers
 # see that it ends. It asks for more time while it does. When that is over, or
 # when it was killed, all of them are, its guard too: that has let go by then, or
-# ExecStopPost does. (Which never comes while the program cannot die, because it
-# sleeps in a write to what it has frozen, and its guard was killed with it.)
+# ExecStopPost does. (While the program cannot die, because it sleeps in a write
+# to what it has frozen, and its guard was killed with it, that comes when the
+# service is stopped, after twice this time.)
 KillMode=mixed
 TimeoutStopSec=2min
 %s]]
@@ -87,6 +88,7 @@ SystemCallErrorNumber=EPERM
 ProtectKernelLogs=yes
 ProtectKernelTunables=yes
 ProtectHostname=yes
+ProtectProc=invisible
 ProtectClock=yes
 ProtectControlGroups=yes
 PrivateMounts=yes

@@ -55,6 +55,7 @@ tried.within = {
   hostname = { "hostname", "ProtectHostname=no" },
   personality = { "personality", "LockPersonality=no" },
   users = { "users", "RestrictNamespaces=no" },
+  processes = { "processes", "ProtectProc=default" },
   devices = { "disk", "DevicePolicy=auto;DeviceAllow=" },
   filter = { "swap", "SystemCallFilter=" },
 }
