@@ -79,7 +79,11 @@ saros_api api_table = {.version = SAROS_API_VERSION,
                        F(wsb_check),
                        F(value_map_of),
                        F(value_put_integer),
-                       F(value_put_bytes)
+                       F(value_put_bytes),
+                       F(value_put_map),
+                       F(value_put_list),
+                       F(value_add_bytes),
+                       F(value_add_map)
 #undef F
 };
 

@@ -339,11 +339,18 @@ typedef struct saros_api {
                          const char *name);
 
   /* For maps by the thousand: one with room for so many fields at once, and
-     items that lie in it. NULL, and 0: no memory. */
+     items that lie in what they are put into, and go with it. NULL, and 0: no
+     memory. */
   saros_value *(*value_map_of)(uint32_t fields);
   int (*value_put_integer)(saros_value *map, const char *name, int64_t n);
   int (*value_put_bytes)(saros_value *map, const char *name, const void *bytes,
                          size_t size);
+  saros_value *(*value_put_map)(saros_value *map, const char *name,
+                                uint32_t fields);
+  saros_value *(*value_put_list)(saros_value *map, const char *name,
+                                 uint32_t items);
+  int (*value_add_bytes)(saros_value *list, const void *bytes, size_t size);
+  saros_value *(*value_add_map)(saros_value *list, uint32_t fields);
 } saros_api;
 
 /* ------------------------------------------------------------------
@@ -457,6 +464,10 @@ SAROS_FN(saros_op *, wsb_check, (const saros_wsb_async *async, void *self, const
 SAROS_FN(saros_value *, value_map_of, (uint32_t fields), (fields))
 SAROS_FN(int, value_put_integer, (saros_value *map, const char *name, int64_t n), (map, name, n))
 SAROS_FN(int, value_put_bytes, (saros_value *map, const char *name, const void *bytes, size_t size), (map, name, bytes, size))
+SAROS_FN(saros_value *, value_put_map, (saros_value *map, const char *name, uint32_t fields), (map, name, fields))
+SAROS_FN(saros_value *, value_put_list, (saros_value *map, const char *name, uint32_t items), (map, name, items))
+SAROS_FN(int, value_add_bytes, (saros_value *list, const void *bytes, size_t size), (list, bytes, size))
+SAROS_FN(saros_value *, value_add_map, (saros_value *list, uint32_t fields), (list, fields))
 /* clang-format on */
 
 #undef SAROS_FN

@@ -87,24 +87,27 @@ value *value_map(void) {
 }
 
 
+static bool grow_list(value *list) {
+  uint32_t capacity = list->capacity > 0 ? list->capacity : FIRST_ITEMS / 2;
+  if (capacity > UINT32_MAX / 16) return false;
+  value **items =
+      value_room(list, list->as.items, list->count * sizeof(value *),
+                 2 * (size_t)capacity * sizeof(value *));
+  if (items == NULL) return false;
+  list->as.items = items;
+  list->capacity = 2 * capacity;
+  return true;
+}
+
+
 bool value_add(value *list, value *item) {
-  if (list == NULL || list->type != VALUE_LIST || item == NULL) {
+  bool fits = list != NULL && list->type == VALUE_LIST && item != NULL;
+  if (!fits || (list->count == list->capacity && !grow_list(list))) {
     value_free(item);
     return false;
   }
-  if (list->count == list->capacity) {
-    uint32_t capacity = list->capacity > 0 ? list->capacity : FIRST_ITEMS / 2;
-    value **items = NULL;
-    if (capacity <= UINT32_MAX / 16)
-      items = mem_grow(list->as.items, 2 * (size_t)capacity * sizeof *items);
-    if (items == NULL) {
-      value_free(item);
-      return false;
-    }
-    list->as.items = items;
-    list->capacity = 2 * capacity;
-  }
   list->as.items[list->count++] = item;
+  value_has(list, item);
   return true;
 }
 
@@ -145,8 +148,7 @@ static void free_string(value *v, bool wipe) {
 
 static void free_one(value *v, bool wipe) {
   if (v->type == VALUE_STRING) free_string(v, wipe);
-  if (v->type == VALUE_LIST) mem_free(v->as.items);
-  if (v->type == VALUE_MAP) value_free_fields(v);
+  if (has_items(v)) value_free_room(v);
   if (!v->inner) mem_free(v);
 }
 
@@ -157,7 +159,7 @@ static void free_one(value *v, bool wipe) {
 static void let_go(value *v, bool wipe) {
   value *parent = NULL;
   while (v != NULL) {
-    if (has_items(v) && v->count > 0) {
+    if (has_items(v) && v->count > 0 && (wipe || !value_is_whole(v))) {
       value **last = slot(v, v->count - 1);
       value *item = *last;
       *last = parent;

@@ -26,7 +26,7 @@ struct value {
   value_type type;
   uint32_t count;    /* of a list or a map */
   uint32_t capacity; /* internal */
-  bool inner;        /* internal: the map that it is in has its memory */
+  bool inner;        /* internal: its memory is that of what it is in */
   union {
     bool boolean;
     int64_t integer;
@@ -35,9 +35,11 @@ struct value {
       char *data; /* NUL-terminated, may hold NULs */
       size_t size;
     } string;
-    value **items; /* of a list */
     struct {
-      struct value_field *fields; /* of a map, in the order they were put */
+      union {
+        value **items;              /* of a list */
+        struct value_field *fields; /* of a map, in the order they were put */
+      };
       struct value_block *blocks; /* internal: what lies in it */
     };
   } as;
@@ -74,11 +76,16 @@ value *value_map_of(uint32_t fields);
 bool value_add(value *list, value *item);
 bool value_put(value *map, const char *name, value *item);
 bool value_put_bytes(value *map, const char *name, size_t size, value *item);
-/* The same with a value_int, and with a value_string, for maps that are made by
-   the thousand: the item lies in memory of the map's. */
+/* The same for what is made by the thousand: the item lies in memory of what it
+   is put into, and goes with that. An item that is returned (NULL: no memory)
+   has room for so many of its own, and grows beyond. */
 bool value_put_int(value *map, const char *name, int64_t n);
 bool value_put_string(value *map, const char *name, const char *data,
                       size_t size);
+value *value_put_map(value *map, const char *name, uint32_t fields);
+value *value_put_list(value *map, const char *name, uint32_t items);
+bool value_add_string(value *list, const char *data, size_t size);
+value *value_add_map(value *list, uint32_t fields);
 
 /* NULL when it is not there, or `map` is not a map. */
 const value *value_get(const value *map, const char *name);

@@ -3,8 +3,7 @@
 ** map with many of them has, behind the fields in the same block, a hash table
 ** of their indexes, so that neither a look-up nor a hostile document with a
 ** hundred thousand names takes long. The hash is keyed with a secret of this
-** process (SipHash-1-3): nobody outside can make names collide. Their names,
-** and small items, are in a few blocks, each larger than the one before.
+** process (SipHash-1-3): nobody outside can make names collide.
 */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -12,12 +11,10 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "base/memory.h"
 #include "base/value_parts.h"
 
 enum {
   FIRST_FIELDS = 4,
-  FIRST_BLOCK = 96,
   A_FIELD = 56, /* most have no more in the blocks */
   SEARCHED = 16 /* a map of no more fields than this is searched one by one */
 };
@@ -135,7 +132,8 @@ static value_field *find(const value *map, const char *name, size_t size) {
 static bool grow(value *map, uint32_t capacity) {
   size_t size = capacity * sizeof(value_field);
   size_t table = capacity > SEARCHED ? 2 * capacity * sizeof(uint32_t) : 0;
-  value_field *fields = mem_grow(map->as.fields, size + table);
+  value_field *fields = value_room(map, map->as.fields,
+                                   map->count * sizeof *fields, size + table);
   if (fields == NULL) return false;
   map->as.fields = fields;
   map->capacity = capacity;
@@ -153,54 +151,10 @@ static bool grow_twice(value *map) {
 }
 
 
-typedef struct value_block {
-  struct value_block *before;
-  size_t used, capacity;
-  max_align_t bytes[];
-} value_block;
-
-
-static bool add_block(value *map, size_t capacity) {
-  value_block *b = mem_alloc(sizeof *b + capacity);
-  if (b == NULL) return false;
-  *b = (value_block){map->as.blocks, 0, capacity};
-  map->as.blocks = b;
-  return true;
-}
-
-
-/* Memory that goes with the map. `align` is a power of two. */
-static void *keep(value *map, size_t size, size_t align) {
-  if (size >= SIZE_MAX / 4) return NULL;
-  value_block *b = map->as.blocks;
-  size_t at = b != NULL ? (b->used + align - 1) & ~(align - 1) : 0;
-  if (b == NULL || at > b->capacity || b->capacity - at < size) {
-    size_t capacity = b != NULL ? 2 * b->capacity : FIRST_BLOCK;
-    while (capacity < size) capacity *= 2;
-    if (!add_block(map, capacity)) return NULL;
-    b = map->as.blocks;
-    at = 0;
-  }
-  b->used = at + size;
-  return (char *)b->bytes + at;
-}
-
-
-void value_free_fields(value *map) {
-  for (value_block *b = map->as.blocks, *before; b != NULL; b = before) {
-    before = b->before;
-    mem_free(b);
-  }
-  mem_free(map->as.fields);
-}
-
-
 static bool append(value *map, const char *name, size_t size, value *item) {
   if (map->count == map->capacity && !grow_twice(map)) return false;
-  char *copy = keep(map, size + 1, 1);
+  char *copy = value_keep_name(map, name, size);
   if (copy == NULL) return false;
-  if (size > 0) memcpy(copy, name, size);
-  copy[size] = '\0';
   map->as.fields[map->count++] = (value_field){copy, size, item};
   if (map->capacity > SEARCHED) *place_of(map, name, size) = map->count;
   return true;
@@ -213,11 +167,12 @@ bool value_put_bytes(value *map, const char *name, size_t size, value *item) {
   if (field != NULL) {
     value_free(field->item);
     field->item = item;
-    return true;
+  } else if (!fits || !append(map, name, size, item)) {
+    value_free(item);
+    return false;
   }
-  if (fits && append(map, name, size, item)) return true;
-  value_free(item);
-  return false;
+  value_has(map, item);
+  return true;
 }
 
 
@@ -226,45 +181,21 @@ bool value_put(value *map, const char *name, value *item) {
 }
 
 
-value *value_map_of(uint32_t fields) {
-  value *map = value_map();
+bool value_map_grow(value *map, uint32_t fields) {
   uint32_t capacity = FIRST_FIELDS;
   while (capacity < fields && capacity <= UINT32_MAX / 64) capacity *= 2;
+  return grow(map, capacity);
+}
+
+
+value *value_map_of(uint32_t fields) {
+  value *map = value_map();
   if (map == NULL) return NULL;
-  if (grow(map, capacity) && add_block(map, (size_t)capacity * A_FIELD))
+  if (value_map_grow(map, fields) &&
+      value_keep_block(map, (size_t)map->capacity * A_FIELD))
     return map;
   value_free(map);
   return NULL;
-}
-
-
-/* An item in the map's own memory, with so many bytes behind it. */
-static value *make_inner(value *map, value_type type, size_t size) {
-  if (map == NULL || map->type != VALUE_MAP || size >= SIZE_MAX / 8)
-    return NULL;
-  value *v = keep(map, sizeof *v + size, _Alignof(value));
-  if (v != NULL) *v = (value){.type = type, .inner = true};
-  return v;
-}
-
-
-bool value_put_int(value *map, const char *name, int64_t n) {
-  value *v = make_inner(map, VALUE_INT, 0);
-  if (v == NULL) return false;
-  v->as.integer = n;
-  return value_put(map, name, v);
-}
-
-
-bool value_put_string(value *map, const char *name, const char *data,
-                      size_t size) {
-  value *v = make_inner(map, VALUE_STRING, size + 1);
-  if (v == NULL) return false;
-  v->as.string.data = (char *)(v + 1);
-  v->as.string.size = size;
-  if (size > 0) memcpy(v->as.string.data, data, size);
-  v->as.string.data[size] = '\0';
-  return value_put(map, name, v);
 }
 
 

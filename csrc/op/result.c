@@ -53,6 +53,24 @@ int saros_value_put_bytes(saros_value *map, const char *name, const void *bytes,
   return value_put_string(OURS(map), name, bytes, size);
 }
 
+saros_value *saros_value_put_map(saros_value *map, const char *name,
+                                 uint32_t fields) {
+  return THEIRS(value_put_map(OURS(map), name, fields));
+}
+
+saros_value *saros_value_put_list(saros_value *map, const char *name,
+                                  uint32_t items) {
+  return THEIRS(value_put_list(OURS(map), name, items));
+}
+
+int saros_value_add_bytes(saros_value *list, const void *bytes, size_t size) {
+  return value_add_string(OURS(list), bytes, size);
+}
+
+saros_value *saros_value_add_map(saros_value *list, uint32_t fields) {
+  return THEIRS(value_add_map(OURS(list), fields));
+}
+
 void saros_value_free(saros_value *v) {
   value_free(OURS(v));
 }

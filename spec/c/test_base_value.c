@@ -174,6 +174,107 @@ TEST(value_rows_survive_without_memory) {
   SWEEP(build_rows, 60);
 }
 
+/* Maps by the thousand: what `row` made of it is in its place, also where
+   others have the same names in another order, or more of them than are
+   remembered. */
+static bool put_row(value *list, int row) {
+  char name[40], text[200];
+  memset(text, 'y', sizeof text);
+  value *map = value_add_map(list, row % 3 == 0 ? 0 : 20);
+  bool good = map != NULL;
+  for (int i = 0; good && i < 30 + row % 5 * 10; i++) {
+    snprintf(name, sizeof name, "field %d", (i * 7 + row) % 71);
+    good = i % 2 == 0 ? value_put_int(map, name, row * 100 + i)
+                      : value_put_string(map, name, text, (size_t)(row + i));
+  }
+  value *in = good ? value_put_map(map, "in", 2) : NULL;
+  value *words = in != NULL ? value_put_list(in, "words", 1) : NULL;
+  good = words != NULL && value_put_int(in, "field 0", row);
+  for (int i = 0; good && i < row; i++)
+    good = value_add_string(words, text, (size_t)i);
+  return good;
+}
+
+static void check_row(const value *map, int row) {
+  char name[40];
+  int count = 30 + row % 5 * 10;
+  CHECK_INT(map->count, count + 1);
+  for (int i = 0; i < count; i++) {
+    snprintf(name, sizeof name, "field %d", (i * 7 + row) % 71);
+    const value *v = value_get(map, name);
+    if (i % 2 == 0)
+      CHECK_INT(value_integer(v, -1), row * 100 + i);
+    else
+      CHECK_INT(strlen(value_chars(v, "")), row + i);
+  }
+  const value *in = value_get(map, "in");
+  CHECK_INT(value_integer(value_get(in, "field 0"), -1), row);
+  const value *words = value_get(in, "words");
+  CHECK_INT(words->count, row);
+  for (int i = 0; i < row; i++)
+    CHECK_INT(words->as.items[i]->as.string.size, i);
+}
+
+enum { ROWS = 60 };
+
+/* `mixed`: there are also items that have memory of their own, in each of them,
+   before and after. */
+static bool build_table(bool mixed) {
+  value *list = value_list(), *copy = NULL;
+  bool good = list != NULL && (!mixed || value_add(list, value_text("first")));
+  for (int row = 0; good && row < ROWS; row++) {
+    good = put_row(list, row);
+    if (!good || !mixed) continue;
+    value *map = list->as.items[list->count - 1];
+    good = value_put(map, "field 0", value_text("its own")) &&
+           value_put(map, "in", value_list()) && value_add(list, value_map());
+  }
+  good = good && (copy = value_copy(list)) != NULL;
+  if (good) CHECK(value_equal(list, copy));
+  for (int row = 0; good && !mixed && row < ROWS; row++)
+    check_row(list->as.items[row], row);
+  if (mixed)
+    value_wipe(list);
+  else
+    value_free(list);
+  value_free(copy);
+  return good;
+}
+
+static bool build_mixed(void) {
+  return build_table(true);
+}
+
+static bool build_whole(void) {
+  return build_table(false);
+}
+
+TEST(value_list_has_maps_in_its_memory) {
+  long before = mem_blocks();
+  CHECK(build_whole());
+  CHECK_INT(mem_blocks(), before);
+  CHECK(build_mixed());
+  CHECK_INT(mem_blocks(), before);
+  value *list = value_list(), *number = value_int(1);
+  for (int i = 0; i < 1000; i++) CHECK(put_row(list, 1));
+  const value *one = list->as.items[10], *other = list->as.items[900];
+  CHECK(one->as.fields[0].name == other->as.fields[0].name);
+  CHECK(mem_blocks() - before < 200); /* and not a few for each */
+  CHECK(value_add_map(number, 1) == NULL);
+  CHECK(value_add_map(NULL, 1) == NULL);
+  CHECK(!value_add_string(number, "a", 1));
+  CHECK(value_put_map(list, "a", 1) == NULL);
+  CHECK(value_put_list(list, "a", 1) == NULL);
+  value_free(list);
+  value_free(number);
+  CHECK_INT(mem_blocks(), before);
+}
+
+TEST(value_table_survives_without_memory) {
+  SWEEP(build_whole, 100);
+  SWEEP(build_mixed, 300);
+}
+
 TEST(value_takes_bytes_over) {
   long before = mem_blocks();
   value *v = value_of_bytes(mem_bytes("a\0b", 3), 3);
@@ -447,6 +548,8 @@ int main(int argc, char **argv) {
   RUN(value_map_names_are_bytes);
   RUN(value_map_has_items_in_its_memory);
   RUN(value_rows_survive_without_memory);
+  RUN(value_list_has_maps_in_its_memory);
+  RUN(value_table_survives_without_memory);
   RUN(value_takes_bytes_over);
   RUN(value_refuses_what_does_not_fit);
   RUN(value_content_or_fallback);
