@@ -32,6 +32,25 @@ describe("json", function()
     assert.is_nil((core.json_read "null"))
   end)
 
+  -- Names of long lists are made once, as many as are remembered.
+  it("has the names of long lists in any order", function()
+    for _, count in ipairs { 3, 40, 47, 48, 49, 200 } do
+      local list = { {}, { [""] = 0 } }
+      for i = 1, 60 do
+        local item = { ["a\0b"] = i, ["a\0c"] = -i, deep = {} }
+        for k = 1, count do
+          local n = (k * 7 + i * 13) % (count + i % 3)
+          item["name" .. n] = n
+          item.deep["d" .. n % 5] = { ["name" .. k] = { i } }
+        end
+        list[#list + 1] = item
+      end
+      assert.same(list, core.json_read(core.json_write(list)))
+      local map = { list = list, name1 = "x" }
+      assert.same(map, core.json_read(core.json_write(map)))
+    end
+  end)
+
   it("says where it is none", function()
     for _, text in ipairs { "", "{", "[1,]", "{a:1}", '{"a":1,"a":2}', "nil",
       "\xff", "[1] 2", ("["):rep(100) } do

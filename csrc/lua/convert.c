@@ -31,7 +31,41 @@ static void set_class(lua_State *L, const value *v) {
   lua_settop(L, map);
 }
 
-static void push(lua_State *L, const value *v, bool classes) {
+/* What is in a long list has the same names, mostly in the same order: those
+   that were met are strings of Lua's already, in the stack from `base` on. */
+#define NAMES 48
+#define FEW 8 /* items, for which that is not worth it */
+
+typedef struct pushing {
+  lua_State *L;
+  bool classes;
+  int base; /* 0: there is no such place */
+  unsigned count, next;
+  const value_field *met[NAMES];
+} pushing;
+
+static bool same_name(const value_field *a, const value_field *b) {
+  return a->size == b->size &&
+         (a->name == b->name || memcmp(a->name, b->name, a->size) == 0);
+}
+
+static void push_name(pushing *p, const value_field *f) {
+  for (unsigned i = 0, at = p->next; i < p->count; i++, at++) {
+    if (at >= p->count) at = 0;
+    if (!same_name(p->met[at], f)) continue;
+    lua_pushvalue(p->L, p->base + (int)at);
+    p->next = at + 1;
+    return;
+  }
+  lua_pushlstring(p->L, f->name, f->size);
+  if (p->base == 0 || p->count == NAMES) return;
+  lua_copy(p->L, -1, p->base + (int)p->count);
+  p->met[p->count++] = f;
+  p->next = p->count;
+}
+
+static void push(pushing *p, const value *v) {
+  lua_State *L = p->L;
   luaL_checkstack(L, 4, "a value is nested too deeply");
   if (v == NULL) {
     lua_pushnil(L);
@@ -48,7 +82,7 @@ static void push(lua_State *L, const value *v, bool classes) {
     case VALUE_LIST:
       lua_createtable(L, (int)v->count, 0);
       for (uint32_t i = 0; i < v->count; i++) {
-        push(L, v->as.items[i], classes);
+        push(p, v->as.items[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
       }
       break;
@@ -56,21 +90,49 @@ static void push(lua_State *L, const value *v, bool classes) {
       lua_createtable(L, 0, (int)v->count);
       for (uint32_t i = 0; i < v->count; i++) {
         const value_field *f = &v->as.fields[i];
-        lua_pushlstring(L, f->name, f->size);
-        push(L, f->item, classes);
+        push_name(p, f);
+        push(p, f->item);
         lua_rawset(L, -3);
       }
-      if (classes) set_class(L, v);
+      if (p->classes) set_class(L, v);
       break;
   }
 }
 
+static bool is_long(const value *v) {
+  if (v == NULL) return false;
+  if (v->type == VALUE_LIST) return v->count > FEW;
+  for (uint32_t i = 0; v->type == VALUE_MAP && i < v->count; i++) {
+    const value *item = v->as.fields[i].item;
+    if (item->type == VALUE_LIST && item->count > FEW) return true;
+  }
+  return false;
+}
+
+static void push_all(lua_State *L, const value *v, bool classes) {
+  pushing p;
+  p.L = L;
+  p.classes = classes;
+  p.base = 0;
+  p.count = p.next = 0;
+  if (!is_long(v)) {
+    push(&p, v);
+    return;
+  }
+  luaL_checkstack(L, NAMES, "too much is on the stack");
+  p.base = lua_gettop(L) + 1;
+  lua_settop(L, p.base + NAMES - 1);
+  push(&p, v);
+  lua_replace(L, p.base);
+  lua_settop(L, p.base);
+}
+
 void convert_push(lua_State *L, const value *v) {
-  push(L, v, true);
+  push_all(L, v, true);
 }
 
 static int push_protected(lua_State *L) {
-  push(L, lua_touserdata(L, 1), lua_toboolean(L, 2));
+  push_all(L, lua_touserdata(L, 1), lua_toboolean(L, 2));
   return 1;
 }
 
