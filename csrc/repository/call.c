@@ -237,14 +237,6 @@ static void waits(void *context, const char *why) {
   log_write(LOG_NOTICE, "repository", "%s waits: %s", c->work->kind.name, why);
 }
 
-error *repo_call_add(repo_call *c, value *item) {
-  if (c->list == NULL) c->list = saros_value_list();
-  bool good = item != NULL && c->list != NULL &&
-              saros_value_add(c->list, give(item)) != 0;
-  value_free(item);
-  return good ? NULL : error_no_memory();
-}
-
 static void cleanup(void *context, const char *what) {
   saros_op_cleanup_failed(((repo_call *)context)->op, what);
 }

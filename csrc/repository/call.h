@@ -27,7 +27,7 @@ typedef struct repo_call {
   repo_stream *streams; /* by their numbers in the options */
   size_t stream_count;
   value *output;     /* to be set; NULL: true */
-  saros_value *list; /* instead of that: what repo_call_add has put there */
+  saros_value *list; /* instead of that: the engine's own */
   value *details;    /* a map: the status has it, also when the call fails */
   bool partial;      /* done, but not with everything: SAROS_S_PARTIAL */
 } repo_call;
@@ -68,9 +68,6 @@ saros_op *repo_call_begin_both(repo *r, repo *other, const repo_work *work,
 error *repo_call_hold(repo_call *c, repo_use use, repo_hold **h);
 error *repo_call_hold_of(repo_call *c, repo *r, repo_use use, repo_hold **h);
 error *repo_call_let_go(repo_call *c, repo_hold *h, error *e);
-/* One more of a list that may be very long; takes it over (a NULL item fails).
-   Nothing of it is there twice for longer than this. */
-error *repo_call_add(repo_call *c, value *item);
 /* What the options say of storing: compression, pack_size, limit_upload,
    dry_run. (backup_options.c) */
 struct packer_options;

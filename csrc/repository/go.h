@@ -18,8 +18,12 @@ bool repo_go_unquote(buffer *b, const char *text, size_t size);
 bool repo_go_is_print(uint32_t character);
 
 /* RFC3339Nano. `zone`: seconds east of UTC. Years before 0 and after 9999
-   are written as those. */
+   are written as those. The second one returns how long it is, and writes no
+   NUL. */
+#define REPO_GO_TIME 40
 void repo_go_time(buffer *b, struct timespec t, int32_t zone);
+size_t repo_go_time_text(char text[REPO_GO_TIME], struct timespec t,
+                         int32_t zone);
 int32_t repo_go_zone(time_t t); /* here, then; thread-safe */
 bool repo_go_time_read(const char *text, size_t size, struct timespec *t,
                        int32_t *zone);

@@ -82,8 +82,8 @@ static void clamp(repo_civil *c) {
   c->day = 1;
 }
 
-void repo_go_time(buffer *b, struct timespec t, int32_t zone) {
-  char text[40];
+size_t repo_go_time_text(char text[REPO_GO_TIME], struct timespec t,
+                         int32_t zone) {
   repo_civil c;
   int64_t seconds = t.tv_sec;
   if (seconds > MOST_SECONDS) seconds = MOST_SECONDS;
@@ -101,19 +101,23 @@ void repo_go_time(buffer *b, struct timespec t, int32_t zone) {
   size_t size = 29;
   while (text[size - 1] == '0' && size > 20) size--;
   if (size == 20) size--; /* the point */
-  buffer_put(b, text, size);
   if (zone == 0) {
-    buffer_byte(b, 'Z');
-    return;
+    text[size] = 'Z';
+    return size + 1;
   }
   /* Zones of long ago have seconds, for which there is no room. */
   int32_t minutes = zone / 60;
-  memcpy(text, "+00:00", 7);
-  if (minutes < 0) text[0] = '-';
+  memcpy(text + size, "+00:00", 6);
+  if (minutes < 0) text[size] = '-';
   if (minutes < 0) minutes = -minutes;
-  put_digits(text + 1, minutes / 60, 2);
-  put_digits(text + 4, minutes % 60, 2);
-  buffer_put(b, text, 6);
+  put_digits(text + size + 1, minutes / 60, 2);
+  put_digits(text + size + 4, minutes % 60, 2);
+  return size + 6;
+}
+
+void repo_go_time(buffer *b, struct timespec t, int32_t zone) {
+  char text[REPO_GO_TIME];
+  buffer_put(b, text, repo_go_time_text(text, t, zone));
 }
 
 int32_t repo_go_zone(time_t t) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "repository/repo_parts.h"
+#include "repository/unpacked.h"
 
 #define THREADS_MOST 16
 
@@ -63,11 +64,11 @@ static error *lost(const loading *l, const repo_id *id, error *cause) {
       cause);
 }
 
-static error *load_one(loading *l, const repo_id *id, buffer *b) {
-  repo *r = l->r;
+static error *load_one(loading *l, repo_tool *tool, const repo_id *id,
+                       buffer *b) {
   buffer_clear(b);
-  error *e =
-      repo_tools_load(r->tools, r->store, l->kind, id, l->most, b, &l->stop);
+  error *e = repo_unpacked_load(l->r->store, l->kind, id, tool->sealer,
+                                tool->zip, l->most, b, &l->stop);
   if (e != NULL && e->number == ENOENT && !l->alone) {
     error_unref(e); /* removed since it was listed */
     return NULL;
@@ -91,11 +92,15 @@ static void fail(loading *l, error *e) {
 static void *work(void *argument) {
   loading *l = argument;
   buffer b = BUFFER_EMPTY;
+  repo_tool *tool;
   size_t i;
+  error *e = repo_tools_take(l->r->tools, &tool);
+  if (e != NULL) fail(l, e);
   while (!loading_stopped(&l->stop) && (i = l->next++) < l->count) {
-    error *e = load_one(l, &l->list[i], &b);
+    e = load_one(l, tool, &l->list[i], &b);
     if (e != NULL) fail(l, e);
   }
+  repo_tools_give(l->r->tools, tool);
   buffer_free(&b);
   return NULL;
 }

@@ -82,9 +82,22 @@ bool repo_scan_null(repo_scan *s) {
 ** Strings
 ** ---------------------------------------------------------------- */
 
+/* Eight bytes at once: whether each may stand there as it is and is ASCII. A
+   byte can borrow from the next one, but only when it is none of these itself:
+   what is said to be plain is. */
+static bool is_plain(const char *at) {
+  const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+  uint64_t w;
+  memcpy(&w, at, sizeof w);
+  uint64_t quote = w ^ ones * '"', backslash = w ^ ones * '\\';
+  return ((w | (w - ones * ' ') | (quote - ones) | (backslash - ones)) &
+          tops) == 0;
+}
+
 /* Bytes that may stand there as they are. */
 static size_t plain(repo_scan *s) {
   const char *from = s->at;
+  while (s->end - s->at >= 8 && is_plain(s->at)) s->at += 8;
   while (s->at < s->end) {
     unsigned char c = (unsigned char)*s->at;
     if (c < ' ' || c == '"' || c == '\\') break;
@@ -153,14 +166,18 @@ static void escape(repo_scan *s, buffer *b) {
   }
 }
 
-/* `b` may be NULL. */
-static void string(repo_scan *s, buffer *b) {
+static bool opens(repo_scan *s) {
   space(s);
-  if (s->at == s->end || *s->at != '"') {
-    repo_scan_is_wrong(s, "a string");
-    return;
+  if (s->at < s->end && *s->at == '"') {
+    s->at++;
+    return true;
   }
-  s->at++;
+  repo_scan_is_wrong(s, "a string");
+  return false;
+}
+
+/* What is left of it. `b` may be NULL. */
+static void rest(repo_scan *s, buffer *b) {
   while (s->wrong == NULL) {
     const char *from = s->at;
     size_t size = plain(s);
@@ -178,6 +195,27 @@ static void string(repo_scan *s, buffer *b) {
       repo_scan_is_wrong(s, "no control character");
     }
   }
+}
+
+static void string(repo_scan *s, buffer *b) {
+  if (opens(s)) rest(s, b);
+}
+
+const char *repo_scan_text(repo_scan *s, buffer *b, size_t *size) {
+  *size = 0;
+  if (!repo_scan_is_well(s) || !opens(s)) return "";
+  const char *from = s->at;
+  *size = plain(s);
+  if (s->at < s->end && *s->at == '"') {
+    s->at++;
+    return from;
+  }
+  buffer_clear(b);
+  buffer_put(b, from, *size);
+  rest(s, b);
+  *size = b->size;
+  if (b->failed) s->no_memory = true;
+  return b->data != NULL ? b->data : "";
 }
 
 void repo_scan_string(repo_scan *s, buffer *b) {

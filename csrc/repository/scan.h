@@ -28,6 +28,9 @@ void repo_scan_expect(repo_scan *s, char c); /* it must be */
 bool repo_scan_null(repo_scan *s);           /* if it is there */
 /* A string, appended. */
 void repo_scan_string(repo_scan *s, buffer *b);
+/* One that is looked at once: where it stands, or, if it has escapes, in the
+   buffer instead of what was there. No NUL is behind it. */
+const char *repo_scan_text(repo_scan *s, buffer *b, size_t *size);
 /* A whole number, without sign, fraction or exponent. */
 uint64_t repo_scan_number(repo_scan *s, uint64_t most);
 /* Any value; where it begins. */

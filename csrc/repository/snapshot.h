@@ -33,6 +33,8 @@ typedef struct repo_snapshot {
   repo_summary summary;
   value *unknown;         /* a map, or NULL */
   value *unknown_summary; /* the same of the summary's fields */
+  char small[64];         /* texts that have no memory of their own */
+  uint32_t small_used;
 } repo_snapshot;
 
 repo_snapshot *repo_snapshot_new(void);
@@ -43,6 +45,18 @@ repo_snapshot *repo_snapshot_read(const char *json, size_t size, error **e);
 error *repo_snapshot_write(const repo_snapshot *s, buffer *b);
 /* As a person or a script sees it. NULL: no memory. */
 value *repo_snapshot_value(const repo_snapshot *s);
+/* The same for whoever has maps of another kind. Each returns 0 or NULL when
+   there is no memory. */
+typedef struct repo_teller {
+  int (*put_int)(void *map, const char *name, int64_t n);
+  int (*put_bytes)(void *map, const char *name, const void *bytes, size_t size);
+  void *(*put_map)(void *map, const char *name, uint32_t fields);
+  void *(*put_list)(void *map, const char *name, uint32_t items);
+  int (*add_bytes)(void *list, const void *bytes, size_t size);
+} repo_teller;
+#define REPO_SNAPSHOT_FIELDS 16 /* it puts no more than these */
+bool repo_snapshot_tell(const repo_snapshot *s, const repo_teller *t,
+                        void *map);
 /* Whether it has all of these tags (a list of texts). The tag "" is had by one
    that has none at all. */
 bool repo_snapshot_has_tags(const repo_snapshot *s, const value *tags);

@@ -30,39 +30,49 @@ typedef enum field {
   FIELDS
 } field;
 
+typedef struct name {
+  const char *text;
+  size_t size;
+} name;
+
+#define NAME(text) \
+  { text, sizeof text - 1 }
+
 /* In restic's order, so that the next one is found at once. */
-static const char *const field_names[FIELDS] = {
-    [TIME] = "time",         [PARENT] = "parent",
-    [TREE] = "tree",         [PATHS] = "paths",
-    [HOSTNAME] = "hostname", [USERNAME] = "username",
-    [UID] = "uid",           [GID] = "gid",
-    [EXCLUDES] = "excludes", [TAGS] = "tags",
-    [ORIGINAL] = "original", [PROGRAM] = "program_version",
-    [SUMMARY] = "summary",
+static const name field_names[FIELDS] = {
+    [TIME] = NAME("time"),         [PARENT] = NAME("parent"),
+    [TREE] = NAME("tree"),         [PATHS] = NAME("paths"),
+    [HOSTNAME] = NAME("hostname"), [USERNAME] = NAME("username"),
+    [UID] = NAME("uid"),           [GID] = NAME("gid"),
+    [EXCLUDES] = NAME("excludes"), [TAGS] = NAME("tags"),
+    [ORIGINAL] = NAME("original"), [PROGRAM] = NAME("program_version"),
+    [SUMMARY] = NAME("summary"),
 };
 
 enum { BEGIN, END, COUNTS = 12, SUMMARY_FIELDS = 2 + COUNTS };
 
-static const char *const summary_names[SUMMARY_FIELDS] = {
-    "backup_start",
-    "backup_end",
-    "files_new",
-    "files_changed",
-    "files_unmodified",
-    "dirs_new",
-    "dirs_changed",
-    "dirs_unmodified",
-    "data_blobs",
-    "tree_blobs",
-    "data_added",
-    "data_added_packed",
-    "total_files_processed",
-    "total_bytes_processed"};
+static const name summary_names[SUMMARY_FIELDS] = {
+    NAME("backup_start"),
+    NAME("backup_end"),
+    NAME("files_new"),
+    NAME("files_changed"),
+    NAME("files_unmodified"),
+    NAME("dirs_new"),
+    NAME("dirs_changed"),
+    NAME("dirs_unmodified"),
+    NAME("data_blobs"),
+    NAME("tree_blobs"),
+    NAME("data_added"),
+    NAME("data_added_packed"),
+    NAME("total_files_processed"),
+    NAME("total_bytes_processed")};
 
 typedef struct reading {
   repo_scan scan;
   repo_snapshot *s;
-  buffer name, text;
+  buffer text; /* of a string with escapes */
+  const char *name;
+  size_t name_size;
   size_t values;     /* of those that are kept */
   const char *where; /* the field that we are in; NULL: in none */
 } reading;
@@ -78,11 +88,7 @@ static bool is_well(const reading *r) {
 
 /* The next string, until the one after it is read. */
 static const char *read_string(reading *r, size_t *size) {
-  buffer_clear(&r->text);
-  repo_scan_string(&r->scan, &r->text);
-  if (r->text.failed) r->scan.no_memory = true;
-  *size = r->text.size;
-  return r->text.data != NULL ? r->text.data : "";
+  return repo_scan_text(&r->scan, &r->text, size);
 }
 
 static void read_time(reading *r, struct timespec *t, int32_t *zone) {
@@ -106,6 +112,15 @@ static bool read_other_id(reading *r, repo_id *id) {
   return true;
 }
 
+/* Most are small. */
+static char *keep_text(repo_snapshot *s, const char *text, size_t size) {
+  if (size >= sizeof s->small - s->small_used) return mem_bytes(text, size);
+  char *to = s->small + s->small_used;
+  memcpy(to, text, size);
+  s->small_used += (uint32_t)size + 1; /* what is behind it is zero */
+  return to;
+}
+
 /* An empty text is none, as where restic leaves it out. */
 static void read_text(reading *r, char **to) {
   size_t size;
@@ -116,7 +131,7 @@ static void read_text(reading *r, char **to) {
     repo_scan_is_wrong(&r->scan, "no NUL in a text");
     return;
   }
-  *to = mem_bytes(text, size);
+  *to = keep_text(r->s, text, size);
   if (*to == NULL) r->scan.no_memory = true;
 }
 
@@ -136,7 +151,7 @@ static void read_list(reading *r, value **to) {
   do {
     const char *text = read_string(r, &size);
     count_values(r, 1);
-    if (is_well(r) && !value_add(list, value_string(text, size)))
+    if (is_well(r) && !value_add_string(list, text, size))
       r->scan.no_memory = true;
   } while (repo_scan_take(&r->scan, ','));
   repo_scan_expect(&r->scan, ']');
@@ -163,7 +178,7 @@ static void keep(reading *r, value **map) {
   size_t size = (size_t)(r->scan.at - json);
   count_values(r, values_in(json, size));
   if (*map == NULL && (*map = value_map()) == NULL) r->scan.no_memory = true;
-  if (value_get_bytes(*map, r->name.data, r->name.size) != NULL)
+  if (value_get_bytes(*map, r->name, r->name_size) != NULL)
     repo_scan_is_wrong(&r->scan, "each field once");
   if (!is_well(r)) return;
   error *e = NULL;
@@ -172,8 +187,7 @@ static void keep(reading *r, value **map) {
   error_unref(e);
   if (item == NULL && !no_memory)
     repo_scan_is_wrong(&r->scan, "JSON, and no name twice");
-  else if (item == NULL ||
-           !value_put_bytes(*map, r->name.data, r->name.size, item))
+  else if (item == NULL || !value_put_bytes(*map, r->name, r->name_size, item))
     r->scan.no_memory = true;
 }
 
@@ -184,17 +198,14 @@ static void keep(reading *r, value **map) {
 
 /* Which of these names is next: looked for from behind the last one. `count`:
    none of them. */
-static unsigned read_name(reading *r, const char *const *names, unsigned count,
+static unsigned read_name(reading *r, const name *names, unsigned count,
                           unsigned expected, uint32_t *seen) {
-  buffer_clear(&r->name);
-  repo_scan_string(&r->scan, &r->name);
+  r->name = read_string(r, &r->name_size);
   repo_scan_expect(&r->scan, ':');
-  buffer_put(&r->name, "", 0); /* "" has memory, too */
-  if (r->name.failed) r->scan.no_memory = true;
   for (unsigned i = 0; is_well(r) && i < count; i++) {
-    unsigned f = (expected + i) % count;
-    if (r->name.size != strlen(names[f]) ||
-        memcmp(r->name.data, names[f], r->name.size) != 0)
+    unsigned f = expected + i < count ? expected + i : expected + i - count;
+    if (r->name_size != names[f].size ||
+        memcmp(r->name, names[f].text, r->name_size) != 0)
       continue;
     if (*seen >> f & 1) repo_scan_is_wrong(&r->scan, "each field once");
     *seen |= (uint32_t)1 << f;
@@ -262,7 +273,7 @@ static void read_fields(reading *r, uint32_t *seen) {
   do {
     f = read_name(r, field_names, FIELDS, f, seen);
     if (!is_well(r)) return;
-    r->where = f < FIELDS ? field_names[f] : NULL;
+    r->where = f < FIELDS ? field_names[f].text : NULL;
     read_field(r, (field)f);
     if (!is_well(r)) return;
     r->where = NULL;
@@ -302,7 +313,6 @@ repo_snapshot *repo_snapshot_read(const char *json, size_t size, error **e) {
   else
     read_all(&r);
   *e = is_well(&r) ? NULL : damaged(&r);
-  buffer_free(&r.name);
   buffer_free(&r.text);
   if (*e == NULL) return r.s;
   repo_snapshot_free(r.s);

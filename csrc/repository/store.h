@@ -27,6 +27,8 @@ typedef struct repo_piece {
   size_t size;
 } repo_piece;
 
+/* The size is that of a pack; of other files it may be 0, where it would have
+   to be asked of each. */
 typedef error *(*repo_store_each)(void *context, const repo_id *id,
                                   uint64_t size);
 

@@ -19,6 +19,37 @@ error *repo_work_create(repo_call *c) {
 ** Versions
 ** ---------------------------------------------------------------- */
 
+/* As the engine has them. */
+static int put_int(void *map, const char *name, int64_t n) {
+  return saros_value_put_integer(map, name, n);
+}
+
+static int put_bytes(void *map, const char *name, const void *bytes,
+                     size_t size) {
+  return saros_value_put_bytes(map, name, bytes, size);
+}
+
+static void *put_map(void *map, const char *name, uint32_t fields) {
+  return saros_value_put_map(map, name, fields);
+}
+
+static void *put_list(void *map, const char *name, uint32_t items) {
+  return saros_value_put_list(map, name, items);
+}
+
+static int add_bytes(void *list, const void *bytes, size_t size) {
+  return saros_value_add_bytes(list, bytes, size);
+}
+
+/* There may be ten thousand of them, and nothing of one is there twice. */
+static error *add_version(saros_value *list, const repo_snapshot *s) {
+  static const repo_teller engine = {put_int, put_bytes, put_map, put_list,
+                                     add_bytes};
+  void *map = saros_value_add_map(list, REPO_SNAPSHOT_FIELDS);
+  return map != NULL && repo_snapshot_tell(s, &engine, map) ? NULL
+                                                            : error_no_memory();
+}
+
 /* Without a lock: a version is one file that is never changed, and one that is
    removed while we look is gone. */
 error *repo_work_versions(repo_call *c) {
@@ -31,7 +62,7 @@ error *repo_work_versions(repo_call *c) {
   if (c->list == NULL) e = error_no_memory();
   for (size_t i = 0; i < count; i++) {
     if (e == NULL && repo_version_is_wanted(all[i], c->options))
-      e = repo_call_add(c, repo_snapshot_value(all[i]));
+      e = add_version(c->list, all[i]);
     repo_snapshot_free(all[i]);
   }
   mem_free(all);

@@ -164,6 +164,86 @@ TEST(as_a_value) {
   repo_snapshot_free(s);
 }
 
+/* A string of `size` bytes with one that is no plain letter at `at`: in each
+   place of a word of memory, since they are looked at by the word. */
+static void check_byte(size_t size, size_t at, const char *byte, bool good) {
+  buffer b = BUFFER_EMPTY, text = BUFFER_EMPTY;
+  for (size_t i = 0; i < size; i++)
+    if (i == at)
+      buffer_text(&text, byte);
+    else
+      buffer_byte(&text, 'a');
+  buffer_format(&b,
+                "{\"time\":\"2024-03-02T10:00:00Z\",\"tree\":\"" HEX
+                "\",\"hostname\":\"%s\",\"tags\":[\"%s\"]}",
+                text.data, text.data);
+  error *e = NULL;
+  repo_snapshot *s = repo_snapshot_read(b.data, b.size, &e);
+  CHECK_INT(s != NULL, good);
+  if (s != NULL) CHECK_TEXT(s->hostname, value_chars(s->tags->as.items[0], ""));
+  if (s != NULL && byte[0] != '\\') CHECK_TEXT(s->hostname, text.data);
+  if (s != NULL && byte[0] == '\\') CHECK_INT(strlen(s->hostname), size);
+  error_unref(e);
+  repo_snapshot_free(s);
+  buffer_free(&b);
+  buffer_free(&text);
+}
+
+TEST(bytes_of_strings) {
+  for (size_t size = 1; size <= 90; size += size < 20 ? 1 : 13)
+    for (size_t at = 0; at < size; at++) {
+      check_byte(size, at, " ", true);
+      check_byte(size, at, "!", true);
+      check_byte(size, at, "#", true);
+      check_byte(size, at, "]", true);
+      check_byte(size, at, "\x7F", true);
+      check_byte(size, at, "\xC3\xBC", true);
+      check_byte(size, at, "\\n", true);
+      check_byte(size, at, "\\\"", true);
+      check_byte(size, at, "\\\\", true);
+      check_byte(size, at, "\\u0041", true);
+      check_byte(size, at, "\x01", false);
+      check_byte(size, at, "\x1F", false);
+      check_byte(size, at, "\x80", false);
+      check_byte(size, at, "\xFF", false);
+      check_byte(size, at, "\\x", false);
+    }
+}
+
+/* Names are strings, too: with escapes they are the same. */
+TEST(names_have_escapes) {
+  const char *json =
+      "{\"t\\u0069me\":\"2024-03-02T10:00:00Z\",\"tr\\u0065e\":\"" HEX
+      "\",\"m\\noon\":[1]}";
+  error *e = NULL;
+  repo_snapshot *s = repo_snapshot_read(json, strlen(json), &e);
+  CHECK(s != NULL);
+  CHECK(value_get(s->unknown, "m\noon") != NULL);
+  repo_snapshot_free(s);
+  check_refused(WITH(",\"t\\u0072ee\":\"" HEX "\""));
+}
+
+/* Texts that fit, the first that does not, and one more that does. */
+TEST(small_texts_and_large) {
+  for (int size = 0; size < 140; size++) {
+    char text[160], json[1000];
+    memset(text, 'x', sizeof text);
+    text[size] = '\0';
+    snprintf(json, sizeof json,
+             WITH(",\"hostname\":\"h\",\"username\":\"%s\","
+                  "\"program_version\":\"p %s\""),
+             text, text);
+    error *e = NULL;
+    repo_snapshot *s = repo_snapshot_read(json, strlen(json), &e);
+    CHECK(s != NULL);
+    CHECK_TEXT(s->hostname, "h");
+    CHECK_TEXT(s->username != NULL ? s->username : "", text);
+    CHECK(strncmp(s->program, "p ", 2) == 0);
+    CHECK_TEXT(s->program + 2, text);
+    repo_snapshot_free(s);
+  }
+}
+
 static bool go_through(void) {
   bool whole = true;
   for (size_t i = 0; i < sizeof real / sizeof real[0] && whole; i++) {
@@ -497,6 +577,9 @@ int main(int argc, char **argv) {
   RUN(what_is_none);
   RUN(what_is_too_much);
   RUN(what_is_wrong_is_named);
+  RUN(bytes_of_strings);
+  RUN(names_have_escapes);
+  RUN(small_texts_and_large);
   RUN(as_a_value);
   RUN(memory);
   RUN(groups);

@@ -340,6 +340,30 @@ TEST(a_fifo_is_no_pack) {
   end(s, &p);
 }
 
+/* Of versions the directory says what is a file; where it does not, or says
+   that something else is there, it is looked at. */
+TEST(only_files_are_versions) {
+  store_place p;
+  char name[80];
+  repo_id id;
+  repo_store *s = open_new(&p);
+  CHECK_INT(store_code(store_put(s, REPO_SNAPSHOTS, "one", &id)), 0);
+  for (int i = 0; i < 3; i++) {
+    memset(name, 'a' + i, sizeof name);
+    snprintf(name, 13, "r/snapshots/");
+    name[12] = (char)('a' + i);
+    name[76] = '\0';
+    const char *path = store_path(&p, name);
+    if (i == 0) CHECK_INT(mkfifo(path, 0600), 0);
+    if (i == 1) CHECK_INT(mkdir(path, 0700), 0);
+    if (i == 2) CHECK_INT(symlink("../config", path), 0); /* not there */
+  }
+  CHECK_INT(store_count(s, REPO_SNAPSHOTS), 1);
+  CHECK_INT(store_code(store_put(s, REPO_SNAPSHOTS, "two", &id)), 0);
+  CHECK_INT(store_count(s, REPO_SNAPSHOTS), 2);
+  end(s, &p);
+}
+
 static bool at_once(const repo_stop *stop) {
   (void)stop;
   return true;
@@ -703,6 +727,7 @@ int main(int argc, char **argv) {
   GATE_RUN(locations);
   GATE_RUN(short_and_long_files);
   GATE_RUN(a_fifo_is_no_pack);
+  GATE_RUN(only_files_are_versions);
   GATE_RUN(stopped);
   GATE_RUN(an_error_ends_a_listing);
   GATE_RUN(it_says_what_to_do);

@@ -171,13 +171,18 @@ static error *stopped(void) {
   return repo_error(SAROS_E_CANCELLED, "listing was cancelled");
 }
 
-/* One name. What is no file of a repository is somebody else's. */
+/* One name. What is no file of a repository is somebody else's. Where the
+   directory says what is one, only those are looked at of which the size is
+   asked. */
 static error *list_one(listing *g, int folder, const char *prefix,
-                       const char *name) {
+                       const struct dirent *entry) {
   repo_id id;
   struct stat st;
+  const char *name = entry->d_name;
   if (!repo_id_parse(&id, name, strlen(name))) return NULL;
   if (prefix != NULL && strncmp(name, prefix, 2) != 0) return NULL;
+  bool sized = g->kind == REPO_PACKS || g->kind == REPO_LOCKS;
+  if (entry->d_type == DT_REG && !sized) return g->each(g->context, &id, 0);
   if (fstatat(folder, name, &st, 0) != 0) {
     if (errno == ENOENT) return NULL; /* removed, just now */
     return repo_local_error(g->l, errno, "look at", g->kind, &id);
@@ -205,7 +210,7 @@ static error *list_entries(listing *g, DIR *d, const char *prefix) {
       if (is_pack_folder(entry->d_name))
         e = list_folder(g, dirfd(d), entry->d_name, entry->d_name);
     } else {
-      e = list_one(g, dirfd(d), prefix, entry->d_name);
+      e = list_one(g, dirfd(d), prefix, entry);
     }
     errno = 0;
   }
