@@ -239,7 +239,8 @@ programs: c-programs fuzz-programs
 	@:
 c-programs: $(TEST_PROGRAMS)
 fuzz-programs: $(CORPUS_PROGRAMS)
-extras: $(TESTMOD) $(BUILD)/spec/clock.so $(EXAMPLE_PROGRAMS)
+PRELOADED_BY_SPECS = $(BUILD)/spec/clock.so $(BUILD)/spec/gate.so
+extras: $(TESTMOD) $(PRELOADED_BY_SPECS) $(EXAMPLE_PROGRAMS)
 	@:
 
 
@@ -530,8 +531,8 @@ $(BUILD)/spec/heirs.so: spec/c/heirs.c Makefile $(BUILD)/flags
 	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -pthread -shared \
 	  $(LDFLAGS) -o $@ $<
 
-# A wall clock that is wrong.
-$(BUILD)/spec/clock.so: spec/c/clock.c Makefile $(BUILD)/flags
+# A wall clock that is wrong, and who waits with a lock.
+$(PRELOADED_BY_SPECS): $(BUILD)/spec/%.so: spec/c/%.c Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -shared $(LDFLAGS) \

@@ -428,6 +428,9 @@ function matrix.alive() return base and lasting(base) or "" end
 --- Cells that were looked at.
 matrix.count = 0
 
+--- Of how many verbs one is tried with a fault.
+matrix.share = 3
+
 -- Which codes are right: a number, a list of them, or a function of the row.
 local function is_wanted(want, code)
   if type(want) == "table" then
@@ -442,8 +445,9 @@ local function shown(want)
 end
 
 --- That the next run, with nothing in its way, is sound, and so is what it is
---- about.
+--- about. Of verbs that only look, when there is time.
 function matrix.sound(s, row, say)
+  if not matrix.long and not row.writes and not row.locks then return end
   -- What was killed has a helper that unmounts.
   for _ = 1, row.stop and outside.patience * 20 or 0 do
     if not mounted(s) then break end
@@ -504,8 +508,9 @@ end
 function matrix.of(fault, side)
   local list, wrong = {}, {}
   for i, row in ipairs(matrix.rows) do
-    -- Each fault with a third of the verbs, all of them when there is time.
-    local now = matrix.long or fault.always or (i + #fault.name) % 3 == 0
+    -- Each fault with some of the verbs, all of them when there is time.
+    local now = matrix.long or fault.always
+      or (i + #fault.name) % matrix.share == 0
     if (not fault.concerns or fault.concerns(row))
       and (matrix.only and row.name:find(matrix.only)
         or not matrix.only and now)
@@ -515,7 +520,8 @@ function matrix.of(fault, side)
         list[#list + 1] = { row, false }
         list[#list + 1] = { row, true }
       else
-        list[#list + 1] = { row, (i + #fault.name) // 3 % 2 == 0 and not prose }
+        list[#list + 1] = { row, (i + #fault.name) // matrix.share % 2 == 0
+          and not prose }
       end
     end
   end

@@ -94,55 +94,43 @@ local faults = {
 -- Locks
 -- ------------------------------------------------------------------
 
--- Whether none of its threads does anything any more: one that was in the middle
--- of something does that to its end.
-local function stands_still(pid)
-  local all = volumes.run("cat /proc/%d/task/*/stat 2>/dev/null", pid)
-  for state in all:gmatch "%) (%a) %d" do
-    if not state:find "[TZX]" then return false end
-  end
-  return true
-end
+local GATE <const> = os.getenv "SAROS_BUILD" .. "/spec/gate.so"
 
--- Somebody who has the repository for himself, held in the middle of it.
-local function somebody(s, signal)
-  local at = quoted(s.root .. "/r")
-  for _ = 1, 20 do
-    local p = outside.start("env", "SAROS_CONFIG=/dev/null",
-      "SAROS_STATE_DIR=" .. s.root .. "/other", "XDG_CONFIG_HOME=/dev/null",
-      matrix.program, "prune", "--repo", s.root .. "/r", "-p",
-      s.root .. "/password")
-    outside.eventually("it has a lock, or has ended", function()
-      return volumes.run("%s", "ls " .. at .. "/locks") ~= ""
-        or (outside.content(("/proc/%d/cmdline"):format(p.pid)) or "") == ""
-    end)
-    outside.system.kill(p.pid, signal)
-    outside.eventually("it stands still", function()
-      return stands_still(p.pid)
-    end)
-    if volumes.run("%s", "ls " .. at .. "/locks") ~= "" then return p end
-    outside.system.kill(p.pid, 18)
-    p:finish()
-  end
-  error "nobody could be held with a lock"
+-- Somebody who has the repository for himself, until the gate is opened.
+local function somebody(s)
+  local gate = s.root .. "/gate"
+  assert(os.execute("mkfifo " .. quoted(gate)))
+  local p = outside.start("env", "LD_PRELOAD=" .. GATE, "SAROS_TEST_GATE=" .. gate,
+    "SAROS_CONFIG=/dev/null", "SAROS_STATE_DIR=" .. s.root .. "/other",
+    "XDG_CONFIG_HOME=/dev/null", matrix.program, "prune", "--repo",
+    s.root .. "/r", "-p", s.root .. "/password")
+  outside.eventually("it has a lock", function()
+    return volumes.run("%s", "ls " .. quoted(s.root .. "/r/locks")) ~= ""
+  end)
+  return p
 end
 
 local function let_go(s)
   if s.somebody then
-    outside.system.kill(s.somebody.pid, 18)
+    outside.write(s.root .. "/gate", "") -- it waits there, or will
     s.somebody:finish()
     s.somebody = nil
   end
 end
 
+local function kill(p)
+  outside.system.kill(p.pid, 9)
+  p:finish()
+end
+
 table.move({
   { name = "somebody who has it for himself", code = code(11),
     concerns = function(row) return row.locks ~= nil end, undo = let_go,
-    change = function(s) s.somebody = somebody(s, 19) end,
+    change = function(s) s.somebody = somebody(s) end,
     look = function(s) let_go(s) end },
   { name = "the lock of a dead process", concerns = opens, code = 0,
     leaves = function(row) return row.locks == nil end,
-    change = function(s) somebody(s, 9):finish() end },
+    change = function(s) kill(somebody(s)) end },
 }, 1, 2, #faults + 1, faults)
 
 -- ------------------------------------------------------------------
