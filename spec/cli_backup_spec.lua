@@ -247,6 +247,14 @@ describe("a shadow", function()
   end)
 end)
 
+describe("a restore", function()
+  it("asks where to, as a usage", function()
+    with(function(p)
+      assert.matches("Say --target DIRECTORY", p.with(2, "restore").err, 1, true)
+    end)
+  end)
+end)
+
 describe("a new repository", function()
   it("is made by init with a configuration that is not there yet", function()
     with(function(p)
@@ -283,6 +291,29 @@ describe("a new repository", function()
         p.saros(0, table.unpack(words))
       end
       assert.equal(before, outside.content(conf))
+    end)
+  end)
+
+  it("is opened with its own password beside a configuration's", function()
+    with(function(p)
+      local conf = p.root .. "/conf.lua"
+      local function with_conf(code, ...)
+        local words = { ... }
+        table.move({ "--config", conf }, 1, 2, #words + 1, words)
+        return p.saros(code, table.unpack(words))
+      end
+      p.saros(0, "backup", "src", "--repo", "one")
+      with_conf(0, "init", "--repo", "two")
+      with_conf(0, "backup", "src")
+      assert.matches("src", with_conf(0, "versions", "--repo", "one").out)
+      assert.matches("src", with_conf(0, "versions", "--repo", "two").out)
+      -- Of the configuration's repository the configuration knows.
+      local text, changed = outside.content(conf):gsub("\npassword = [^\n]*",
+        "\npassword = { file = '" .. p.root .. "/password' }")
+      assert.equal(1, changed)
+      outside.write(conf, text)
+      with_conf(12, "versions", "--repo", "two")
+      with_conf(0, "versions", "--repo", "one")
     end)
   end)
 

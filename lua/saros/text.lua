@@ -91,7 +91,7 @@ function text.clock(time)
     "^(%d+%-%d+%-%d+)T(%d+:%d+:%d+)[%d.]*(.*)$"
   if not day then return text.safe(time) end
   return ("%s %s %s"):format(day, hour,
-    zone == "Z" and "UTC" or text.safe(zone))
+    (zone == "Z" or zone == "+00:00") and "UTC" or text.safe(zone))
 end
 
 return text

@@ -25,6 +25,13 @@ end
 
 repository.shown = location_shown
 
+-- The repository of the configuration.
+local function of_config(c)
+  local first = c:config().repository
+  if type(first) == "table" then first = first.location or first[1] end
+  return first
+end
+
 --- Where it is, by the option, the environment, or the configuration.
 function repository.location(c)
   local given = c.options.repo
@@ -32,9 +39,7 @@ function repository.location(c)
   local env = os.getenv "RESTIC_REPOSITORY"
   if env and env ~= "" then return env end
   if os.getenv "RESTIC_REPOSITORY_FILE" then return nil end -- repository.open
-  local config = c:config()
-  local first = config.repository
-  if type(first) == "table" then first = first.location or first[1] end
+  local first = of_config(c)
   if first then return first end
   c:fail(2, "which repository? Say --repo LOCATION, or write it into a "
     .. "configuration ('saros init --repo LOCATION')")
@@ -60,11 +65,14 @@ function repository.password(c, location)
   end
   local env = from_environment()
   if env then return nil, env end -- repository.open takes it itself
-  local config = c:config()
-  if config.password then return config.password, config.file end
-  if not location then return nil end
-  local file = require "saros.cli.password".file(location)
-  local there <close> = io.open(file)
+  local config, ours = c:config(), require "saros.cli.password".file
+  local file = location and ours(location)
+  local there <close> = file and io.open(file) or nil
+  -- What was made for that place is better than what is of another one.
+  local first = config.password and of_config(c)
+  if config.password and not (there and first and ours(first) ~= file) then
+    return config.password, config.file
+  end
   if there then return { file = file }, file end
 end
 

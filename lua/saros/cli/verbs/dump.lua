@@ -42,7 +42,8 @@ is written to with --to has its name when all of it is there.]],
   examples = {
     { "saros dump latest /etc/fstab", "to the terminal" },
     { "saros dump 9f88a32f /srv/www | tar x -C /scratch", "a directory" },
-    { "saros dump app.sql --to /tmp/app.sql", "what --stdin has stored" },
+    { "saros dump --path /app.sql app.sql --to /tmp/app.sql",
+      "what --stdin has stored: of the latest version with that" },
   },
   options = {
     { "to", value = "FILE", complete = "file",

@@ -3,6 +3,9 @@ local shown = require "saros.text"
 
 local function run(c)
   local o = c.options
+  if not o.target then
+    c:usage "where to? Say --target DIRECTORY, or --target / for where it was"
+  end
   local repo = c:repository()
   if not o.dry_run then c:noted "restore" end
   local r, err = c:progress(repo:restore { version = c.arguments[1] or "latest",
