@@ -270,6 +270,10 @@ describe("record.list", function()
     assert.equal(1709251200, record.time "2024-03-01T00:00:00.000+00:00"
       - 0)
     assert.equal(4102444800, record.time "2100-01-01T00:00:00.000+00:00")
+    -- As the versions of other machines have it.
+    assert.equal(1709251200, record.time "2024-03-01T05:30:00.000000001+05:30")
+    assert.equal(1709251200, record.time "2024-02-29T16:00:00-08:00")
+    assert.equal(1709251200, record.time "2024-03-01T00:00:00Z")
     assert.is_nil(record.time "yesterday")
   end)
 

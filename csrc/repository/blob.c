@@ -213,13 +213,6 @@ repo_index *repo_blobs_index(repo_blobs *b) {
   return b->index;
 }
 
-size_t repo_blobs_kept(repo_blobs *b) {
-  pthread_mutex_lock(&b->lock);
-  size_t size = b->size;
-  pthread_mutex_unlock(&b->lock);
-  return size;
-}
-
 static kept *find(repo_blobs *b, repo_blob_type type, const repo_id *id) {
   pthread_mutex_lock(&b->lock);
   kept *k = *chain_of(b, id);

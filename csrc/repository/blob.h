@@ -58,6 +58,5 @@ repo_index *repo_blobs_index(repo_blobs *b);
 error *repo_blobs_load(repo_blobs *b, repo_blob_type type, const repo_id *id,
                        repo_bytes **bytes, const repo_stop *stop);
 void repo_bytes_free(repo_blobs *b, repo_bytes *bytes);
-size_t repo_blobs_kept(repo_blobs *b); /* bytes, for who looks */
 
 #endif

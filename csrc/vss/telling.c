@@ -23,7 +23,7 @@ struct telling {
   machine *m;
   writer_event event;
   bool probes; /* only whether they are there */
-  size_t count, undecided, failed;
+  size_t count, undecided;
   ask asks[];
 };
 
@@ -85,7 +85,6 @@ static uint32_t failure_of(uint32_t code, const error *why) {
 
 /* The first failure stays: what comes of it later explains less. */
 static void seat_fails(telling *r, seat *s, uint32_t code, error *why) {
-  r->failed++;
   if (s->failure != 0) {
     error_unref(why);
     return;
@@ -96,8 +95,7 @@ static void seat_fails(telling *r, seat *s, uint32_t code, error *why) {
 }
 
 /* Nothing is known of it any more. What had become of it before says more. */
-static void seat_is_gone(telling *r, seat *s, error *why) {
-  r->failed++;
+static void seat_is_gone(seat *s, error *why) {
   if (s->failure != 0) {
     error_unref(why);
     return;
@@ -112,7 +110,7 @@ static const char *seat_name(const seat *s) {
 }
 
 /* A refusal is an answer, too. */
-static void decide_asked(telling *r, ask *a) {
+static void decide_asked(ask *a) {
   seat *s = a->s;
   error *why = NULL;
   if (a->given && a->late)
@@ -122,7 +120,7 @@ static void decide_asked(telling *r, ask *a) {
                     seat_name(s));
   else if (!a->given && s->link != NULL && s->w->way->alive != NULL)
     why = s->w->way->alive(s->link);
-  if (why != NULL) seat_is_gone(r, s, why);
+  if (why != NULL) seat_is_gone(s, why);
 }
 
 /* What it says of itself at identify is looked at later. */
@@ -144,7 +142,7 @@ static void decide(telling *r, ask *a) {
   r->undecided--;
   if (a->op == NULL) return; /* it is known already why */
   if (r->probes) {
-    decide_asked(r, a);
+    decide_asked(a);
   } else if (a->given && a->late) {
     seat_fails(r, s, VSS_E_WRITERERROR_TIMEOUT,
                vss_error(VSS_E_WRITERERROR_TIMEOUT,
@@ -236,7 +234,7 @@ static void tell(telling *r, ask *a, const value *base, double seconds) {
                     "the writer \"%s\" could not be told", seat_name(s));
     s->unheard = r->event == EVENT_ABORT && e->code == SAROS_E_OUTOFMEMORY;
     if (r->probes && e->code != SAROS_E_OUTOFMEMORY)
-      seat_is_gone(r, s, e);
+      seat_is_gone(s, e);
     else if (r->probes) /* that is our trouble, and no news of it */
       error_unref(e);
     else
@@ -321,10 +319,6 @@ bool telling_drained(telling *r) {
 void telling_cancel(telling *r) {
   for (size_t i = 0; i < r->count; i++)
     if (!r->asks[i].decided) give_up(&r->asks[i]);
-}
-
-size_t telling_failed(const telling *r) {
-  return r->failed;
 }
 
 void telling_free(telling *r) {

@@ -64,7 +64,6 @@ bool telling_decided(telling *r);
 bool telling_drained(telling *r);
 /* Gives up those that have not answered. */
 void telling_cancel(telling *r);
-size_t telling_failed(const telling *r); /* of the decided ones */
-void telling_free(telling *r);           /* drained; NULL is fine */
+void telling_free(telling *r); /* drained; NULL is fine */
 
 #endif

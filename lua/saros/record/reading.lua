@@ -6,6 +6,7 @@ local arguments = require "saros.arguments"
 local directory = require "saros.record.directory"
 local E = require "saros.code"
 local format = require "saros.format"
+local words = require "saros.timeline.words"
 
 ---@class saros.record
 local reading = {}
@@ -14,20 +15,12 @@ local function fail(code, ...)
   error(core.failure("saros", E[code], string.format(...)), 0)
 end
 
---- RFC 3339 as records have it, in seconds since 1970; nil: it is none.
+--- RFC 3339, of any zone, in seconds since 1970; nil: it is none.
 ---@param text string
 ---@return number?
 function reading.time(text)
-  local y, mo, d, h, mi, s = tostring(text):match
-    "^(%d%d%d%d)-(%d%d)-(%d%d)T(%d%d):(%d%d):([%d.]+)"
-  s = tonumber(s)
-  if not s then return nil end
-  -- Days of a year that begins in March.
-  y, mo, d = math.tointeger(y), math.tointeger(mo), math.tointeger(d)
-  if mo <= 2 then y, mo = y - 1, mo + 12 end
-  local days = 365 * y + y // 4 - y // 100 + y // 400
-    + (153 * (mo - 3) + 2) // 5 + d - 719469
-  return days * 86400 + h * 3600 + mi * 60 + s
+  local ms = words.instant(text)
+  return ms and ms / 1000
 end
 
 local function line_of(text)
