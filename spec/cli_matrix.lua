@@ -394,6 +394,7 @@ function matrix.left(s, say, row)
   local text = volumes.run("%s", ([[cd %s && { find r/locks -type f
     find r -name '*tmp*' -o -name '*.part'; find tmp -mindepth 1
     find state -path '*/shadows/*.json'; find . -path '*/.saros-shadows/*'
+    grep -hF -- "$PWD/" /sys/block/loop*/loop/backing_file
     } 2>/dev/null]]):format(quoted(s.root)))
   for line in text:gmatch "[^\n]+" do
     if not (row and row.stays and line:find("/shadows/", 1, true)) then
