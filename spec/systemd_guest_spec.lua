@@ -71,7 +71,7 @@ describe("what is tried", function()
   end)
 
   -- Tried in spec/systemd_spec.lua; and it is this machine's files that it saves;
-  -- and names are looked up by way of that.
+  -- and what hooks call may ask the kernel by that.
   local elsewhere <const> = { MemoryDenyWriteExecute = true,
     RootDirectory = true, netlink = true }
 
@@ -235,4 +235,12 @@ describe("in a guest with systemd", function()
         has(("\nown, then: thawed, thawed, %s\n"):format(NOTHING))
       end)
     end)
+
+  it("and of one that does not end when the service is stopped", function()
+    guest("frozen late", nil, function(has)
+      has "\nlate, before: frozen, activating\n"
+      has "\nlate: thawed, asleep\n"
+      has(("\nlate, then: thawed, thawed, %s\n"):format(NOTHING))
+    end)
+  end)
 end)

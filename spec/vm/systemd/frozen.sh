@@ -5,10 +5,11 @@ image /mnt/k /mnt/x/img/k.img 320M 'mkfs.xfs -q'
 image /mnt/z /mnt/y/img/z.img 64M 'mkfs.ext4 -q'
 install
 for m in i k; do
-  program "frozen-$m" "held.lua frozen /mnt/$m" TimeoutStopSec=15s \
+  program "frozen-$m" "held.lua frozen /mnt/$m" TimeoutStopSec=30s \
     ReadWritePaths=/mnt/y
 done
-program own 'held.lua own /mnt/i' TimeoutStopSec=15s ReadWritePaths=/mnt/y
+program own 'held.lua own /mnt/i' TimeoutStopSec=30s ReadWritePaths=/mnt/y
+program late 'held.lua late /mnt/i' TimeoutStopSec=90s
 systemctl daemon-reload
 
 sleeps() {
@@ -16,7 +17,8 @@ sleeps() {
 }
 is_frozen() {
   timeout -s KILL 5 fsfreeze -f "$1" 2>/dev/null || return 0
-  ! fsfreeze -u "$1"
+  fsfreeze -u "$1" 2>/dev/null # but who lets go may be quicker
+  return 1
 }
 is_thawed() { is_frozen "$1" && echo frozen || echo thawed; }
 
@@ -59,28 +61,52 @@ guarded() {
   done
 }
 
-alone() {
-  # It was killed with its guard: let go when it can die.
-  phase all
-  begin frozen-i /mnt/i
-  # The guard is quick: should the program be killed before it, it has thawed.
+# With its guard, which is quick: should the program be killed before it, it has
+# thawed.
+kill_all() {
   for guard in $(guards); do
     kill -s STOP "$(echo "$guard" | cut -d/ -f3)"
   done
-  systemctl kill -s KILL --kill-whom=all saros@frozen-i
+  systemctl kill -s KILL --kill-whom=all "saros@$1"
   until [ "$(guards | wc -l)" = 0 ]; do sleep 0.1; done
+}
+
+# It writes to what it has frozen itself, and so hears nothing.
+begin_own() {
+  begin "$1" /mnt/i
+  touch /tmp/own
+  until grep -q '^writes' "/run/said-$1"; do sleep 0.1; done
+  until [ "$(state "$main")" = D ]; do sleep 0.1; done
+}
+
+alone() {
+  # Let go when it can die.
+  phase all
+  begin frozen-i /mnt/i
+  kill_all frozen-i
   echo "all, before: $(is_thawed /mnt/i)"
   finish frozen-i all /mnt/i
 
-  # It writes to what it has frozen itself, and so hears nothing.
   phase own
-  begin own /mnt/i
-  touch /tmp/own
-  until grep -q '^writes' /run/said-own; do sleep 0.1; done
-  until [ "$(state "$main")" = D ]; do sleep 0.1; done
+  begin_own own
   systemctl kill -s KILL --kill-whom=main saros@own
   echo "own: $(let_go /mnt/i)"
   finish own own /mnt/i
+}
+
+# Without its guard it does not end, and is let go when the service is stopped.
+late() {
+  phase late
+  begin_own late
+  kill_all late
+  echo "late, before: $(is_thawed /mnt/i), $(is late)"
+  systemctl stop --no-block saros@late
+  echo "late: $(let_go /mnt/i)"
+  fsfreeze -u /mnt/b
+  ended late
+  saros shadows reap
+  echo "late, then: $(is_thawed /mnt/i), $(is_thawed /mnt/b), $(left)"
+  cat /run/said-late
 }
 
 $2

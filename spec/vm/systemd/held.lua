@@ -7,6 +7,7 @@
 --                  kernel, because somebody has frozen where its image lies
 --   own MOUNT      the same, and then, when it is told to by a file, this one
 --                  writes there
+--   late MOUNT     the same, but what sleeps is a shadow of /mnt/b
 local saros = require "saros"
 local what, mount = ...
 
@@ -35,14 +36,17 @@ local function stops()
 end
 
 local function freezes()
+  local other <const> = what == "late" and "/mnt/b" or "/mnt/y"
+  local with <const> = what == "late" and "/mnt/b/sub" or "/mnt/z"
   local _ <close> = saros.vss.writer { name = "freezer", level = "system",
     id = "0f7c2f0e-52b5-4a4b-a1f7-0a4b8f6f8d23", freeze_timeout = 600,
     freeze = function()
-      assert(saros.process { argv = { "fsfreeze", "-f", "/mnt/y" } }:wait())
+      assert(saros.process { argv = { "fsfreeze", "-f", other } }:wait())
       say "freezes"
     end }
-  local _ <close> = assert(saros.vss.shadow { paths = { mount, "/mnt/z" },
-    provider = "image", timeouts = { freeze = 600 } }:wait())
+  local _ <close> = assert(saros.vss.shadow { paths = { mount, with },
+    provider = { [mount] = "image", [with] = what == "late" and "btrfs"
+      or "image" }, timeouts = { freeze = 600 } }:wait())
 end
 
 saros.run(function()
@@ -55,7 +59,7 @@ saros.run(function()
       say "busy"
       while true do end
     end)
-  elseif what == "own" then
+  elseif what == "own" or what == "late" then
     saros.spawn(function()
       await "/tmp/own"
       say "writes"
