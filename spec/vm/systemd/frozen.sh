@@ -22,11 +22,13 @@ is_frozen() {
 }
 is_thawed() { is_frozen "$1" && echo frozen || echo thawed; }
 
-# Begun, and so far that the main process (in $main) sleeps.
+# Begun, and so far that the main process (in $main) sleeps, for good: asking
+# whether it is frozen gets in the way of who is about to freeze.
 begin() {
   systemctl start --no-block "saros@$1"
   until main=$(systemctl show -P MainPID "saros@$1") && [ "$main" != 0 ] &&
-    [ -s "/run/said-$1" ] && sleeps "$main" && is_frozen "$2"; do
+    [ -s "/run/said-$1" ] && sleeps "$main" && sleep 2 && sleeps "$main" &&
+    is_frozen "$2"; do
     [ "$(is "$1")" != failed ] || { cat "/run/said-$1"; exit 1; }
     sleep 0.2
   done
