@@ -18,8 +18,10 @@ local marks <const> = { works = "ok", missing = "--", degraded = "! ",
 local colors <const> = { works = "32", missing = "31", degraded = "33",
   untried = "36" }
 
-local function wrapped(c, text, indent)
+local function wrapped(c, text, mark)
+  local indent = (" "):rep(6)
   local lines = screen.wrap(text, indent, math.min(c.width, 81) - 1)
+  if mark then lines[1] = "  " .. mark .. "  " .. lines[1]:sub(7) end
   for _, line in ipairs(lines) do c:out(line) end
 end
 
@@ -31,11 +33,11 @@ local function show(c, check, room)
   if c.color and c.screen.out_terminal then
     mark = ("\27[%sm%s\27[0m"):format(colors[check.state], mark)
   end
-  c:out("  ", mark, "  ", check.what)
+  wrapped(c, check.what, mark)
   if check.why and (check.state ~= "works" or not c.options.quiet) then
-    wrapped(c, check.why, (" "):rep(6))
+    wrapped(c, check.why)
   end
-  if check.remedy then wrapped(c, "→ " .. check.remedy, (" "):rep(6)) end
+  if check.remedy then wrapped(c, "→ " .. check.remedy) end
 end
 
 -- ------------------------------------------------------------------
