@@ -18,11 +18,9 @@ local function writer(t)
     name = "files", files = { t.data } } } })
 end
 
--- All that there is, and when it was changed last. (For a moment there is
--- something in the scratch directory.)
+-- All that there is, and when it was changed last.
 local function tree(t)
-  return (outside.run("find", t.root, "-path", t.scratch, "-printf", "%p\n",
-    "-o", "-printf", "%p %y %m %s %T@\n"))
+  return (outside.run("find", t.root, "-printf", "%p %y %m %s %T@\n"))
 end
 
 describe("a dry run", function()

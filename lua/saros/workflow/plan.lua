@@ -62,7 +62,7 @@ local function meeting(o)
   then
     return o.state_dir
   end
-  local at = place.new { scratch = o.scratch }
+  local at = place.new {} -- in no directory that is the workflow's
   return at.root, at
 end
 
