@@ -16,8 +16,11 @@ local function sh(command, ...)
   return status or 0, said
 end
 
--- Programs that it starts hang with a preloaded sanitizer.
-local ANALYZE <const> = "env -u LD_PRELOAD systemd-analyze "
+-- Programs that it starts hang with a preloaded sanitizer, as PostgreSQL's do.
+local WITHOUT <const> = "env -u LD_PRELOAD "
+local ANALYZE <const> = WITHOUT .. "systemd-analyze "
+local AS_POSTGRES <const> = WITHOUT .. "setpriv --reuid=postgres "
+  .. "--regid=postgres --clear-groups "
 local has_systemd = outside.installed "systemd-analyze"
 local it_verifies = has_systemd and it or function(name)
   pending(name .. " (no systemd-analyze)")
@@ -366,9 +369,8 @@ describe("MemoryDenyWriteExecute", function()
     end
     outside.directory(function(d)
       local said
-      status, said = sh("chown postgres %s && cd %s && setpriv "
-        .. "--reuid=postgres --regid=postgres --clear-groups %s/initdb -D %s/d "
-        .. "-A trust --no-sync", d, d, bin, d)
+      status, said = sh("chown postgres %s && cd %s && " .. AS_POSTGRES
+        .. "%s/initdb -D %s/d -A trust --no-sync", d, d, bin, d)
       assert.equal(0, status, said)
       -- What systemd forbids by a filter, the kernel forbids by itself.
       outside.write(d .. "/run.py", ([[
@@ -379,8 +381,7 @@ os.execv("%s/postgres", ["postgres", "--single", "-D", "%s/d", "-c", "jit=on",
   "-c", "jit_above_cost=0", "postgres"])]]):format(bin, d))
       local function query(denied)
         return sh("cd %s && echo 'SELECT sum(n) FROM generate_series(1, 100) n' "
-          .. "| setpriv --reuid=postgres --regid=postgres --clear-groups "
-          .. "/usr/bin/python3 run.py %s", d, denied)
+          .. "| " .. AS_POSTGRES .. "/usr/bin/python3 run.py %s", d, denied)
       end
       status, said = query "no"
       assert.matches('sum = "5050"', said)
