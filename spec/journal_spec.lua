@@ -245,6 +245,18 @@ describe("the service manager", function()
     end)
   end)
 
+  it_listens("is asked no later when the clock is set back", function()
+    outside.directory(function(d)
+      listening(d .. "/notify", nil, function(l)
+        assert.equal("true\n", run({ NOTIFY_SOCKET = l.path }, [[
+          local s = require "saros.cli.service".new {}
+          local time = os.time
+          function os.time() return time() - 3600 end
+          print(s:due() <= 5)]]))
+      end)
+    end)
+  end)
+
   it("is not told when nobody asks, and it is said when nobody hears", function()
     assert.equal("false\nfalse\nfalse\n", run({ NOTIFY_SOCKET = "" }, NOTIFY))
     assert.matches("^nil\t.*/nowhere/socket", run({
