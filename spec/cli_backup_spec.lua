@@ -401,6 +401,28 @@ describe("what is in the way", function()
       p.with(4, "dump", "/none")
       p.with(4, "ls", "latest", "/none")
       p.with(4, "ls", "0123")
+      -- What is not there is that, by whatever word it was named.
+      p.with(4, "ls", "nosuch")
+      p.with(4, "restore", "nosuch", "--target", "t")
+      p.with(4, "restore", "latest:/none", "--target", "t")
+      p.with(4, "backup", "src", "--parent", "0123")
+      p.with(4, "report", "none.jsonl")
+      -- What was said wrongly is that, by whomever it is seen.
+      assert.matches("%-%-target DIRECTORY is missing", p.with(2, "restore").err)
+      for option, value in pairs { ["--keep-daily"] = "x",
+        ["--keep-within"] = "3x", ["--group-by"] = "x" } do
+        assert.matches(option:gsub("^%-*", ""):gsub("%-", "."),
+          p.with(2, "forget", "--keep-last", "1", option, value).err)
+      end
+      p.with(2, "check", "--read-data-subset", "8/7")
+      p.with(2, "prune", "--max-unused", "x")
+      p.with(2, "find", "[")
+      p.with(2, "backup", "src", "--read-concurrency", "0")
+      assert.matches("path is empty", p.with(2, "backup", "").err)
+      for _, argv in ipairs { { "hold", "", "--", "true" },
+        { "report", "--out", "" }, { "shadows", "take", "" } } do
+        assert.matches("path is empty", p.saros(2, table.unpack(argv)).err)
+      end
       r = p.saros(12, "versions", "--repo", "r", "-p", "other", "--json")
       local last = records(r.out)
       assert.equal("error", last[#last].type)

@@ -49,6 +49,9 @@ describe("a configuration", function()
     wrong('\nerror "on purpose"', 2, "on purpose")
     wrong('repository = env "NOT_SET_AT_ALL"', 1, "the environment has no NOT_SET_AT_ALL")
     wrong('local t = nil\nt.x = 1', 2, "attempt to index")
+    wrong('\nmax_age = "26x"', 2, 'max_age: a time such as "26h"')
+    wrong('\nnotify = { url = "nowhere" }', 2, "notify: option 'url': http://")
+    wrong('\nnotify = { mial = "root" }', 2, "'mail' perhaps?")
   end)
 
   it("can do nothing else", function()
@@ -223,6 +226,16 @@ describe("a workflow of it", function()
       .. '  to = { "/nowhere" },\n  keeep = { daily = 7 },\n}', 2, "nightly")
     assert.matches("conf.lua:5: workflow \"nightly\": .*'keeep'", said)
     assert.matches("'keep' perhaps", said)
+    for _, slip in ipairs { { 'keep = { weekly = "x" }', "keep.weekly: a number" },
+      { 'verify = "101%"', "verify: true, a share" },
+      { 'password = { fil = "/x" }', "'file' perhaps" },
+      { 'timeout = { backup = 0 }', "timeout.backup: more than 0" },
+    } do
+      said = ran('\nworkflow "nightly" {\n  sources = { "/etc" },\n'
+        .. '  to = { "/nowhere" },\n  ' .. slip[1] .. ',\n}', 2, "nightly")
+      assert.matches("conf.lua:5: workflow \"nightly\": ", said)
+      assert.truthy(said:find(slip[2], 1, true), said)
+    end
   end)
 end)
 
@@ -281,7 +294,7 @@ describe("a file that is run", function()
       says(2, "f.lua", "--dry-rum").err)
     assert.matches("%-%-json stands before the file",
       says(2, "f.lua", "--json").err)
-    assert.matches("no such target: /x", says(1, "f.lua", "-n", "--only", "/x").err)
+    assert.matches("no such target: /x", says(4, "f.lua", "-n", "--only", "/x").err)
     assert.same({}, require "saros.record".list {
       state_dir = root.path .. "/state" })
     assert.matches("given\there\t%-%-\t%-%-json\n",

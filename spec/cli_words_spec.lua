@@ -91,7 +91,8 @@ describe("the words of a verb", function()
         else
           refused(verb, { long }, long .. ": " .. o.value .. " is missing")
           for _, value in ipairs(wrong_values) do
-            local count_of = o.type == "integer" and value:find "^%-1$"
+            local count_of = (o.type == "integer" or o.type == "count")
+              and value:find "^%-1$"
             if (o.type or o.choices) and not count_of then
               refused(verb, { long .. "=" .. value }, long)
             elseif not count_of then

@@ -94,6 +94,33 @@ describe("saros.workflow's options", function()
     raises("sources[1].failed[2]: string expected",
       with { sources = { { path = "/", failed = { "a", 1 } } } })
     raises("name: a short name", with { name = "a/b" })
+    raises("name: a short name", with { name = "a\27b" })
+    for _, share in ipairs { "0%", "101%", "0/7", "8/7", "0", -1 } do
+      raises("verify: true, a share", with { verify = share })
+    end
+    for _, share in ipairs { "100%", "0.5%", "7/7", "5G", 4096, true } do
+      assert(saros.workflow(with { verify = share }))
+    end
+    raises("keep.weekly: a number of versions", with { keep = { weekly = "x" } })
+    raises("keep.daily: a number of versions", with { keep = { daily = -2 } })
+    raises("to[1].keep.within_daily: a span such as", with { to = {
+      { location = "/a", keep = { within_daily = "3x" } } } })
+    assert(saros.workflow(with { keep = { last = "unlimited", daily = 0,
+      within = "1y5m7d2h" } }))
+    raises("timeout.shadow: more than 0", with { timeout = { shadow = 0 } })
+    raises("timeout.shadow: seconds", with { timeout = { shadow = -1 } })
+    raises("patience: seconds", with { patience = -1 })
+    raises("retry.delay: 0 or more", with { retry = { delay = -1 } })
+    raises("retry.factor: 0 or more", with { retry = { factor = 0 / 0 } })
+    raises("password has no option 'fil'; 'file' perhaps?",
+      with { password = { fil = "/p" } })
+    raises("to[1].password: a text, or one of", with { to = {
+      { location = "/a", password = {} } } })
+    raises("password: a text, or one of",
+      with { password = { file = "/p", env = "P" } })
+    raises("to: /a is there twice", with { to = { "/a", "/a/" } })
+    raises("notify: option 'url': http://", with { notify = { url = "x.org" } })
+    assert(saros.workflow(with { notify = { url = "https://x.org/hook" } }))
     local _, err = pcall(function() saros.workflow {} end)
     assert.match("workflow_spec.lua:%d+:", err)
     assert.equal("saros.workflow: n, 1 sources to 1 repositories",
@@ -441,6 +468,41 @@ describe("a workflow's hooks", function()
   end)
 end)
 
+describe("what a workflow was told", function()
+  it("and could not be had is said as it was said", function()
+    case.with(function(t)
+      local _, err = t.run { sources = function() return nil, "no lunch" end }
+      assert.equal("no lunch", err.message)
+      _, err = t.run { writers = { redis = function()
+        return nil, "not here"
+      end } }
+      assert.equal("not here", err.message)
+      _, err = t.run { writers = { sqlite = {} } }
+      assert.equal("saros.workflow: writers.sqlite: sqlite.writer: option "
+        .. "'databases': a list of paths expected", err.message)
+      assert.same({}, t.versions(t.a))
+    end)
+  end)
+
+  it("of a database that is stored nowhere is not all right", function()
+    case.with(function(t)
+      local path = t.root .. "/beside.db"
+      outside.write(path, "")
+      local run = assert(t.run { drill = true,
+        writers = { sqlite = { databases = { path } } } })
+      assert.equal("partial", run.state)
+      assert.match("^the writer sqlite has nothing in the sources",
+        run.warnings[1])
+      assert.match("^no drill: there is no application", run.warnings[2])
+      assert.is_nil(run.drill)
+      assert.equal(1, #t.versions(t.a))
+      run = assert(t.run { drill = true })
+      assert.equal("succeeded", run.state)
+      assert.match("^no drill", run.warnings[1])
+    end)
+  end)
+end)
+
 describe("a workflow's steps", function()
   it("are tried again when that may help", function()
     case.with(function(t)
@@ -468,6 +530,8 @@ describe("a workflow's steps", function()
         if table.concat(log, " "):find "freeze" then break end
       end
       assert.match("freeze.* abort", table.concat(log, " "))
+      assert.match("^the step 'shadow' did not end within", err.message)
+      assert.match("the step 'shadow' did", op_of(last(t), "shadow").error.message)
       assert.equal("", t.left())
       run, err = t.run { before = function() return saros.sleep(1000) end,
         timeout = { hook = 0.05 } }

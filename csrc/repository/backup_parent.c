@@ -3,6 +3,7 @@
 ** in which they were written, more or less, so what is near a tree is read
 ** with it: one request to a store instead of hundreds.
 */
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -271,7 +272,8 @@ error *repo_backup_parent_find(backup *b, const value *paths) {
   if (b->parent != NULL && b->parent->has_summary)
     b->total = b->parent->summary.bytes;
   if (b->o.parent == NULL || found == 1) return NULL;
-  return repo_error(SAROS_E_INVALIDARG, "%s '%s': give more of its id",
+  return repo_error(found == 0 ? code_of_errno(ESRCH) : SAROS_E_INVALIDARG,
+                    "%s '%s': give more of its id",
                     found == 0 ? "there is no version" : "several versions are",
                     b->o.parent);
 }

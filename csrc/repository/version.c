@@ -117,11 +117,10 @@ static error *find_prefix(repo *r, const char *text, size_t size,
   matching m = {text, size, 0, {{0}}};
   if (size == 0 || size >= REPO_ID_TEXT ||
       strspn(text, "0123456789abcdef") < size)
-    return repo_error(
-        SAROS_E_INVALIDARG,
-        "\"%.*s\" is no version: \"latest\", \"latest~1\" or "
-        "the beginning of an id expected, as repo:versions has them",
-        (int)(size < 100 ? size : 100), text);
+    return repo_error(code_of_errno(ESRCH),
+                      "\"%.*s\" is no version: \"latest\", \"latest~1\" or "
+                      "the beginning of an id expected",
+                      (int)(size < 100 ? size : 100), text);
   error *e = s->way->list(s, REPO_SNAPSHOTS, match, &m, stop);
   if (e != NULL) return e;
   if (m.count == 1) return load_one(r, &m.id, found, stop);
@@ -239,7 +238,7 @@ error *repo_version_enter(repo_version *v, repo_blobs *blobs,
   error *e = repo_tree_look_up(blobs, &v->snapshot->tree, v->folder, enter, &at,
                                &is_there, stop);
   if (e != NULL || (is_there && at.is_folder)) return e;
-  return repo_error(SAROS_E_INVALIDARG,
+  return repo_error(is_there ? SAROS_E_INVALIDARG : code_of_errno(ESRCH),
                     is_there ? "%.1000s is no directory in this version; "
                                "name the one that it is in, and it with include"
                              : "there is no %.1000s in this version",

@@ -84,7 +84,13 @@ end
 --- Checks what a configuration says of it, at once. Raises.
 ---@param to saros.notify.to
 ---@return saros.notify.to
-function notify.options(to) return check_places("notify", to, 3) end
+function notify.options(to)
+  local o = check_places("notify", to, 3)
+  if type(o.url) == "string" and not o.url:find "^https?://[^/]" then
+    error("notify: option 'url': http://… or https://… expected", 2)
+  end
+  return o
+end
 
 
 -- ------------------------------------------------------------------

@@ -182,6 +182,7 @@ local function guarded(env, found)
         error(("%s: %s expected, got %s"):format(name, what[2], type(value)), 2)
       end
       found[name] = value
+      found.lines[name] = debug.getinfo(2, "l").currentline
     end,
   })
 end
@@ -195,8 +196,28 @@ local function placed(path, err, line)
   return ("%s:%d: %s"):format(shown.safe(path), at or line, what or text)
 end
 
+-- What can be seen only when texts have all their methods again.
+local function check(found)
+  local function wrong(name, ...)
+    error(errors.ending(2, placed(found.file, name .. ": " .. (...):format(
+      select(2, ...)), found.lines[name])), 0)
+  end
+  if found.max_age and not shown.seconds(found.max_age) then
+    wrong("max_age", "a time such as \"26h\" or \"7d\" expected, got %q",
+      found.max_age)
+  end
+  if found.notify then
+    local good, why = pcall(require "saros.notify".options, found.notify)
+    if not good then
+      wrong("notify", "%s", tostring(why):gsub("^%S+%.lua:%d+: ", "")
+        :gsub("^notify:? ?", ""))
+    end
+  end
+end
+
 local function run(path, text)
-  local found = { workflows = {}, names = {}, file = path, text = text }
+  local found = { workflows = {}, names = {}, lines = {}, file = path,
+    text = text }
   local chunk, wrong = load(text, "=config", "t",
     guarded(environment(found), found))
   if not chunk then
@@ -209,6 +230,7 @@ local function run(path, text)
   local ok, err, line = term.limited(chunk, MEMORY, STEPS, SECONDS)
   class.__index = before
   if not ok then error(errors.ending(2, placed(path, err, line)), 0) end
+  check(found)
   return found
 end
 
@@ -283,7 +305,7 @@ function config.workflow(c, name)
   if ok then return made end
   local text = tostring(core.is_failure(made) and made.message or made)
   local line = line_of(found, said, text:match "option '([^']*)'"
-    or text:match "^[%w_ ]*:? ?([%a_][%w_.]*)" or "")
+    or text:gsub("^saros%.workflow:? ?", ""):match "^[%a_][%w_.%[%]]*" or "")
   c:fail(2, "%s:%d: workflow %q: %s", shown.safe(found.file), line, name,
     (text:gsub("^[^:\n]+:%d+: ", "")))
 end

@@ -1,8 +1,8 @@
 ---@private
 -- What options there are for a verb, and what was given. An option is
 -- { "name", "n", value = "WHAT", list = true, type = "integer", choices = { … },
--- help = "…", env = "VARIABLE" }: without `value` it is a switch. It is found
--- under its name, with _ for -.
+-- help = "…", env = "VARIABLE", required = true }: without `value` it is a
+-- switch. It is found under its name, with _ for -.
 
 local arguments = require "saros.arguments"
 
@@ -88,6 +88,8 @@ local function duration(text)
   return positive(require "saros.text".seconds(text))
 end
 
+local function given_of() return require "saros.repository.given" end
+
 local types <const> = {
   integer = { math.tointeger, "a whole number" },
   number = { function(text) return positive(tonumber(text)) end,
@@ -101,6 +103,14 @@ local types <const> = {
   size = { function(text)
     return #text < 20 and text:match "^%d+%.?%d*[KMGTkmgt]?$" and text or nil
   end, "a size such as 500K or 10M" },
+  count = { function(text)
+    local n = math.tointeger(tonumber(text)) or text
+    return given_of().is_count(n) and n
+  end, "a whole number, or unlimited," },
+  span = { function(text) return given_of().is_span(text) and text end,
+    "a span such as 1y5m7d2h" },
+  share = { function(text) return given_of().is_share(text) and text end,
+    "a part such as 10%, 5G or 1/7" },
 }
 
 -- The value as it is passed on; nil and what was expected.
@@ -115,7 +125,7 @@ local function taken(option, text)
   local kind = types[option.type]
   if not kind then return text end
   local value = kind[1](option.type == "integer" and tonumber(text) or text)
-  if value == nil then return nil, kind[2] end
+  if not value then return nil, kind[2] end
   return value
 end
 
@@ -229,11 +239,20 @@ local function count(verb, rest)
   end
 end
 
+local function need(verb, given)
+  for _, option in ipairs(verb.options or {}) do
+    if option.required and given[key_of(option)] == nil then
+      misuse("--%s %s is missing: %s", option[1], option.value, option.help)
+    end
+  end
+end
+
 --- What was given: options by name, and arguments; nil and what is wrong.
 function options.parse(verb, argv)
   local given, rest = {}, {}
   local ok, err = pcall(walk, verb, argv, given, rest)
   if ok and not given.help then ok, err = pcall(count, verb, rest) end
+  if ok and not given.help then ok, err = pcall(need, verb, given) end
   if ok then return given, rest end
   if getmetatable(err) ~= Misuse then error(err, 0) end
   return nil, err[1]

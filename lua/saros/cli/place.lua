@@ -21,8 +21,13 @@ function place.here()
   return here
 end
 
---- A path from the root, by its text.
+--- A path from the root, by its text. An empty one would be the directory that
+--- one is in.
 function place.absolute(path)
+  if path == "" then
+    error(require "saros.cli.errors".ending(2, "a path is empty: of a variable "
+      .. "that is not set, perhaps"), 0)
+  end
   if path:sub(1, 1) == "/" then return path end
   local from = place.here()
   if path == "." then return from end

@@ -4,6 +4,7 @@
 -- was called adds.
 
 local arguments = require "saros.arguments"
+local care = require "saros.repository.given"
 local text = require "saros.text"
 
 local options = {}
@@ -63,6 +64,13 @@ local function wrong(where, said, ...)
   error(("%s: %s: "):format(WHAT, where) .. said:format(...), 0)
 end
 
+-- Neither below nothing, nor no number at all.
+local function check_number(where, given)
+  if given and (given < 0 or given ~= given) then
+    wrong(where, "0 or more expected, got %g", given)
+  end
+end
+
 local function checked(where, given, of)
   return arguments.check(where == "" and WHAT or WHAT .. ": " .. where, given,
     of, 0)
@@ -107,11 +115,14 @@ local function times(where, given, of)
   if of then
     local o = checked(where, given, of)
     for name, item in pairs(o) do
-      o[name] = times(where .. "." .. name, item)
+      local seconds = times(where .. "." .. name, item)
+      if seconds == 0 then wrong(where .. "." .. name, "more than 0") end
+      o[name] = seconds
     end
     return o
   end
-  local seconds = type(given) == "number" and given or text.seconds(given)
+  local seconds = type(given) == "number" and given >= 0 and given
+    or text.seconds(given)
   if not seconds then
     wrong(where, "seconds, or a time such as \"5m\" expected, got %q",
       tostring(given))
@@ -120,24 +131,22 @@ local function times(where, given, of)
 end
 
 local function check_verify(where, given)
-  if type(given) == "string" and not given:find "^%d+%.?%d*%%$"
-    and not given:find "^%d+/%d+$" and not given:find "^%d+[KMGT]?$"
-  then
+  if given ~= nil and not care.is_share(given) then
     wrong(where, "true, a share (\"10%%\"), an amount (\"5G\") or a part "
-      .. "(\"1/7\") expected, got %q", given)
+      .. "(\"1/7\") expected, got %q", tostring(given))
   end
 end
-
 
 -- ------------------------------------------------------------------
 -- Writers
 -- ------------------------------------------------------------------
 
+-- Whether they are there for files that they name.
 local writers <const> = { postgres = true, mariadb = true, redis = true,
-  sqlite = true, process = true, command = true }
+  sqlite = true, process = false, command = false }
 
 local function writer(where, kind, given)
-  if not writers[kind] then
+  if writers[kind] == nil then
     local given_kinds = {}
     for name in pairs(writers) do given_kinds[name] = "table" end
     checked("writers", { [tostring(kind)] = {} }, given_kinds)
@@ -158,8 +167,12 @@ local function writer(where, kind, given)
     local own = { state_dir = state_dir }
     for name, item in pairs(o) do own[name] = item end
     if not module.options.state_dir then own.state_dir = nil end
-    return module.writer(own)
-  end }
+    local made, w, why = pcall(module.writer, own)
+    if made then return w, why end
+    -- Where in here it was seen helps nobody.
+    error(type(w) ~= "string" and w or ("%s: %s: %s"):format(WHAT, where,
+      (w:gsub("%S+%.lua:%d+: ", ""))), 0)
+  end, of_files = writers[kind] }
 end
 
 -- { postgres = {…} }, or { { kind = "postgres", … }, … }.
@@ -230,13 +243,38 @@ end
 -- Targets
 -- ------------------------------------------------------------------
 
+local function check_rule(where, name, item)
+  if name:find "^within" and not care.is_span(item) then
+    wrong(where, "a span such as \"1y5m7d2h\" expected, got %q", item)
+  elseif of_keep[name] == "integer|string" and not care.is_count(item) then
+    wrong(where, "a number of versions, or \"unlimited\", expected, got %q",
+      item)
+  end
+end
+
 local function keep_of(where, given)
   if given == nil then return nil end
   local o = checked(where, given, of_keep)
   if next(o) == nil then wrong(where, "no rule: { daily = 7 }") end
   local rules = {}
-  for name, item in pairs(o) do rules["keep_" .. name] = item end
+  for name, item in pairs(o) do
+    check_rule(where .. "." .. name, name, item)
+    rules["keep_" .. name] = item
+  end
   return rules
+end
+
+local of_password <const> = { text = "bytes", file = "string",
+  command = "string|table", env = "string", none = "boolean" }
+
+local function check_password(where, given)
+  if type(given) ~= "table" then return end
+  local o = checked(where, given, of_password)
+  local way = next(o)
+  if not way or next(o, way) ~= nil then
+    wrong(where, "a text, or one of { file = }, { command = }, { env = }, "
+      .. "{ text = } and { none = true } expected")
+  end
 end
 
 local own <const> = with { keep = "table", prune = "boolean|string|number",
@@ -257,6 +295,7 @@ local function target(where, given, o)
   end
   if not rest.location then wrong(where, "option 'location' is missing") end
   check_hooks(where .. ".", mine)
+  check_password(where .. ".password", rest.password)
   if rest.password == nil then rest.password = o.password end
   for name in pairs(own) do
     if mine[name] == nil and not hooks[name] and name ~= "keep" then
@@ -279,7 +318,7 @@ local function targets_of(given, o)
   local list, seen = {}, {}
   for i, one in ipairs(given) do
     list[i] = target(("to[%d]"):format(i), one, o)
-    local location = list[i].open.location
+    local location = list[i].open.location:gsub("(.)/+$", "%1")
     if seen[location] then wrong("to", "%s is there twice", location) end
     seen[location] = true
   end
@@ -294,7 +333,8 @@ end
 
 local function check_name(name)
   if name == "" or #name > 100 or name:find "[%c/,]" then
-    wrong("name", "a short name without '/' and ',' expected, got %q", name)
+    wrong("name", "a short name without '/', ',' and control characters "
+      .. "expected, got %q", name:sub(1, 100))
   end
 end
 
@@ -338,12 +378,16 @@ function options.check(given)
   check_hooks("", o)
   if o.prune ~= nil then o.prune = period("prune", o.prune) end
   check_verify("verify", o.verify)
+  check_password("password", o.password)
   o.keep = keep_of("keep", o.keep)
   o.drill = drill_of(o.drill)
   check_notify(o.notify)
   if o.retry then
     o.retry = checked("retry", o.retry, of_retry)
     if (o.retry.tries or 5) < 1 then wrong("retry.tries", "1 or more") end
+    for _, name in ipairs { "delay", "factor", "most", "jitter" } do
+      check_number("retry." .. name, o.retry[name])
+    end
   end
   o.timeout = times("timeout", o.timeout or {}, of_timeout)
   o.writers = writers_of(o.writers or {})

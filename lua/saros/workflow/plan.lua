@@ -180,7 +180,11 @@ local function make(o, how)
     end)
   end
   try(plan, "drill", function()
-    if o.drill and journal.due(o, o.drill.every, "drill") then
+    if not o.drill or not journal.due(o, o.drill.every, "drill") then
+      return
+    elseif #plan.components == 0 then
+      doubt(plan, "no drill: there is no application in what is stored")
+    else
       step(plan, "restore and start the version, as a drill")
     end
   end)

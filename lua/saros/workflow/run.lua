@@ -176,6 +176,19 @@ local function shadow(self, paths, exclude)
   end
 end
 
+-- Databases that were named, and of which nothing is in what is stored.
+local function idle(o, job)
+  local seen, list = {}, {}
+  for _, c in ipairs(job.m.components) do seen[c.kind or ""] = true end
+  if #job.set.left_out > 0 then return list end -- that is told
+  for _, one in ipairs(o.writers) do
+    if one.of_files and not seen[one.kind] then
+      seen[one.kind], list[#list + 1] = true, one.kind
+    end
+  end
+  return list
+end
+
 -- One shadow, a version of it in each repository.
 local function store(self, wanted)
   local h = of(self)
@@ -200,6 +213,10 @@ local function store(self, wanted)
   end
   for _, w in ipairs(job.set.left_out) do
     self:trouble(("the writer %s was left out: %s"):format(w.name, w.message))
+  end
+  for _, kind in ipairs(idle(o, job)) do
+    self:trouble(("the writer %s has nothing in the sources: name its files "
+      .. "there"):format(kind))
   end
   say(self, "check", 12)
   self:step({ lane = "step", name = "check" }, function()
@@ -240,7 +257,10 @@ local function drill(self)
   if not d or not journal.due(h.o, d.every, "drill") then return end
   local t = good_ones(h.targets, "version")[1]
   if not t then return end
-  if t.components and #t.components == 0 then return end
+  if t.components and #t.components == 0 then
+    self:remark "no drill: there is no application in what was stored"
+    return
+  end
   local result = { state = "passed", location = t.location,
     version = t.version }
   self.drill = result
@@ -370,6 +390,7 @@ end
 local function tell(self, err)
   local o = of(self).o
   if not o.notify then return end
+  say(self, "notify", 98)
   local good, why = pcall(function()
     local op <close> = require "saros.notify".check { name = o.name,
       to = o.notify, state_dir = o.state_dir, run = { id = self.id,

@@ -12,7 +12,8 @@ local function add_source(list, source, where)
     list[#list + 1] = source
     return
   end
-  local found = source.resolve()
+  local found, why = source.resolve()
+  if not found and why ~= nil then error(why, 0) end
   if type(found) ~= "table" or found.path ~= nil then found = { found } end
   for _, one in ipairs(found) do
     local good, made = pcall(options.source, where, one)
@@ -89,7 +90,8 @@ function sources.open_writers(o)
   end })
   local good, why = pcall(function()
     for _, one in ipairs(o.writers) do
-      local w = one.open(o.state_dir)
+      local w, none = one.open(o.state_dir)
+      if not w and none ~= nil then error(none, 0) end
       if type(w) ~= "table" and type(w) ~= "userdata" then
         files.fail("E_INVALIDARG", "saros.workflow: %s returned no writer",
           one.where)

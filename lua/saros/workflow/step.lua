@@ -123,6 +123,11 @@ function step.take(run, h, o, f)
   end)
   leave(h.running, at)
   if good then err = nil end
+  if type(err) == "table" and err.timeout and o.kind ~= "hook"
+    and h.o.timeout[o.name]
+  then
+    err.message = ("the step '%s' %s"):format(o.name, err.message)
+  end
   local detail = good and o.detail and o.detail(results[1]) or {}
   detail.tries = entry.tries
   note:done(err, detail)

@@ -298,8 +298,8 @@ function target.wanted(o, only)
   end
   for _, location in ipairs(only) do
     if missing[location] then
-      files.fail("E_INVALIDARG", "saros.workflow: there is no such target: %s",
-        location)
+      files.fail("ERROR_NOT_FOUND", "saros.workflow: there is no such target: "
+        .. "%s", location)
     end
   end
   return list

@@ -125,7 +125,8 @@ local function find(repo, which, filter)
   if which == "latest" then
     if ours[1] then return ours[1], all end
     fail("ERROR_NOT_FOUND",
-      "there is no version in the repository that wsb.backup made")
+      "there is no version with applications in the repository: a workflow "
+      .. "that names their writers makes one")
   end
   local found
   for _, v in ipairs(ours) do
@@ -144,7 +145,8 @@ local function find(repo, which, filter)
     end
   end
   if found then return found, all end
-  fail("ERROR_NOT_FOUND", "there is no version %s that wsb.backup made", which)
+  fail("ERROR_NOT_FOUND", "there is no version %s with applications in it",
+    which)
 end
 
 

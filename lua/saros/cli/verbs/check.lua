@@ -55,7 +55,7 @@ what it was. Nothing is changed. Damage makes the exit code 3.]],
   },
   options = {
     { "read-data", help = "also read all data" },
-    { "read-data-subset", value = "PART",
+    { "read-data-subset", value = "PART", type = "share",
       help = "also read a part: 10%, 5G, or 1/7" },
   },
   arguments = { max = 0 },

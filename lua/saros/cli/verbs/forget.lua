@@ -6,11 +6,7 @@ local function rules_of(o)
   local rules, any = {}, false
   for _, name in ipairs(keeps) do
     local n = o["keep_" .. name]
-    if n then
-      any = true
-      rules["keep_" .. name] = n ~= "unlimited" and math.tointeger(tonumber(n))
-        or n
-    end
+    rules["keep_" .. name], any = n, any or n ~= nil
   end
   for _, name in ipairs { "keep_within", "keep_within_hourly",
     "keep_within_daily", "keep_within_weekly", "keep_within_monthly",
@@ -62,7 +58,11 @@ local function run(c)
 end
 
 local function number(name, what)
-  return { "keep-" .. name, value = "N", help = what }
+  return { "keep-" .. name, value = "N", type = "count", help = what }
+end
+
+local function span(name, what)
+  return { "keep-" .. name, value = "SPAN", type = "span", help = what }
 end
 
 return {
@@ -91,13 +91,12 @@ restic --group-by host,paths, which is its default.]],
     number("weekly", "… weeks"),
     number("monthly", "… months"),
     number("yearly", "… years"),
-    { "keep-within", value = "SPAN", help = "all that are no older than that" },
-    { "keep-within-hourly", value = "SPAN",
-      help = "the latest of each hour of that span" },
-    { "keep-within-daily", value = "SPAN", help = "… day" },
-    { "keep-within-weekly", value = "SPAN", help = "… week" },
-    { "keep-within-monthly", value = "SPAN", help = "… month" },
-    { "keep-within-yearly", value = "SPAN", help = "… year" },
+    span("within", "all that are no older than that"),
+    span("within-hourly", "the latest of each hour of that span"),
+    span("within-daily", "… day"),
+    span("within-weekly", "… week"),
+    span("within-monthly", "… month"),
+    span("within-yearly", "… year"),
     { "keep-tags", value = "TEXT", list = true, help = "those with this tag" },
     { "group-by", "g", value = "LIST",
       help = "what the rules count for: host,paths,tags" },

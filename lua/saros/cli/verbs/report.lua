@@ -5,6 +5,10 @@ local where = require "saros.cli.where"
 local function run(c)
   local o = c.options
   local timeline = require "saros.timeline"
+  for _, path in ipairs(c.arguments) do
+    local file <close>, why = io.open(path, "rb")
+    if not file then c:fail(4, "%s", shown.safe(why)) end
+  end
   local given = { state_dir = where.state(c), name = o.name, limit = o.limit,
     mode = o.mode, records = #c.arguments > 0
       and where.absolute(c.arguments) or nil }

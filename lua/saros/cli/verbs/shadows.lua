@@ -268,8 +268,8 @@ return {
 Shadows that stay are a way back that costs nothing, as long as the disk lives:
 'take' makes them, all of one instant, with the applications holding still;
 'prune' deletes those that no rule keeps, sets of the same paths by themselves,
-and with --keep-free the oldest of them while there is too little room. What is
-exposed stays, and so does the newest.
+and with --keep-free the oldest of them while there is too little room, but not
+the newest. What is exposed stays.
 
 'list' also shows those that somebody uses now, and those that a dead process
 has left; 'reap' takes the latter away and lets go whatever is still frozen. A

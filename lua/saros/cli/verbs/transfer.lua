@@ -39,6 +39,20 @@ end
 -- To their ends
 -- ------------------------------------------------------------------
 
+-- Why it waits, to be tried again: that may be for days.
+local function follow(c, job, run)
+  local told
+  for _ in run:progress() do
+    local s = job:status()
+    local why = s.job_state == "transient_error" and s.error
+      and s.error.message
+    if why and why ~= told then
+      c:warn(("%s: %s"):format(shown.safe(s.name or "job"), shown.safe(why)))
+    end
+    told = why or told
+  end
+end
+
 -- It is shown while it runs. Interrupted, it stays in the queue as it is.
 local function see_out(c, job)
   local run = job:run()
@@ -46,6 +60,7 @@ local function see_out(c, job)
   local _ <close> = setmetatable({}, { __close = function()
     if item then c.shows:remove(item) end
   end })
+  if run then follow(c, job, run) end
   local r, err = job:wait()
   if not r then return nil, err end
   local s = job:status()
