@@ -263,7 +263,7 @@ TEST(parents) {
   CHECK_TEXT(text_in(op, "parent"), text_in(two, "id"));
   saros_op_unref(op);
   op = backed_up(r, "{\"paths\":[\"@/src\"],\"parent\":\"xyz\"}",
-                 SAROS_E_INVALIDARG);
+                 code_of_errno(ESRCH));
   CHECK(failed_says(op, "there is no version 'xyz'"));
   saros_op_unref(op);
   saros_op_unref(one);
