@@ -152,8 +152,9 @@ describe("a workflow's hook", function()
   -- Whether somebody reads there, and does not for ever: a program waits for
   -- nobody.
   local function is_read(path)
-    return outside.run("env", "-u", "LD_PRELOAD", "dd", "if=/dev/null", "of=" .. path, "oflag=nonblock",
-      "conv=notrunc"):find "No such device" == nil
+    return outside.run("env", "-u", "LD_PRELOAD", "dd", "if=/dev/null",
+      "of=" .. path, "oflag=nonblock", "conv=notrunc"):find "No such device"
+      == nil
   end
 
   it("may say very much, and leave a service behind, but no child", function()
