@@ -408,7 +408,6 @@ describe("what is in the way", function()
       p.with(4, "backup", "src", "--parent", "0123")
       p.with(4, "report", "none.jsonl")
       -- What was said wrongly is that, by whomever it is seen.
-      assert.matches("%-%-target DIRECTORY is missing", p.with(2, "restore").err)
       for option, value in pairs { ["--keep-daily"] = "x",
         ["--keep-within"] = "3x", ["--group-by"] = "x" } do
         assert.matches(option:gsub("^%-*", ""):gsub("%-", "."),

@@ -1,8 +1,8 @@
 ---@private
 -- What options there are for a verb, and what was given. An option is
 -- { "name", "n", value = "WHAT", list = true, type = "integer", choices = { … },
--- help = "…", env = "VARIABLE", required = true }: without `value` it is a
--- switch. It is found under its name, with _ for -.
+-- help = "…", env = "VARIABLE" }: without `value` it is a switch. It is found
+-- under its name, with _ for -.
 
 local arguments = require "saros.arguments"
 
@@ -239,20 +239,11 @@ local function count(verb, rest)
   end
 end
 
-local function need(verb, given)
-  for _, option in ipairs(verb.options or {}) do
-    if option.required and given[key_of(option)] == nil then
-      misuse("--%s %s is missing: %s", option[1], option.value, option.help)
-    end
-  end
-end
-
 --- What was given: options by name, and arguments; nil and what is wrong.
 function options.parse(verb, argv)
   local given, rest = {}, {}
   local ok, err = pcall(walk, verb, argv, given, rest)
   if ok and not given.help then ok, err = pcall(count, verb, rest) end
-  if ok and not given.help then ok, err = pcall(need, verb, given) end
   if ok then return given, rest end
   if getmetatable(err) ~= Misuse then error(err, 0) end
   return nil, err[1]
